@@ -1,0 +1,60 @@
+# The front door. `make demo` and `make test` are enough on a fresh machine with Python 3.10+.
+PYTHON ?= python3
+BUILD  := .build
+VENV   := $(BUILD)/venv
+BIN    := $(VENV)/bin
+UV     := $(BUILD)/uv/bin/uv
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all test-oldest lint format types docs clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+
+# uv lives in an environment of its own: an old pip's resolver needs minutes for OpenTelemetry.
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "tracekit needs Python 3.10 or newer: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(BUILD)/uv
+	$(BUILD)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+$(STAMP): pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet -e . --group test --group lint --group types --prerelease=allow
+	@touch $@
+
+demo: $(UV) ## Build the wheel, install it in an environment of its own, show one trace
+	rm -rf $(BUILD)/demo $(BUILD)/dist
+	$(UV) build --quiet --wheel --python $(PYTHON) --out-dir $(BUILD)/dist
+	$(UV) venv --quiet --python $(PYTHON) $(BUILD)/demo
+	wheel=$$(ls $(BUILD)/dist/*.whl) && VIRTUAL_ENV=$(BUILD)/demo $(UV) pip install --quiet "$$wheel[demo]"
+	demo=$(CURDIR)/$(BUILD)/demo/bin/tracekit && cd "$$(mktemp -d)" && "$$demo" demo
+
+test: $(STAMP) ## The whole suite
+	$(BIN)/pytest -n 2 --dist loadfile
+
+test-all: $(UV) ## The suite on every supported interpreter that is found
+	./.ci/test-all $(UV) $(BUILD)
+
+test-oldest: $(UV) ## The suite on the oldest dependencies that pyproject.toml admits
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(BUILD)/oldest
+	VIRTUAL_ENV=$(BUILD)/oldest $(UV) pip install --quiet -e . --group oldest
+	$(BUILD)/oldest/bin/pytest -n 2 --dist loadfile
+
+lint: $(STAMP) ## ruff: every rule, each exception argued in pyproject.toml
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP) ## Put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(STAMP) ## mypy --strict
+	$(BIN)/mypy
+
+docs: $(STAMP) ## Print the reference pages from the tables
+	$(BIN)/python -m docs
+
+clean: ## Remove what the targets above made
+	rm -rf $(BUILD) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,99 @@
+"""The life of one call, RPC or HTTP, on either side: begin, step, finish once.
+
+No grpc, no WSGI, no await in here: the edges drive it, so whatever could drift between their
+flavours exists once. A context token is never held across a ``yield`` or an ``await`` of the
+user's code: it is attached for a step and detached before control goes back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from opentelemetry.context import Context
+    from opentelemetry.util.types import AttributeValue
+
+
+class CallObserver(Protocol):
+    """Sees every finished server call, sampled or not (RPC metrics)."""
+
+    def on_finish(self, call: Call, error_type: str | None) -> None:
+        """Count one call; ``error_type`` is None when it succeeded. Must not raise."""
+
+
+class Call:
+    """One exchange. ``span`` may be unsampled; ``context`` holds it as the current span.
+
+    Any thread may call ``finish``; the first one ends the span, later ones are ignored.
+    """
+
+    __slots__ = ("_observer", "_open", "context", "span")
+
+    def __init__(
+        self, span: trace.Span, context: Context, observer: CallObserver | None = None
+    ) -> None:
+        self.span = span
+        self.context = trace.set_span_in_context(span, context)
+        self._observer = observer
+        self._open = [True]  # list.pop is atomic: of two racing finishers only one gets it
+
+    def step(self) -> Step:
+        """Return a ``with`` block in which the call's span is current."""
+        return Step(self.context)
+
+    def finish(
+        self,
+        *,
+        error_type: str | None = None,
+        description: str | None = None,
+        exception: BaseException | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> bool:
+        """End the span once; return whether this call did it.
+
+        ``error_type`` (semantic convention ``error.type``) makes the status ERROR with
+        ``description``; ``exception`` adds one exception event.
+        """
+        try:
+            self._open.pop()
+        except IndexError:
+            return False
+        span = self.span
+        if span.is_recording():
+            if attributes:
+                span.set_attributes(attributes)
+            if exception is not None:
+                span.record_exception(exception)
+            if error_type is not None:
+                span.set_attribute("error.type", error_type)
+                span.set_status(trace.StatusCode.ERROR, description)
+        if self._observer is not None:
+            self._observer.on_finish(self, error_type)
+        span.end()
+        return True
+
+
+class Step:
+    """Attach a context for one stretch of the user's code, on one thread or task."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._token = otel_context.attach(self._context)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        otel_context.detach(self._token)

@@ -1,0 +1,113 @@
+"""What a trace context says beyond OpenTelemetry's: debug, firehose, undecided, decision alone.
+
+OpenTelemetry's ``TraceFlags`` know *sampled* (and 0x02, *random trace id*, which is why Jaeger's
+debug bit 0x02 must never be written there). What is missing is kept as *marks* on tracekit's own
+``SpanContext``, so that it survives wherever a span is passed without its ``Context``. Only what
+arrives *without* ids (a lone ``b3: 0``, a ``jaeger-debug-id``) is a value of the ``Context``.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+DEBUG = 0x02
+"""The trace was forced by a person: it implies sampled and skips every sampler."""
+FIREHOSE = 0x08
+"""The span is stored but not indexed (Jaeger's flag 8); carried as it came."""
+DEFER = 0x10
+"""The sender did not decide: our sampler does. Never on the wire."""
+
+
+class Decision(enum.IntEnum):
+    """What somebody upstream decided about a trace (B3's four sampling states)."""
+
+    DEFER = 0
+    DENY = 1
+    ACCEPT = 2
+    DEBUG = 3
+
+
+class SpanContext(trace.SpanContext):
+    """OpenTelemetry's span context and the marks that its flags cannot express.
+
+    It is equal to, hashes like, and pickles like the plain one with the same five fields; the
+    marks take no part in equality. Immutable, so any thread may share it.
+    """
+
+    marks: int = 0  # the class's default: only a marked context pays for an instance dictionary
+
+    @classmethod
+    def marked(
+        cls,
+        trace_id: int,
+        span_id: int,
+        *,
+        is_remote: bool,
+        trace_flags: trace.TraceFlags | None = None,
+        trace_state: trace.TraceState | None = None,
+        marks: int = 0,
+    ) -> SpanContext:
+        """Return a context that carries ``marks`` (``DEBUG | FIREHOSE | DEFER``)."""
+        made = cls(trace_id, span_id, is_remote, trace_flags, trace_state)
+        if marks:
+            object.__setattr__(made, "marks", marks)
+        return made
+
+    @property
+    def decision(self) -> Decision:
+        """What this context says about sampling: DEBUG before DEFER before the sampled bit."""
+        if self.marks & DEBUG:
+            return Decision.DEBUG
+        if self.marks & DEFER:
+            return Decision.DEFER
+        return Decision.ACCEPT if self.trace_flags.sampled else Decision.DENY
+
+
+def marks_of(context: trace.SpanContext) -> int:
+    """Return the marks of any OpenTelemetry span context; a foreign one has none."""
+    return context.marks if isinstance(context, SpanContext) else 0
+
+
+class RootHint(NamedTuple):
+    """A decision that arrived without ids: it binds the next root started in its ``Context``."""
+
+    decision: Decision
+    debug_id: str | None = None
+    """Value of ``jaeger-debug-id``: the root carries it as a tag of that name."""
+
+
+ROOT_HINT_KEY = "tracekit-root-hint"
+FORWARDED_KEY = "tracekit-forwarded-headers"
+
+
+def root_hint(context: Context | None = None) -> RootHint | None:
+    """Return the decision that binds a root started in ``context`` (None: the current one)."""
+    hint = otel_context.get_value(ROOT_HINT_KEY, context)
+    return hint if isinstance(hint, RootHint) else None
+
+
+def with_root_hint(hint: RootHint, context: Context | None = None) -> Context:
+    """Return ``context`` (None: the current one) with a decision for the roots started in it."""
+    return otel_context.set_value(ROOT_HINT_KEY, hint, context)
+
+
+Headers = tuple[tuple[str, str], ...]
+"""Header pairs as they arrived: names in lower case, order and repetitions kept."""
+
+
+def forwarded_headers(context: Context | None = None) -> Headers:
+    """Return the mesh headers captured from the request that ``context`` serves."""
+    held = otel_context.get_value(FORWARDED_KEY, context)
+    return held if isinstance(held, tuple) else ()
+
+
+def with_forwarded_headers(headers: Headers, context: Context | None = None) -> Context:
+    """Return ``context`` (None: the current one) with captured mesh headers."""
+    return otel_context.set_value(FORWARDED_KEY, headers, context)

@@ -1,0 +1,46 @@
+"""What arrived in a carrier, as a value: full context, decision alone, debug id, or nothing."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from tracekit._context import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NO_BAGGAGE: Mapping[str, str] = MappingProxyType({})
+
+
+class Remote(NamedTuple):
+    """What one format says about the caller's trace.
+
+    ``trace_id`` (128 bit) and ``span_id`` (64 bit) are 0 together when only a decision, a debug
+    id or baggage arrived. ``sampled`` is None for *defer*; ``debug`` implies ``sampled``.
+    """
+
+    trace_id: int = 0
+    span_id: int = 0
+    parent_id: int | None = None
+    sampled: bool | None = None
+    debug: bool = False
+    debug_id: str | None = None
+    baggage: Mapping[str, str] = _NO_BAGGAGE
+    tracestate: str = ""
+    trace_flags: int = 0
+    """The flags byte of the format as it came, where it has one (W3C, Jaeger)."""
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether this names a span that a child can be attached to."""
+        return self.trace_id != 0 and self.span_id != 0
+
+    @property
+    def decision(self) -> Decision:
+        """B3's sampling state: DEBUG, ACCEPT, DENY, or DEFER when nothing was decided."""
+        if self.debug:
+            return Decision.DEBUG
+        if self.sampled is None:
+            return Decision.DEFER
+        return Decision.ACCEPT if self.sampled else Decision.DENY
