@@ -1,0 +1,60 @@
+"""Jaeger's samplers as OpenTelemetry samplers.
+
+Each works in any OpenTelemetry ``TracerProvider``; put a :class:`ParentRule` around the one that
+decides about roots. ``tracekit.init`` builds them from the settings.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tracekit.sampling._limiter import RateLimiter, RateLimiting
+from tracekit.sampling._operations import GuaranteedThroughput, PerOperation
+from tracekit.sampling._parent import ParentRule
+from tracekit.sampling._sampler import Const, Probabilistic, RootSampler, number
+from tracekit.sampling._strategy import AdaptiveStrategy, Strategy, parse_strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "AdaptiveStrategy",
+    "Const",
+    "GuaranteedThroughput",
+    "ParentRule",
+    "PerOperation",
+    "Probabilistic",
+    "RateLimiter",
+    "RateLimiting",
+    "RootSampler",
+    "Strategy",
+    "from_type",
+    "parse_strategy",
+]
+
+
+def from_type(
+    type: str,  # noqa: A002 - the word of JAEGER_SAMPLER_TYPE
+    param: bool | float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> RootSampler:
+    """Return the local sampler that ``JAEGER_SAMPLER_TYPE`` and ``_PARAM`` name.
+
+    ``const`` (0 or 1), ``probabilistic`` (a rate in [0, 1]), ``ratelimiting`` (traces per second,
+    fractions too). ``clock`` returns seconds and never goes back.
+
+    Raises:
+        ValueError: no such type, or a parameter that it cannot take.
+
+    """
+    value = number(int(param) if isinstance(param, bool) else param, "sampler parameter")
+    kind = type.strip().lower()
+    if kind == "const":
+        return Const(value != 0.0)
+    if kind == "probabilistic":
+        return Probabilistic(value)
+    if kind in {"ratelimiting", "rate_limiting"}:  # the Python client took both spellings
+        return RateLimiting(value, clock=clock)
+    raise ValueError(f"no local sampler of type {type!r:.80}: const, probabilistic or ratelimiting")
