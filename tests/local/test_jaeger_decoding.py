@@ -1,0 +1,237 @@
+"""Datagrams written by the thrift library with Jaeger's generated types, read by our decoder."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jaeger_client.thrift_gen.agent import Agent
+from jaeger_client.thrift_gen.jaeger import ttypes as jaeger
+from thrift.protocol.TBinaryProtocol import TBinaryProtocol
+from thrift.protocol.TCompactProtocol import TCompactProtocol
+from thrift.Thrift import TMessageType, TType
+from thrift.transport.TTransport import TMemoryBuffer
+
+from tracekit.local import ClientStats, Tags
+from tracekit.local._jaeger import DecodeError, decode_datagram
+
+
+class Batch(jaeger.Batch):
+    """The generated batch and the two fields that the IDL got after the Python client's last."""
+
+    def __init__(self, *, seq_no=None, stats=None, **fields):
+        super().__init__(**fields)
+        self.seq_no, self.stats = seq_no, stats
+
+    def write(self, protocol):
+        protocol.writeStructBegin("Batch")
+        protocol.writeFieldBegin("process", TType.STRUCT, 1)
+        self.process.write(protocol)
+        protocol.writeFieldEnd()
+        protocol.writeFieldBegin("spans", TType.LIST, 2)
+        protocol.writeListBegin(TType.STRUCT, len(self.spans))
+        for span in self.spans:
+            span.write(protocol)
+        protocol.writeListEnd()
+        protocol.writeFieldEnd()
+        if self.seq_no is not None:
+            protocol.writeFieldBegin("seqNo", TType.I64, 3)
+            protocol.writeI64(self.seq_no)
+            protocol.writeFieldEnd()
+        if self.stats is not None:
+            protocol.writeFieldBegin("stats", TType.STRUCT, 4)
+            protocol.writeStructBegin("ClientStats")
+            for number, figure in enumerate(self.stats, 1):
+                protocol.writeFieldBegin("", TType.I64, number)
+                protocol.writeI64(figure)
+                protocol.writeFieldEnd()
+            protocol.writeFieldStop()
+            protocol.writeStructEnd()
+            protocol.writeFieldEnd()
+        protocol.writeFieldStop()
+        protocol.writeStructEnd()
+
+
+I64 = st.integers(-(2**63), 2**63 - 1)
+TEXT = st.text(max_size=30)
+
+TAGS = st.lists(
+    st.one_of(
+        st.builds(jaeger.Tag, key=TEXT, vType=st.just(0), vStr=TEXT),
+        st.builds(jaeger.Tag, key=TEXT, vType=st.just(1), vDouble=st.floats(allow_nan=False)),
+        st.builds(jaeger.Tag, key=TEXT, vType=st.just(2), vBool=st.booleans()),
+        st.builds(jaeger.Tag, key=TEXT, vType=st.just(3), vLong=I64),
+    ),
+    max_size=6,
+)
+SPANS = st.builds(
+    jaeger.Span,
+    traceIdLow=I64,
+    traceIdHigh=I64,
+    spanId=I64,
+    parentSpanId=st.just(0) | I64,
+    operationName=TEXT,
+    flags=st.sampled_from([0, 1, 3, 9]),
+    startTime=I64,
+    duration=I64,
+    tags=st.none() | TAGS,
+    references=st.none()
+    | st.lists(
+        st.builds(
+            jaeger.SpanRef,
+            refType=st.sampled_from([0, 1]),
+            traceIdLow=I64,
+            traceIdHigh=I64,
+            spanId=I64,
+        ),
+        max_size=3,
+    ),
+    logs=st.none() | st.lists(st.builds(jaeger.Log, timestamp=I64, fields=TAGS), max_size=3),
+)
+BATCHES = st.builds(
+    Batch,
+    process=st.builds(jaeger.Process, serviceName=TEXT, tags=st.none() | TAGS),
+    spans=st.lists(SPANS, max_size=4),
+    seq_no=st.none() | I64,
+    stats=st.none() | st.tuples(I64, I64, I64),
+)
+
+
+def _datagram(batch, protocol_class=TCompactProtocol):
+    buffer = TMemoryBuffer()
+    protocol = protocol_class(buffer)
+    protocol.writeMessageBegin("emitBatch", TMessageType.ONEWAY, 1)
+    Agent.emitBatch_args(batch).write(protocol)
+    protocol.writeMessageEnd()
+    return buffer.getvalue()
+
+
+def _unsigned(number):
+    return number % 2**64
+
+
+def _pairs(tags):
+    return tuple(
+        (tag.key, [tag.vStr, tag.vDouble, tag.vBool, tag.vLong][tag.vType]) for tag in tags or ()
+    )
+
+
+def _trace_id(thing):
+    return _unsigned(thing.traceIdHigh) << 64 | _unsigned(thing.traceIdLow)
+
+
+def _assert_same_span(got, sent):
+    assert (got.trace_id, got.span_id) == (_trace_id(sent), _unsigned(sent.spanId))
+    assert got.parent_id == (_unsigned(sent.parentSpanId) or None)
+    assert (got.operation, got.flags) == (sent.operationName, sent.flags)
+    assert (got.start_us, got.duration_us) == (sent.startTime, sent.duration)
+    assert got.tags.pairs == _pairs(sent.tags)
+    assert [(log.time_us, log.fields.pairs) for log in got.logs] == [
+        (log.timestamp, _pairs(log.fields)) for log in sent.logs or ()
+    ]
+    assert list(got.references) == [
+        (["child_of", "follows_from"][ref.refType], _trace_id(ref), _unsigned(ref.spanId))
+        for ref in sent.references or ()
+    ]
+
+
+@pytest.mark.parametrize("protocol_class", [TCompactProtocol, TBinaryProtocol])
+@given(batch=BATCHES)
+def test_every_batch_decodes_to_what_was_written(protocol_class, batch):
+    """Any batch that the generated types can write comes out with the same content."""
+    data = _datagram(batch, protocol_class)
+
+    got = decode_datagram(data)
+
+    assert got.service == batch.process.serviceName
+    assert got.process_tags.pairs == _pairs(batch.process.tags)
+    assert (got.seq_no, got.size_bytes) == (batch.seq_no, len(data))
+    assert got.stats == (batch.stats)
+    assert len(got.spans) == len(batch.spans)
+    for span, sent in zip(got.spans, batch.spans, strict=True):
+        assert (span.service, span.process_tags) == (got.service, got.process_tags)
+        _assert_same_span(span, sent)
+
+
+@given(batch=BATCHES, at=st.floats(0, 1), byte=st.integers(0, 255))
+def test_a_damaged_datagram_raises_value_error_or_decodes(batch, at, byte):
+    """One changed byte gives other content or a ValueError, never another exception."""
+    data = _datagram(batch)
+    index = min(int(at * len(data)), len(data) - 1)
+    broken = data[:index] + bytes([byte]) + data[index + 1 :]
+
+    with contextlib.suppress(ValueError):
+        assert decode_datagram(broken).size_bytes == len(data)
+
+
+@given(data=st.binary(max_size=100))
+def test_noise_is_refused(data):
+    """Bytes that are no call are a ValueError, the empty datagram included."""
+    with pytest.raises(ValueError, match=r".+"):
+        decode_datagram(data)
+
+
+def test_the_known_41_bytes():
+    """The datagram of the compact protocol that Jaeger's own client writes for one small span."""
+    data = bytes.fromhex(
+        "82810109656d69744261746368"  # envelope: oneway call 1 of emitBatch
+        "1c1c180173" + "00"  # batch, process "s"
+        "191c160216001604160018016f2502160616080000" + "00"
+    )
+    assert len(data) == 41
+
+    (span,) = decode_datagram(data).spans
+
+    assert (span.service, span.operation, span.kind) == ("s", "o", "internal")
+    assert (span.trace_id, span.span_id, span.parent_id) == (1, 2, None)
+    assert (span.flags, span.start_us, span.duration_us) == (1, 3, 4)
+
+
+def _batch(**fields):
+    given_fields = {"process": jaeger.Process(serviceName="s"), "spans": []}
+    return Batch(**(given_fields | fields))
+
+
+def test_binary_tags_arrive_as_bytes():
+    """A tag of type BINARY, which the old Python client cannot write, is read as bytes."""
+    tag = jaeger.Tag(key="k", vType=4, vBinary="ÿ")  # the generated code takes text here
+    batch = _batch(process=jaeger.Process(serviceName="s", tags=[tag]))
+
+    assert decode_datagram(_datagram(batch)).process_tags == {"k": "ÿ".encode()}
+
+
+def test_client_stats_are_named():
+    """The sender's own loss figures are read by name."""
+    batch = _batch(stats=(1, 2, 3), seq_no=9)
+
+    got = decode_datagram(_datagram(batch))
+
+    assert got.stats == ClientStats(1, 2, 3)
+    assert got.stats.failed_to_emit_spans == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (b"\x82\x81\x01\x04ping\x00", "a call of 'ping'"),
+        (b"\x82\x81\x01\x09emitBatch\x00", "batch is missing"),
+        (b"\x82\x81\x01\x09emitBatch\x1c\x00\x00", "process is missing"),
+        (b"\x82\x81\x01\x09emitBatch\x16\x02\x00", "batch is of type int, not dict"),
+        (b"\x82\x81\x01\x09emitBatch\x1c\x1c\x18\x01s\x00\x00\x00", "batch.spans is missing"),
+    ],
+)
+def test_well_formed_thrift_that_is_no_batch_is_named(data, complaint):
+    """The error names the field that is missing or of a wrong type."""
+    with pytest.raises(DecodeError, match=complaint):
+        decode_datagram(data)
+
+
+def test_a_repeated_tag_keeps_its_first_value_and_all_pairs():
+    """``tags[key]`` is the first of a repeated key; ``pairs`` shows that it stood there twice."""
+    tags = Tags([("k", 1), ("other", True), ("k", 2)])
+
+    assert dict(tags) == {"k": 1, "other": True}
+    assert tags.pairs == (("k", 1), ("other", True), ("k", 2))
+    assert (tags["k"], len(tags), list(tags)) == (1, 2, ["k", "other"])
