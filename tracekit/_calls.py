@@ -7,6 +7,7 @@ user's code: it is attached for a step and detached before control goes back.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from opentelemetry import context as otel_context
@@ -24,7 +25,11 @@ class CallObserver(Protocol):
     """Sees every finished server call, sampled or not (RPC metrics)."""
 
     def on_finish(self, call: Call, error_type: str | None) -> None:
-        """Count one call; ``error_type`` is None when it succeeded. Must not raise."""
+        """Count one call; ``error_type`` is None when it succeeded. Must not raise.
+
+        ``call.name`` is the operation, ``call.duration_s()`` how long it took, ``call.status``
+        the HTTP or gRPC status number where the edge knows one.
+        """
 
 
 class Call:
@@ -33,19 +38,37 @@ class Call:
     Any thread may call ``finish``; the first one ends the span, later ones are ignored.
     """
 
-    __slots__ = ("_observer", "_open", "context", "span")
+    __slots__ = ("_observer", "_open", "context", "name", "span", "started_s", "status")
 
     def __init__(
-        self, span: trace.Span, context: Context, observer: CallObserver | None = None
+        self,
+        span: trace.Span,
+        context: Context,
+        observer: CallObserver | None = None,
+        *,
+        name: str = "",
+        started_s: float | None = None,
     ) -> None:
         self.span = span
         self.context = trace.set_span_in_context(span, context)
+        self.name = name
+        self.started_s = time.perf_counter() if started_s is None else started_s
+        self.status: int | None = None
         self._observer = observer
         self._open = [True]  # list.pop is atomic: of two racing finishers only one gets it
 
     def step(self) -> Step:
-        """Return a ``with`` block in which the call's span is current."""
+        """Return a ``with`` block in which the call's span is current; it may be entered again."""
         return Step(self.context)
+
+    @property
+    def finished(self) -> bool:
+        """Whether somebody has finished this call."""
+        return not self._open
+
+    def duration_s(self) -> float:
+        """Seconds since the call began."""
+        return time.perf_counter() - self.started_s
 
     def finish(
         self,
@@ -80,7 +103,11 @@ class Call:
 
 
 class Step:
-    """Attach a context for one stretch of the user's code, on one thread or task."""
+    """Attach a context for one stretch of the user's code, on one thread or task at a time.
+
+    Entered again it goes on with what was current when it was left: a generator that holds a
+    span open over its ``yield`` finds that span again, as it would without us.
+    """
 
     __slots__ = ("_context", "_token")
 
@@ -96,4 +123,5 @@ class Step:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._context = otel_context.get_current()
         otel_context.detach(self._token)
