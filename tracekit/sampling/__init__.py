@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tracekit.sampling._limiter import RateLimiter, RateLimiting
 from tracekit.sampling._operations import GuaranteedThroughput, PerOperation
 from tracekit.sampling._parent import ParentRule
-from tracekit.sampling._sampler import Const, Probabilistic, RootSampler, number
+from tracekit.sampling._sampler import Const, Probabilistic, RootSampler, finite
 from tracekit.sampling._strategy import AdaptiveStrategy, Strategy, parse_strategy
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def from_type(
         ValueError: no such type, or a parameter that it cannot take.
 
     """
-    value = number(int(param) if isinstance(param, bool) else param, "sampler parameter")
     kind = type.strip().lower()
+    value = finite(int(param) if isinstance(param, bool) else param, "sampler parameter")
     if kind == "const":
         return Const(value != 0.0)
     if kind == "probabilistic":

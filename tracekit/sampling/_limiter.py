@@ -56,11 +56,18 @@ class RateLimiter:
         """Take a token if there is one; never waits."""
         now_s = self._clock()
         while True:
-            level = self._latest()
-            balance = level.balance_at(now_s)
+            level = self._level
+            if level.following:
+                level = self._latest()
+            # ``balance_at``, spelled out: every root of an adaptive strategy passes here.
+            balance = level.balance
+            since_s = level.since_s
+            if now_s > since_s:
+                balance += (now_s - since_s) * level.rate
+                since_s = now_s
             if balance < 1.0:
                 return False
-            since_s = max(now_s, level.since_s)
+            balance = min(balance, level.max_balance)
             if self._follow(level, _Level(balance - 1.0, since_s, level.rate)):
                 return True
 

@@ -79,17 +79,25 @@ def answers(kind: str, param: bool | float) -> tuple[SamplingResult, SamplingRes
     )
 
 
-def number(value: object, what: str, *, at_most: float = math.inf) -> float:
-    """Return ``value`` as a finite float in [0, at_most]; ``ValueError`` names ``what``."""
+def finite(value: object, what: str) -> float:
+    """Return ``value`` as a finite float; ``ValueError`` names ``what``. A bool is no number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{what} is no number: {value!r:.80}")  # noqa: TRY004 - bad input
     try:
         result = float(value)
     except OverflowError:
-        raise ValueError(f"{what} is too large") from None
-    if not (math.isfinite(result) and 0.0 <= result <= at_most):
-        bounds = f"in [0, {at_most:g}]" if math.isfinite(at_most) else "finite and not negative"
-        raise ValueError(f"{what} must be {bounds}: {result!r}")
+        result = math.inf
+    if not math.isfinite(result):
+        raise ValueError(f"{what} is not finite")
+    return result
+
+
+def number(value: object, what: str, *, at_most: float = math.inf) -> float:
+    """Return ``value`` as a finite float in [0, at_most]; ``ValueError`` names ``what``."""
+    result = finite(value, what)
+    if not 0.0 <= result <= at_most:
+        bounds = "negative" if result < 0.0 else f"above {at_most:g}"
+        raise ValueError(f"{what} is {bounds}: {result!r}")
     return result
 
 
