@@ -1,0 +1,100 @@
+"""Layers of given values: arguments over environment over file over defaults.
+
+A layer holds, for each setting, what was given in it, best first. It checks nothing across
+settings and across layers; that is ``_rules``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from tracekit import _values as v
+from tracekit._schema import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MAX_SHOWN = 200
+MASK = "***"
+
+
+class Given(NamedTuple):
+    """A checked value and where it stands (a variable, ``file:line``, an argument).
+
+    ``wire`` limits it: credentials meant for one receiver must never be sent to another.
+    """
+
+    value: object
+    source: str
+    wire: str = ""
+
+
+class Complaint(NamedTuple):
+    """What could not be used; ``setting`` names what it was meant for (None: nothing known)."""
+
+    setting: str | None
+    name: str
+    written: str
+    message: str
+
+
+class Layer:
+    """What one source gives; filled by one reader, then only read."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, list[Given]] = {}
+        self.complaints: list[Complaint] = []
+        self.notes: list[str] = []
+
+    def give(
+        self, setting: str, value: object, source: str, *, written: object = None, wire: str = ""
+    ) -> None:
+        """Check ``value`` and add it behind what was given before, or complain."""
+        try:
+            checked = SETTINGS[setting].check(value)
+        except ValueError as error:
+            self.complain(setting, source, value if written is None else written, str(error))
+        else:
+            self.given.setdefault(setting, []).append(Given(checked, source, wire))
+
+    def complain(self, setting: str | None, name: str, written: object, message: str) -> None:
+        """Note that ``written`` under ``name`` cannot be used (for ``setting``)."""
+        shown = shown_text(setting, written)
+        self.complaints.append(Complaint(setting, name, shown, message))
+
+    def first(self, setting: str, wires: tuple[str, ...] = ("",)) -> Given | None:
+        """Return the best value given for ``setting`` on one of ``wires``."""
+        for given in self.given.get(setting, ()):
+            if given.wire in wires:
+                return given
+        return None
+
+
+def shown_text(setting: str | None, value: object) -> str:
+    """Return a value as it may be shown: secrets masked, URLs without user-info, not too long."""
+    if setting is not None and SETTINGS[setting].secret and value:
+        return MASK
+    shown = v.masked(value if isinstance(value, str) else str(value))
+    return shown if len(shown) <= _MAX_SHOWN else shown[:_MAX_SHOWN] + "…"
+
+
+def shown(setting: str, value: object) -> object:
+    """Return a checked value as JSON may hold it: secrets masked, tuples as lists."""
+    if SETTINGS[setting].secret and value:
+        if setting == "headers":
+            return dict.fromkeys(value, MASK)  # type: ignore[call-overload]
+        return MASK
+    if isinstance(value, str):
+        return v.masked(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return dict(value) if setting == "tags" else value  # type: ignore[call-overload]
+
+
+def from_arguments(fields: Mapping[str, object]) -> Layer:
+    """Return the layer of keyword arguments; None means *not given*."""
+    layer = Layer()
+    for name, value in fields.items():
+        if value is not None:
+            layer.give(name, value, f"argument {name}")
+    return layer

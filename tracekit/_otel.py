@@ -1,0 +1,171 @@
+"""What OpenTelemetry's variables say, in tracekit's terms: samplers, propagators, OTLP.
+
+Pure functions from texts to values by setting; the variables' names are the environment table's.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from tracekit import _values as v
+
+_SAMPLERS = {
+    "always_on": ("const", 1.0),
+    "always_off": ("const", 0.0),
+    "traceidratio": ("probabilistic", 1.0),
+    "jaeger_remote": ("remote", None),
+}
+# tracekit follows a caller's decision always, as Jaeger's clients do: both spellings mean the same.
+SAMPLER_NAMES = (*_SAMPLERS, *(f"parentbased_{name}" for name in _SAMPLERS))
+
+_PROPAGATORS = {
+    "tracecontext": "w3c",
+    "baggage": "baggage",
+    "b3": "b3single",  # what OpenTelemetry calls b3 is the single header
+    "b3multi": "b3",
+    "jaeger": "jaeger",
+    "tracekit": "jaeger",
+    "tracekit_b3": "b3",
+}
+
+_GRPC_SAMPLING_PORTS = (14250, 5779)
+
+
+def sampler(written: str) -> v.Several:
+    """Return type and parameter of a sampler's name; a ratio without argument means all."""
+    name = v.one_of(*SAMPLER_NAMES)(written).removeprefix("parentbased_")
+    kind, param = _SAMPLERS[name]
+    return v.Several({"sampler_type": kind, **({} if param is None else {"sampler_param": param})})
+
+
+def sampler_argument(written: str, name: str) -> v.Several:
+    """Return what the argument says to the sampler ``name``; most samplers take none."""
+    name = name.strip().lower().removeprefix("parentbased_")
+    if name == "traceidratio":
+        return v.Several({"sampler_param": _ratio(written)})
+    return _remote_argument(written) if name == "jaeger_remote" else v.Several({})
+
+
+def _ratio(written: str) -> float:
+    ratio = v.number(written)
+    if not 0.0 <= ratio <= 1.0:
+        raise ValueError("is not between 0 and 1")
+    return ratio
+
+
+def _remote_argument(written: str) -> v.Several:
+    """Read ``endpoint=…,pollingIntervalMs=…,initialSamplingRate=…`` (any of them, any order)."""
+    entries, complaints = v.percent_pairs(written)
+    found: dict[str, object] = {}
+    wrong = list(complaints)
+    readers = {
+        "endpoint": ("sampling_endpoint", sampling_endpoint),
+        "pollingintervalms": ("sampler_refresh_s", v.milliseconds),
+        "pollinginterval": ("sampler_refresh_s", v.milliseconds),
+        "initialsamplingrate": ("sampler_param", _ratio),
+    }
+    for key, item in entries.items():
+        if key.lower() not in readers:
+            wrong.append(f"{key!r} is none of endpoint, pollingIntervalMs, initialSamplingRate")
+            continue
+        setting, read = readers[key.lower()]
+        try:
+            found[setting] = read(item)
+        except ValueError as error:
+            wrong.append(f"{key} {error}")
+    return v.Several(found, tuple(wrong))
+
+
+def sampling_endpoint(written: object) -> str:
+    """Return the URL of a sampling server given as a URL, as ``grpc://host:port`` or ``host:port``.
+
+    A URL without a path on a gRPC sampling port (14250, 5779) means gRPC, as OpenTelemetry's
+    specification writes it; any other URL is used as it is, as in Go; ``host:port`` gets
+    ``/sampling``, as in Node.
+    """
+    found = v.text(written)
+    if "://" not in found:
+        return sampling_endpoint(f"http://{v.host_port(found)}/sampling")
+    parts = urlsplit(v.url("http", "https", "grpc", "grpcs")(found))
+    bare = parts.path in ("", "/") and not parts.query
+    if bare and parts.port in _GRPC_SAMPLING_PORTS and parts.scheme.startswith("http"):
+        return f"{'grpcs' if parts.scheme == 'https' else 'grpc'}://{parts.netloc}"
+    return found
+
+
+def propagators(written: str) -> v.Several:
+    """Return the formats of a list of propagators; the last one that finds a context wins."""
+    names = [name.lower() for name in v.names(written)]
+    wrong = [
+        f"{name!r} is not known here and is skipped"
+        for name in names
+        if name not in _PROPAGATORS and name != "none"
+    ]
+    formats = [_PROPAGATORS[name] for name in names if name in _PROPAGATORS]
+    if not formats and "none" not in names:
+        return v.Several({}, tuple(wrong))
+    return v.Several({"propagation": formats, "extract_order": "last"}, tuple(wrong))
+
+
+def resource_attributes(written: str) -> v.Several:
+    """Return the process tags, and the service's name if it is among them."""
+    entries, complaints = v.percent_pairs(written)
+    name = entries.pop("service.name", "")
+    found: dict[str, object] = {"tags": entries} if entries else {}
+    return v.Several(found | ({"service_name": name} if name.strip() else {}), complaints)
+
+
+def headers(written: str) -> v.Several:
+    """Return the headers of ``name=value,…`` (percent-encoded)."""
+    entries, complaints = v.percent_pairs(written)
+    return v.Several({"headers": entries}, complaints)
+
+
+def exporter(written: str, protocol: str) -> v.Several:
+    """Return the wire that a list of exporters names: OTLP is the only one known here."""
+    names = [name.lower() for name in v.names(written)]
+    if "otlp" not in names:
+        raise ValueError("names no exporter known here (otlp)")
+    wrong = tuple(f"{name!r} is not known here and is skipped" for name in names if name != "otlp")
+    return v.Several({"transport": _wire(protocol)}, wrong)
+
+
+def endpoint(written: str, protocol: str, *, insecure: str = "", base: bool = False) -> v.Several:
+    """Return wire and URL of an OTLP endpoint.
+
+    A ``base`` gets ``/v1/traces`` for HTTP, as the specification says. Without a protocol, port
+    4317 means gRPC: HTTP is not spoken there.
+    """
+    found = v.text(written)
+    if "://" not in found:  # gRPC's target form
+        plain = insecure.strip().lower() == "true"
+        found = f"{'http' if plain else 'https'}://{v.host_port(found)}"
+    parts = urlsplit(v.url("http", "https")(found))
+    kind = "otlp-grpc" if not protocol.strip() and parts.port == 4317 else _wire(protocol)
+    if kind == "otlp-grpc":
+        found = f"{parts.scheme}://{parts.netloc}"
+    elif base:
+        found = found.rstrip("/") + "/v1/traces"
+    return v.Several({"transport": kind, "endpoint": found})
+
+
+def protocol(written: str) -> v.Several:
+    """Check a protocol; it takes effect with the endpoint or the exporter beside it."""
+    v.one_of("http/protobuf", "grpc")(written)
+    return v.Several({})
+
+
+def _wire(protocol_: str) -> str:
+    return "otlp-grpc" if protocol_.strip().lower() == "grpc" else "otlp-http"
+
+
+def stability(written: str) -> v.Several:
+    """Return whether HTTP attributes come under both their names (``http/dup``)."""
+    names = v.names(written.lower())
+    return v.Several({"semconv": "both"} if "http/dup" in names else {})
+
+
+def insecure(written: str) -> v.Several:
+    """Check the switch for plain text; it takes effect with an endpoint that names no scheme."""
+    v.boolean(written)
+    return v.Several({})

@@ -1,0 +1,216 @@
+"""From layers to one value a setting: who wins, what follows from what, what contradicts.
+
+Rules that hold between settings live here and nowhere else. Where Jaeger's clients differ among
+each other, the function that decides says whom it follows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from tracekit._layers import Complaint, Given, Layer, shown
+from tracekit._schema import SETTINGS
+from tracekit.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_DEFAULT = "default"
+_SAMPLING_PORT = 5778
+_DEFAULT_PARAM = {"const": 0.0, "probabilistic": 0.001, "ratelimiting": 0.0, "remote": 0.001}
+_DEFAULT_ENDPOINT = {
+    "http": "http://localhost:14268/api/traces",
+    "otlp-http": "http://localhost:4318/v1/traces",
+    "otlp-grpc": "http://localhost:4317",
+}
+_WIRES = {
+    "udp": ("",),
+    "http": ("", "jaeger"),
+    "otlp-http": ("", "otlp"),
+    "otlp-grpc": ("", "otlp"),
+}
+
+
+class Resolved(NamedTuple):
+    """The outcome: a value and a source for every setting, what was bad, what is worth saying."""
+
+    values: Mapping[str, object]
+    sources: Mapping[str, str]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+
+def resolve(layers: Sequence[Layer]) -> Resolved:
+    """Merge ``layers``, best first. Never raises."""
+    choice = _Choice(layers)
+    choice.merge()
+    problems = tuple(
+        Problem(bad.name, bad.written, bad.message, choice.used(bad)) for bad in choice.complaints
+    )
+    if choice.values["disabled"]:  # beats every validation
+        problems, choice.notes = (), []
+    return Resolved(choice.values, choice.sources, problems, tuple(choice.notes))
+
+
+class _Choice:
+    """The work of one ``resolve``: what is chosen so far, under which name it may be blamed."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = layers
+        self.complaints = [bad for layer in layers for bad in layer.complaints]
+        self.notes = [note for layer in layers for note in layer.notes]
+        self.values: dict[str, object] = {}
+        self.sources: dict[str, str] = {}
+
+    def merge(self) -> None:
+        kind = self._destination()
+        for name, setting in SETTINGS.items():
+            self._set(
+                name, self._first(name, _WIRES[str(kind.value)]) or Given(setting.default, _DEFAULT)
+            )
+        self._set("transport", kind)
+        self._merge_tags()
+        self._transport()
+        self._sampler()
+        if self.values["service_name"] is None:
+            self._derive("service_name", "unknown_service:python")
+            self.notes.append(
+                "the service has no name; set JAEGER_SERVICE_NAME or init(service_name=…)"
+            )
+        if self._number("max_batch_spans") > self._number("queue_size"):
+            self._correct(
+                "max_batch_spans", self.values["queue_size"], "is more than the queue holds"
+            )
+
+    def used(self, bad: Complaint) -> str:
+        if bad.setting is None or bad.setting not in self.values:
+            return "nothing of it"
+        value = shown(bad.setting, self.values[bad.setting])
+        source = self.sources[bad.setting]
+        return f"{value!r}" if source in (_DEFAULT, bad.name) else f"{value!r} from {source}"
+
+    def _first(self, name: str, wires: tuple[str, ...]) -> Given | None:
+        for layer in self.layers:
+            if given := layer.first(name, wires):
+                return given
+        return None
+
+    def _set(self, name: str, given: Given) -> None:
+        self.values[name], self.sources[name] = given.value, given.source
+
+    def _derive(self, name: str, value: object, source: str = _DEFAULT) -> None:
+        self.values[name], self.sources[name] = value, source
+
+    def _correct(self, name: str, value: object, message: str) -> None:
+        """Complain about the chosen value of ``name`` and use ``value`` instead."""
+        written = str(shown(name, self.values[name]))
+        source = self.sources[name].removeprefix("argument ")
+        self.complaints.append(
+            Complaint(name, name if source == _DEFAULT else source, written, message)
+        )
+        self.values[name] = value
+
+    def _number(self, name: str) -> float:
+        value = self.values[name]
+        return float(value) if isinstance(value, int | float) else 0.0
+
+    def _destination(self) -> Given:
+        """Choose the wire: the best layer that says anything about a destination decides.
+
+        Within one layer: the transport by name, then an endpoint (it beats the agent in every
+        Jaeger client), then an agent. OTLP's variables name the transport of their layer.
+        """
+        for layer in self.layers:
+            if given := layer.first("transport", ("", "otlp")):
+                return given
+            if given := layer.first("endpoint", ("", "jaeger")):
+                return Given("http", given.source)
+            if given := layer.first("agent_host") or layer.first("agent_port"):
+                return Given("udp", given.source)
+        return Given(SETTINGS["transport"].default, _DEFAULT)
+
+    def _merge_tags(self) -> None:
+        """Unite the tags of all layers, key by key (as Python's client did with its two)."""
+        merged: dict[str, str] = {}
+        sources: list[str] = []
+        for layer in reversed(self.layers):
+            for given in reversed(layer.given.get("tags", [])):
+                merged.update(given.value)  # type: ignore[call-overload] # checked as pairs
+                sources.insert(0, given.source)
+        if sources:
+            self._derive("tags", SETTINGS["tags"].check(merged), ", ".join(sources))
+
+    def _transport(self) -> None:
+        kind = str(self.values["transport"])
+        if kind == "udp":
+            self._derive("endpoint", None)
+            return
+        if self.values["endpoint"] is None:
+            self._derive("endpoint", _DEFAULT_ENDPOINT[kind])
+        if kind != "http" and self.sources["timeout_s"] == _DEFAULT:
+            self._derive("timeout_s", 10.0)  # OTLP's default; 5 s is the Jaeger clients'
+        for name, other in (("user", "password"), ("password", "user")):
+            if self.values[name] is not None and self.values[other] is None:
+                self._correct(name, None, f"is given without {other}: no basic authentication")
+
+    def _sampler(self) -> None:
+        kind = str(self.values["sampler_type"])
+        self._sampler_param(kind)
+        if kind == "remote" and self.values["sampling_endpoint"] is None:
+            self._sampling_endpoint()
+
+    def _sampler_param(self, kind: str) -> None:
+        param = self._param_of(kind)
+        default = _DEFAULT_PARAM.get(kind, 0.0)
+        if param is None:
+            if self.sources["sampler_type"] != _DEFAULT and kind in (
+                "const",
+                "probabilistic",
+                "ratelimiting",
+            ):
+                self.notes.append(
+                    f"the {kind} sampler has no parameter: {default:g} is used, as Jaeger's clients do"
+                )
+            self._derive("sampler_param", default)
+            return
+        self._set("sampler_param", param)
+        value = self._number("sampler_param")
+        if kind == "const" and value not in (0.0, 1.0):
+            self._correct("sampler_param", 1.0, "is neither 0 nor 1; const takes all but 0 as 1")
+        elif kind in ("probabilistic", "remote") and not 0.0 <= value <= 1.0:
+            self._correct("sampler_param", min(max(value, 0.0), 1.0), "is not between 0 and 1")
+        elif kind == "ratelimiting" and value < 0.0:
+            self._correct("sampler_param", 0.0, "is below 0 traces per second")
+
+    def _param_of(self, kind: str) -> Given | None:
+        """Return the best parameter that was meant for ``kind``.
+
+        A parameter belongs to the type that stands beside it: 0.001 for a probabilistic sampler in
+        the file says nothing to a const sampler in the environment.
+        """
+        for layer in self.layers:
+            param = layer.first("sampler_param")
+            beside = layer.first("sampler_type")
+            if param is None or (beside is not None and beside.value != kind):
+                continue
+            if beside is None and any(bad.setting == "sampler_type" for bad in layer.complaints):
+                continue
+            return param
+        return None
+
+    def _sampling_endpoint(self) -> None:
+        """As Go: the sampling port of the agent's host, on this machine unless told otherwise.
+
+        Without an agent (an endpoint was given) nobody would answer there: it is asked only when
+        the remote sampler was asked for by name.
+        """
+        from_host = self.sources["agent_host"] != _DEFAULT
+        if from_host:
+            name = str(self.values["agent_host"])
+            name = f"[{name}]" if ":" in name else name
+            source = self.sources["agent_host"]
+        elif self.values["transport"] == "udp" or self.sources["sampler_type"] != _DEFAULT:
+            name, source = "127.0.0.1", _DEFAULT
+        else:
+            return
+        self._derive("sampling_endpoint", f"http://{name}:{_SAMPLING_PORT}/sampling", source)
