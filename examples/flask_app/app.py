@@ -1,0 +1,96 @@
+"""The frontend of the ride-dispatch shop, and its route service: one app, two processes.
+
+    export JAEGER_SAMPLER_TYPE=const JAEGER_SAMPLER_PARAM=1
+    JAEGER_SERVICE_NAME=route    python examples/flask_app/app.py --port 8081
+    JAEGER_SERVICE_NAME=frontend python examples/flask_app/app.py --port 8080
+
+    curl 'http://127.0.0.1:8080/dispatch?customer=123'
+
+``/dispatch`` asks the gRPC service next door (../grpc_service) for cars, the second process of
+this app for a route to each of them, and follows the best one. Customer 731 lives where nobody
+drives: that is the error to look for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextvars
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import requests
+from flask import Flask, request
+from werkzeug.serving import make_server
+
+import tracekit
+import tracekit.grpc
+import tracekit.requests
+from tracekit.flask import FlaskTracing
+
+sys.path.append(str(Path(__file__).parent.parent / "grpc_service"))
+rides, services = grpc.protos_and_services("driver.proto")
+
+CUSTOMERS = {"123": "Harbour Street", "392": "Mill Lane", "731": "Far Island"}
+TRAFFIC_JAM = "T-702"
+
+
+def create_app(driver: str, routes: str) -> Flask:
+    """Return the app; ``driver`` is the gRPC service's host:port, ``routes`` the other's URL."""
+    tracekit.init()
+    tracekit.requests.instrument()
+    app = Flask(__name__)
+    FlaskTracing(app)
+    drivers = services.DriverStub(tracekit.grpc.trace_channel(grpc.insecure_channel(driver)))
+
+    @app.get("/dispatch")
+    def dispatch():
+        street = CUSTOMERS.get(request.args.get("customer"))
+        if street is None:
+            return {"error": "no such customer"}, 404
+        try:
+            cars = drivers.Nearest(rides.Place(street=street), timeout=10).cars
+        except grpc.RpcError as error:
+            return {"error": error.details()}, 503
+        with ThreadPoolExecutor() as pool:  # a thread is handed the trace by its context
+            waits = {
+                car.id: pool.submit(contextvars.copy_context().run, minutes_to, car, street)
+                for car in cars
+            }
+            minutes, car_id = min((wait.result(), car_id) for car_id, wait in waits.items())
+        way = drivers.Track(rides.Trip(car_id=car_id, street=street), timeout=10)
+        blocks = [position.blocks_away for position in way]
+        return {"car": car_id, "minutes": minutes, "blocks": blocks}
+
+    def minutes_to(car, street):
+        asked = {"car": car.id, "blocks": car.blocks_away, "street": street}
+        answer = requests.get(f"{routes}/route", params=asked, timeout=10)
+        answer.raise_for_status()
+        return answer.json()["minutes"]
+
+    @app.get("/route")
+    def route():
+        car, blocks = request.args["car"], int(request.args["blocks"])
+        with tracekit.get_tracer(__name__).start_as_current_span("compute-route") as span:
+            jam = car == TRAFFIC_JAM
+            span.set_attributes({"car": car, "traffic-jam": jam})
+            time.sleep(0.12 if jam else 0.02)  # the slow step that the trace shows
+        return {"minutes": blocks * (6 if jam else 2)}
+
+    return app
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Frontend and route service of the ride shop.")
+    parser.add_argument("--port", type=int, default=8080, help="0: any free one")
+    parser.add_argument("--driver", default="127.0.0.1:50051", help="host:port of the gRPC service")
+    parser.add_argument(
+        "--routes", default="http://127.0.0.1:8081", help="URL of the route service"
+    )
+    options = parser.parse_args()
+    app = create_app(options.driver, options.routes)
+    server = make_server("127.0.0.1", options.port, app, threaded=True)
+    print(f"listening on 127.0.0.1:{server.port}", flush=True)
+    server.serve_forever()
