@@ -10,7 +10,7 @@ from tracekit._context import Decision
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NO_BAGGAGE: Mapping[str, str] = MappingProxyType({})
+NO_BAGGAGE: Mapping[str, str] = MappingProxyType({})
 
 
 class Remote(NamedTuple):
@@ -26,10 +26,14 @@ class Remote(NamedTuple):
     sampled: bool | None = None
     debug: bool = False
     debug_id: str | None = None
-    baggage: Mapping[str, str] = _NO_BAGGAGE
+    baggage: Mapping[str, str] = NO_BAGGAGE
     tracestate: str = ""
     trace_flags: int = 0
-    """The flags byte of the format as it came, where it has one (W3C, Jaeger)."""
+    """The format's flags byte without the bits that mean two things.
+
+    0x02 is W3C's *random trace id* (Jaeger's 0x02, debug, is ``debug``); 0x04 and 0x08 are
+    Jaeger's *unused* and *firehose*.
+    """
 
     @property
     def has_ids(self) -> bool:

@@ -1,0 +1,89 @@
+"""Baggage: its limits, and W3C's ``baggage`` header.
+
+Sources: W3C Baggage (limits, grammar), jaeger-client 2.2 of the contract. A user's baggage is
+untrusted input that every service behind us pays for, so it is bounded here, once, both ways.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+from tracekit.propagation._headers import ignore
+from tracekit.propagation._remote import NO_BAGGAGE, Remote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from tracekit.propagation._headers import Note
+
+MAX_ENTRIES = 64
+MAX_BYTES = 8192
+"""Keys and values together, as they stand in the headers."""
+
+HEADER = "baggage"
+
+# RFC 9110 tokens; anything else would break the header it stands in.
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+def is_token(text: str) -> bool:
+    """Whether ``text`` can be (a part of) a header name or a baggage key as it is."""
+    return bool(text) and _TOKEN.issuperset(text)
+
+
+def within_limits(
+    entries: Iterable[tuple[str, str]], note: Note = ignore
+) -> Iterator[tuple[str, str]]:
+    """Yield entries, as they stand in headers, until a limit is met; note the first one left."""
+    size_bytes = 0
+    for count, (key, value) in enumerate(entries):
+        size_bytes += len(key) + len(value)
+        if count >= MAX_ENTRIES or size_bytes > MAX_BYTES:
+            note("limit")
+            return
+        yield key, value
+
+
+def members(text: str, note: Note = ignore) -> Iterator[tuple[str, str]]:
+    """Yield the ``key=value`` members of a comma-separated list, blanks around them removed."""
+    for member in text.split(","):
+        key, equals, value = member.partition("=")
+        if equals:
+            yield key.strip(" \t"), value.strip(" \t")
+        elif member.strip(" \t"):
+            note("baggage")
+
+
+def decode(headers: Mapping[str, str], note: Note = ignore) -> Remote | None:
+    """Read W3C ``baggage``. Properties (``;key=value``) stay in the value, as in OpenTelemetry."""
+    header = headers.get(HEADER)
+    if header is None:
+        return None
+    found: dict[str, str] = {}
+    for key, value in within_limits(members(header, note), note):
+        name = unquote(key)
+        if is_token(key) and name:
+            found[name] = unquote(value)
+        else:
+            note("baggage")
+    return Remote(baggage=found) if found else None
+
+
+def encode(baggage: Mapping[str, object], note: Note = ignore) -> dict[str, str]:
+    """Return the ``baggage`` header of ``baggage``, percent-encoded, or nothing."""
+    if not baggage:
+        return {}
+    entries = ((_escape(str(key), note), quote(str(value), "")) for key, value in baggage.items())
+    kept = within_limits(((key, value) for key, value in entries if key), note)
+    text = ",".join(f"{key}={value}" for key, value in kept)
+    return {HEADER: text} if text else {}
+
+
+def _escape(key: str, note: Note) -> str:
+    if not key:
+        note("baggage")
+    return key if is_token(key) and "%" not in key else quote(key, "")
+
+
+__all__ = ["NO_BAGGAGE", "decode", "encode", "is_token", "members", "within_limits"]

@@ -1,0 +1,216 @@
+"""The table of formats, and the codecs as two functions over text maps.
+
+========== ======================================================== =====================
+name       reads                                                    writes
+========== ======================================================== =====================
+jaeger     uber-trace-id, uberctx-*, jaeger-baggage, jaeger-debug-id uber-trace-id, uberctx-*
+b3         b3, x-b3-*                                               x-b3-*
+b3single   b3, x-b3-*                                               b3
+w3c        traceparent, tracestate, baggage                         the same
+========== ======================================================== =====================
+
+``tracecontext`` and ``baggage`` are the halves of ``w3c``, as ``OTEL_PROPAGATORS`` lists them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from tracekit._context import DEBUG, DEFER, Decision
+from tracekit.propagation import _b3, _baggage, _jaeger, _w3c
+from tracekit.propagation._headers import collect, ignore, pairs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping
+
+    from tracekit.propagation._headers import Carrier, Note
+    from tracekit.propagation._remote import Remote
+
+
+class WriteIds(Protocol):
+    """Write a span's ids and decision: ids, parent id, OpenTelemetry's flags, our marks."""
+
+    def __call__(
+        self,
+        into: MutableMapping[str, str],
+        trace_id: int,
+        span_id: int,
+        parent_id: int | None,
+        trace_flags: int,
+        marks: int,
+        /,
+    ) -> None: ...
+
+
+class WriteBaggage(Protocol):
+    """Write baggage as far as the limits go; what is left out is noted."""
+
+    def __call__(
+        self, into: MutableMapping[str, str], baggage: Mapping[str, object], note: Note, /
+    ) -> None: ...
+
+
+class Format(NamedTuple):
+    """One format: what it reads, what it writes, and the pure functions that do it."""
+
+    name: str
+    identity: frozenset[str]
+    """Every header that names the span: together they describe one span or none."""
+    fields: tuple[str, ...]
+    """What ``write_ids`` may write."""
+    reads: frozenset[str]
+    decode: Callable[[Mapping[str, str], Note], Remote | None]
+    """Total: any text in, a value or None out. Linear in the input."""
+    write_ids: WriteIds | None
+    write_baggage: WriteBaggage | None = None
+    write_decision: Callable[[MutableMapping[str, str], Decision], None] | None = None
+    write_debug_id: Callable[[MutableMapping[str, str], str, Note], None] | None = None
+    read_prefix: str | None = None
+    writes_parent: bool = False
+
+
+def jaeger(names: _jaeger.Names = _jaeger.NAMES) -> Format:
+    """Return Jaeger's format, with other header names where a deployment changed them."""
+    names = names.lowered()
+    identity = frozenset({names.trace_id})
+    own = names == _jaeger.NAMES
+    return Format(
+        "jaeger",
+        identity,
+        (names.trace_id,),
+        identity | {names.debug_id, names.baggage},
+        _jaeger.decode if own else partial(_jaeger.decode, names=names),
+        _jaeger.write if own else partial(_jaeger.write, names=names),
+        partial(_jaeger.write_baggage, names=names),
+        write_debug_id=partial(_jaeger.write_debug_id, names=names),
+        read_prefix=names.baggage_prefix,
+    )
+
+
+_B3_NAMES = frozenset({_b3.SINGLE, *_b3.MULTI})
+_B3 = Format(
+    "b3",
+    _B3_NAMES,
+    _b3.MULTI,
+    _B3_NAMES,
+    _b3.decode,
+    _b3.write_multi,
+    write_decision=_b3.write_multi_decision,
+    writes_parent=True,
+)
+_B3_SINGLE = Format(
+    "b3single",
+    _B3_NAMES,
+    (_b3.SINGLE,),
+    _B3_NAMES,
+    _b3.decode,
+    _b3.write_single,
+    write_decision=_b3.write_single_decision,
+    writes_parent=True,
+)
+
+
+def _write_w3c_baggage(
+    into: MutableMapping[str, str], baggage: Mapping[str, object], note: Note
+) -> None:
+    into.update(_baggage.encode(baggage, note))
+
+
+def _decode_w3c(headers: Mapping[str, str], note: Note) -> Remote | None:
+    remote = _w3c.decode(headers, note)
+    if _baggage.HEADER not in headers:
+        return remote
+    carried = _baggage.decode(headers, note)
+    if remote is None or carried is None:
+        return remote or carried
+    return remote._replace(baggage=carried.baggage)
+
+
+_W3C_NAMES = (_w3c.TRACEPARENT, _w3c.TRACESTATE)
+_TRACECONTEXT = Format(
+    "tracecontext",
+    frozenset(_W3C_NAMES),
+    _W3C_NAMES,
+    frozenset(_W3C_NAMES),
+    _w3c.decode,
+    _w3c.write,
+)
+_BAGGAGE = Format(
+    "baggage",
+    frozenset(),
+    (_baggage.HEADER,),
+    frozenset({_baggage.HEADER}),
+    _baggage.decode,
+    None,
+    _write_w3c_baggage,
+)
+_W3C = _TRACECONTEXT._replace(
+    name="w3c",
+    fields=(*_W3C_NAMES, _baggage.HEADER),
+    reads=frozenset({*_W3C_NAMES, _baggage.HEADER}),
+    decode=_decode_w3c,
+    write_baggage=_write_w3c_baggage,
+)
+
+FORMATS: Mapping[str, Format] = {
+    format_.name: format_ for format_ in (jaeger(), _B3, _B3_SINGLE, _W3C, _TRACECONTEXT, _BAGGAGE)
+}
+
+
+def lookup(name: str) -> Format:
+    """Return the format of that name; ``ValueError`` names the ones there are."""
+    try:
+        return FORMATS[name]
+    except KeyError:
+        raise ValueError(f"unknown format {name!r}; known: {', '.join(FORMATS)}") from None
+
+
+def decode(
+    format: str,  # noqa: A002 -- the word of every user; the built-in is not needed here
+    headers: Carrier,
+) -> Remote | None:
+    """Return what ``headers`` (a mapping, or pairs; names in any case) say in that format.
+
+    Total: any text or bytes of any size gives a ``Remote`` or None, in time linear in the input.
+    Raises ``ValueError`` for an unknown format, nothing else.
+    """
+    found = FORMATS.get(format) or lookup(format)
+    return found.decode(collect(pairs_of(headers)), ignore)
+
+
+def encode(
+    format: str,  # noqa: A002 -- as above
+    remote: Remote,
+) -> dict[str, str]:
+    """Return the headers, names in lower case, that say ``remote`` in that format.
+
+    What the format cannot express is left out. Raises ``ValueError`` for an unknown format.
+    """
+    found = FORMATS.get(format) or lookup(format)
+    into: dict[str, str] = {}
+    trace_id, span_id, parent_id, sampled, debug, debug_id, baggage, tracestate, bits = remote
+    if trace_id and span_id:
+        if found.write_ids is not None:
+            if debug:
+                found.write_ids(into, trace_id, span_id, parent_id, 1 | bits & 2, DEBUG | bits & 12)
+            elif sampled is None:
+                found.write_ids(into, trace_id, span_id, parent_id, bits & 2, DEFER | bits & 12)
+            else:
+                found.write_ids(into, trace_id, span_id, parent_id, sampled | bits & 2, bits & 12)
+            if tracestate and _w3c.TRACESTATE in found.identity:
+                into[_w3c.TRACESTATE] = tracestate
+    else:
+        _encode_decision(found, into, remote)
+        if debug_id and found.write_debug_id is not None:
+            found.write_debug_id(into, debug_id, ignore)
+    if baggage and found.write_baggage is not None:
+        found.write_baggage(into, baggage, ignore)
+    return into
+
+
+def _encode_decision(found: Format, into: dict[str, str], remote: Remote) -> None:
+    # An accept without ids looks like the invalid span context of somebody who samples all, and
+    # that must not be written. Inject knows the two apart and writes it.
+    if found.write_decision is not None and remote.decision is not Decision.ACCEPT:
+        found.write_decision(into, remote.decision)

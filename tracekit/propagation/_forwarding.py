@@ -1,0 +1,129 @@
+"""The mesh: which headers go from the request we serve to the requests we make, and where to.
+
+A sidecar proxy cannot know which outgoing request belongs to which incoming one; the application
+has to carry the headers over (Istio, "distributed tracing overview"; the set is the union of
+Istio's documents and its Bookinfo sample).
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from tracekit.propagation._formats import FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+V = TypeVar("V")
+
+# Headers of one family describe one thing together: they are forwarded together or not at all.
+_FAMILIES: tuple[frozenset[str], ...] = (
+    FORMATS["b3"].identity,
+    FORMATS["w3c"].identity,
+    FORMATS["jaeger"].identity,
+    frozenset({"x-datadog-trace-id", "x-datadog-parent-id", "x-datadog-sampling-priority"}),
+    frozenset({"x-request-id"}),  # Envoy encodes its decision in it: never change a letter
+    frozenset({"x-ot-span-context"}),
+    frozenset({"x-cloud-trace-context"}),
+    frozenset({"grpc-trace-bin"}),
+    frozenset({"sw8"}),
+)
+TRACE_HEADERS: frozenset[str] = frozenset().union(*_FAMILIES)
+"""What is forwarded without being asked for, in lower case."""
+
+BAGGAGE_HEADER = "baggage"
+BAGGAGE_PREFIX = "uberctx-"
+
+_FAMILY_OF = {name: family for family in _FAMILIES for name in family}
+
+# Never application headers of ours to forward: they belong to one connection or to gRPC itself.
+_HOP_BY_HOP = frozenset({"te", "content-type", "content-length", "host", "connection"})
+
+
+def is_baggage(name: str) -> bool:
+    """Whether the header of that lower-case name carries baggage."""
+    return name == BAGGAGE_HEADER or name.startswith(BAGGAGE_PREFIX)
+
+
+class ForwardRule(NamedTuple):
+    """What an edge forwards, and to which hosts. Immutable; share it between threads.
+
+    ``allow`` lists application headers (``end-user``, ``cookie``, ``authorization``, own names).
+    ``hosts`` is a predicate over the host name, or patterns such as ``*.svc.cluster.local``:
+    nothing goes to other hosts. Without ``hosts`` the trace headers go everywhere, application
+    headers and baggage nowhere, so that a token never leaves the mesh by accident.
+    """
+
+    allow: frozenset[str] = frozenset()
+    hosts: Callable[[str], bool] | tuple[str, ...] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        allow: Iterable[str] = (),
+        hosts: Callable[[str], bool] | Sequence[str] | str | None = None,
+    ) -> ForwardRule:
+        """Return the rule of an edge's ``allow=`` and ``hosts=`` arguments."""
+        names = frozenset(name.lower() for name in allow) - _HOP_BY_HOP
+        if hosts is None or callable(hosts):
+            return cls(names, hosts)
+        patterns = (hosts,) if isinstance(hosts, str) else tuple(hosts)
+        return cls(names, tuple(pattern.lower() for pattern in patterns))
+
+    def lets_trace(self, host: str) -> bool:
+        """Whether trace headers may go to ``host``."""
+        return self.hosts is None or self._matches(host)
+
+    def lets_application(self, host: str) -> bool:
+        """Whether listed application headers and baggage may go to ``host``."""
+        return self.hosts is not None and self._matches(host)
+
+    def _matches(self, host: str) -> bool:
+        host = host.lower().rstrip(".")
+        if callable(self.hosts):
+            try:
+                return bool(self.hosts(host))
+            except Exception:  # the user's predicate: what it cannot judge stays at home
+                return False
+        return any(fnmatchcase(host, pattern) for pattern in self.hosts or ())
+
+
+class Outgoing(NamedTuple):
+    """The headers of one outgoing request, by the rule that ``merge_headers`` applies."""
+
+    own: dict[str, str]
+    """Headers of the configured formats, about the current span."""
+    forwarded: dict[str, str]
+    """Captured headers of other formats, ``x-request-id`` and listed application headers."""
+    replaced: frozenset[str] = frozenset()
+    """Lower-case names that may not stand beside ``own``, whoever set them."""
+
+
+def merge_headers(outgoing: Outgoing, pairs: Iterable[tuple[str, V]]) -> list[tuple[str, V | str]]:
+    """Return the caller's header ``pairs`` with ``outgoing`` put in; the one rule of forwarding.
+
+    A header of a configured format describes the current span: it replaces the caller's, in any
+    letter case, and stands there once. What was captured is added where the caller has set
+    nothing of the same family. Nothing else of the caller's is touched; order is kept.
+    """
+    own, forwarded, replaced = outgoing
+    merged: list[tuple[str, V | str]] = []
+    present: set[str] = set()
+    for name, value in pairs:
+        key = name.lower()
+        if key in own or key in replaced:
+            continue
+        present.add(key)
+        merged.append((name, value))
+    taken = {member for key in present for member in _FAMILY_OF.get(key, (key,))}
+    merged.extend(own.items())
+    merged.extend(pair for pair in forwarded.items() if pair[0] not in taken)
+    return merged
+
+
+def select(pairs: Iterable[tuple[str, str]], allow: frozenset[str] = frozenset()) -> dict[str, str]:
+    """Return the forwarding set of lower-case ``pairs``, verbatim, nothing empty."""
+    return {
+        name: value for name, value in pairs if value and (name in TRACE_HEADERS or name in allow)
+    }
