@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tracekit.sampling._limiter import RateLimiter, RateLimiting
 from tracekit.sampling._operations import GuaranteedThroughput, PerOperation
 from tracekit.sampling._parent import ParentRule
+from tracekit.sampling._remote import RemoteSampler, state_of
 from tracekit.sampling._sampler import Const, Probabilistic, RootSampler, finite
 from tracekit.sampling._strategy import AdaptiveStrategy, Strategy, parse_strategy
 
@@ -27,10 +28,12 @@ __all__ = [
     "Probabilistic",
     "RateLimiter",
     "RateLimiting",
+    "RemoteSampler",
     "RootSampler",
     "Strategy",
     "from_type",
     "parse_strategy",
+    "state_of",
 ]
 
 

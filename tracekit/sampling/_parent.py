@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import sampling as otel
 from opentelemetry.trace import get_current_span
+from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracekit import _context
+from tracekit.sampling._sampler import RootSampler, completed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +21,13 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Link, SpanContext, SpanKind, TraceState
     from opentelemetry.util.types import Attributes
+
+
+class Forced(otel.SamplingResult):
+    """Sampled because a person wants to see the trace; tracekit's tracer takes the ``marks``."""
+
+    marks = _context.DEBUG
+
 
 _ACCEPT = otel.SamplingResult(otel.Decision.RECORD_AND_SAMPLE)
 _DENY = otel.SamplingResult(otel.Decision.DROP)
@@ -45,14 +55,15 @@ def priority(attributes: Mapping[str, object]) -> _context.Decision:
 class ParentRule(otel.Sampler):
     """Follows the parent's decision; asks ``root`` for roots and for parents that left it open.
 
-    Works in any OpenTelemetry provider; tracekit's tracer takes the same steps inline. A start
-    attribute ``sampling.priority`` overrides everybody, as it did in the Jaeger clients; a
-    decision that arrived without ids (a lone ``b3: 0``, a ``jaeger-debug-id``) binds the roots of
-    its context. The answers carry ``sampler.*`` only where ``root`` decided.
+    Works in any OpenTelemetry provider. A start attribute ``sampling.priority`` overrides
+    everybody, as it did in the Jaeger clients; a decision that arrived without ids (a lone
+    ``b3: 0``, a ``jaeger-debug-id``) binds the roots of its context. The answers carry
+    ``sampler.*`` only where ``root`` decided.
     """
 
     def __init__(self, root: otel.Sampler) -> None:
         self.root = root
+        self._decide = root.decide if isinstance(root, RootSampler) else None
 
     def should_sample(
         self,
@@ -65,22 +76,37 @@ class ParentRule(otel.Sampler):
         trace_state: TraceState | None = None,
     ) -> otel.SamplingResult:
         """Return the decision with the caller's attributes and the parent's trace state."""
-        parent = get_current_span(parent_context).get_span_context()
+        context = get_current() if parent_context is None else parent_context
+        forced = attributes is not None and SAMPLING_PRIORITY in attributes
+        if not forced and _SPAN_KEY not in context and _context.ROOT_HINT_KEY not in context:
+            # The short way of a root that nobody has decided about.
+            if self._decide is not None:
+                result = self._decide(trace_id, name)
+                return completed(result, context, attributes) if attributes else result
+        elif (told := self._told(context, attributes)) is not None:
+            return told
+        return self.root.should_sample(
+            parent_context, trace_id, name, kind, attributes, links, trace_state
+        )
+
+    def _told(self, context: Context, attributes: Attributes) -> otel.SamplingResult | None:
+        """Return what a person or the parent decided; None if it is up to the root sampler."""
+        parent = get_current_span(context).get_span_context()
         state = parent.trace_state if parent.is_valid else None
         decision = priority(attributes) if attributes else _context.Decision.DEFER
         if decision is _context.Decision.DEFER:
             if parent.is_valid:
                 decision = _decision_of(parent)
-            elif (hint := _context.root_hint(parent_context)) is not None:
+            elif (hint := _context.root_hint(context)) is not None:
                 decision = hint.decision
                 if hint.debug_id is not None:
                     attributes = {**(attributes or {}), DEBUG_ID: hint.debug_id}
         if decision is _context.Decision.DEFER:
-            return self.root.should_sample(
-                parent_context, trace_id, name, kind, attributes, links, trace_state
-            )
+            return None
         if decision is _context.Decision.DENY:
             return otel.SamplingResult(otel.Decision.DROP, None, state) if state else _DENY
+        if decision is _context.Decision.DEBUG:
+            return Forced(otel.Decision.RECORD_AND_SAMPLE, attributes, state)
         if attributes or state:
             return otel.SamplingResult(otel.Decision.RECORD_AND_SAMPLE, attributes, state)
         return _ACCEPT

@@ -70,13 +70,13 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def from_response(response: object) -> AnyStrategy:
     """Return the strategy in a decoded ``SamplingStrategyResponse``."""
-    fields = _object(response, "the answer")
+    fields = json_object(response, "the answer")
     if (operations := fields.get("operationSampling")) is not None:
-        return _adaptive(_object(operations, "operationSampling"))
+        return _adaptive(json_object(operations, "operationSampling"))
     if (part := fields.get("probabilisticSampling")) is not None:
         return Strategy("probabilistic", _rate(part))
     if (part := fields.get("rateLimitingSampling")) is not None:
-        limit = _object(part, "rateLimitingSampling")
+        limit = json_object(part, "rateLimitingSampling")
         return Strategy("ratelimiting", _number(limit, "maxTracesPerSecond"))
     raise StrategyError("the answer holds no strategy")
 
@@ -89,7 +89,7 @@ def _adaptive(fields: Mapping[str, object]) -> AdaptiveStrategy:
         raise StrategyError("perOperationStrategies is no list")
     operations = {}
     for entry in listed:
-        each = _object(entry, "an operation's strategy")
+        each = json_object(entry, "an operation's strategy")
         name = each.get("operation", "")  # protobuf's JSON leaves empty strings out
         if not isinstance(name, str):
             raise StrategyError("an operation's name is no string")
@@ -102,10 +102,10 @@ def _adaptive(fields: Mapping[str, object]) -> AdaptiveStrategy:
 
 
 def _rate(part: object) -> float:
-    return _number(_object(part, "probabilisticSampling"), "samplingRate", at_most=1.0)
+    return _number(json_object(part, "probabilisticSampling"), "samplingRate", at_most=1.0)
 
 
-def _object(value: object, what: str) -> Mapping[str, object]:
+def json_object(value: object, what: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise StrategyError(f"{what} is no object")
     return value

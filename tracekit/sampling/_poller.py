@@ -1,0 +1,221 @@
+"""The thread that keeps a remote sampler up to date: fetch, parse, apply, again and again."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import random
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
+
+from tracekit.errors import StrategyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from urllib.parse import SplitResult
+
+    from tracekit.sampling._remote import RemoteSampler
+    from tracekit.sampling._strategy import AnyStrategy
+
+_log = logging.getLogger(__name__)
+
+MAX_FIRST_DELAY_S = 1.0
+MAX_ANSWER_BYTES = 4 << 20
+"""Room for some 40 000 operations; a larger answer is refused."""
+TIMEOUT_S = 10.0
+"""For the whole of a fetch (the Go client's limit)."""
+NOT_TRACED = ("b3", "0")
+"""Tells the mesh's proxies that our question is none of a user's request."""
+_LOG_EVERY_S = 60.0
+_RETRY_THREAD_S = 5.0
+_entropy = random.SystemRandom()  # forked workers must not jitter in step
+
+
+class Source(Protocol):
+    """One place that strategies can be read from. Only ``abort`` is called by other threads."""
+
+    name: str
+    """For the log: where it is, without secrets."""
+
+    def fetch(self) -> bytes | None:
+        """Return what the place holds (None: nothing new); bounded in bytes and time.
+
+        Raises whatever went wrong; the poller counts it as a failed query.
+        """
+
+    def parse(self, answer: bytes) -> AnyStrategy:
+        """Return the strategy in ``answer``, or raise ``StrategyError``."""
+
+    def abort(self) -> None:
+        """Make a ``fetch`` that is under way fail soon."""
+
+
+class Active(NamedTuple):
+    """A fetch under way. A forked child inherits the note but must not touch the parent's."""
+
+    pid: int
+    abort: Callable[[], object]
+
+    def stop(self) -> None:
+        """Make the fetch fail, if it is one of this process."""
+        if self.pid == os.getpid():
+            with suppress(OSError):
+                self.abort()
+
+
+def masked(url: SplitResult) -> str:
+    """Return the URL without its user and password."""
+    if "@" not in url.netloc:
+        return url.geturl()
+    return url._replace(netloc="***@" + url.netloc.rpartition("@")[2]).geturl()
+
+
+class _Run:
+    """The polling of one process. A forked child starts its own, from zero."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.stop = threading.Event()
+        self.thread: threading.Thread | None = None
+        self.queries_ok = self.queries_err = self.updates_ok = self.updates_err = 0
+        self.last_error: str | None = None
+        self.logged_at_s: float | None = None
+
+
+class Poller:
+    """Feeds ``sampler`` from ``source`` every ``interval_s`` seconds, less some jitter.
+
+    The thread (a daemon) starts at the first root decision of a process: threads do not survive a
+    fork, and ``os.getpid`` is the one witness of a fork that no hook announced. The first poll
+    comes within ``min(1 s, interval_s)``, at a random moment, so that a fleet that starts together
+    does not ask together. A failure keeps the last good strategy and costs a counter and at most
+    one log line a minute.
+    """
+
+    def __init__(
+        self,
+        sampler: RemoteSampler,
+        source: Source,
+        *,
+        interval_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        uniform: Callable[[float, float], float] = _entropy.uniform,
+    ) -> None:
+        if not 0.0 < interval_s < threading.TIMEOUT_MAX:
+            raise ValueError(f"a polling interval is positive: {interval_s!r}")
+        self._sampler = sampler
+        self._source = source
+        self._interval_s = interval_s
+        self._clock = clock
+        self._uniform = uniform
+        self._closed = False
+        self._run = _Run(os.getpid())
+        self._started_in = 0
+        self._starters: dict[tuple[int, int], object] = {}
+        self._retry_at_s = -math.inf
+        sampler.feed = self
+
+    def wake(self) -> None:
+        """Start the thread unless this process has it; a few dozen nanoseconds when it has."""
+        if self._started_in != os.getpid() and not self._closed:
+            self._start(os.getpid())
+
+    def _start(self, pid: int) -> None:
+        # No lock, for a fork may have left it held: ``setdefault`` names exactly one starter.
+        # The key is the pair, because a daemon's child can be given its grandparent's number.
+        key, mine = (self._started_in, pid), object()
+        if self._clock() < self._retry_at_s or self._starters.setdefault(key, mine) is not mine:
+            return
+        if self._run.pid != pid:
+            self._run = _Run(pid)
+        run = self._run
+        self._started_in = pid
+        run.thread = threading.Thread(
+            target=self._poll_until_stopped, args=(run,), name="tracekit-sampling", daemon=True
+        )
+        try:
+            run.thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is going down
+            run.thread = None
+            self._complain(run, f"cannot start the polling thread: {error}")
+            self._retry_at_s = self._clock() + _RETRY_THREAD_S
+            self._starters.pop(key)
+            self._started_in = key[0]
+
+    def _poll_until_stopped(self, run: _Run) -> None:
+        # Our own question must not become a trace, whoever instruments the wire.
+        context = otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)
+        context = otel_context.set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True, context)
+        otel_context.attach(context)
+        delay_s = self._uniform(0.0, 0.9) * min(MAX_FIRST_DELAY_S, self._interval_s)
+        while not run.stop.wait(delay_s):
+            self._poll(run)
+            # Jitter only shortens: a changed strategy is in force within one interval.
+            delay_s = self._interval_s * self._uniform(0.85, 0.95)
+
+    def poll(self) -> bool:
+        """Fetch, parse and apply once, on the calling thread; return whether that went well."""
+        return self._poll(self._run)
+
+    def _poll(self, run: _Run) -> bool:
+        try:
+            answer = self._source.fetch()
+        except Exception as error:
+            if run.stop.is_set():
+                return False
+            run.queries_err += 1
+            self._complain(run, f"cannot fetch: {error or type(error).__name__}")
+            return False
+        if answer is None:
+            return True
+        run.queries_ok += 1
+        try:
+            self._sampler.apply(self._source.parse(answer))
+        except Exception as error:
+            run.updates_err += 1
+            wrong = str(error) if isinstance(error, StrategyError) else repr(error)
+            self._complain(run, f"cannot use the answer: {wrong}")
+            return False
+        run.updates_ok += 1
+        run.last_error = None
+        return True
+
+    def _complain(self, run: _Run, message: str) -> None:
+        run.last_error = message[:500]
+        now_s = self._clock()
+        if run.logged_at_s is None or now_s - run.logged_at_s >= _LOG_EVERY_S:
+            run.logged_at_s = now_s
+            _log.warning(
+                "sampling strategy from %s: %s; the last good one stays in force",
+                self._source.name,
+                run.last_error,
+            )
+
+    def close(self) -> None:
+        """Stop the thread, also in the middle of a fetch; do not wait for longer than a moment."""
+        self._closed = True
+        run = self._run
+        if run.pid != os.getpid():
+            return
+        run.stop.set()
+        self._source.abort()
+        if run.thread is not None and run.thread is not threading.current_thread():
+            run.thread.join(0.5)
+
+    def state(self) -> dict[str, object]:
+        """Return the counters of this process and its last error (None: all is well)."""
+        run = self._run if self._run.pid == os.getpid() else _Run(0)
+        return {
+            "source": self._source.name,
+            "last_error": run.last_error,
+            "queries_ok": run.queries_ok,
+            "queries_err": run.queries_err,
+            "updates_ok": run.updates_ok,
+            "updates_err": run.updates_err,
+        }

@@ -1,0 +1,121 @@
+"""The sampler that does what it is told from elsewhere: by a sampling server, or a file."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from tracekit.sampling._limiter import RateLimiting
+from tracekit.sampling._operations import MAX_OPERATIONS, PerOperation
+from tracekit.sampling._parent import ParentRule
+from tracekit.sampling._sampler import Const, Probabilistic, RootSampler
+from tracekit.sampling._strategy import AdaptiveStrategy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
+
+    from tracekit.sampling._strategy import AnyStrategy
+
+INITIAL_RATE = 0.001
+"""The share of traces before the first answer (the default of all Jaeger clients)."""
+
+
+class Feed(Protocol):
+    """Where strategies come from: something that starts to work at the first root decision."""
+
+    def wake(self) -> None:
+        """Be running in this process from now on. Called at every root: cheap, never raises."""
+
+    def state(self) -> dict[str, object]:
+        """Return what happened so far: plain counters and the last error."""
+
+    def close(self) -> None:
+        """Stop for good, promptly."""
+
+
+class RemoteSampler(RootSampler):
+    """Decides by the strategy that was applied last; by ``initial`` until there is one.
+
+    ``apply`` builds a sampler aside and swaps one reference, so a root never waits for it.
+    """
+
+    def __init__(
+        self,
+        initial: RootSampler | None = None,
+        *,
+        max_operations: int = MAX_OPERATIONS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.current = initial if initial is not None else Probabilistic(INITIAL_RATE)
+        self.feed: Feed | None = None
+        self._max_operations = max_operations
+        self._clock = clock
+        self._applied_at_s: float | None = None
+
+    def decide(self, trace_id: int, name: str) -> SamplingResult:
+        """Return the current strategy's answer; see to it that the feed is running."""
+        if self.feed is not None:
+            self.feed.wake()
+        return self.current.decide(trace_id, name)
+
+    def apply(self, strategy: AnyStrategy) -> None:
+        """Put ``strategy`` in force; buckets of what stays keep their balance. One caller."""
+        self.current = self._sampler(strategy)
+        self._applied_at_s = self._clock()
+
+    def _sampler(self, strategy: AnyStrategy) -> RootSampler:
+        former = self.current
+        if isinstance(strategy, AdaptiveStrategy):
+            return PerOperation(
+                strategy,
+                max_operations=self._max_operations,
+                clock=self._clock,
+                previous=former if isinstance(former, PerOperation) else None,
+            )
+        if strategy.type == "ratelimiting":
+            limiter = former.limiter if isinstance(former, RateLimiting) else None
+            return RateLimiting(strategy.param, clock=self._clock, limiter=limiter)
+        return Probabilistic(strategy.param)
+
+    def close(self) -> None:
+        """Stop the feed; the last strategy stays in force."""
+        if self.feed is not None:
+            self.feed.close()
+
+    def state(self) -> dict[str, object]:
+        """Return the strategy in force, its age in seconds (None: never applied), the feed's."""
+        applied_at_s = self._applied_at_s
+        age_s = None if applied_at_s is None else max(self._clock() - applied_at_s, 0.0)
+        feed = self.feed.state() if self.feed is not None else {}
+        return {"strategy": state_of(self.current), "age_s": age_s, **feed}
+
+    def get_description(self) -> str:
+        """Return the sampler and the one in force."""
+        return f"Remote{{{self.current.get_description()}}}"
+
+
+def state_of(sampler: Sampler) -> dict[str, object]:
+    """Return what ``sampler`` does now, as plain values for a person to read."""
+    match sampler:
+        case ParentRule():
+            state = state_of(sampler.root)
+        case RemoteSampler():
+            state = {"type": "remote", **sampler.state()}
+        case PerOperation():
+            state = {
+                "type": "adaptive",
+                "default": sampler.default_rate,
+                "lower_bound": sampler.lower_bound,
+                "operations": sampler.operations(),
+            }
+        case Probabilistic():
+            state = {"type": "probabilistic", "param": sampler.rate}
+        case RateLimiting():
+            state = {"type": "ratelimiting", "param": sampler.rate}
+        case Const():
+            state = {"type": "const", "param": sampler.param}
+        case _:
+            state = {"type": sampler.get_description()}
+    return state
