@@ -1,0 +1,104 @@
+"""Attribute values: cheap for plain ones, the installed SDK's own rules for all others.
+
+OpenTelemetry's cleaning differs from version to version (bytes, None, nested values). So nothing
+of it is copied here: whatever is not obviously clean goes through the ``BoundedAttributes`` of
+the installed API at the time of the call, which also takes the snapshot of mutable values.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from opentelemetry.attributes import BoundedAttributes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.sdk.trace import SpanLimits
+    from opentelemetry.util.types import AttributeValue
+
+_log = logging.getLogger(__name__)
+_MAPPINGS = frozenset((dict, MappingProxyType))
+_PLAIN = frozenset((str, bool, int, float))
+"""Types that every version keeps as they are: immutable, exact (a subclass may do anything)."""
+
+
+class Rules:
+    """What one kind of attribute bag may hold. Immutable; shared by all spans of a provider."""
+
+    __slots__ = ("max_count", "max_length", "plain", "room")
+
+    def __init__(self, max_count: int | None, max_length: int | None) -> None:
+        self.max_count = max_count
+        self.max_length = max_length
+        self.room = sys.maxsize if max_count is None else max_count
+        """Attributes that fit; compared on the hot path, so never None."""
+        self.plain = _PLAIN if max_length is None else _PLAIN - {str}
+        """Types that need no cleaning; with a limit a string is looked at."""
+
+    def clean(
+        self, attributes: Mapping[str, AttributeValue] | None, *, bounded: bool = True
+    ) -> Bag:
+        """Return a snapshot of ``attributes``, and how many were dropped.
+
+        Not ``bounded``: all that are valid, however many (they will meet others on a span).
+        """
+        if not attributes:
+            return Bag({}, 0)
+        if type(attributes) in _MAPPINGS and (not bounded or len(attributes) <= self.room):
+            copy = dict(attributes)
+            plain = self.plain
+            for key, value in copy.items():
+                if type(value) not in plain or type(key) is not str or not key:
+                    break
+            else:
+                return Bag(copy, 0)
+        max_count = self.max_count if bounded else None
+        try:
+            kept = BoundedAttributes(max_count, attributes, max_value_len=self.max_length)
+        except Exception:  # no mapping, or a value whose __str__ raises
+            _log.warning("Attributes that cannot be read were dropped", exc_info=True)
+            return Bag({}, 1)
+        return Bag(dict(kept), kept.dropped)
+
+    def clean_one(self, key: str, value: AttributeValue) -> Bag:
+        """Return ``{key: cleaned value}``, or nothing and 1 dropped where the version drops it."""
+        if type(value) in self.plain and type(key) is str and key:
+            return Bag({key: value}, 0)
+        scratch = BoundedAttributes(None, None, immutable=False, max_value_len=self.max_length)
+        try:
+            scratch[key] = value
+        except Exception:
+            _log.warning("An attribute that cannot be read was dropped", exc_info=True)
+            return Bag({}, 1)
+        return Bag(dict(scratch), scratch.dropped)
+
+    def sdk(self, bag: Bag) -> BoundedAttributes:
+        """Return ``bag`` as the SDK's own immutable mapping."""
+        bounded = BoundedAttributes(None, bag.values, max_value_len=self.max_length)
+        bounded.maxlen = self.max_count
+        bounded.dropped = bag.dropped
+        return bounded
+
+
+class Bag(NamedTuple):
+    """Cleaned attributes and the number of those that were dropped."""
+
+    values: dict[str, AttributeValue]
+    dropped: int
+
+
+class Limits:
+    """The three attribute rules and two list limits of a provider's spans."""
+
+    __slots__ = ("event", "link", "max_events", "max_links", "span")
+
+    def __init__(self, limits: SpanLimits) -> None:
+        self.span = Rules(limits.max_span_attributes, limits.max_span_attribute_length)
+        self.event = Rules(limits.max_event_attributes, limits.max_attribute_length)
+        self.link = Rules(limits.max_link_attributes, limits.max_attribute_length)
+        self.max_events = limits.max_events
+        self.max_links = limits.max_links

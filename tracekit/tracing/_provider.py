@@ -1,0 +1,251 @@
+"""The provider: what all tracers of one pipeline share, and where other people's parts attach."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanLimits, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from tracekit.tracing._attributes import Limits
+from tracekit.tracing._life import Lives
+from tracekit.tracing._span import FLAGS, SAMPLED
+from tracekit.tracing._tracer import Tracer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.util.types import Attributes
+
+    from tracekit.tracing._span import Span
+
+_log = logging.getLogger(__name__)
+
+
+RANDOM_BIT = FLAGS & ~SAMPLED
+"""``TraceFlags.RANDOM_TRACE_ID``, or 0 where the installed API does not know it."""
+DEFAULT_MAX = 128  # every count limit's default in OpenTelemetry's specification
+
+
+class Reporter(Protocol):
+    """Where sampled spans go. Called on the program's threads: it never waits, never raises."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Count a sampled span that has started (or has become sampled while live)."""
+
+    def on_end(self, span: Span) -> None:
+        """Take a started span: exactly once, in the process that started it."""
+
+    def withdraw(self, span: Span) -> None:
+        """Count a started span, still live, that somebody decided not to sample after all.
+
+        It is finished and dropped; ``on_end`` does not come unless ``on_start`` comes again.
+        """
+
+    def flush(self, timeout_s: float) -> object:
+        """Send what is queued; truthy when nothing is left."""
+
+    def shutdown(self, timeout_s: float) -> None:
+        """Drain and stop."""
+
+
+class NoReporter:
+    """Stands in where span processors alone see the spans."""
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Do nothing."""
+
+    def on_end(self, span: Span) -> None:
+        """Do nothing."""
+
+    def withdraw(self, span: Span) -> None:
+        """Do nothing."""
+
+    def flush(self, timeout_s: float) -> object:  # noqa: ARG002 - the protocol's signature
+        """Return that nothing is left."""
+        return True
+
+    def shutdown(self, timeout_s: float) -> None:
+        """Do nothing."""
+
+
+class Ids(IdGenerator):
+    """Ids from the provider's own stock of entropy, as an OpenTelemetry generator."""
+
+    def __init__(self, lives: Lives, traceid_128bit: bool) -> None:
+        self._lives = lives
+        self._wide = traceid_128bit
+
+    def generate_span_id(self) -> int:
+        """Return 64 random bits, never 0."""
+        return self._lives.now().draw()
+
+    def generate_trace_id(self) -> int:
+        """Return 64 or 128 random bits, never 0."""
+        life = self._lives.now()
+        return life.draw() << 64 | life.draw() if self._wide else life.draw()
+
+    def is_trace_id_random(self) -> bool:
+        """Return True: the low 56 bits, which W3C's *random* flag speaks of, are."""
+        return True
+
+
+class SpanCounts(NamedTuple):
+    """What happened to spans outside the reporter's law, in this process."""
+
+    unsampled: int
+    foreign: int
+    """Spans that a parent process began and this one ended: only the former ships them."""
+    ended_twice: int
+    failures: int
+    """Exceptions of samplers and span processors that were kept from the program."""
+
+
+class TracerProvider(trace.TracerProvider):
+    """Makes tracers whose spans share a sampler, ids, limits, a resource and a reporter.
+
+    ``reporter`` sees sampled spans; span processors of any origin may be added and see all
+    recording ones. ``limits`` are OpenTelemetry's ``SpanLimits``. With ``traceid_128bit`` False
+    the high 64 bits of a trace id are 0, as Jaeger's clients had it; an ``id_generator`` of your
+    own decides for itself. Starts no thread, reads no environment. Any thread may use it.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        reporter: Reporter | None,
+        resource: Resource,
+        *,
+        traceid_128bit: bool = False,
+        limits: SpanLimits | None = None,
+        id_generator: IdGenerator | None = None,
+    ) -> None:
+        self.resource = resource
+        self.span_limits = default_limits() if limits is None else limits
+        self.reporter: Reporter = NoReporter() if reporter is None else reporter
+        self.sampler = sampler
+        self._lives = Lives()
+        self._foreign_ids = id_generator  # None on the hot path: draw without a detour
+        self.id_generator = id_generator or Ids(self._lives, traceid_128bit)
+        is_random = getattr(self.id_generator, "is_trace_id_random", bool)  # new in API 1.41
+        self._random_bit = RANDOM_BIT if is_random() else 0
+        self._limits = Limits(self.span_limits)
+        self._on_start = self.reporter.on_start
+        self._on_end = self.reporter.on_end
+        self._active_span_processor = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
+        self._processors: tuple[SpanProcessor, ...] = ()
+        self._tracers: dict[InstrumentationScope, Tracer] = {}
+
+    @property
+    def sampler(self) -> Sampler:
+        """Who decides about spans; may be replaced while running."""
+        return self._sampler
+
+    @sampler.setter
+    def sampler(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+        self._follows_parents = getattr(sampler, "follows_parents", False) is True
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> Tracer:
+        """Return the tracer of an instrumentation scope; the same one for equal arguments."""
+        if not instrumenting_module_name:
+            _log.error("get_tracer called with missing module name.")
+        scope = InstrumentationScope(
+            instrumenting_module_name or "",
+            instrumenting_library_version or "",
+            schema_url,
+            attributes,
+        )
+        # Atomic: two threads that ask at once get the same tracer.
+        return self._tracers.get(scope) or self._tracers.setdefault(scope, Tracer(self, scope))
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Show all recording spans to ``span_processor`` from now on, after those added before."""
+        self._active_span_processor.add_span_processor(span_processor)
+        self._processors = self._active_span_processor._span_processors
+
+    def counts(self) -> SpanCounts:
+        """Return what happened in this process to spans that the reporter does not count."""
+        life = self._lives.now()
+        return SpanCounts(
+            life.unsampled.value(),
+            life.foreign.value(),
+            life.ended_twice.value(),
+            life.failures.value(),
+        )
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Flush the reporter, then the span processors; return whether all was done in time."""
+        deadline_s = time.monotonic() + timeout_millis / 1000
+        flushed = bool(self.reporter.flush(timeout_millis / 1000))
+        left_millis = max(int((deadline_s - time.monotonic()) * 1000), 0)
+        return self._active_span_processor.force_flush(left_millis) and flushed
+
+    def shutdown(self, timeout_s: float = 2.0) -> None:
+        """Shut the reporter down, then the span processors. Spans go on, unseen."""
+        self.reporter.shutdown(timeout_s)
+        self._active_span_processor.shutdown()
+
+    # --- the rarer turns of the tracer's and the span's road ---
+
+    def _new_trace(self) -> tuple[int, int]:
+        return self.id_generator.generate_trace_id(), self._random_bit
+
+    def _notify_start(self, span: Span, context: Context | None) -> None:
+        for processor in self._processors:
+            self._shield(processor.on_start, span, context)
+
+    def _notify_end(self, span: Span) -> None:
+        for processor in self._processors:
+            ending = getattr(
+                processor, "_on_ending", None
+            )  # since SDK 1.33; duck-typed ones lack it
+            if ending is not None:
+                self._shield(ending, span)
+        for processor in self._processors:
+            self._shield(processor.on_end, span)
+
+    def _shield(self, hook: Callable[..., None], *arguments: object) -> None:
+        try:
+            hook(*arguments)
+        except Exception:
+            self._failed("A span processor raised")
+
+    def _failed(self, what: str) -> None:
+        self._lives.now().failures.raise_()
+        _log.exception(what)
+
+    def _ended_twice(self) -> None:
+        self._lives.now().ended_twice.raise_()
+        _log.warning("Calling end() on an ended span.")
+
+    def _ended_abroad(self) -> None:
+        self._lives.now().foreign.raise_()
+
+
+def default_limits() -> SpanLimits:
+    """Return OpenTelemetry's defaults; given as numbers, so the environment is not asked."""
+    return SpanLimits(
+        max_attributes=DEFAULT_MAX,
+        max_events=DEFAULT_MAX,
+        max_links=DEFAULT_MAX,
+        max_span_attributes=DEFAULT_MAX,
+        max_event_attributes=DEFAULT_MAX,
+        max_link_attributes=DEFAULT_MAX,
+        max_attribute_length=SpanLimits.UNSET,
+        max_span_attribute_length=SpanLimits.UNSET,
+    )

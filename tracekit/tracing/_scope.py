@@ -1,0 +1,122 @@
+"""``start_as_current_span`` as one small object: a context manager and a decorator.
+
+It does what ``opentelemetry.trace.use_span`` does, in the same order, without the generators of
+``contextlib``, which cost more than the span. Contexts are attached through OpenTelemetry's
+runtime context; where that is the standard one, straight through its context variable.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
+from opentelemetry.trace import Status, StatusCode
+from opentelemetry.trace.propagation import _SPAN_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Token
+    from types import TracebackType
+
+    from opentelemetry import trace
+
+    from tracekit.tracing._tracer import Tracer
+
+_log = logging.getLogger(__name__)
+_F = TypeVar("_F", bound="Callable[..., Any]")
+
+SPAN_KEY = _SPAN_KEY
+
+_runtime = otel_context._RUNTIME_CONTEXT
+if type(_runtime) is ContextVarsRuntimeContext:
+    _variable = _runtime._current_context
+    get_current: Callable[[], Context] = _variable.get
+    attach: Callable[[Context], Token[Context]] = _variable.set
+    detach: Callable[[Token[Context]], None] = _variable.reset
+else:  # another OTEL_PYTHON_CONTEXT; OpenTelemetry chose it when it was imported
+    get_current, attach, detach = _runtime.get_current, _runtime.attach, _runtime.detach
+
+
+def with_span(span: trace.Span) -> Context:
+    """Return the current context with ``span`` as its span."""
+    current = get_current()
+    if not current or (len(current) == 1 and SPAN_KEY in current):
+        return Context({SPAN_KEY: span})  # nothing to copy: half the time
+    return Context({**current, SPAN_KEY: span})
+
+
+class CurrentSpan:
+    """Starts a span on entry and makes it current; ends it on exit.
+
+    Nothing happens before it is entered. As a decorator it starts a span at every call; of an
+    ``async def`` function the span lasts until the coroutine is done.
+    """
+
+    __slots__ = ("_arguments", "_end_on_exit", "_span", "_token", "_tracer")
+    _arguments: tuple[Any, ...]
+    _end_on_exit: bool
+    _span: trace.Span
+    _token: Token[Context]
+    _tracer: Tracer
+
+    def __enter__(self) -> trace.Span:
+        span = self._span = self._tracer.start_span(*self._arguments)
+        self._token = attach(with_span(span))
+        return span
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            detach(self._token)
+        except Exception:  # entered in another contextvars context: OpenTelemetry logs it
+            otel_context.detach(self._token)
+        span = self._span
+        if error is not None and isinstance(error, Exception) and span.is_recording():
+            self._record(span, error)
+        if self._end_on_exit:
+            span.end()
+
+    def _record(self, span: trace.Span, error: Exception) -> None:
+        """Record an error of the block; GeneratorExit, KeyboardInterrupt and such are none."""
+        record_exception, set_status = self._arguments[-2:]
+        try:
+            if record_exception:
+                span.record_exception(error)
+            if set_status:
+                description = f"{type(error).__name__}: {error}"
+                span.set_status(Status(StatusCode.ERROR, description))
+        except Exception:  # an exception whose __str__ raises must not replace itself
+            _log.warning("An exception could not be recorded", exc_info=True)
+
+    def _again(self) -> CurrentSpan:
+        again = object.__new__(CurrentSpan)
+        again._tracer = self._tracer
+        again._end_on_exit = self._end_on_exit
+        again._arguments = self._arguments
+        return again
+
+    def __call__(self, function: _F) -> _F:
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def traced_async(*args: object, **kwargs: object) -> object:
+                with self._again():
+                    return await function(*args, **kwargs)
+
+            return cast("_F", traced_async)
+
+        @functools.wraps(function)
+        def traced(*args: object, **kwargs: object) -> object:
+            with self._again():
+                return function(*args, **kwargs)
+
+        return cast("_F", traced)
