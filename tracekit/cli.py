@@ -1,0 +1,48 @@
+"""The ``tracekit`` command: a name, and the module that does the work once it is called.
+
+Nothing is imported before it is asked for, so ``tracekit env`` works where Flask is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Command(NamedTuple):
+    """One word of the command line; ``module`` has ``main(arguments) -> exit status``."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": Command("tracekit._demo", "start two traced services and show one trace of both"),
+    "env": Command("tracekit._env_report", "show what the environment configures"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``tracekit COMMAND ...`` and return its exit status: 0 done, 1 failed, 2 misused."""
+    summaries = "\n".join(f"  {name:<8}{command.summary}" for name, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="tracekit",
+        description="Tracing for Python services in Jaeger and Istio shops.",
+        epilog=f"commands:\n{summaries}\n\n'tracekit COMMAND --help' says more about one.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # Only the first word is ours: an option behind it belongs to the command.
+    options = parser.parse_args(given[:1])
+    run = importlib.import_module(COMMANDS[options.command].module).main
+    return int(run(given[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
