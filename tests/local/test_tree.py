@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit.local import Log, ReceivedSpan, Tags
+from tracekit.local import Log, ReceivedSpan, Tags, draw
 from tracekit.local._paint import svg, text
 from tracekit.local._tree import by_trace, lines, rows
 
@@ -138,3 +138,13 @@ def test_svg_has_the_words_and_a_rectangle_for_each_bar():
     assert root.find(f"{name}title").text == "two spans"
     assert len(root.findall(f"{name}rect")) == 3  # the background and two bars
     assert {"op1", "op2"} <= set(words)
+
+
+def test_draw_shows_every_trace():
+    """The public function puts all traces below each other, an empty line between."""
+    spans = [_span(2, trace_id=2, start_us=9), _span(1, trace_id=1)]
+
+    drawn = draw(spans, width=80).split("\n\n")
+
+    assert [picture.split()[1] for picture in drawn] == [f"{1:016x}", f"{2:016x}"]
+    assert draw([]) == ""

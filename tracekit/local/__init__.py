@@ -2,13 +2,16 @@
 
     with Receiver() as agent:
         ...  # point a service at 127.0.0.1:agent.port
-        spans = agent.wait(3)
+        print(draw(agent.wait(3)))
 
 It decodes with a reader of its own, not with the code that wrote the bytes.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from tracekit.local import _paint, _tree
 from tracekit.local._receiver import Receiver
 from tracekit.local._spans import (
     ClientStats,
@@ -19,6 +22,9 @@ from tracekit.local._spans import (
     Tags,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 __all__ = [
     "ClientStats",
     "Log",
@@ -27,4 +33,12 @@ __all__ = [
     "Receiver",
     "Reference",
     "Tags",
+    "draw",
 ]
+
+
+def draw(spans: Iterable[ReceivedSpan], *, width: int = 100, color: bool = False) -> str:
+    """Return the traces of ``spans`` as trees with bars; ``color`` adds ANSI sequences."""
+    traces = _tree.by_trace(spans).values()
+    pictures = (_paint.text(_tree.lines(trace, width), color=color) for trace in traces)
+    return "\n\n".join(pictures)
