@@ -61,6 +61,10 @@ class ParentRule(otel.Sampler):
     ``sampler.*`` only where ``root`` decided.
     """
 
+    follows_parents = True
+    """Tells tracekit's tracer that it may follow a local parent by itself, without asking, unless
+    a start attribute ``sampling.priority`` is there."""
+
     def __init__(self, root: otel.Sampler) -> None:
         self.root = root
         self._decide = root.decide if isinstance(root, RootSampler) else None
