@@ -14,7 +14,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from opentelemetry.context import Context
@@ -76,12 +76,15 @@ class Call:
         error_type: str | None = None,
         description: str | None = None,
         exception: BaseException | None = None,
-        attributes: Mapping[str, AttributeValue] | None = None,
+        attributes: Mapping[str, AttributeValue]
+        | Callable[[], Mapping[str, AttributeValue]]
+        | None = None,
     ) -> bool:
         """End the span once; return whether this call did it.
 
         ``error_type`` (semantic convention ``error.type``) makes the status ERROR with
-        ``description``; ``exception`` adds one exception event.
+        ``description``; ``exception`` adds one exception event. ``attributes`` may be a function:
+        it is called by the one who ends the span, and only if that is recording.
         """
         try:
             self._open.pop()
@@ -90,7 +93,7 @@ class Call:
         span = self.span
         if span.is_recording():
             if attributes:
-                span.set_attributes(attributes)
+                span.set_attributes(attributes() if callable(attributes) else attributes)
             if exception is not None:
                 span.record_exception(exception)
             if error_type is not None:

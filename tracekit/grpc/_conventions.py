@@ -1,0 +1,150 @@
+"""What a gRPC span is called and which attributes it carries, as tables.
+
+Source: OpenTelemetry semantic conventions for RPC and gRPC spans, the current names and the ones
+that were in use before them (``rpc.system``, ``rpc.service``, ``net.peer.*``).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Literal, NamedTuple
+from urllib.parse import unquote
+
+import grpc
+
+if TYPE_CHECKING:
+    from opentelemetry.util.types import AttributeValue
+
+    Attributes = dict[str, AttributeValue]
+
+Semconv = Literal["current", "older", "both"]
+"""Which generation of attribute names a span gets."""
+
+SERVER_ERRORS = frozenset(
+    {
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
+"""The codes that are a server's fault; the others are its client's. For a client all but OK are."""
+
+UNTRACED = frozenset(
+    {
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+        # What exporters and samplers call: tracing it would make spans out of spans.
+        "opentelemetry.proto.collector.trace.v1.TraceService",
+        "opentelemetry.proto.collector.metrics.v1.MetricsService",
+        "opentelemetry.proto.collector.logs.v1.LogsService",
+        "jaeger.api_v2.CollectorService",
+        "jaeger.api_v2.SamplingManager",
+    }
+)
+"""Services that are not traced unless ``exclude`` says otherwise."""
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def code_of(value: object) -> grpc.StatusCode | None:
+    """Return the status code for what a handler set: a ``StatusCode``, on grpc.aio also a number.
+
+    None when nothing was set; anything that is no code is UNKNOWN, which is what gRPC sends.
+    """
+    if value is None or isinstance(value, grpc.StatusCode):
+        return value
+    if isinstance(value, int):
+        return _CODES.get(value, grpc.StatusCode.UNKNOWN)
+    return grpc.StatusCode.UNKNOWN
+
+
+def service_of(name: str) -> str:
+    """Return ``package.Service`` of ``package.Service/Method``."""
+    return name.rpartition("/")[0]
+
+
+def method_attributes(name: str, semconv: Semconv) -> Attributes:
+    """Return what is known of every call of ``package.Service/Method``."""
+    found: Attributes = {}
+    if semconv != "older":
+        found["rpc.system.name"] = "grpc"
+        found["rpc.method"] = name
+    if semconv != "current":
+        service, _, method = name.rpartition("/")
+        found["rpc.system"] = "grpc"
+        found["rpc.service"] = service
+        # With both, the one key that both generations use keeps its current meaning.
+        found.setdefault("rpc.method", method)
+    return found
+
+
+@functools.cache
+def status_attributes(code: grpc.StatusCode, semconv: Semconv) -> Attributes:
+    """Return how a span names its final code; shared, so to be copied before it is changed."""
+    found: Attributes = {}
+    if semconv != "older":
+        found["rpc.response.status_code"] = code.name
+    if semconv != "current":
+        found["rpc.grpc.status_code"] = code.value[0]
+    return found
+
+
+class Address(NamedTuple):
+    """A host (or path of a Unix socket) and the port, where there is one."""
+
+    host: str
+    port: int | None
+
+
+@functools.lru_cache(maxsize=1024)
+def parse_address(text: str) -> Address | None:
+    """Parse a peer (``ipv4:10.0.0.7:51224``) or a channel's target (``dns:///shop:50051``)."""
+    scheme, colon, rest = text.partition(":")
+    if colon and (scheme in {"unix", "unix-abstract"}):
+        return Address(rest.removeprefix("//"), None)
+    if colon and (rest.startswith("//") or scheme in {"ipv4", "ipv6", "dns", "xds", "passthrough"}):
+        # scheme:[//authority/]endpoint; of a list of addresses the first one speaks for all
+        text = rest[2:].partition("/")[2] if rest.startswith("//") else rest
+        text = unquote(text).partition(",")[0]
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal():
+        host, port = text, ""
+    host = host.removeprefix("[").removesuffix("]")
+    return Address(host, int(port) if port else None) if host else None
+
+
+def peer_attributes(peer: str, semconv: Semconv) -> Attributes:
+    """Return who calls us, from ``ServicerContext.peer()``."""
+    address = parse_address(peer)
+    if address is None:
+        return {}
+    found: Attributes = {}
+    if semconv != "older":
+        found |= _named("network.peer.address", "network.peer.port", address)
+    if semconv != "current":
+        found |= _named("net.peer.ip", "net.peer.port", address)
+    return found
+
+
+def target_attributes(target: str | None, semconv: Semconv) -> Attributes:
+    """Return whom we call, from the target that the channel was made with."""
+    address = parse_address(target) if target else None
+    if address is None:
+        return {}
+    found: Attributes = {}
+    if semconv != "older":
+        found |= _named("server.address", "server.port", address)
+    if semconv != "current":
+        found |= _named("net.peer.name", "net.peer.port", address)
+    return found
+
+
+def _named(host_key: str, port_key: str, address: Address) -> Attributes:
+    found: Attributes = {host_key: address.host}
+    if address.port is not None:
+        found[port_key] = address.port
+    return found

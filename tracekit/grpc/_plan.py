@@ -1,0 +1,136 @@
+"""How one interceptor or channel traces: what its factory was told, and what it learned since."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
+
+from opentelemetry import trace
+
+from tracekit import _handle
+from tracekit.grpc import _conventions as conventions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from tracekit.grpc._conventions import Attributes, Semconv
+    from tracekit.grpc._rpc import Rpc
+
+    Hook = Callable[[trace.Span, Rpc], None]
+    Exclude = Collection[str | Callable[[str], bool]]
+
+_log = logging.getLogger("tracekit")
+_MAX_METHODS = 1024
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments that every factory of ``tracekit.grpc`` takes."""
+
+    exclude: Exclude
+    """What is not traced: services (``package.Service``), methods (``package.Service/Method``) and
+    predicates over the method's name. Default: health, reflection and trace collectors."""
+    on_start: Hook | None
+    """Called with the recording span and the ``Rpc`` when the call begins."""
+    on_finish: Hook | None
+    """Called with the recording span and the ``Rpc`` just before the span ends."""
+    metadata: Collection[str]
+    """Keys of request metadata to keep as ``rpc.request.metadata.<key>``."""
+    response_metadata: Collection[str]
+    """Keys of response metadata to keep as ``rpc.response.metadata.<key>``."""
+    message_events: bool
+    """Add an event ``rpc.message`` for each message."""
+    slow_s: float | None
+    """Keep only the calls that fail or last at least this many seconds."""
+    semconv: Semconv
+    """Which generation of attribute names: ``current``, ``older`` or ``both``."""
+
+
+class Method(NamedTuple):
+    """What is known of a method before it is called; ``attributes`` is shared by its calls."""
+
+    name: str
+    attributes: Attributes
+
+
+class Plan:
+    """The options of one factory call, resolved as far as they can be. Any thread may use it."""
+
+    def __init__(
+        self,
+        kind: trace.SpanKind,
+        tracing: _handle.Tracing | _handle.HasTracing | None = None,
+        *,
+        target: str | None = None,
+        exclude: Exclude = conventions.UNTRACED,
+        on_start: Hook | None = None,
+        on_finish: Hook | None = None,
+        metadata: Collection[str] = (),
+        response_metadata: Collection[str] = (),
+        message_events: bool = False,
+        slow_s: float | None = None,
+        semconv: Semconv = "current",
+    ) -> None:
+        self.kind = kind
+        self.on_start = on_start
+        self.on_finish = on_finish
+        self.has_hooks = on_start is not None or on_finish is not None
+        self.metadata = frozenset(key.lower() for key in metadata)
+        self.response_metadata = frozenset(key.lower() for key in response_metadata)
+        self.message_events = message_events
+        self.slow_s = slow_s
+        self.semconv = semconv
+        self._tracing = tracing
+        self._names = frozenset(entry for entry in exclude if isinstance(entry, str))
+        self._predicates = tuple(entry for entry in exclude if not isinstance(entry, str))
+        self._target_attributes = conventions.target_attributes(target, semconv)
+        self._methods: dict[str | bytes, Method | None] = {}
+        self._bound: tuple[_handle.Tracing, trace.Tracer] | None = None
+        self._complained = False
+
+    def method(self, path: str | bytes) -> Method | None:
+        """Return the method called ``/package.Service/Method``, None if it is not traced."""
+        try:
+            return self._methods[path]
+        except KeyError:
+            pass
+        name = (path if isinstance(path, str) else path.decode("utf-8", "replace")).removeprefix(
+            "/"
+        )
+        found = None
+        if not self._excludes(name):
+            attributes = conventions.method_attributes(name, self.semconv)
+            found = Method(name, attributes | self._target_attributes)
+        if len(self._methods) < _MAX_METHODS:  # a generic handler may be called by any name
+            self._methods[path] = found
+        return found
+
+    def _excludes(self, name: str) -> bool:
+        if name in self._names or conventions.service_of(name) in self._names:
+            return True
+        try:
+            return any(predicate(name) for predicate in self._predicates)
+        except Exception:
+            self.complain("an exclude predicate")
+            return False
+
+    def handle(self) -> tuple[_handle.Tracing, trace.Tracer]:
+        """Return the handle to use for a call that begins now, and its tracer."""
+        handle = _handle.resolve(self._tracing)
+        bound = self._bound
+        if bound is None or bound[0] is not handle:
+            bound = self._bound = (handle, handle.tracer("tracekit.grpc"))
+        return bound
+
+    def run(self, hook: Hook | None, span: trace.Span, rpc: Rpc) -> None:
+        """Run a user's hook on a recording span; what it raises costs one warning."""
+        if hook is not None and span.is_recording():
+            try:
+                hook(span, rpc)
+            except Exception:
+                self.complain("a hook")
+
+    def complain(self, what: str) -> None:
+        """Log the exception being handled, once per plan: the call goes on as if untraced."""
+        if not self._complained:
+            self._complained = True
+            _log.warning("tracekit.grpc: %s failed; the call is not affected", what, exc_info=True)

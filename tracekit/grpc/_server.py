@@ -1,0 +1,201 @@
+"""The blocking server: an interceptor that rewraps the handler and leaves its context alone.
+
+What gRPC does around a handler decides where the truth is found:
+
+* ``abort`` raises a bare ``Exception()`` after it has set the code, so an empty one with a code
+  set *is* an abort. Any other exception is UNKNOWN, or the code that was set before.
+* A response is serialized after the handler has returned; if that fails the code is INTERNAL. So
+  a unary call ends in the serializer, not in the handler.
+* A stream whose client went away is not closed but dropped: the iterator ends when it is.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import grpc
+
+from tracekit.grpc import _conventions as conventions
+from tracekit.grpc._rpc import ServerRpc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tracekit._calls import Step
+    from tracekit.grpc._plan import Plan
+
+Behavior = Callable[..., object]
+
+_KINDS: dict[tuple[bool, bool], tuple[str, Callable[..., grpc.RpcMethodHandler]]] = {
+    (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
+    (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
+    (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
+    (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
+}
+
+
+def rewrap(
+    handler: grpc.RpcMethodHandler, rpc: ServerRpc, wrap: Callable[[Behavior], Behavior]
+) -> grpc.RpcMethodHandler:
+    """Return ``handler`` with its behavior wrapped and its converters watched by ``rpc``."""
+    streaming = bool(handler.response_streaming)
+    kind, make = _KINDS[bool(handler.request_streaming), streaming]
+    behavior: Behavior = getattr(handler, kind)
+    wrapped = wrap(behavior)
+    for name in ("experimental_non_blocking", "experimental_thread_pool"):
+        if hasattr(behavior, name):  # gRPC reads these off the function
+            setattr(wrapped, name, getattr(behavior, name))
+    return make(
+        wrapped,
+        rpc.counted(handler.request_deserializer, rpc.received),
+        rpc.counted(handler.response_serializer, rpc.sent, None if streaming else rpc.responded),
+    )
+
+
+class ServerInterceptor(grpc.ServerInterceptor):
+    """Traces every RPC of a blocking server."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler | None:
+        """Return the handler of this one RPC, traced."""
+        handler = continuation(handler_call_details)
+        method = self._plan.method(handler_call_details.method)
+        if handler is None or method is None:
+            return handler
+        metadata = handler_call_details.invocation_metadata
+        rpc = Serving(self._plan, method, metadata, grpc.StatusCode.INTERNAL)
+        return rewrap(handler, rpc, functools.partial(_traced, rpc, handler.response_streaming))
+
+
+class Serving(ServerRpc):
+    """An RPC on a blocking server; its handler's thread and gRPC's own both end it."""
+
+    __slots__ = ("_closed", "_context", "_unattended")
+
+    def enter(self, request: object, context: grpc.ServicerContext) -> Step | None:
+        """Begin, in the handler's thread; None: not to be traced."""
+        step = self.begin(context.peer, request)
+        if step is not None:
+            self._context = context
+            self._unattended = False  # True: control is with gRPC, which may never come back
+            self._closed = not context.add_callback(self._on_closed)
+        return step
+
+    def raised(self, error: BaseException) -> None:
+        """Hear that ``error`` left the handler."""
+        context = self._context
+        empty = type(error) is Exception and not error.args
+        self._conclude(error, aborted=empty and context.code() is not None)
+
+    def returned(self, response: object, *, last: bool) -> None:
+        """Hear that the handler is done; unless that was all, a response is to be sent."""
+        code = conventions.code_of(self._context.code())
+        if last or code not in _FINE or not self._context.is_active():
+            self._conclude(None)
+            return
+        if self.plan.has_hooks:
+            self.response = response
+        self.leave()
+
+    def attend(self) -> None:
+        """Be back in the handler."""
+        self._unattended = False
+
+    def leave(self) -> None:
+        """Go on in gRPC's hands: should it end the RPC without coming back, so do we."""
+        self._unattended = True
+        if self._closed:
+            self._conclude(None, over=False)
+
+    def responded(self) -> None:
+        """Hear that the one response can be sent."""
+        self._conclude(None, over=False)
+
+    def dropped(self) -> None:
+        """Hear that gRPC gave up a stream of responses."""
+        self._conclude(None, over=True)
+
+    def _on_closed(self) -> None:
+        self._closed = True
+        if self._unattended:
+            self._conclude(None, over=False)
+
+    def _conclude(
+        self, error: BaseException | None, *, aborted: bool = False, over: bool | None = None
+    ) -> None:
+        context = self._context
+        self.conclude(
+            conventions.code_of(context.code()),
+            context.details(),
+            error,
+            aborted=aborted,
+            over=not context.is_active() if over is None else over,
+            remaining_s=context.time_remaining(),
+            response_metadata=lambda: context.trailing_metadata() or (),
+        )
+
+
+_FINE = (None, grpc.StatusCode.OK)
+
+
+def _traced(rpc: Serving, streaming: bool, behavior: Behavior) -> Behavior:
+    def traced(
+        request: object, context: grpc.ServicerContext, *send: Callable[[object], None]
+    ) -> object:
+        step = rpc.enter(request, context)
+        if step is None:
+            return behavior(request, context, *send)
+        if send:  # experimental_non_blocking: the handler calls this with each response
+            send = (functools.partial(_send, rpc, send[0]),)
+        try:
+            with step:
+                response = behavior(request, context, *send)
+        except BaseException as error:
+            rpc.raised(error)
+            raise
+        if not streaming:
+            rpc.returned(response, last=False)
+        elif send:
+            rpc.leave()
+        else:
+            rpc.leave()  # until somebody asks for the first response
+            return responses(response, rpc, step)
+        return response
+
+    return traced
+
+
+def _send(rpc: Serving, send: Callable[[object], None], response: object) -> None:
+    send(response)
+    if response is None:
+        rpc.returned(None, last=True)
+
+
+def responses(source: Iterator[object], rpc: Serving, step: Step) -> Iterator[object]:
+    """Yield from the handler's iterator; its own context is current only while it runs."""
+    rpc.attend()
+    try:
+        while True:
+            with step:
+                response = next(source)
+            yield response
+    except StopIteration:
+        rpc.returned(None, last=True)
+    except GeneratorExit:
+        # gRPC does not close the iterator of a client that went away, it drops it. What the
+        # handler does about that, in its ``finally``, is still part of the call.
+        with step:
+            del source
+        rpc.dropped()
+        raise
+    except BaseException as error:
+        rpc.raised(error)
+        raise
