@@ -1,0 +1,55 @@
+"""The command line's own part: words, help, and nothing imported before it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from tracekit.cli import COMMANDS, main
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["--nonsense"]])
+def test_a_wrong_word_is_misuse(arguments, capsys):
+    """No command, an unknown one and a stray option end with status 2 and the list of commands."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+
+    assert ended.value.code == 2
+    assert "tracekit [-h] COMMAND" in capsys.readouterr().err
+
+
+def test_help_lists_every_command(capsys):
+    """``--help`` names each command and what it is for."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    for name, command in COMMANDS.items():
+        assert f"{name:<8}{command.summary}" in told
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_its_module(name):
+    """Each word leads to a module with a ``main``, and its ``--help`` says how to use it."""
+    assert callable(importlib.import_module(COMMANDS[name].module).main)
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+
+
+def test_the_command_line_needs_no_framework():
+    """Loading the command imports no web framework, no gRPC and not the demo."""
+    program = (
+        "import sys, tracekit.cli;"
+        "print(*{'flask', 'requests', 'grpc', 'tracekit._demo'} & set(sys.modules))"
+    )
+
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert said.stdout.strip() == ""

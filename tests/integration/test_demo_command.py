@@ -1,0 +1,174 @@
+"""``tracekit demo`` as a user runs it: real processes, a real socket, from the built wheel."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Return a directory with the content of the wheel that this tree builds, read-only."""
+    built = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    (path,) = built.glob("*.whl")
+    installed = built / "installed"
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(installed)
+    for directory, _, _ in os.walk(installed):
+        Path(directory).chmod(0o555)
+    yield installed
+    for directory, _, _ in os.walk(installed):
+        Path(directory).chmod(0o755)
+
+
+def _command(*arguments):
+    return [sys.executable, "-m", "tracekit.cli", *arguments]
+
+
+def _environment(wheel):
+    # What the caller has set for himself must not reach the demo's services.
+    return os.environ | {
+        "PYTHONPATH": str(wheel),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "JAEGER_SAMPLER_TYPE": "const",
+        "JAEGER_SAMPLER_PARAM": "0",
+        "JAEGER_AGENT_PORT": "1",
+    }
+
+
+def _demo(wheel, tmp_path, *arguments):
+    return subprocess.run(
+        _command("demo", *arguments),
+        cwd=tmp_path,
+        env=_environment(wheel),
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+
+
+def test_the_demo_shows_one_trace_over_three_processes(wheel, tmp_path):
+    """From the wheel alone: exit 0, every hop ticked, a tree of three services, a picture."""
+    done = _demo(wheel, tmp_path, "--svg", "demo.svg", "--width", "100")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    spans, services = re.search(r"trace \w{32}  (\d+) spans, (\d+) services", done.stdout).groups()
+    assert (int(spans) >= 8, int(services)) == (True, 3)
+    ticked = re.findall(r"✓ (\S+ → \S+  \S+ \S+)", done.stdout)
+    assert set(ticked) == {
+        "ingress → frontend  HTTP /dispatch",
+        "frontend → driver  gRPC Nearest",
+        "frontend → driver  gRPC Track",
+        "frontend → route  HTTP /route,",
+    }
+    assert len(set(re.findall(r"process (\d+)", done.stdout))) == 3
+    assert "redis did not answer in 40 ms" in done.stdout  # the failure that was saved
+    assert "\x1b" not in done.stdout  # no colours into a pipe
+    assert ET.parse(tmp_path / "demo.svg").getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize(
+    ("lost", "hops"),
+    [
+        ("driver", ["frontend → driver  gRPC Nearest", "frontend → driver  gRPC Track"]),
+        ("route", ["frontend → route  HTTP /route"]),
+    ],
+)
+def test_a_lost_hop_is_named(wheel, tmp_path, lost, hops):
+    """When one service's spans go elsewhere the demo fails and says which hop is missing."""
+    done = _demo(wheel, tmp_path, "--lose", lost, "--timeout", "2")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    for hop in hops:
+        assert f"✗ missing hop: {hop}" in done.stdout
+    assert "✓ ingress → frontend" in done.stdout
+    assert f"--- {lost} ---" in done.stdout
+
+
+def test_an_interrupted_demo_leaves_no_process(wheel, tmp_path):
+    """SIGTERM ends the demo and the services that it started."""
+    with subprocess.Popen(
+        _command("demo"),
+        cwd=tmp_path,
+        env=_environment(wheel),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as demo:
+        started = []
+        for line in demo.stdout:
+            started += map(int, re.findall(r"process (\d+)", line))
+            if len(started) == 3:
+                break
+        demo.send_signal(signal.SIGTERM)
+        demo.stdout.read()
+        status = demo.wait(60)
+
+    assert len(started) == 3
+    assert status == 128 + signal.SIGTERM
+    deadline = time.monotonic() + 10
+    while any(map(_alive, started)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(_alive, started))
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_without_the_extra_the_install_line_is_printed(tmp_path):
+    """A missing package is no traceback: status 2 and the one line that helps."""
+    program = (
+        "import sys; sys.modules['flask'] = None\n"  # what import sees where it is not installed
+        "from tracekit.cli import main; sys.exit(main(['demo']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert done.stdout.splitlines() == [
+        "tracekit demo needs flask:",
+        "pip install 'tracekit[demo]'",
+    ]
+
+
+def test_the_wheel_carries_the_examples_and_nothing_generated(wheel):
+    """The examples travel with the package; stubs are made at the start of a process."""
+    carried = {
+        str(path.relative_to(wheel / "tracekit" / "_examples"))
+        for path in (wheel / "tracekit" / "_examples").rglob("*")
+        if path.is_file()
+    }
+
+    assert {"flask_app/app.py", "grpc_service/server.py", "grpc_service/driver.proto"} <= carried
+    assert not [name for name in carried if "_pb2" in name or name.endswith(".pyc")]
