@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tracekit.local import _paint, _tree
 from tracekit.local._receiver import Receiver
+from tracekit.local._sampling import SamplingServer
 from tracekit.local._spans import (
     ClientStats,
     Log,
@@ -32,6 +33,7 @@ __all__ = [
     "ReceivedSpan",
     "Receiver",
     "Reference",
+    "SamplingServer",
     "Tags",
     "draw",
 ]

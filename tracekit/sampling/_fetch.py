@@ -43,8 +43,8 @@ def following_server(
 ) -> RemoteSampler:
     """Return a sampler that asks the sampling server at ``endpoint`` every ``interval_s``.
 
-    ``endpoint`` is an ``http``, ``https``, ``grpc`` or ``grpcs`` URL, used verbatim. Until the first
-    answer the share ``initial_rate`` of roots is sampled. Nothing runs before the first root.
+    ``endpoint`` is a URL, taken verbatim: ``http``, ``https``, ``grpc`` or ``grpcs``. Until the
+    first answer the share ``initial_rate`` of roots is sampled. Nothing runs before the first root.
 
     Raises:
         ValueError: an endpoint, a rate or an interval that cannot be.
