@@ -1,0 +1,184 @@
+"""What an HTTP span is called and what it carries, either side, as tables and pure functions.
+
+Source: OpenTelemetry semantic conventions for HTTP spans, the current names and the ones that were
+in use before them (``http.method``, ``http.target``, ``net.*``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, cast
+
+from tracekit._redaction import redact_query, redact_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.util.types import AttributeValue
+
+    Attributes = dict[str, AttributeValue]
+
+Semconv = Literal["current", "both", "old"]
+"""Which generation of attribute names a span gets."""
+
+METHODS = frozenset(
+    "CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT QUERY TRACE".split()  # noqa: SIM905 (a table)
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# Current name, older name: where only the name changed.
+_RENAMED = {
+    "http.request.method": "http.method",
+    "http.response.status_code": "http.status_code",
+    "url.scheme": "http.scheme",
+    "url.full": "http.url",
+    "client.address": "http.client_ip",
+    "network.peer.address": "net.sock.peer.addr",
+    "network.peer.port": "net.sock.peer.port",
+    "network.protocol.version": "http.flavor",
+    "user_agent.original": "http.user_agent",
+}
+_RENAMED_SERVER = _RENAMED | {"server.address": "net.host.name", "server.port": "net.host.port"}
+_RENAMED_CLIENT = _RENAMED | {"server.address": "net.peer.name", "server.port": "net.peer.port"}
+# What the older conventions say in another way or not at all.
+_CURRENT_ONLY = frozenset({"url.path", "url.query", "http.request.method_original"})
+
+
+def span_name(method: str, route: str | None = None) -> str:
+    """Return ``GET /users/<id>``, or ``GET``; an unknown method counts as ``HTTP``.
+
+    Only a route's pattern may stand in a name: paths are as many as there are users.
+    """
+    method = method if method in METHODS else "HTTP"
+    return f"{method} {route}" if route else method
+
+
+def semconv_of(asked: str | None, configured: str) -> Semconv:
+    """Return the names to use: what an edge asked for, else what the settings say."""
+    name = configured if asked is None else asked
+    if name not in {"current", "both", "old"}:
+        raise ValueError(f"semconv is 'current', 'both' or 'old', not {name!r}")
+    return cast("Semconv", name)
+
+
+def server_attributes(environ: Mapping[str, object], semconv: Semconv) -> Attributes:
+    """Return what a WSGI ``environ`` (PEP 3333) says about the request; secrets are redacted."""
+    get = environ.get
+    found: Attributes = {}
+    _put_method(found, str(get("REQUEST_METHOD", "")))
+    scheme = str(get("wsgi.url_scheme", "http"))
+    path = _path(environ)
+    query = redact_query(str(get("QUERY_STRING") or ""))
+    found["url.scheme"] = scheme
+    found["url.path"] = path
+    if query:
+        found["url.query"] = query
+    found.update(_addresses(environ, scheme))
+    if agent := get("HTTP_USER_AGENT"):
+        found["user_agent.original"] = str(agent)
+    if (protocol := str(get("SERVER_PROTOCOL", ""))).startswith("HTTP/"):
+        found["network.protocol.version"] = protocol[5:]
+    if semconv == "current":
+        return found
+    older = _renamed(found, _RENAMED_SERVER)
+    older["http.target"] = f"{path}?{query}" if query else path
+    if host := get("HTTP_HOST"):
+        older["http.host"] = str(host)
+    return older if semconv == "old" else found | older
+
+
+def _addresses(environ: Mapping[str, object], scheme: str) -> Attributes:
+    """Return whom the client spoke to, and who it is (behind a proxy: what ProxyFix made of it)."""
+    get = environ.get
+    found: Attributes = {}
+    host, port = split_host(str(get("HTTP_HOST") or ""))
+    if not host:
+        host, port = str(get("SERVER_NAME", "")), _number(get("SERVER_PORT"))
+    if host:
+        found["server.address"] = host
+        if port := port or _DEFAULT_PORTS.get(scheme, 0):
+            found["server.port"] = port
+    if client := get("REMOTE_ADDR"):
+        found["client.address"] = found["network.peer.address"] = str(client)
+        if peer_port := _number(get("REMOTE_PORT")):
+            found["network.peer.port"] = peer_port
+    return found
+
+
+def client_attributes(method: str, url: str, host: str, port: int, semconv: Semconv) -> Attributes:
+    """Return what is known before the request leaves; secrets in ``url`` are redacted."""
+    found: Attributes = {}
+    _put_method(found, method)
+    found["url.full"] = redact_url(url)
+    if host:
+        found["server.address"] = host
+        if port:
+            found["server.port"] = port
+    return in_semconv(found, semconv, _RENAMED_CLIENT)
+
+
+def status_attributes(status: int, semconv: Semconv) -> Attributes:
+    """Return what the response's status adds."""
+    return in_semconv({"http.response.status_code": status}, semconv, _RENAMED)
+
+
+def in_semconv(found: Attributes, semconv: Semconv, renamed: Mapping[str, str]) -> Attributes:
+    """Return ``found``, which has the current names, under the names of ``semconv``."""
+    if semconv == "current":
+        return found
+    older = _renamed(found, renamed)
+    return older if semconv == "old" else found | older
+
+
+def error_type(error: BaseException) -> str:
+    """Return the exception's type as ``error.type`` and exception events write it."""
+    kind = type(error)
+    module = kind.__module__
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
+
+
+def split_host(authority: str) -> tuple[str, int]:
+    """Return host (IPv6 without brackets) and port (0: none given) of ``host[:port]``."""
+    if authority.startswith("["):
+        host, _, rest = authority[1:].partition("]")
+        return host, _number(rest[1:])
+    host, _, port = authority.partition(":")
+    return host, _number(port)
+
+
+def server_of(url: str) -> tuple[str, int]:
+    """Return host and port, given or the scheme's, of an absolute URL; ``("", 0)`` if none."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return "", 0
+    end = min((at for at in map(rest.find, "/?#\\") if at >= 0), default=len(rest))
+    host, port = split_host(rest[:end].rpartition("@")[2])
+    return host, port or _DEFAULT_PORTS.get(scheme.lower(), 0)
+
+
+def _put_method(found: Attributes, method: str) -> None:
+    if method in METHODS:
+        found["http.request.method"] = method
+    else:
+        found["http.request.method"] = "_OTHER"
+        found["http.request.method_original"] = method
+
+
+def _renamed(found: Attributes, renamed: Mapping[str, str]) -> Attributes:
+    return {
+        renamed.get(name, name): value for name, value in found.items() if name not in _CURRENT_ONLY
+    }
+
+
+def _path(environ: Mapping[str, object]) -> str:
+    path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}" or "/"
+    if path.isascii():
+        return path
+    try:  # PEP 3333: the path's bytes, disguised as latin-1
+        return path.encode("latin-1").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        return path
+
+
+def _number(value: object) -> int:
+    text = str(value or "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else 0

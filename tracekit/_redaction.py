@@ -1,0 +1,95 @@
+"""What of a URL may be exported: secrets in user info, query and fragment are not.
+
+A parameter is taken for a secret by its name, in any letter case and percent-encoded or not;
+rather one value too few in a trace than one token too many. Linear in the input.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_plus
+
+REDACTED = "REDACTED"
+
+# Parts of names that say "secret" wherever they stand …
+_PART = re.compile(
+    "token|secret|passw|pwd|signature|credential|api[-_.]?key|access[-_.]?key|private[-_.]?key"
+    "|auth(?!or)|session|jwt|assertion|ticket|^x-amz-|^x-goog-|^x-oss-",
+    re.IGNORECASE,
+)
+# … and names that say it only when they stand alone (AWS and Azure signatures, OAuth codes).
+_WHOLE = frozenset(
+    {
+        "awsaccesskeyid",
+        "sig",
+        "sign",
+        "hmac",
+        "key",
+        "code",
+        "pass",
+        "pin",
+        "otp",
+        "sid",
+        "subscription-key",
+    }
+)
+# A value may hold a URL of its own (redirect targets).
+_NESTED = re.compile(r"(?:^|[?&;#])([^?&;#=]{1,256})=", re.DOTALL)
+_USER_INFO = re.compile(r"//[^/?#\s]*@")
+_SEPARATORS = re.compile("([&;])")
+
+
+def is_secret(name: str) -> bool:
+    """Whether a parameter of that (decoded) name holds what must not leave the process."""
+    return name.lower().strip() in _WHOLE or _PART.search(name) is not None
+
+
+def redact_query(query: str) -> str:
+    """Return a query string (or fragment) with the values of secret parameters replaced."""
+    if "=" not in query:
+        return query
+    pieces = _SEPARATORS.split(query)
+    for at in range(0, len(pieces), 2):
+        name, equals, value = pieces[at].partition("=")
+        if value and (is_secret(_decoded(name)) or _hides_secret(value)):
+            pieces[at] = f"{name}{equals}{REDACTED}"
+    return "".join(pieces)
+
+
+def redact_url(url: str) -> str:
+    """Return an absolute URL without user info and without secrets in query and fragment."""
+    rest, hash_, fragment = url.partition("#")
+    rest, question, query = rest.partition("?")
+    scheme, separator, rest = rest.partition("://")
+    if not separator:
+        scheme, rest = "", scheme
+    elif "@" in rest:
+        end = min((at for at in (rest.find("/"), rest.find("\\")) if at >= 0), default=len(rest))
+        authority, path = rest[:end], rest[end:]
+        user, at_sign, host = authority.rpartition("@")
+        if at_sign:
+            mask = f"{REDACTED}:{REDACTED}" if ":" in user else REDACTED
+            rest = f"{mask}@{host}{path}"
+    if question:
+        rest = f"{rest}?{redact_query(query)}"
+    if hash_:
+        rest = f"{rest}#{redact_query(fragment)}"
+    return f"{scheme}{separator}{rest}"
+
+
+def _decoded(name: str) -> str:
+    return unquote_plus(name) if "%" in name or "+" in name else name
+
+
+def _hides_secret(value: str) -> bool:
+    """Whether a value is a URL, or a query, that contains a secret itself."""
+    if "%" not in value and "=" not in value and "@" not in value:
+        return False
+    for _ in range(3):  # encoded once for every time that it was handed on
+        decoded = _decoded(value)
+        if _USER_INFO.search(decoded) or any(map(is_secret, _NESTED.findall(decoded))):
+            return True
+        if decoded == value:
+            break
+        value = decoded
+    return False

@@ -1,0 +1,399 @@
+"""Trace a Flask application.
+
+::
+
+    app = Flask(__name__)
+    tracekit.flask.init_app(app)        # or FlaskTracing(app), or FlaskTracing().init_app(app)
+
+The span's life is WSGI's (see ``tracekit.wsgi``); Flask only tells it the route and which
+exception became the response. So a request has its span also when an earlier ``before_request``
+answers, when a body streams, and when nothing matches.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+
+try:
+    import flask
+    from flask import Flask
+    from flask.signals import got_request_exception, request_started
+    from werkzeug.exceptions import HTTPException
+except ImportError as error:
+    raise ImportError("tracekit.flask needs Flask: pip install 'tracekit[flask]'") from error
+
+from opentelemetry import context as otel_context
+
+from tracekit import _handle, _http, wsgi
+from tracekit._redaction import redact_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextvars import Token
+
+    from opentelemetry import trace
+    from opentelemetry.context import Context
+
+    from tracekit.wsgi import Exchange
+
+    StartSpanCallback = Callable[[Any, flask.Request], object]
+
+__all__ = ["DEFAULT_EXCLUDE", "FlaskTracer", "FlaskTracing", "init_app"]
+
+DEFAULT_EXCLUDE = wsgi.DEFAULT_EXCLUDE
+_SCOPE = "tracekit.flask"
+_EXTENSION = "tracekit"
+_log = logging.getLogger("tracekit")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+# Flask 3.2 merges the request's context into the application's and deprecates the old name.
+_context_proxy = vars(flask.globals).get("request_ctx", flask.globals.app_ctx)
+
+
+class OpenTracingTracer(_handle.HasTracing, Protocol):
+    """A tracer of ``tracekit.opentracing``: built on a handle, it shows our spans as its own."""
+
+    def span_of(self, span: trace.Span) -> object:
+        """Return the ``opentracing.Span`` that stands for ``span``."""
+
+
+class FlaskTracing:
+    """Server spans for the requests of one or more applications. Any thread may use it.
+
+    ``trace_all=False`` traces only the views decorated with ``trace``. ``traced_attributes`` are
+    attributes of ``flask.Request`` that become attributes of the span (as text).
+    ``start_span_cb(span, request)`` may add more. ``exclude`` lists whole paths without a span;
+    ``response_headers`` and ``semconv`` are those of ``tracekit.wsgi.middleware``.
+
+    It accepts the form of ``flask_opentracing`` too, ``FlaskTracing(tracer, trace_all_requests,
+    app, traced_attributes, start_span_cb)``, the first being a tracer of ``tracekit.opentracing``
+    or a function that makes one when it is first needed. Then it behaves as that did: no path is
+    excluded, the operation is the endpoint, attributes have their older names, and the callback
+    and ``get_span`` deal in ``opentracing.Span``.
+    """
+
+    def __init__(
+        self,
+        app_or_tracer: Flask | OpenTracingTracer | Callable[[], OpenTracingTracer] | None = None,
+        tracing: _handle.Tracing | _handle.HasTracing | bool | None = None,
+        trace_all: bool | Flask | None = None,
+        traced_attributes: Iterable[str] = (),
+        start_span_cb: StartSpanCallback | None = None,
+        exclude: Iterable[str] = DEFAULT_EXCLUDE,
+        response_headers: bool = False,
+        *,
+        semconv: str | None = None,
+        app: Flask | None = None,
+        tracer: OpenTracingTracer | Callable[[], OpenTracingTracer] | None = None,
+        trace_all_requests: bool | None = None,
+    ) -> None:
+        if start_span_cb is not None and not callable(start_span_cb):
+            raise ValueError("start_span_cb is not callable")
+        first = app_or_tracer if tracer is None else tracer
+        self._old: _OldForm | None = None
+        if isinstance(first, Flask) or (first is None and not isinstance(tracing, bool)):
+            app = first or app
+            handle = wsgi.handle_of(cast("_handle.Tracing | None", tracing))
+        else:
+            # flask_opentracing's form: tracer, trace_all_requests, app, attributes, callback.
+            self._old = _OldForm(first)
+            handle = self._old.handle
+            app = trace_all if isinstance(trace_all, Flask) else app
+            trace_all = tracing if isinstance(tracing, bool) else trace_all_requests
+            if trace_all and app is None:
+                raise ValueError("trace_all=True requires an app object")
+            trace_all = app is not None if trace_all is None else trace_all
+            exclude, semconv = (), "old"
+        self._trace_all = trace_all is None or bool(trace_all)
+        self._attributes = tuple(traced_attributes)
+        self._callback = start_span_cb
+        self._server = wsgi.Server(handle, exclude, response_headers, semconv)
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Trace ``app`` from its next request on; a second time on the same one does nothing."""
+        if _EXTENSION in app.extensions:
+            return
+        app.extensions[_EXTENSION] = self  # and so it lives as long, though signals are weak
+        begin = functools.partial(self._begin, app) if self._trace_all else None
+        app.wsgi_app = wsgi.Middleware(app.wsgi_app, self._server, begin)  # type: ignore[method-assign]
+        request_started.connect(self._routed, app)
+        got_request_exception.connect(self._failed, app)
+        handle_error = app.handle_user_exception
+
+        # No signal tells of an exception that an error handler turns into a response.
+        @functools.wraps(handle_error)
+        def noticing(*args: Any) -> object:  # noqa: ANN401 (Flask 3.2 puts its context first)
+            _notice(args[-1])
+            return handle_error(*args)
+
+        app.handle_user_exception = noticing  # type: ignore[method-assign, assignment]
+
+    def trace(self, *attributes: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Return a decorator (below ``app.route``) that traces a view though not all are.
+
+        ``attributes`` are further attributes of the request to put on the span.
+        """
+
+        def decorate(view: Callable[P, R]) -> Callable[P, R]:
+            if inspect.iscoroutinefunction(view):
+
+                @functools.wraps(view)
+                async def traced(*args: P.args, **kwargs: P.kwargs) -> object:
+                    with self._viewing(attributes):
+                        return await view(*args, **kwargs)
+
+            else:
+
+                @functools.wraps(view)
+                def traced(*args: P.args, **kwargs: P.kwargs) -> object:
+                    with self._viewing(attributes):
+                        return view(*args, **kwargs)
+
+            return cast("Callable[P, R]", traced)
+
+        return decorate
+
+    def get_span(self, request: flask.Request | None = None) -> Any:  # noqa: ANN401 (two APIs)
+        """Return the server span of ``request`` (None: the current one), or None if untraced.
+
+        An OpenTelemetry span; in the old form an ``opentracing.Span``.
+        """
+        if request is None:
+            if not flask.has_request_context():
+                return None
+            request = flask.request
+        exchange: Exchange | None = request.environ.get(wsgi.KEY)
+        return None if exchange is None else self._shown(exchange)
+
+    @property
+    def tracer(self) -> OpenTracingTracer | None:
+        """The OpenTracing tracer of the old form; None in the new one."""
+        return None if self._old is None else self._old.tracer
+
+    # -- one request -----------------------------------------------------------------------------
+
+    def _begin(self, app: Flask, exchange: Exchange) -> None:
+        if exchange.excluded:
+            return
+        name = None
+        if exchange.sampled_by_operation():
+            name = self._operation(exchange, _matched(app, exchange.environ))
+        exchange.begin(_SCOPE, name)
+
+    def _routed(self, _app: Flask, **_: object) -> None:
+        """Name the span: the request has been matched, and no hook of the user has run."""
+        context = _context_proxy._get_current_object()
+        exchange: Exchange | None = context.request.environ.get(wsgi.KEY)
+        if exchange is None or exchange.finished:
+            return
+        context.__class__ = _carrying(context.__class__)
+        if exchange.call is not None and not exchange.named:
+            self._describe(exchange, context.request, self._attributes)
+
+    def _describe(
+        self, exchange: Exchange, request: flask.Request, attributes: Iterable[str]
+    ) -> None:
+        """Say on the span what Flask knows. Nothing that fails in here fails the request."""
+        exchange.named = True
+        span = cast("trace.Span", exchange.span)
+        try:
+            rule = request.url_rule
+            matched = None if rule is None else (rule.rule, str(rule.endpoint))
+            span.update_name(self._operation(exchange, matched))
+            if span.is_recording():
+                if rule is not None:
+                    span.set_attribute("http.route", exchange.mount + rule.rule)
+                if self._old is not None:
+                    span.set_attributes(
+                        {"component": "Flask", "http.url": redact_url(request.base_url)}
+                    )
+                _copy_attributes(span, request, attributes)
+            if self._callback is not None:
+                self._callback(self._shown(exchange), request)
+        except Exception:
+            _log.exception("describing a request's span failed; the request goes on")
+
+    def _operation(self, exchange: Exchange, matched: tuple[str, str] | None) -> str:
+        """Return the operation of a request that matched ``(rule, endpoint)``."""
+        method = exchange.environ.get("REQUEST_METHOD", "")
+        if matched is None:
+            return _http.span_name(method)
+        rule, endpoint = matched
+        if self._old is not None:
+            return endpoint
+        return _http.span_name(method, exchange.mount + rule)
+
+    def _shown(self, exchange: Exchange) -> object:
+        span = exchange.span
+        if span is None or self._old is None:
+            return span
+        if exchange.shown is None:
+            exchange.shown = self._old.tracer.span_of(span)
+        return exchange.shown
+
+    def _failed(self, _app: Flask, exception: BaseException, **_: object) -> None:
+        _notice(exception)
+
+    @contextmanager
+    def _viewing(self, attributes: tuple[str, ...]) -> Iterator[None]:
+        """Trace one view, unless its request is traced or excluded already."""
+        request = flask.request
+        exchange: Exchange | None = request.environ.get(wsgi.KEY)
+        alone = exchange is None
+        if exchange is None:  # the application itself is not traced: only decorated views are
+            exchange = request.environ[wsgi.KEY] = self._server.receive(request.environ)
+        if exchange.excluded or exchange.call is not None:
+            if exchange.span is not None:
+                _copy_attributes(exchange.span, request, attributes)
+            yield
+            return
+        exchange.begin(_SCOPE, None, exchange.context if alone else otel_context.get_current())
+        self._describe(exchange, request, (*self._attributes, *attributes))
+        try:
+            with exchange.step:
+                yield
+        except BaseException as error:
+            if alone and not isinstance(error, HTTPException):
+                exchange.finish(error)
+            raise
+        finally:
+            if alone and not exchange.finished:
+                flask.after_this_request(functools.partial(_answered, exchange))
+
+
+FlaskTracer = FlaskTracing
+"""The name that ``flask_opentracing`` had before."""
+
+
+def init_app(app: Flask, **options: Any) -> FlaskTracing:  # noqa: ANN401 (FlaskTracing's own)
+    """Trace ``app`` and return its ``FlaskTracing``, which takes ``options``."""
+    return FlaskTracing(app, **options)
+
+
+class _OldForm:
+    """The tracer that the old form was given, made when it is first needed, once."""
+
+    def __init__(self, given: OpenTracingTracer | Callable[[], OpenTracingTracer] | None) -> None:
+        self._given = given
+        self._lock = threading.Lock()
+        self._made = None if given is None or callable(given) else _checked(given)
+
+    @property
+    def tracer(self) -> OpenTracingTracer:
+        """The tracer; TypeError when it turns out to be none of tracekit's."""
+        if self._made is None:
+            with self._lock:
+                if self._made is None:
+                    self._made = _checked(self._make())
+        return self._made
+
+    def _make(self) -> object:
+        if callable(self._given):
+            return self._given()
+        import opentracing  # noqa: PLC0415 (an extra, which only this form needs)
+
+        return opentracing.global_tracer()
+
+    def handle(self) -> _handle.Tracing:
+        """Return the handle that the tracer was built on."""
+        return _handle.resolve(self.tracer)
+
+
+def _checked(tracer: object) -> OpenTracingTracer:
+    if not hasattr(tracer, "tracing") or not hasattr(tracer, "span_of"):
+        raise TypeError(
+            f"FlaskTracing takes a tracer of tracekit.opentracing, not {type(tracer).__name__}"
+        )
+    return cast("OpenTracingTracer", tracer)
+
+
+def _notice(error: BaseException) -> None:
+    """Remember which exception the response is made of; an abort is no exception but an answer."""
+    if flask.has_request_context() and not isinstance(error, HTTPException):
+        exchange: Exchange | None = flask.request.environ.get(wsgi.KEY)
+        if exchange is not None:
+            exchange.error = error
+
+
+def _answered(exchange: Exchange, response: flask.Response) -> flask.Response:
+    """End an exchange of which only the view is traced."""
+    exchange.status = response.status_code
+    exchange.finish()
+    return response
+
+
+def _copy_attributes(span: trace.Span, request: flask.Request, names: Iterable[str]) -> None:
+    for name in names:
+        with suppress(Exception):  # e.g. BadRequest, of request.json
+            value = getattr(request, name, None)
+            if value not in (None, "", b""):
+                span.set_attribute(name, str(value))
+
+
+def _matched(app: Flask, environ: dict[str, Any]) -> tuple[str, str] | None:
+    """Match a request ahead of Flask, for a sampler that decides by operation.
+
+    Only where that can have no effect: converters of the application's own may want its context.
+    """
+    try:
+        if not _converters_are_plain(app):
+            return None
+        adapter = app.create_url_adapter(app.request_class(environ))
+        if adapter is None:
+            return None
+        rule, _ = adapter.match(return_rule=True)
+    except Exception:  # not found, wrong method, redirect to a slash, untrusted host
+        return None
+    return rule.rule, rule.endpoint
+
+
+def _converters_are_plain(app: Flask) -> bool:
+    return all(
+        kind.__module__ == "werkzeug.routing.converters" for kind in app.url_map.converters.values()
+    )
+
+
+@functools.cache
+def _carrying(kind: Any) -> Any:  # noqa: ANN401 (a class of Flask's, by version)
+    """Return a subclass of a Flask context whose copies carry the OpenTelemetry context.
+
+    ``copy_current_request_context`` runs a function elsewhere, in a thread or greenlet, under a
+    copy of the request's context; what was current where it was copied is then current there.
+    """
+    if hasattr(kind, "_tracekit_carried"):
+        return kind
+
+    class Carrying(kind):  # type: ignore[misc] # a class known at run time only
+        _tracekit_carried: Context | None = None
+        _tracekit_tokens: list[Token[Context]]
+
+        def copy(self) -> object:
+            copied = super().copy()
+            copied.__class__ = Carrying
+            copied._tracekit_carried = otel_context.get_current()
+            copied._tracekit_tokens = []
+            return copied
+
+        def push(self) -> None:
+            super().push()
+            if self._tracekit_carried is not None:
+                self._tracekit_tokens.append(otel_context.attach(self._tracekit_carried))
+
+        def pop(self, *args: object) -> None:
+            try:
+                super().pop(*args)
+            finally:
+                if self._tracekit_carried is not None:
+                    otel_context.detach(self._tracekit_tokens.pop())
+
+    Carrying.__name__, Carrying.__qualname__ = kind.__name__, kind.__qualname__
+    Carrying.__module__ = kind.__module__
+    return Carrying
