@@ -6,13 +6,15 @@ settings and across layers; that is ``_rules``.
 
 from __future__ import annotations
 
+import difflib
+import reprlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from tracekit import _values as v
 from tracekit._schema import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _MAX_SHOWN = 200
 MASK = "***"
@@ -47,13 +49,25 @@ class Layer:
         self.notes: list[str] = []
 
     def give(
-        self, setting: str, value: object, source: str, *, written: object = None, wire: str = ""
+        self,
+        setting: str,
+        value: object,
+        source: str,
+        *,
+        called: str | None = None,
+        written: object = None,
+        wire: str = "",
     ) -> None:
-        """Check ``value`` and add it behind what was given before, or complain."""
+        """Check ``value`` and add it behind what was given before, or complain.
+
+        A complaint says ``called`` (None: ``source``) and ``written`` (None: the value).
+        """
         try:
             checked = SETTINGS[setting].check(value)
         except ValueError as error:
-            self.complain(setting, source, value if written is None else written, str(error))
+            self.complain(
+                setting, called or source, value if written is None else written, str(error)
+            )
         else:
             self.given.setdefault(setting, []).append(Given(checked, source, wire))
 
@@ -74,8 +88,15 @@ def shown_text(setting: str | None, value: object) -> str:
     """Return a value as it may be shown: secrets masked, URLs without user-info, not too long."""
     if setting is not None and SETTINGS[setting].secret and value:
         return MASK
-    shown = v.masked(value if isinstance(value, str) else str(value))
+    shown = v.masked(value if isinstance(value, str) else _repr(value))
     return shown if len(shown) <= _MAX_SHOWN else shown[:_MAX_SHOWN] + "…"
+
+
+def _repr(value: object) -> str:
+    try:
+        return reprlib.repr(value)
+    except Exception:  # an argument's own, or a number of more digits than Python prints
+        return f"<{type(value).__name__}>"
 
 
 def shown(setting: str, value: object) -> object:
@@ -96,5 +117,11 @@ def from_arguments(fields: Mapping[str, object]) -> Layer:
     layer = Layer()
     for name, value in fields.items():
         if value is not None:
-            layer.give(name, value, f"argument {name}")
+            layer.give(name, value, f"argument {name}", called=name)
     return layer
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean …?`` when one of ``known`` looks like ``name``."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

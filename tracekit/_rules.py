@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from tracekit import _values as v
 from tracekit._layers import Complaint, Given, Layer, shown
 from tracekit._schema import SETTINGS
 from tracekit.errors import Problem
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _DEFAULT = "default"
-_SAMPLING_PORT = 5778
 _DEFAULT_PARAM = {"const": 0.0, "probabilistic": 0.001, "ratelimiting": 0.0, "remote": 0.001}
 _DEFAULT_ENDPOINT = {
     "http": "http://localhost:14268/api/traces",
@@ -70,6 +70,7 @@ class _Choice:
             )
         self._set("transport", kind)
         self._merge_tags()
+        self._extract_order()
         self._transport()
         self._sampler()
         if self.values["service_name"] is None:
@@ -85,6 +86,8 @@ class _Choice:
     def used(self, bad: Complaint) -> str:
         if bad.setting is None or bad.setting not in self.values:
             return "nothing of it"
+        if self.values[bad.setting] is None:
+            return "none"
         value = shown(bad.setting, self.values[bad.setting])
         source = self.sources[bad.setting]
         return f"{value!r}" if source in (_DEFAULT, bad.name) else f"{value!r} from {source}"
@@ -109,6 +112,9 @@ class _Choice:
             Complaint(name, name if source == _DEFAULT else source, written, message)
         )
         self.values[name] = value
+
+    def _asked_for(self, *names: str) -> bool:
+        return any(self.sources[name] != _DEFAULT for name in names)
 
     def _number(self, name: str) -> float:
         value = self.values[name]
@@ -140,6 +146,18 @@ class _Choice:
         if sources:
             self._derive("tags", SETTINGS["tags"].check(merged), ", ".join(sources))
 
+    def _extract_order(self) -> None:
+        """Drop the order that belongs to a list of formats which lost (OTEL_PROPAGATORS)."""
+        for layer in self.layers:
+            order, beside = layer.first("extract_order"), layer.first("propagation")
+            if order is None:
+                continue
+            said_both = beside is not None and beside.source == order.source
+            if not said_both or order.source == self.sources["propagation"]:
+                self._set("extract_order", order)
+                return
+        self._derive("extract_order", SETTINGS["extract_order"].default)
+
     def _transport(self) -> None:
         kind = str(self.values["transport"])
         if kind == "udp":
@@ -163,14 +181,8 @@ class _Choice:
         param = self._param_of(kind)
         default = _DEFAULT_PARAM.get(kind, 0.0)
         if param is None:
-            if self.sources["sampler_type"] != _DEFAULT and kind in (
-                "const",
-                "probabilistic",
-                "ratelimiting",
-            ):
-                self.notes.append(
-                    f"the {kind} sampler has no parameter: {default:g} is used, as Jaeger's clients do"
-                )
+            if kind in ("const", "probabilistic", "ratelimiting"):
+                self.notes.append(f"the {kind} sampler has no parameter; as in Java, {default:g}")
             self._derive("sampler_param", default)
             return
         self._set("sampler_param", param)
@@ -206,11 +218,11 @@ class _Choice:
         """
         from_host = self.sources["agent_host"] != _DEFAULT
         if from_host:
-            name = str(self.values["agent_host"])
-            name = f"[{name}]" if ":" in name else name
+            name = v.bracketed(str(self.values["agent_host"]))
             source = self.sources["agent_host"]
-        elif self.values["transport"] == "udp" or self.sources["sampler_type"] != _DEFAULT:
+        elif self.values["transport"] == "udp" or self._asked_for("sampler_type", "sampling_port"):
             name, source = "127.0.0.1", _DEFAULT
         else:
             return
-        self._derive("sampling_endpoint", f"http://{name}:{_SAMPLING_PORT}/sampling", source)
+        port = self.values["sampling_port"]
+        self._derive("sampling_endpoint", f"http://{name}:{port}/sampling", source)

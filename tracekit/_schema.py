@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from tracekit import _values as v
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 DEFAULT_QUEUE_SIZE = 2048
 """Spans that may wait. The Jaeger clients' 100 drops spans in the first burst of a busy service."""
 
-FORMATS = ("jaeger", "b3", "b3single", "w3c", "baggage")
+FORMATS = ("jaeger", "b3", "b3single", "w3c", "tracecontext", "baggage")
 SAMPLERS = ("const", "probabilistic", "ratelimiting", "remote", "file")
 TRANSPORTS = ("udp", "http", "otlp-http", "otlp-grpc")
 
@@ -35,7 +35,7 @@ class Setting(NamedTuple):
 
 
 def _propagation(value: object) -> tuple[str, ...]:
-    known = v.one_of(*FORMATS, b3multi="b3", b3_single="b3single", tracecontext="w3c")
+    known = v.one_of(*FORMATS, b3multi="b3", b3_single="b3single")
     return tuple(dict.fromkeys(known(name) for name in v.names(value)))
 
 
@@ -43,231 +43,123 @@ def _frozen_pairs(value: object) -> MappingProxyType[str, str]:
     return MappingProxyType(v.pairs(value))
 
 
-_count = v.integer(0)
-_bytes = v.integer(0)
+def _frozen_headers(value: object) -> MappingProxyType[str, str]:
+    return MappingProxyType(v.headers(value))
 
+
+_NO_PAIRS: MappingProxyType[str, str] = MappingProxyType({})
+_count = v.integer(0)
+_interval = v.seconds(0.001)
+
+# fmt: off
 _ROWS = (
     Setting("service_name", "", "service_name", v.text, None, "name of the service"),
     Setting("disabled", "", "disabled", v.boolean, False, "no spans, no threads, no sockets"),
-    Setting("tags", "", "tags", _frozen_pairs, MappingProxyType({}), "tags of the process"),
-    Setting("traceid_128bit", "", "traceid_128bit", v.boolean, False, "trace ids of 128 bit"),
-    Setting("rpc_metrics", "", "rpc_metrics", v.boolean, False, "count calls per endpoint"),
-    Setting(
-        "propagation", "", "propagation", _propagation, ("jaeger",), "header formats, in order"
-    ),
-    Setting(
-        "extract_order",
-        "",
-        "extract_order",
-        v.one_of("first", "last"),
-        "first",
-        "which of several formats on one request wins",
-    ),
-    Setting(
-        "semconv",
-        "",
-        "semconv",
-        v.one_of("current", "both", "old"),
-        "current",
-        "names of HTTP attributes",
-    ),
-    Setting(
-        "sampler_type",
-        "sampler",
-        "type",
-        v.one_of(*SAMPLERS, rate_limiting="ratelimiting"),
-        "remote",
-        "how roots are sampled",
-    ),
-    Setting(
-        "sampler_param",
-        "sampler",
-        "param",
-        v.number,
-        None,
-        "const: 0 or 1; probabilistic: 0..1; ratelimiting: traces per second;"
-        " remote: probability until the first answer",
-    ),
-    Setting(
-        "sampling_endpoint",
-        "sampler",
-        "endpoint",
-        v.url("http", "https", "grpc", "grpcs"),
-        None,
-        "where remote strategies come from",
-    ),
-    Setting(
-        "sampler_max_operations",
-        "sampler",
-        "max_operations",
-        v.integer(1),
-        2000,
-        "operations with a sampler of their own",
-    ),
-    Setting(
-        "sampler_refresh_s",
-        "sampler",
-        "refresh_s",
-        v.seconds(0.001),
-        60.0,
-        "time between two questions to the sampling server",
-    ),
-    Setting("sampler_file", "sampler", "file", v.text, None, "strategies file of the file sampler"),
-    Setting(
-        "queue_size",
-        "reporter",
-        "queue_size",
-        v.integer(1),
-        DEFAULT_QUEUE_SIZE,
-        "finished spans that may wait",
-    ),
-    Setting(
-        "max_queue_bytes",
-        "reporter",
-        "max_queue_bytes",
-        v.integer(1),
-        16 * 2**20,
-        "bytes of encoded spans that may wait",
-    ),
-    Setting("flush_s", "reporter", "flush_s", v.seconds(0.001), 1.0, "time between two batches"),
-    Setting(
-        "max_batch_spans", "reporter", "max_batch_spans", v.integer(1), 512, "spans in one batch"
-    ),
-    Setting(
-        "drop_policy",
-        "reporter",
-        "drop_policy",
-        v.one_of("newest", "oldest"),
-        "newest",
-        "which span a full queue gives up",
-    ),
-    Setting("log_spans", "reporter", "log_spans", v.boolean, False, "one log line a reported span"),
-    Setting(
-        "exit_budget_s",
-        "reporter",
-        "exit_budget_s",
-        v.seconds(),
-        2.0,
-        "time that the end of the process may take",
-    ),
-    Setting("transport", "transport", "kind", v.one_of(*TRANSPORTS), "udp", "the wire"),
+    Setting("tags", "", "tags", _frozen_pairs, _NO_PAIRS, "tags of the process"),
+    Setting("traceid_128bit", "", "traceid_128bit", v.boolean, False, "new trace ids have 128 bit"),
+    Setting("rpc_metrics", "", "rpc_metrics", v.boolean, False,
+            "request counts and latencies by endpoint"),
+    Setting("propagation", "", "propagation", _propagation, ("jaeger",), "formats of the headers"),
+    Setting("extract_order", "", "extract_order", v.one_of("first", "last"), "first",
+            "which of several formats on one request wins: the `first` or the `last` of the list"),
+    Setting("semconv", "", "semconv", v.one_of("current", "both", "old"), "current",
+            "names of HTTP attributes: `current`, `old`, or `both`"),
+
+    Setting("trace_id_header", "jaeger_headers", "trace_id", v.header, "uber-trace-id",
+            "header of Jaeger's format that carries the ids"),
+    Setting("baggage_header_prefix", "jaeger_headers", "baggage_prefix", v.header, "uberctx-",
+            "prefix of its baggage headers"),
+    Setting("debug_id_header", "jaeger_headers", "debug_id", v.header, "jaeger-debug-id",
+            "header that forces a trace"),
+    Setting("baggage_header", "jaeger_headers", "baggage", v.header, "jaeger-baggage",
+            "header with baggage written by hand"),
+
+    Setting("sampler_type", "sampler", "type", v.one_of(*SAMPLERS, rate_limiting="ratelimiting"),
+            "remote", "how new traces are sampled"),
+    Setting("sampler_param", "sampler", "param", v.number, None,
+            "`const`: 0 or 1; `probabilistic`: 0 to 1; `ratelimiting`: traces a second;"
+            " `remote`: probability until the first answer"),
+    Setting("sampling_endpoint", "sampler", "endpoint", v.url("http", "https", "grpc", "grpcs"),
+            None, "where the remote sampler asks"),
+    Setting("sampling_port", "sampler", "port", v.port, 5778,
+            "port of the sampling server on the agent's host"),
+    Setting("sampler_max_operations", "sampler", "max_operations", v.integer(1), 2000,
+            "operations that get a sampler of their own"),
+    Setting("sampler_refresh_s", "sampler", "refresh_s", _interval, 60.0,
+            "time between two questions to the sampling server"),
+    Setting("sampler_file", "sampler", "file", v.text, None,
+            "strategies file, in the format of Jaeger's `--sampling.strategies-file`"),
+
+    Setting("queue_size", "reporter", "queue_size", v.integer(1), DEFAULT_QUEUE_SIZE,
+            "finished spans that may wait"),
+    Setting("max_queue_bytes", "reporter", "max_queue_bytes", v.integer(1), 16 * 2**20,
+            "bytes of encoded spans that may wait"),
+    Setting("flush_s", "reporter", "flush_s", _interval, 1.0,
+            "longest time that a span waits for others"),
+    Setting("max_batch_spans", "reporter", "max_batch_spans", v.integer(1), 512,
+            "spans in one batch"),
+    Setting("drop_policy", "reporter", "drop_policy", v.one_of("newest", "oldest"), "newest",
+            "span that a full queue gives up: the `newest` (as Jaeger) or the `oldest`"),
+    Setting("log_spans", "reporter", "log_spans", v.boolean, False,
+            "one log line for each reported span"),
+    Setting("exit_budget_s", "reporter", "exit_budget_s", v.seconds(), 2.0,
+            "longest time that tracing may hold up the end of the process"),
+
+    Setting("transport", "transport", "kind", v.one_of(*TRANSPORTS), "udp",
+            "`udp`, `http`, `otlp-http` or `otlp-grpc`"),
     Setting("agent_host", "transport", "agent_host", v.host, "localhost", "host of the agent"),
     Setting("agent_port", "transport", "agent_port", v.port, 6831, "UDP port of the agent"),
-    Setting(
-        "agent_protocol",
-        "transport",
-        "agent_protocol",
-        v.one_of("compact", "binary"),
-        "compact",
-        "Thrift protocol of the datagrams",
-    ),
-    Setting(
-        "agent_family",
-        "transport",
-        "agent_family",
-        v.one_of("any", "ipv4", "ipv6"),
-        "any",
-        "address family of the agent",
-    ),
-    Setting(
-        "max_packet_bytes",
-        "transport",
-        "max_packet_bytes",
-        v.integer(512, 65507),
-        65000,
-        "size of a datagram",
-    ),
-    Setting(
-        "max_burst_bytes",
-        "transport",
-        "max_burst_bytes",
-        v.integer(0),
-        128 * 1024,
-        "bytes of datagrams sent without a pause (0: no pacing)",
-    ),
-    Setting(
-        "burst_pause_s",
-        "transport",
-        "burst_pause_s",
-        v.seconds(),
-        0.005,
-        "pause after such a burst",
-    ),
-    Setting(
-        "reconnect", "transport", "reconnect", v.boolean, True, "resolve the agent's address again"
-    ),
-    Setting(
-        "reconnect_s",
-        "transport",
-        "reconnect_s",
-        v.seconds(0.001),
-        30.0,
-        "time between two resolutions of the agent's address",
-    ),
-    Setting(
-        "endpoint", "transport", "endpoint", v.url("http", "https"), None, "URL of the collector"
-    ),
+    Setting("agent_protocol", "transport", "agent_protocol", v.one_of("compact", "binary"),
+            "compact", "Thrift in datagrams: `compact` (port 6831) or `binary` (port 6832)"),
+    Setting("agent_family", "transport", "agent_family", v.one_of("any", "ipv4", "ipv6"), "any",
+            "address family of the agent"),
+    Setting("max_packet_bytes", "transport", "max_packet_bytes", v.integer(512, 65507), 65000,
+            "largest datagram"),
+    Setting("max_burst_bytes", "transport", "max_burst_bytes", v.integer(0), 128 * 1024,
+            "bytes of datagrams sent without a pause; 0: no pacing"),
+    Setting("burst_pause_s", "transport", "burst_pause_s", v.seconds(), 0.005,
+            "pause after such a burst"),
+    Setting("reconnect", "transport", "reconnect", v.boolean, True,
+            "look up the agent's address again from time to time"),
+    Setting("reconnect_s", "transport", "reconnect_s", _interval, 30.0,
+            "time between two look-ups of the agent's address"),
+    Setting("endpoint", "transport", "endpoint", v.url("http", "https"), None,
+            "URL that spans are posted to"),
     Setting("user", "transport", "user", v.text, None, "user of basic authentication"),
-    Setting(
-        "password",
-        "transport",
-        "password",
-        v.text,
-        None,
-        "password of basic authentication",
-        secret=True,
-    ),
-    Setting("auth_token", "transport", "auth_token", v.text, None, "bearer token", secret=True),
-    Setting(
-        "headers",
-        "transport",
-        "headers",
-        _frozen_pairs,
-        MappingProxyType({}),
-        "further headers of every request",
-        secret=True,
-    ),
-    Setting(
-        "timeout_s",
-        "transport",
-        "timeout_s",
-        v.seconds(0.001),
-        5.0,
-        "time that one request may take, its retries included",
-    ),
-    Setting(
-        "compression",
-        "transport",
-        "compression",
-        v.one_of("none", "gzip"),
-        "none",
-        "compression of requests",
-    ),
-    Setting("ca_file", "transport", "ca_file", v.text, None, "certificates to trust"),
-    Setting("cert_file", "transport", "cert_file", v.text, None, "client certificate"),
-    Setting("key_file", "transport", "key_file", v.text, None, "key of the client certificate"),
+    Setting("password", "transport", "password", v.text, None, "password of basic authentication",
+            secret=True),
+    Setting("auth_token", "transport", "auth_token", v.token, None, "bearer token", secret=True),
+    Setting("headers", "transport", "headers", _frozen_headers, _NO_PAIRS,
+            "further headers of every request", secret=True),
+    Setting("timeout_s", "transport", "timeout_s", _interval, 5.0,
+            "time for one request, retries included"),
+    Setting("compression", "transport", "compression", v.one_of("none", "gzip"), "none",
+            "`none` or `gzip`"),
+    Setting("ca_file", "transport", "ca_file", v.text, None, "certificates to trust, PEM"),
+    Setting("cert_file", "transport", "cert_file", v.text, None, "client certificate, PEM"),
+    Setting("key_file", "transport", "key_file", v.text, None, "its key, PEM"),
+
     Setting("max_attributes", "limits", "max_attributes", _count, 128, "attributes of a span"),
     Setting("max_events", "limits", "max_events", _count, 128, "events of a span"),
     Setting("max_links", "limits", "max_links", _count, 128, "links of a span"),
-    Setting(
-        "max_event_attributes",
-        "limits",
-        "max_event_attributes",
-        _count,
-        128,
-        "attributes of an event",
-    ),
-    Setting(
-        "max_link_attributes", "limits", "max_link_attributes", _count, 128, "attributes of a link"
-    ),
-    Setting(
-        "max_attribute_length",
-        "limits",
-        "max_attribute_length",
-        _count,
-        None,
-        "characters of a text attribute",
-    ),
+    Setting("max_event_attributes", "limits", "max_event_attributes", _count, 128,
+            "attributes of an event"),
+    Setting("max_link_attributes", "limits", "max_link_attributes", _count, 128,
+            "attributes of a link"),
+    Setting("max_attribute_length", "limits", "max_attribute_length", _count, None,
+            "characters of a text attribute; unset: no limit"),
+    Setting("max_span_attribute_length", "limits", "max_span_attribute_length", _count, None,
+            "the same for a span's own attributes"),
 )
+# fmt: on
 
-SETTINGS: MappingProxyType[str, Setting] = MappingProxyType({row.name: row for row in _ROWS})
+SETTINGS: Mapping[str, Setting] = MappingProxyType({row.name: row for row in _ROWS})
+
+PARTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        part: {row.attribute: row.name for row in _ROWS if row.part == part}
+        for part in dict.fromkeys(row.part for row in _ROWS)
+        if part
+    }
+)
+"""For each part of ``Settings``, flat names by attribute."""

@@ -4,6 +4,7 @@ Every function takes what somebody wrote and returns a checked value, or raises 
 a message that makes sense after ``NAME='value': ``. Where one bad entry must not cost the others
 (tags, lists), ``Several`` carries the good ones and what was wrong with the rest.
 """
+# ruff: noqa: TRY004 (a value of the wrong type is a wrong value: readers catch one error)
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ _GO_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _GO_DURATION = re.compile(rf"[+-]?({_GO_PART.pattern})+")
 _UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+")
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@|^[^/?#\s]*:[^/?#\s]*@")
 _MAX_DURATION_S = 10 * 365 * 86400.0
@@ -40,10 +42,18 @@ class Several(NamedTuple):
 def text(value: object) -> str:
     """Return a text without surrounding blanks, at least one character long."""
     if not isinstance(value, str):
-        raise ValueError(f"wants a text, not {_kind(value)}")
+        raise ValueError(f"wants a text, not {type(value).__name__}")
     if not (stripped := value.strip()):
         raise ValueError("is empty")
     return stripped
+
+
+def token(value: object) -> str:
+    """Return a text that a header can carry."""
+    found = text(value)
+    if not found.isprintable() or not found.isascii():
+        raise ValueError("has characters that a header cannot carry")
+    return found
 
 
 def boolean(value: object) -> bool:
@@ -182,6 +192,19 @@ def url(*schemes: str) -> Callable[[object], str]:
     return check
 
 
+def header(value: object) -> str:
+    """Return a header name in lower case."""
+    found = text(value).lower()
+    if not _HEADER.fullmatch(found):
+        raise ValueError("is not a header name")
+    return found
+
+
+def bracketed(name: str) -> str:
+    """Return a host as URLs write it: IPv6 addresses in brackets."""
+    return f"[{name}]" if ":" in name else name
+
+
 def host_port(value: object) -> str:
     """Return ``host:port`` (or ``[v6]:port``) as it came, checked."""
     found = text(value)
@@ -214,16 +237,25 @@ def pairs(value: object) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, item in held.items():
         if not isinstance(key, str) or not isinstance(item, str | int | float):
-            raise ValueError(f"has an entry that is no text or number: {key!r}")
+            raise ValueError("has an entry that is no text or number")
         found[key] = str(item).lower() if isinstance(item, bool) else str(item)
+    return found
+
+
+def headers(value: object) -> dict[str, str]:
+    """Return a mapping of header names, in lower case, to values that a header can carry."""
+    found = {header(name): item.strip() for name, item in pairs(value).items()}
+    if not all(item.isprintable() and item.isascii() for item in found.values()):
+        raise ValueError("has a value that a header cannot carry")
     return found
 
 
 def tags(written: str, environ: Mapping[str, str]) -> Several:
     """Return the tags of ``k=v, k2=${VAR:default}`` (Jaeger's form, as its Go client reads it).
 
-    The first ``=`` separates, later ones belong to the value; a value that is all ``${VAR:default}``
-    is taken from ``environ``, the default (which may contain ``:``) when VAR is unset or empty.
+    The first ``=`` separates, later ones belong to the value. A value that is all
+    ``${VAR:default}`` is taken from ``environ``, the default (which may contain ``:``) when VAR is
+    unset or empty.
     """
     found, complaints = _entries(written, lambda entry: entry)
     for key, item in found.items():
@@ -258,7 +290,3 @@ def _entries(
 def masked(written: str) -> str:
     """Return a URL without the user and password that it may contain."""
     return _USER_INFO.sub("***@", written)
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__

@@ -8,20 +8,19 @@ cannot be used is listed in ``problems`` and replaced; with ``strict`` it is rai
 from __future__ import annotations
 
 import base64
-import difflib
+import os
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from tracekit import _env, _rules
-from tracekit._layers import Layer, from_arguments, shown
-from tracekit._schema import SETTINGS
+from tracekit import _config_file, _env, _jaeger_config, _rules
+from tracekit._layers import MASK, Layer, did_you_mean, from_arguments, shown
+from tracekit._schema import PARTS, SETTINGS
+from tracekit._values import bracketed, masked
 from tracekit.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-_Part = TypeVar("_Part")
 
 
 class _Masked:
@@ -31,10 +30,23 @@ class _Masked:
 
     def __repr__(self) -> str:
         rows = [row for row in SETTINGS.values() if row.part == self._part]
-        parts = [
-            f"{row.attribute}={shown(row.name, getattr(self, row.attribute))!r}" for row in rows
-        ]
-        return f"{type(self).__name__}({', '.join(parts)})"
+        items = {row.attribute: shown(row.name, getattr(self, row.attribute)) for row in rows}
+        if not self._part:
+            items |= {part: getattr(self, part) for part in PARTS}
+        inner = ", ".join(f"{name}={value!r}" for name, value in items.items())
+        return f"{type(self).__name__}({inner})"
+
+
+@dataclass(frozen=True, repr=False)
+class HeaderSettings(_Masked):
+    """Names of the headers of Jaeger's own format, in lower case."""
+
+    _part = "jaeger_headers"
+
+    trace_id: str
+    baggage_prefix: str
+    debug_id: str
+    baggage: str
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,6 +58,7 @@ class SamplerSettings(_Masked):
     type: str
     param: float
     endpoint: str | None
+    port: int
     max_operations: int
     refresh_s: float
     file: str | None
@@ -114,14 +127,7 @@ class LimitSettings(_Masked):
     max_event_attributes: int
     max_link_attributes: int
     max_attribute_length: int | None
-
-
-_PARTS = {
-    "sampler": SamplerSettings,
-    "reporter": ReporterSettings,
-    "transport": TransportSettings,
-    "limits": LimitSettings,
-}
+    max_span_attribute_length: int | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -136,6 +142,7 @@ class Settings(_Masked):
     propagation: tuple[str, ...]
     extract_order: str
     semconv: str
+    jaeger_headers: HeaderSettings
     sampler: SamplerSettings
     reporter: ReporterSettings
     transport: TransportSettings
@@ -145,7 +152,7 @@ class Settings(_Masked):
     notes: tuple[str, ...] = field(default=(), compare=False)
     """What is no mistake but worth saying once."""
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
-    """By flat name, where each value comes from: default, a variable, ``file:line``, an argument."""
+    """Where each value comes from, by flat name: default, variable, ``file:line``, argument."""
 
     @classmethod
     def resolve(
@@ -163,45 +170,121 @@ class Settings(_Masked):
         """
         _check_names(fields)
         arguments = from_arguments({"service_name": service_name} | fields)
-        return cls._of([arguments, *_env.read(environ)], strict=strict)
+        return cls._of([arguments, *_surroundings(environ)], strict=strict)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], *, strict: bool = False) -> Settings:
         """Return the settings of ``environ`` (and of the file that it names)."""
-        return cls.resolve(environ=environ, strict=strict)
+        return cls._of(_surroundings(environ), strict=strict)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], *, strict: bool = False) -> Settings:
+        """Return the settings of one YAML or JSON file alone, without any environment.
+
+        The file holds flat names, or is a Kubernetes ``TracingConfiguration``.
+        """
+        return cls._of([_config_file.read(os.fspath(path), "file")], strict=strict)
+
+    @classmethod
+    def from_jaeger_config(
+        cls,
+        config: Mapping[str, object],
+        service_name: str | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        strict: bool = False,
+    ) -> Settings:
+        """Return the settings of a ``jaeger_client.Config`` dictionary.
+
+        As there, ``service_name`` is used if the dictionary has none. With ``environ`` the
+        dictionary wins over it, except for tags, where ``jaeger_client`` let the environment win.
+        """
+        given, tags = _jaeger_config.read(config, service_name)
+        return cls._of([given, *_surroundings(environ or {}), tags], strict=strict)
 
     @classmethod
     def _of(cls, layers: Sequence[Layer], *, strict: bool) -> Settings:
         resolved = _rules.resolve(layers)
         if strict and resolved.problems:
             raise ConfigError(resolved.problems)
-        parts = {name: _build(part, name, resolved.values) for name, part in _PARTS.items()}
-        root = _attributes("", resolved.values)
+        values = resolved.values
         return cls(
-            **root,
-            **parts,
+            **_attributes("", values),
+            jaeger_headers=HeaderSettings(**_attributes("jaeger_headers", values)),
+            sampler=SamplerSettings(**_attributes("sampler", values)),
+            reporter=ReporterSettings(**_attributes("reporter", values)),
+            transport=TransportSettings(**_attributes("transport", values)),
+            limits=LimitSettings(**_attributes("limits", values)),
             problems=resolved.problems,
             notes=resolved.notes,
             sources=MappingProxyType(dict(resolved.sources)),
         )
 
     def flat(self) -> dict[str, object]:
-        """Return every setting under its flat name. Secrets are *not* masked."""
+        """Return every setting under its flat name, as JSON has it. Secrets are *not* masked."""
         found: dict[str, object] = {}
         for row in SETTINGS.values():
             part = getattr(self, row.part) if row.part else self
             value = getattr(part, row.attribute)
-            found[row.name] = dict(value) if isinstance(value, MappingProxyType) else value
+            if isinstance(value, MappingProxyType):
+                value = dict(value)
+            found[row.name] = list(value) if isinstance(value, tuple) else value
         found["authorization"] = self.transport.authorization
         return found
 
+    def masked(self) -> dict[str, object]:
+        """Return what ``flat`` returns, secrets masked: fit for a log or a screen."""
+        flat = self.flat()
+        if flat.pop("authorization") is not None:
+            flat["authorization"] = MASK
+        return {
+            name: shown(name, value) if name in SETTINGS else value for name, value in flat.items()
+        }
+
     def summary(self) -> str:
-        """Return one line for the log: who, where to, how sampled; secrets masked."""
-        return f"{self.service_name}: {self.transport.kind}"
+        """Return one line for the log: who, where to, how sampled, which headers."""
+        if self.disabled:
+            return f"tracing of {self.service_name} is disabled ({self.sources.get('disabled')})"
+        return (
+            f"tracing {self.service_name}: {self._destination()}; {self._sampling()};"
+            f" headers {', '.join(self.propagation) or 'none'}"
+        )
+
+    def _destination(self) -> str:
+        wire = self.transport
+        if wire.kind == "udp":
+            return f"spans to the agent at {bracketed(wire.agent_host)}:{wire.agent_port} (UDP)"
+        scheme = (wire.authorization or "no").partition(" ")[0]
+        return (
+            f"spans to {masked(str(wire.endpoint))} ({_WIRES[wire.kind]}, {scheme} authorization)"
+        )
+
+    def _sampling(self) -> str:
+        """Say how new traces are sampled: a newcomer who sees none must find the reason here."""
+        sampler = self.sampler
+        if sampler.type == "file":
+            return f"sampling by {sampler.file}"
+        if sampler.type != "remote":
+            return f"{sampler.type} sampler {sampler.param:g}"
+        asked = masked(sampler.endpoint) if sampler.endpoint else "a sampling endpoint is set and"
+        return (
+            f"remote sampler, {sampler.param:g} of new traces until {asked} answers"
+            " (JAEGER_SAMPLER_TYPE=const JAEGER_SAMPLER_PARAM=1 samples all)"
+        )
 
 
-def _build(part: type[_Part], name: str, values: Mapping[str, object]) -> _Part:
-    return part(**_attributes(name, values))
+_WIRES = {
+    "http": "Thrift over HTTP",
+    "otlp-http": "OTLP over HTTP",
+    "otlp-grpc": "OTLP over gRPC",
+}
+
+
+def _surroundings(environ: Mapping[str, str]) -> list[Layer]:
+    """Return the layers that the environment brings: its variables and the file it names."""
+    layers = list(_env.read(environ))
+    path = _env.config_file(environ)
+    return layers if path is None else [*layers, _config_file.read(path, _env.CONFIG_FILE)]
 
 
 def _attributes(part: str, values: Mapping[str, object]) -> dict[str, Any]:
@@ -212,6 +295,4 @@ def _attributes(part: str, values: Mapping[str, object]) -> dict[str, Any]:
 def _check_names(fields: Mapping[str, object]) -> None:
     for name in fields:
         if name not in SETTINGS:
-            near = difflib.get_close_matches(name, SETTINGS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"there is no setting {name!r}{hint}")
+            raise TypeError(f"there is no setting {name!r}{did_you_mean(name, SETTINGS)}")

@@ -19,7 +19,7 @@ _SAMPLERS = {
 SAMPLER_NAMES = (*_SAMPLERS, *(f"parentbased_{name}" for name in _SAMPLERS))
 
 _PROPAGATORS = {
-    "tracecontext": "w3c",
+    "tracecontext": "tracecontext",
     "baggage": "baggage",
     "b3": "b3single",  # what OpenTelemetry calls b3 is the single header
     "b3multi": "b3",
@@ -104,6 +104,10 @@ def propagators(written: str) -> v.Several:
     formats = [_PROPAGATORS[name] for name in names if name in _PROPAGATORS]
     if not formats and "none" not in names:
         return v.Several({}, tuple(wrong))
+    if {"tracecontext", "baggage"} <= set(formats):  # both halves of w3c
+        formats = [
+            "w3c" if name == "tracecontext" else name for name in formats if name != "baggage"
+        ]
     return v.Several({"propagation": formats, "extract_order": "last"}, tuple(wrong))
 
 

@@ -1,0 +1,60 @@
+"""The environment table: the only place that names JAEGER_*, OTEL_* and TRACEKIT_* variables.
+
+One row a variable. Jaeger's and tracekit's own rows form one layer, OpenTelemetry's a second one
+below it, so JAEGER_* beats OTEL_*. ``docs/reference/environment.md`` is printed from the rows.
+Empty variables count as unset.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from tracekit._env import _jaeger, _opentelemetry
+from tracekit._layers import Layer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tracekit._env._row import Row
+
+CONFIG_FILE = "TRACEKIT_CONFIG_FILE"
+ROWS: tuple[Row, ...] = _jaeger.ROWS + _opentelemetry.ROWS
+
+
+def read(environ: Mapping[str, str]) -> tuple[Layer, Layer]:
+    """Return the layer of Jaeger's and tracekit's variables, and that of OpenTelemetry's."""
+    clean = {name: _clean(value) for name, value in environ.items()}
+    held = {name: value for name, value in clean.items() if value.strip()}
+    jaeger = _layer(_jaeger.ROWS, held)
+    jaeger.notes += _strangers(held)
+    return jaeger, _layer(_opentelemetry.ROWS, held)
+
+
+def config_file(environ: Mapping[str, str]) -> str | None:
+    """Return the path of the configuration file, if a variable names one."""
+    return _clean(environ.get(CONFIG_FILE, "")).strip() or None
+
+
+def _layer(rows: tuple[Row, ...], environ: Mapping[str, str]) -> Layer:
+    layer = Layer()
+    for row in rows:
+        if row.name in environ:
+            row.read(environ, layer)
+    return layer
+
+
+def _strangers(environ: Mapping[str, str]) -> list[str]:
+    """Name the variables that look mistyped; not Kubernetes' own, such as JAEGER_PORT_80_TCP."""
+    known = {row.name for row in ROWS} | {CONFIG_FILE}
+    notes = []
+    for name in sorted(environ.keys() - known):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+        if near and name.startswith(("JAEGER_", "TRACEKIT_")):
+            notes.append(f"{name} is not read; did you mean {near[0]}?")
+    return notes
+
+
+def _clean(written: str) -> str:
+    """Bytes that are no UTF-8 (``os.environ`` holds them as surrogates) become U+FFFD."""
+    return written.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
