@@ -79,9 +79,7 @@ class _Choice:
                 "the service has no name; set JAEGER_SERVICE_NAME or init(service_name=…)"
             )
         if self._number("max_batch_spans") > self._number("queue_size"):
-            self._correct(
-                "max_batch_spans", self.values["queue_size"], "is more than the queue holds"
-            )
+            self._limit_batch()
 
     def used(self, bad: Complaint) -> str:
         if bad.setting is None or bad.setting not in self.values:
@@ -145,6 +143,13 @@ class _Choice:
                 sources.insert(0, given.source)
         if sources:
             self._derive("tags", SETTINGS["tags"].check(merged), ", ".join(sources))
+
+    def _limit_batch(self) -> None:
+        size = self.values["queue_size"]
+        if self._asked_for("max_batch_spans"):
+            self._correct("max_batch_spans", size, "is more than the queue holds")
+        else:
+            self._derive("max_batch_spans", size)
 
     def _extract_order(self) -> None:
         """Drop the order that belongs to a list of formats which lost (OTEL_PROPAGATORS)."""

@@ -254,10 +254,8 @@ class Settings(_Masked):
         wire = self.transport
         if wire.kind == "udp":
             return f"spans to the agent at {bracketed(wire.agent_host)}:{wire.agent_port} (UDP)"
-        scheme = (wire.authorization or "no").partition(" ")[0]
-        return (
-            f"spans to {masked(str(wire.endpoint))} ({_WIRES[wire.kind]}, {scheme} authorization)"
-        )
+        scheme = f", {wire.authorization.split()[0]} authorization" if wire.authorization else ""
+        return f"spans to {masked(str(wire.endpoint))} ({_WIRES[wire.kind]}{scheme})"
 
     def _sampling(self) -> str:
         """Say how new traces are sampled: a newcomer who sees none must find the reason here."""
@@ -266,9 +264,9 @@ class Settings(_Masked):
             return f"sampling by {sampler.file}"
         if sampler.type != "remote":
             return f"{sampler.type} sampler {sampler.param:g}"
-        asked = masked(sampler.endpoint) if sampler.endpoint else "a sampling endpoint is set and"
+        until = f" until {masked(sampler.endpoint)} answers" if sampler.endpoint else ""
         return (
-            f"remote sampler, {sampler.param:g} of new traces until {asked} answers"
+            f"remote sampler, {sampler.param:g} of new traces{until}"
             " (JAEGER_SAMPLER_TYPE=const JAEGER_SAMPLER_PARAM=1 samples all)"
         )
 
