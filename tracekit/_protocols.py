@@ -1,0 +1,147 @@
+"""The seams of the pipeline: span → frame → payload → wire, as values and protocols.
+
+A span is encoded once, into a ``Frame``; frames are put together into a ``Payload``; a
+``Transport`` sends payloads and answers with a ``SendResult``. Nothing runs back up this road.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
+
+
+class Frame(NamedTuple):
+    """One encoded span: an element of its format's list of spans, ready to be concatenated."""
+
+    data: bytes
+    scope: bytes = b""
+    """Frames of one scope stand together in a payload (OTLP); empty where a format has none."""
+    span: ReadableSpan | None = None
+    """The span itself, only for a wire that takes spans instead of bytes (a ``SpanExporter``)."""
+
+
+class Loss(NamedTuple):
+    """What this process has dropped since it started (``ClientStats`` of jaeger.thrift)."""
+
+    queue_full: int = 0
+    too_large: int = 0
+    send_failed: int = 0
+
+
+class Payload(NamedTuple):
+    """What one send carries: ``frames`` sealed into ``body``. Immutable, so a retry is exact."""
+
+    body: bytes
+    frames: Sequence[Frame]
+
+
+class Outcome(enum.Enum):
+    """How a send ended."""
+
+    SENT = "sent"
+    RETRY = "retry"
+    PACED = "paced"
+    TOO_LARGE = "too_large"
+    FAILED = "failed"
+
+
+class SendResult(NamedTuple):
+    """A transport's answer; made by the class methods, one per outcome."""
+
+    outcome: Outcome
+    after_s: float | None = None
+    """Earliest next attempt, in seconds from now; None leaves the pause to the back-off."""
+    rejected: int = 0
+    """How many spans of a payload that was sent the receiver refused for good."""
+    doubt: Sequence[Payload] = ()
+    """Payloads that may or may not have arrived, of this send or an earlier one."""
+    reason: str = ""
+    """What went wrong, for the log: no secrets, no line breaks."""
+
+    @classmethod
+    def sent(cls, *, rejected: int = 0, reason: str = "") -> SendResult:
+        """Return *the receiver (UDP: the kernel) has it*, but for ``rejected`` spans."""
+        return cls(Outcome.SENT, rejected=rejected, reason=reason)
+
+    @classmethod
+    def retry(
+        cls, reason: str, *, after_s: float | None = None, doubt: Sequence[Payload] = ()
+    ) -> SendResult:
+        """Return *try again*.
+
+        When the payload itself stands in ``doubt``, the first try may have arrived. An earlier
+        payload there was reported as sent and is to be sent once more, before this one.
+        """
+        return cls(Outcome.RETRY, after_s, doubt=doubt, reason=reason)
+
+    @classmethod
+    def paced(cls, after_s: float) -> SendResult:
+        """Return *nothing was tried yet, come back*: a transport never sleeps by itself."""
+        return cls(Outcome.PACED, after_s)
+
+    @classmethod
+    def too_large(cls, reason: str) -> SendResult:
+        """Return *split it*: ``max_bytes`` of the transport says how small it has to be now."""
+        return cls(Outcome.TOO_LARGE, reason=reason)
+
+    @classmethod
+    def failed(cls, reason: str) -> SendResult:
+        """Return *it cannot be delivered, ever*: its spans are dropped and counted."""
+        return cls(Outcome.FAILED, reason=reason)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the payload left the process."""
+        return self.outcome is Outcome.SENT
+
+
+class Encoder(Protocol):
+    """A format. Pure; one thread at a time calls it, at most one per process."""
+
+    def process(self, resource: Resource) -> bytes:
+        """Encode what all spans of a resource share; called once per process and resource."""
+
+    def frame(self, span: ReadableSpan) -> Frame:
+        """Encode one ended span. May raise: the span is then dropped and counted."""
+
+    def overhead_bytes(
+        self, process: bytes, frames: int, scopes: Collection[bytes], seq_no: int, loss: Loss
+    ) -> int:
+        """Return the size of a payload of that many frames without the frames' own bytes.
+
+        Exact for the Thrift formats, never too small for any, so that a payload of
+        ``overhead_bytes(…) + Σ len(frame.data)`` is never larger than announced.
+        """
+
+    def seal(self, process: bytes, frames: Sequence[Frame], seq_no: int, loss: Loss) -> Payload:
+        """Put frames together; byte-identical to encoding their spans in one go."""
+
+
+class Transport(Protocol):
+    """A wire. One thread at a time calls it; each process makes its own (never forked).
+
+    ``send`` must return by ``deadline`` (``time.monotonic`` seconds), must not sleep to pace or
+    to retry (it answers, the caller waits) and owns nothing of the payload afterwards but what
+    it needs to name an earlier one *in doubt*. It should not raise; what it raises is counted as
+    *failed*.
+    """
+
+    @property
+    def max_bytes(self) -> int:
+        """The largest body that may be sent now; may shrink while running."""
+
+    @property
+    def max_retry_s(self) -> float | None:
+        """How long one payload may be retried before its spans are dropped; None: for ever."""
+
+    def send(self, payload: Payload, deadline: float) -> SendResult:
+        """Try once to deliver ``payload``."""
+
+    def close(self) -> None:
+        """Give back sockets. Idempotent; a later ``send`` opens them again."""

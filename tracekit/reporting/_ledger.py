@@ -1,0 +1,115 @@
+"""Counting spans exactly, from many threads, without a lock that a signal handler could meet.
+
+``next`` on an ``itertools.count`` is one step that the interpreter does not divide, and ``repr``
+reads the count without moving it. Figures that only the drain changes are plain ints: one
+thread at a time holds it. The rest is derived when somebody asks, and the order of reading
+makes the law hold in every snapshot: what a span reaches last is read first.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+from tracekit._protocols import Loss
+from tracekit.reporting._stats import DropReason, Stats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Tally:
+    """A counter that any thread may move: ``add()`` counts one, ``value`` reads."""
+
+    __slots__ = ("_count", "add")
+
+    def __init__(self) -> None:
+        self._count = count()
+        self.add: Callable[[], int] = self._count.__next__
+
+    @property
+    def value(self) -> int:
+        """How often ``add`` was called."""
+        return int(repr(self._count)[6:-1])  # "count(17)"
+
+
+class Ledger:
+    """The figures of one process. Tallies: any thread; plain ints: who holds the drain."""
+
+    __slots__ = (
+        "abandoned",
+        "dropped",
+        "evicted",
+        "finished",
+        "foreign",
+        "payload_bytes",
+        "payloads",
+        "refused",
+        "resent",
+        "retries",
+        "sent",
+        "started",
+        "taken",
+        "unsampled",
+        "withdrawn",
+    )
+
+    def __init__(self) -> None:
+        self.started = Tally()
+        self.withdrawn = Tally()
+        self.finished = Tally()
+        self.unsampled = Tally()
+        self.foreign = Tally()
+        self.refused = Tally()  # at the door of a full queue
+        self.evicted = Tally()  # the oldest, to make room
+        self.abandoned = Tally()  # never taken before the queue closed, or ended after it
+        self.taken = 0
+        self.sent = 0
+        self.dropped = dict.fromkeys(DropReason, 0)  # of what was taken
+        self.payloads = 0
+        self.payload_bytes = 0
+        self.retries = 0
+        self.resent = 0
+
+    def settled(self) -> int:
+        """Return how many spans that once were queued are not any more: sent or lost."""
+        return self.sent + sum(self.dropped.values()) + self.evicted.value + self.abandoned.value
+
+    def snapshot(self) -> Stats:
+        """Return figures that obey the law, whatever other threads do meanwhile."""
+        sent = self.sent
+        dropped = dict(self.dropped)
+        settled = sent + sum(dropped.values())
+        taken = self.taken
+        full = self.refused.value + self.evicted.value
+        abandoned = self.abandoned.value
+        finished = self.finished.value
+        started = self.started.value - self.withdrawn.value
+        dropped[DropReason.QUEUE_FULL] += full
+        dropped[DropReason.SHUTDOWN] += abandoned
+        return Stats(
+            started=started,
+            open=started - finished,
+            finished=finished,
+            unsampled=self.unsampled.value,
+            sent=sent,
+            queued=finished - taken - full - abandoned,
+            in_flight=taken - settled,
+            foreign=self.foreign.value,
+            dropped={reason.value: number for reason, number in dropped.items()},
+            payloads=self.payloads,
+            payload_bytes=self.payload_bytes,
+            retries=self.retries,
+            resent=self.resent,
+        )
+
+    def loss(self) -> Loss:
+        """Return the losses as Jaeger's ``ClientStats`` name them."""
+        dropped = self.dropped
+        return Loss(
+            queue_full=self.refused.value + self.evicted.value,
+            too_large=dropped[DropReason.TOO_LARGE],
+            send_failed=dropped[DropReason.SEND_FAILED]
+            + dropped[DropReason.ENCODE_FAILED]
+            + dropped[DropReason.REJECTED],
+        )

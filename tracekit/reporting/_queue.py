@@ -1,0 +1,146 @@
+"""A bounded queue of spans that never makes a caller wait, and the bell that wakes its worker.
+
+No lock anywhere on these paths: a signal handler may interrupt ``offer`` on its own thread and
+offer, so whatever it could wait for would never be let go. The bound is exact all the same:
+each queued span holds a *permit*, and permits change hands by ``deque.pop`` and ``append``,
+which the interpreter does not divide.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from itertools import count
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from tracekit.reporting._ledger import Ledger
+
+DropPolicy = Literal["newest", "oldest"]
+
+_WAKE_SPANS = 512
+"""Spans after which the worker is woken before its interval is over: about one datagram."""
+
+
+class Bell:
+    """Wakes one waiting thread; ringing never waits and is safe in a signal handler.
+
+    A lock serves as a flag: taken means *not rung*. Releasing one that is free raises, which
+    means that it has been rung already.
+    """
+
+    __slots__ = ("_lock", "armed")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self.armed = False
+        """Whether the worker wants to be woken by count; read on the hot path."""
+
+    def ring(self) -> None:
+        """Wake the waiting thread, or the next that waits."""
+        self.armed = False
+        with contextlib.suppress(RuntimeError):
+            self._lock.release()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait up to ``timeout_s`` seconds; return whether the bell rang."""
+        return self._lock.acquire(timeout=max(0.0, timeout_s))
+
+
+class SpanQueue:
+    """At most ``capacity`` spans; when full, the newest (Jaeger's way) or the oldest is dropped."""
+
+    __slots__ = (
+        "_capacity",
+        "_emptied",
+        "_fresh",
+        "_ledger",
+        "_oldest",
+        "_permits",
+        "_spans",
+        "_wake_at",
+        "bell",
+        "closed",
+    )
+
+    def __init__(self, capacity: int, policy: DropPolicy, ledger: Ledger) -> None:
+        if capacity < 1:
+            raise ValueError(f"queue_size has to be at least 1, not {capacity}")
+        self._capacity = capacity
+        self._oldest = policy == "oldest"
+        self._ledger = ledger
+        self._spans: deque[ReadableSpan] = deque()
+        self._permits: deque[None] = deque()
+        self._fresh = count()  # permits are made on demand: a huge capacity costs no memory
+        self._wake_at = min(_WAKE_SPANS, max(1, capacity // 2))
+        self.bell = Bell()
+        self._emptied = False
+        self.closed = False
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def offer(self, span: ReadableSpan) -> None:
+        """Queue ``span`` or count why not. O(1), never waits, any thread, any signal handler."""
+        if self.closed:
+            self._ledger.abandoned.add()
+            return
+        try:
+            self._permits.pop()
+        except IndexError:
+            if next(self._fresh) >= self._capacity and not self._make_room():
+                return
+        spans = self._spans
+        spans.append(span)
+        if self._emptied:  # closed after the look above, and nobody will come to take it
+            self.abandon()
+        elif self.bell.armed and len(spans) >= self._wake_at:
+            self.bell.ring()
+
+    def _make_room(self) -> bool:
+        """Return whether a permit could be had from a queue that is full."""
+        if self._oldest:
+            try:
+                self._spans.popleft()
+            except IndexError:  # all was taken in this moment
+                try:
+                    self._permits.pop()
+                except IndexError:
+                    pass
+                else:
+                    return True
+            else:
+                self._ledger.evicted.add()
+                return True
+        self._ledger.refused.add()
+        return False
+
+    def take(self) -> ReadableSpan | None:
+        """Take the oldest span; only who holds the drain."""
+        try:
+            span = self._spans.popleft()
+        except IndexError:
+            return None
+        self._ledger.taken += 1
+        self._permits.append(None)
+        return span
+
+    def close(self) -> None:
+        """Accept nothing from now on; what is queued can still be taken."""
+        self.closed = True
+        self.bell.ring()
+
+    def abandon(self) -> None:
+        """Count everything queued, now or later, as dropped by the shutdown. Any thread."""
+        self._emptied = True
+        while True:
+            try:
+                self._spans.popleft()
+            except IndexError:
+                return
+            self._ledger.abandoned.add()
+            self._permits.append(None)

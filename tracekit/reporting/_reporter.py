@@ -1,0 +1,182 @@
+"""The pipeline's front: an OpenTelemetry span processor that never waits and never raises."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace import SpanProcessor
+
+from tracekit.reporting._pipeline import Pipeline
+from tracekit.tracing._life import fork_mark
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan, Span
+
+    from tracekit._protocols import Encoder, Transport
+    from tracekit.reporting._queue import DropPolicy
+    from tracekit.reporting._stats import FlushResult, Stats
+    from tracekit.tracing._life import ForkMark
+
+DEFAULT_QUEUE_SIZE = 10_000
+"""Spans; chosen by measurement, see docs/explanation/accounting.md."""
+
+
+class Era:
+    """The pipeline of one process, the mark that a fork wipes, and guests.
+
+    Our own tracer tells of sampled spans only, of each once, and never of one that a parent
+    process started (its spans say so: ``_accounted``). The spans of another provider are guests:
+    unsampled ones are told apart here, and the ids of the open ones are kept, so that one
+    that a parent process started is known as foreign when it ends in a child.
+    """
+
+    __slots__ = ("_guests", "heirs", "mark", "pipeline")
+
+    def __init__(self, mark: ForkMark, pipeline: Pipeline) -> None:
+        self.mark = mark
+        self.pipeline = pipeline
+        self.heirs: dict[int, Era] = {}
+        self._guests: set[int] = set()
+
+    def admit(self, span: ReadableSpan) -> bool:
+        """Return whether a guest that starts is sampled; count it if it is not."""
+        context = span.get_span_context()
+        if context is None or not context.trace_flags.sampled:
+            self.pipeline.ledger.unsampled.add()
+            return False
+        self._guests.add(context.span_id)
+        return True
+
+    def dismiss(self, span: ReadableSpan) -> bool:
+        """Return whether a guest that ends was counted when it started."""
+        context = span.get_span_context()
+        if context is None or not context.trace_flags.sampled:
+            return False
+        try:
+            self._guests.remove(context.span_id)
+        except KeyError:
+            self.pipeline.ledger.foreign.add()
+            return False
+        return True
+
+
+class Reporter(SpanProcessor):
+    """Counts spans as they start, queues them as they end, sends them from a worker thread.
+
+    Every method is safe on any thread, in a signal handler that interrupts another one, and in
+    a forked child, which gets a pipeline of its own with all figures at 0: what was queued at
+    the fork is the parent's to send.
+
+    ``encoder`` makes payloads, ``connect`` makes the transport, once per process (a forked child
+    must not share a socket), ``spawn`` starts the worker (``_worker.start_worker``).
+    ``queue_size`` in spans; ``drop_policy`` says which span goes when it is full; a span waits
+    ``flush_s`` at most for others to share its payload, and ``max_batch_spans`` share one.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        connect: Callable[[], Transport],
+        *,
+        spawn: Callable[[Pipeline], None],
+        queue_size: int = DEFAULT_QUEUE_SIZE,
+        drop_policy: DropPolicy = "newest",
+        flush_s: float = 1.0,
+        max_batch_spans: int | None = None,
+        log_spans: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        def pipeline() -> Pipeline:
+            return Pipeline(
+                encoder,
+                connect(),
+                queue_size=queue_size,
+                drop_policy=drop_policy,
+                flush_s=flush_s,
+                max_batch_spans=max_batch_spans,
+                log_spans=log_spans,
+                spawn=spawn,
+                clock=clock,
+                wait=wait,
+            )
+
+        self._build = pipeline
+        self._era = self._begin()
+
+    # --- the hot path ---
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Count a started span."""
+        era = self._era
+        if not era.mark[0]:
+            era = self._renew(era)
+        if getattr(span, "_accounted", False) or era.admit(span):
+            era.pipeline.ledger.started.add()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue an ended span; O(1), never waits."""
+        era = self._era
+        if not era.mark[0]:
+            era = self._renew(era)
+        if getattr(span, "_accounted", False) or era.dismiss(span):
+            pipeline = era.pipeline
+            pipeline.ledger.finished.add()
+            pipeline.queue.offer(span)
+            if pipeline.unmanned:
+                pipeline.start()
+
+    def withdraw(self, span: ReadableSpan) -> None:
+        """Take an open span out of the figures again: it was sampled and is not any more."""
+        ledger = self._now().pipeline.ledger
+        ledger.withdrawn.add()
+        ledger.unsampled.add()
+
+    # --- for everybody ---
+
+    def flush(self, timeout_s: float = 2.0) -> FlushResult:
+        """Send what has ended, within ``timeout_s`` seconds, on this thread if need be.
+
+        Truthy when nothing that had ended before the call is left. From a signal handler that
+        interrupted a flush on this thread it returns at once with what is left.
+        """
+        return self._now().pipeline.flush(timeout_s)
+
+    def stats(self) -> Stats:
+        """Return the figures of this process; the law of ``Stats`` holds in them."""
+        return self._now().pipeline.ledger.snapshot()
+
+    def shutdown(self, timeout_s: float = 2.0) -> None:
+        """Refuse spans from now on, send the queued ones within ``timeout_s``, count the rest.
+
+        Idempotent.
+        """
+        self._now().pipeline.close(timeout_s)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Flush, as OpenTelemetry calls it."""
+        return bool(self.flush(timeout_millis / 1000))
+
+    def _now(self) -> Era:
+        era = self._era
+        return era if era.mark[0] else self._renew(era)
+
+    def _renew(self, era: Era) -> Era:
+        """Return this process' era, made by whoever first looks after a fork.
+
+        Threads may race here, and a lock could have been taken at the moment of the fork. So
+        each brings an era of its own and ``dict.setdefault``, which is atomic, picks one.
+        """
+        while not era.mark[0]:
+            era = era.heirs.setdefault(0, self._begin())
+        self._era = era  # what the parent had queued is let go of with its era
+        return era
+
+    def _begin(self) -> Era:
+        mark = fork_mark()
+        mark[0] = 1
+        return Era(mark, self._build())

@@ -1,0 +1,83 @@
+"""What happened to every span: the figures, the law they obey, the closed list of losses.
+
+The law holds in every snapshot, in each process for itself::
+
+    started  = open + finished
+    finished = sent + queued + in_flight + Σ dropped{reason}
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class DropReason(str, enum.Enum):
+    """Why a finished span was not sent."""
+
+    QUEUE_FULL = "queue_full"
+    TOO_LARGE = "too_large"
+    ENCODE_FAILED = "encode_failed"
+    SEND_FAILED = "send_failed"
+    REJECTED = "rejected"
+    SHUTDOWN = "shutdown"
+
+
+REMEDIES = {
+    DropReason.QUEUE_FULL: "raise JAEGER_REPORTER_MAX_QUEUE_SIZE or sample less",
+    DropReason.TOO_LARGE: "limit the attributes, or send over HTTP (JAEGER_ENDPOINT)",
+    DropReason.ENCODE_FAILED: "see the traceback at level DEBUG of this logger",
+    DropReason.SEND_FAILED: "check that the agent or collector can be reached and accepts spans",
+    DropReason.REJECTED: "see what the collector says about these spans",
+    DropReason.SHUTDOWN: "raise TRACEKIT_EXIT_BUDGET, or end spans before shutdown",
+}
+"""What an operator can change about each loss; the one warning about drops says it."""
+
+
+@dataclass(frozen=True)
+class Stats:
+    """A snapshot of one process' figures. All are counts of spans but the last group."""
+
+    started: int = 0
+    open: int = 0
+    finished: int = 0
+    unsampled: int = 0
+    """Spans that were never to be sent: outside the law, no loss."""
+    sent: int = 0
+    """The receiver has them; over UDP: the kernel took them and nobody has refused them."""
+    queued: int = 0
+    in_flight: int = 0
+    """Taken from the queue, not settled yet: being encoded, batched, sent or retried."""
+    foreign: int = 0
+    """Spans of the process that forked this one, ended here: ignored, outside the law."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """By ``DropReason``; every reason is there, most of the time 0."""
+    sampler: Mapping[str, int] = field(default_factory=dict)
+    payloads: int = 0
+    payload_bytes: int = 0
+    retries: int = 0
+    resent: int = 0
+    """Spans sent once more because their datagram or request was in doubt: possible twins."""
+
+    def as_dict(self) -> dict[str, int | dict[str, int]]:
+        """Return the figures as plain values, ready for JSON."""
+        return {
+            each.name: value if isinstance(value := getattr(self, each.name), int) else dict(value)
+            for each in fields(self)
+        }
+
+
+class FlushResult(NamedTuple):
+    """What a flush did: spans sent and dropped meanwhile, and those of before that are left."""
+
+    sent: int
+    dropped: int
+    left: int
+
+    def __bool__(self) -> bool:
+        """Whether nothing was left."""
+        return self.left == 0
