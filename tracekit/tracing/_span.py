@@ -107,6 +107,9 @@ class Span(sdk.Span):
     _trace_id: int
     _tracer: Tracer
 
+    _accounted = True
+    """For a reporter: each sampled span is told of once, and never one of another process."""
+
     # Rarely set, so no slot: the class holds the default and a store goes to the instance's
     # dictionary, which the SDK's class has anyway and which costs nothing before the first store.
     _dropped: int = 0
@@ -191,8 +194,8 @@ class Span(sdk.Span):
 
     def start(
         self,
-        start_time: int | None = None,  # noqa: ARG002 - the SDK's signature
-        parent_context: object = None,  # noqa: ARG002 - likewise
+        start_time: int | None = None,
+        parent_context: object = None,
     ) -> None:
         """Do nothing but warn: a tracer starts its spans."""
         _log.warning("Calling start() on a started span.")
