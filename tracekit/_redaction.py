@@ -36,6 +36,8 @@ _WHOLE = frozenset(
 # A value may hold a URL of its own (redirect targets).
 _NESTED = re.compile(r"(?:^|[?&;#])([^?&;#=]{1,256})=", re.DOTALL)
 _USER_INFO = re.compile(r"//[^/?#\s]*@")
+_QUOTED_USER = re.compile(r"(://)[^/?#\s@'\"]*@")
+_QUOTED_QUERY = re.compile(r"(?<=[?#])[^\s'\"<>)]+")
 _SEPARATORS = re.compile("([&;])")
 
 
@@ -75,6 +77,14 @@ def redact_url(url: str) -> str:
     if hash_:
         rest = f"{rest}#{redact_query(fragment)}"
     return f"{scheme}{separator}{rest}"
+
+
+def redact_text(text: str) -> str:
+    """Return free text, an error message say, with the URLs that it quotes redacted."""
+    if "=" not in text and "@" not in text:
+        return text
+    text = _QUOTED_USER.sub(rf"\1{REDACTED}@", text)
+    return _QUOTED_QUERY.sub(lambda found: redact_query(found.group()), text)
 
 
 def _decoded(name: str) -> str:
