@@ -1,0 +1,93 @@
+"""The strategies file: what Jaeger's server would have sent to each service."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tracekit.errors import StrategyError
+from tracekit.sampling import AdaptiveStrategy, Strategy
+from tracekit.sampling._file import parse_strategies_file
+
+
+def rule(kind, param, **operations):
+    listed = [
+        {"operation": name, "type": "probabilistic", "param": rate}
+        for name, rate in operations.items()
+    ]
+    return {"type": kind, "param": param, **({"operation_strategies": listed} if listed else {})}
+
+
+FILE = {
+    "service_strategies": [
+        {"service": "own", **rule("probabilistic", 0.8, op1=0.2)},
+        {"service": "limited", **rule("ratelimiting", 5)},
+        {"service": "limited-own", **rule("ratelimiting", 5, op1=0.2)},
+        {"service": "plain", **rule("probabilistic", 0.3)},
+        {"service": "fraction", **rule("ratelimiting", 0.5)},
+    ],
+    "default_strategy": rule("probabilistic", 0.5, health=0.0, op1=1.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        ("unknown", AdaptiveStrategy(0.5, 0.0, {"health": 0.0, "op1": 1.0})),
+        ("own", AdaptiveStrategy(0.8, 0.0, {"health": 0.0, "op1": 0.2})),
+        ("plain", AdaptiveStrategy(0.3, 0.0, {"health": 0.0, "op1": 1.0})),
+        ("limited", AdaptiveStrategy(0.5, 0.0, {"health": 0.0, "op1": 1.0})),
+        ("limited-own", AdaptiveStrategy(0.001, 0.0, {"health": 0.0, "op1": 0.2})),
+    ],
+)
+def test_operations_of_the_default_strategy_apply_to_every_service(service, expected):
+    """A service's own operations and own rate win over the default's."""
+    assert expected == parse_strategies_file(json.dumps(FILE), service)
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        ("limited", Strategy("ratelimiting", 5.0)),
+        ("fraction", Strategy("ratelimiting", 0.5)),
+        ("plain", Strategy("probabilistic", 0.3)),
+        ("unknown", Strategy("probabilistic", 0.001)),
+    ],
+)
+def test_without_a_default_strategy_each_service_has_its_own(service, expected):
+    """Services that the file does not know get a thousandth, as from a server."""
+    content = {"service_strategies": FILE["service_strategies"]}
+    assert expected == parse_strategies_file(json.dumps(content), service)
+
+
+def test_an_operation_cannot_be_rate_limited():
+    """The server drops such an entry, and so do we."""
+    listed = [{"operation": "op", "type": "ratelimiting", "param": 2}]
+    default = {"type": "probabilistic", "param": 0.5, "operation_strategies": listed}
+    found = parse_strategies_file(json.dumps({"default_strategy": default}), "any")
+    assert Strategy("probabilistic", 0.5) == found
+
+
+@pytest.mark.parametrize("text", ["null", "{}", '{"service_strategies": null}'])
+def test_a_file_that_says_nothing_orders_a_thousandth(text):
+    """As a server without strategies."""
+    assert Strategy("probabilistic", 0.001) == parse_strategies_file(text, "any")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {"default_strategy": 5},
+        {"default_strategy": {"type": "const", "param": 1}},
+        {"default_strategy": {"type": "probabilistic", "param": 1.5}},
+        {"default_strategy": {"type": "probabilistic", "param": "1"}},
+        {"service_strategies": {"service": "any"}},
+        {"service_strategies": ["any"]},
+    ],
+)
+def test_a_file_with_a_mistake_is_refused_as_a_whole(content):
+    """The last good strategy stays in force; half a file is never obeyed."""
+    with pytest.raises(StrategyError):
+        parse_strategies_file(json.dumps(content), "any")
