@@ -1,0 +1,185 @@
+"""The one handle: init, shutdown, the globals that follow it, and what it does when disabled."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan
+
+import tracekit
+from tracekit import _handle
+from tracekit.testing import MemoryTransport, tracing
+
+ENVIRON = {
+    "JAEGER_SERVICE_NAME": "shop",
+    "JAEGER_SAMPLER_TYPE": "const",
+    "JAEGER_SAMPLER_PARAM": "1",
+}
+
+
+@pytest.fixture
+def handle():
+    running = tracekit.init(environ=ENVIRON, transport=MemoryTransport())
+    yield running
+    running.shutdown()
+
+
+def run(program: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={"PATH": "", **environ},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_init_twice_with_equal_settings_returns_the_same_handle(handle):
+    """A second init is free and silent when it asks for what runs already."""
+    assert tracekit.init(environ=ENVIRON) is handle
+
+
+def test_init_with_other_settings_warns_and_keeps_what_runs(handle, caplog):
+    """Two parts of a program that disagree get one warning and one pipeline."""
+    with caplog.at_level(logging.WARNING, "tracekit"):
+        assert tracekit.init("other", environ=ENVIRON) is handle
+    assert "called again with other settings" in caplog.text
+
+
+def test_a_tracer_taken_before_init_follows_the_handle():
+    """OpenTelemetry's global tracers are re-pointed at init and at shutdown."""
+    tracekit.init(environ=ENVIRON, transport=MemoryTransport()).shutdown()
+    early = trace.get_tracer("library")
+    assert isinstance(early.start_span("idle"), NonRecordingSpan)
+    running = tracekit.init(environ=ENVIRON, transport=MemoryTransport())
+    try:
+        with early.start_as_current_span("busy") as span:
+            assert span.get_span_context().trace_flags.sampled
+            assert trace.get_current_span() is span
+        assert running.stats().finished == 1
+    finally:
+        running.shutdown()
+    assert isinstance(early.start_span("idle again"), NonRecordingSpan)
+
+
+def test_a_handle_that_is_not_global_leaves_the_global_one_alone(handle):
+    """``set_global=False`` makes an independent pipeline."""
+    other = tracekit.init(environ=ENVIRON, set_global=False, transport=MemoryTransport())
+    assert other is not handle
+    assert _handle.current() is handle
+    other.shutdown()
+    assert _handle.current() is handle
+
+
+def test_shutdown_is_idempotent_and_flush_is_truthy_afterwards(handle):
+    """Calling shutdown twice, or flush after it, is as harmless as calling them once."""
+    handle.tracer("t").start_span("s").end()
+    handle.shutdown()
+    handle.shutdown()
+    assert handle.flush()
+    assert handle.stats().sent == 1
+
+
+def test_settings_and_single_fields_cannot_be_mixed():
+    """Two sources for one value are an error of the caller, said at once."""
+    settings = tracekit.Settings.resolve(environ=ENVIRON)
+    with pytest.raises(TypeError, match="cannot be given together"):
+        tracekit.init("shop", settings=settings)
+
+
+def test_strict_lists_every_bad_variable():
+    """``strict=True`` raises one error that names all of them."""
+    environ = {**ENVIRON, "JAEGER_SAMPLER_PARAM": "often", "JAEGER_AGENT_PORT": "seven"}
+    with pytest.raises(tracekit.ConfigError) as caught:
+        tracekit.init(environ=environ, strict=True, set_global=False)
+    assert {problem.name for problem in caught.value.problems} == {
+        "JAEGER_SAMPLER_PARAM",
+        "JAEGER_AGENT_PORT",
+    }
+
+
+def test_init_starts_no_thread():
+    """Threads come with the first sampled span."""
+    before = set(threading.enumerate())
+    other = tracekit.init(environ=ENVIRON, set_global=False, transport=MemoryTransport())
+    assert set(threading.enumerate()) == before
+    other.shutdown()
+
+
+def test_a_disabled_handle_makes_no_spans_and_flushes_at_once():
+    """JAEGER_DISABLED costs nothing: no-op spans, nothing counted, truthy flush."""
+    off = tracekit.init(environ={"JAEGER_DISABLED": "true"}, set_global=False)
+    with off.tracer("t").start_as_current_span("s") as span:
+        assert not span.is_recording()
+    assert off.flush()
+    assert off.stats().started == 0
+    off.shutdown()
+
+
+def test_resolve_takes_a_handle_something_with_one_or_none(handle):
+    """Edges accept the handle, a tracer of ours that holds one, or nothing."""
+
+    class Bridge:
+        tracing = handle
+
+    assert _handle.resolve(None) is handle
+    assert _handle.resolve(handle) is handle
+    assert _handle.resolve(Bridge()) is handle
+    with pytest.raises(TypeError, match="tracing= takes"):
+        _handle.resolve("shop")
+
+
+def test_a_foreign_global_provider_is_kept_with_one_warning():
+    """A program that configured OpenTelemetry itself keeps its provider; edges use the handle."""
+    result = run(
+        """
+        import logging
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        theirs = TracerProvider(shutdown_on_exit=False)
+        trace.set_tracer_provider(theirs)
+        import tracekit
+        logging.basicConfig()
+        for _ in range(2):
+            tracekit.init("shop", environ={}).shutdown()
+        assert trace.get_tracer_provider() is theirs
+        """
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("is kept") == 1
+
+
+def test_spans_ended_before_exit_are_sent_at_exit():
+    """The interpreter's exit drains the queue: a short script loses nothing."""
+    with tracekit.testing.FakeAgent() as agent:
+        result = run(
+            """
+            import tracekit
+            tracekit.init("script")
+            with tracekit.get_tracer("t").start_as_current_span("only"):
+                pass
+            """,
+            **agent.environ,
+        )
+        assert result.returncode == 0, result.stderr
+        (span,) = agent.wait(1)
+        assert (span.service, span.operation) == ("script", "only")
+
+
+def test_the_test_handle_gives_each_span_once():
+    """``testing.tracing`` is strict: what was not taken is said."""
+    t = tracing()
+    with t.tracer("t").start_as_current_span("a"):
+        pass
+    with pytest.raises(AssertionError, match="'a'"):
+        t.sink.assert_empty()
+    assert t.sink.take().name == "a"
+    t.sink.assert_empty()
+    t.shutdown()

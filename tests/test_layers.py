@@ -1,0 +1,153 @@
+"""The layers of the house: arrows between modules only point down, and there are no circles."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import re
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "tracekit"
+
+# The first pattern that matches a module names its floor; a module may import its own floor and
+# those below. Edges (4) are held apart by a rule of their own.
+FLOORS: list[tuple[str, int]] = [
+    (r"tracekit\.(errors|_context|_protocols|propagation\._remote)", 0),
+    (r"tracekit\.sampling\.(_poller|_http|_grpc|_fetch\w*)", 2),
+    (r"tracekit\.reporting\._worker", 2),
+    (r"tracekit\.transport(\.\w+)*", 2),
+    (r"tracekit\.(propagation|sampling|tracing|encoding|reporting)(\.\w+)*", 1),
+    (r"tracekit\.(_calls|_http|_redaction)", 1),
+    (r"tracekit\.(cli|run|_demo|pytest_plugin)(\.\w+)*", 5),
+    (r"tracekit\.(testing|local)(\.\w+)*", 6),
+    (
+        r"tracekit\.(grpc|flask|wsgi|requests|opentracing|jaeger_client|logging|mesh|prometheus)(\.\w+)*",
+        4,
+    ),
+    (r"tracekit(\.\w+)*", 3),
+]
+# Which edge may lean on which: Flask is WSGI with names; jaeger_client is a bridge over several.
+EDGE_TO_EDGE = {
+    ("tracekit.flask", "tracekit.wsgi"),
+    ("tracekit.jaeger_client", "tracekit.opentracing"),
+}
+# What an edge may see of the assembly floor.
+HANDLE = {"tracekit._handle"}
+BRIDGES = {
+    "tracekit.jaeger_client": {"tracekit.settings", "tracekit._wiring", "tracekit.transport"},
+}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def floor_of(module: str) -> int:
+    return next(floor for pattern, floor in FLOORS if re.fullmatch(pattern, module))
+
+
+def top(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def imports_of(path: Path, known: dict[str, Path], *, deferred: bool) -> set[str]:
+    """Modules of ours that ``path`` imports; ``deferred``: inside functions too."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        type_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if type_only or (function and not deferred):
+            skipped.update(inner for stmt in node.body for inner in ast.walk(stmt))
+    seen: set[str] = set()
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            seen.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                seen.add(inner if inner in known else node.module)
+    return {name for name in seen if name in known}
+
+
+def from_imports(tree: ast.AST) -> set[str]:
+    return {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+KNOWN = modules()
+
+
+@pytest.mark.parametrize("module", sorted(KNOWN))
+def test_a_module_imports_only_its_own_floor_and_those_below(module: str) -> None:
+    """No import, deferred or not, climbs; launchers alone may reach anything."""
+    floor = floor_of(module)
+    if floor == 5 or module == "tracekit":
+        return
+    for target in imports_of(KNOWN[module], KNOWN, deferred=True) - {module}:
+        below = floor_of(target)
+        if floor == 4 and below == 4 and top(module) != top(target):
+            assert (top(module), top(target)) in EDGE_TO_EDGE, f"{module} -> {target}: edge to edge"
+        elif floor == 4 and below in (2, 3):
+            allowed = HANDLE | BRIDGES.get(top(module), set())
+            assert target in allowed or top(target) in allowed, f"{module} -> {target}"
+        elif floor == 6:
+            private = any(part.startswith("_") for part in target.split("."))
+            assert not private or top(target) == top(module), f"{module} -> {target}: private"
+        else:
+            assert below <= floor, f"{module} (floor {floor}) -> {target} (floor {below})"
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    """The graph of imports at load time can be sorted."""
+    graph = {name: imports_of(path, KNOWN, deferred=False) - {name} for name, path in KNOWN.items()}
+    list(graphlib.TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("module", sorted(name for name in KNOWN if floor_of(name) in (0, 1)))
+def test_an_engine_touches_no_socket_environment_sleep_or_thread(module: str) -> None:
+    """Words and engines are pure: a lock is the only thing of ``threading`` they may name."""
+    tree = ast.parse(KNOWN[module].read_text(encoding="utf-8"))
+    names = {
+        ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute | ast.Name)
+    }
+    imported = {
+        alias.name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    } | {
+        (node.module or "").split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+    }
+    assert not imported & {"socket", "ssl", "select", "urllib3", "subprocess", "grpc"}
+    assert not names & {"os.environ", "os.getenv", "time.sleep", "threading.Thread"}
+    assert not from_imports(tree) & {"os.environ", "os.getenv", "time.sleep", "threading.Thread"}
+
+
+def test_only_one_module_names_the_variables() -> None:
+    """``JAEGER_*``, ``OTEL_*`` and ``TRACEKIT_*`` stand as string literals in ``_env`` alone."""
+    naming = {
+        module
+        for module, path in KNOWN.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.fullmatch(r"(JAEGER|OTEL|TRACEKIT)_[A-Z0-9_]+", node.value)
+    }
+    # The last two set variables for the programs they start; they read none.
+    allowed = {"tracekit._env", "tracekit._demo", "tracekit.testing"}
+    assert {name for name in naming if not name.startswith(tuple(allowed))} == set()

@@ -1,0 +1,168 @@
+"""OpenTelemetry's globals, which can be set once only: one shell that is re-pointed.
+
+A tracer that some library asked for before ``init`` or kept after ``shutdown`` must follow the
+handle that runs now. So the shell's tracers hold the running tracer's *bound methods* as their own
+attributes and are re-pointed when the handle changes: a call costs no extra hop.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.propagators.textmap import (
+    CarrierT,
+    Getter,
+    Setter,
+    TextMapPropagator,
+    default_getter,
+    default_setter,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
+
+    from opentelemetry.context import Context
+    from opentelemetry.util.types import Attributes
+
+_log = logging.getLogger("tracekit")
+
+Scope = tuple["str", "str | None", "str | None", "Attributes"]
+
+
+class ShellTracer(trace.Tracer):
+    """A tracer whose two methods are those of the running handle's tracer of the same scope."""
+
+    def __init__(self, scope: Scope, provider: trace.TracerProvider) -> None:
+        self._scope = scope
+        self.point(provider)
+
+    def point(self, provider: trace.TracerProvider) -> None:
+        """Follow ``provider`` from now on."""
+        tracer = provider.get_tracer(*self._scope)
+        self.start_span = tracer.start_span  # type: ignore[method-assign]
+        self.start_as_current_span = tracer.start_as_current_span  # type: ignore[method-assign]
+
+    # The abstract class wants both on the type; the instance's own attributes win.
+    def start_span(self, *args: object, **kwargs: object) -> trace.Span:  # type: ignore[override]
+        """Start a span (see ``opentelemetry.trace.Tracer.start_span``)."""
+        raise NotImplementedError
+
+    def start_as_current_span(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
+        """Start a current span (see ``opentelemetry.trace.Tracer.start_as_current_span``)."""
+        raise NotImplementedError
+
+
+class ShellTracerProvider(trace.TracerProvider):
+    """OpenTelemetry's global provider for the life of the process; any thread may use it."""
+
+    def __init__(self, provider: trace.TracerProvider) -> None:
+        self._provider = provider
+        self._tracers: weakref.WeakSet[ShellTracer] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> trace.Tracer:
+        """Return a tracer that always follows the running handle."""
+        scope = (instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
+        with self._lock:
+            tracer = ShellTracer(scope, self._provider)
+            self._tracers.add(tracer)
+        return tracer
+
+    def point(self, provider: trace.TracerProvider) -> None:
+        """Make every tracer handed out follow ``provider``."""
+        with self._lock:
+            self._provider = provider
+            for tracer in list(self._tracers):
+                tracer.point(provider)
+
+    def __getattr__(self, name: str) -> object:
+        # add_span_processor, force_flush, resource …: what the provider offers beyond the API.
+        if name == "_provider":
+            raise AttributeError(name)
+        return getattr(self._provider, name)
+
+
+class ShellPropagator(TextMapPropagator):
+    """OpenTelemetry's global propagator; ``delegate`` is the running handle's."""
+
+    def __init__(self, delegate: TextMapPropagator) -> None:
+        self.delegate = delegate
+
+    def extract(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        getter: Getter[CarrierT] = default_getter,  # type: ignore[assignment]
+    ) -> Context:
+        """Read what the running handle's formats say."""
+        return self.delegate.extract(carrier, context, getter)
+
+    def inject(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        setter: Setter[CarrierT] = default_setter,  # type: ignore[assignment]
+    ) -> None:
+        """Write the current span in the running handle's formats."""
+        self.delegate.inject(carrier, context, setter)
+
+    @property
+    def fields(self) -> AbstractSet[str]:  # type: ignore[override]
+        """Names of the headers that ``inject`` may set."""
+        return self.delegate.fields
+
+
+class Globals:
+    """What tracekit holds of OpenTelemetry's globals; empty until the first ``point``."""
+
+    def __init__(self) -> None:
+        self._provider: ShellTracerProvider | None = None
+        self._propagator: ShellPropagator | None = None
+        self._warned = False
+
+    def point(self, provider: trace.TracerProvider, propagator: TextMapPropagator) -> None:
+        """Make OpenTelemetry's globals follow these; a foreign global provider is kept."""
+        if self._provider is not None:
+            self._provider.point(provider)
+        elif isinstance(_global_provider(), trace.ProxyTracerProvider):
+            self._provider = ShellTracerProvider(provider)
+            trace.set_tracer_provider(self._provider)
+        elif not self._warned:
+            self._warned = True
+            _log.warning(
+                "OpenTelemetry's global tracer provider is %s already and is kept; "
+                "tracekit's own edges use tracekit's handle",
+                type(_global_provider()).__name__,
+            )
+        if self._propagator is not None:
+            self._propagator.delegate = propagator
+        else:
+            self._propagator = ShellPropagator(propagator)
+            _set_global_textmap(self._propagator)
+
+
+def _global_provider() -> trace.TracerProvider:
+    return trace.get_tracer_provider()
+
+
+def _set_global_textmap(propagator: TextMapPropagator) -> None:
+    # Importing this module reads OTEL_PROPAGATORS and raises on a name it does not know; that
+    # variable is reported by our own settings and must not end the program here.
+    try:
+        from opentelemetry import propagate  # noqa: PLC0415 (see above)
+    except Exception as error:
+        _log.warning("OpenTelemetry's global propagator could not be set: %s", error)
+    else:
+        setter: Callable[[TextMapPropagator], None] = propagate.set_global_textmap
+        setter(propagator)

@@ -1,0 +1,219 @@
+"""The handle: one running pipeline, how it starts, how it ends, and which one is *the* handle."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from opentelemetry import trace
+
+from tracekit import _wiring
+from tracekit._globals import Globals
+from tracekit.errors import ConfigError
+from tracekit.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tracekit._calls import CallObserver
+    from tracekit._protocols import Transport
+    from tracekit.propagation import Propagator
+    from tracekit.reporting import FlushResult, Stats
+    from tracekit.tracing import DisabledTracerProvider, TracerProvider
+
+_log = logging.getLogger("tracekit")
+
+
+class Tracing:
+    """A running pipeline and the parts that edges need. Any thread may use it.
+
+    ``provider`` is an OpenTelemetry ``TracerProvider``, ``propagator`` an OpenTelemetry
+    ``TextMapPropagator``, ``settings`` what they were built from. A disabled one gives no-op spans
+    and still passes remote context and mesh headers through.
+    """
+
+    def __init__(self, settings: Settings, transport: Transport | None = None) -> None:
+        self.settings = settings
+        self._parts = _wiring.build(settings, transport)
+
+    @property
+    def provider(self) -> TracerProvider | DisabledTracerProvider:
+        """The OpenTelemetry ``TracerProvider``."""
+        return self._parts.provider
+
+    @property
+    def propagator(self) -> Propagator:
+        """The OpenTelemetry ``TextMapPropagator`` over the configured formats."""
+        return self._parts.propagator
+
+    @property
+    def call_observer(self) -> CallObserver | None:
+        """Who counts finished server calls (RPC metrics), if anybody does."""
+        return self._parts.call_observer
+
+    def tracer(self, name: str) -> trace.Tracer:
+        """Return the tracer of the instrumentation scope ``name``."""
+        return self.provider.get_tracer(name)
+
+    def flush(self, timeout_s: float = 2.0) -> FlushResult:
+        """Send what is queued; truthy when nothing is left. Safe in a signal handler."""
+        return self._parts.flush(timeout_s)
+
+    def stats(self) -> Stats:
+        """Return the figures of this process: every span is in exactly one of them."""
+        return self._parts.stats()
+
+    def shutdown(self, timeout_s: float = 2.0) -> None:
+        """Drain and close within ``timeout_s`` seconds; what is left is counted. Idempotent."""
+        _release(self)
+        self._parts.close(timeout_s)
+
+
+@runtime_checkable
+class HasTracing(Protocol):
+    """Something built on a handle, such as our OpenTracing tracer."""
+
+    @property
+    def tracing(self) -> Tracing:
+        """The handle."""
+
+
+class _Slot:
+    """The one global of tracekit: which handle is *the* handle."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.running: Tracing | None = None
+        self.idle: Tracing | None = None
+        self.otel = Globals()
+        self.exit_registered = False
+
+
+_slot = _Slot()
+
+
+def init(
+    service_name: str | None = None,
+    *,
+    settings: Settings | None = None,
+    environ: Mapping[str, str] | None = None,
+    strict: bool = False,
+    set_global: bool = True,
+    transport: Transport | None = None,
+    **settings_fields: object,
+) -> Tracing:
+    """Start tracing from the environment and return the handle.
+
+    Keyword arguments (the names of ``Settings.flat()``) win over ``environ`` (default:
+    ``os.environ``), that over the file which ``TRACEKIT_CONFIG_FILE`` names. A bad value costs
+    one log line and its default; with ``strict`` all of them are raised together.
+
+    With ``set_global`` this becomes the process' handle and OpenTelemetry's globals follow it:
+    a second call with equal settings returns the running handle, with other settings it warns
+    and returns the running one. Without, it is independent of any other. ``transport`` replaces
+    the wire that the settings name (see ``tracekit.testing.MemoryTransport``).
+
+    Raises ``ConfigError`` only when ``strict``; ``TypeError`` for an unknown keyword.
+    """
+    if settings is None:
+        snapshot = dict(os.environ if environ is None else environ)
+        settings = Settings.resolve(
+            service_name, environ=snapshot, strict=strict, **settings_fields
+        )
+    elif service_name is not None or settings_fields:
+        raise TypeError("settings= and single settings cannot be given together")
+    elif strict and settings.problems:
+        raise ConfigError(settings.problems)
+    if not set_global:
+        _report(settings)
+        return Tracing(settings, transport)
+    with _slot.lock:
+        if _slot.running is not None:
+            return _keep(_slot.running, settings)
+        _report(settings)
+        tracing = _slot.running = Tracing(settings, transport)
+        _slot.otel.point(tracing.provider, tracing.propagator)
+        if not _slot.exit_registered:
+            _slot.exit_registered = True
+            atexit.register(_at_exit)
+        return tracing
+
+
+def _keep(running: Tracing, asked: Settings) -> Tracing:
+    if asked != running.settings:
+        _log.warning(
+            "tracekit.init() was called again with other settings; the running ones are kept: %s",
+            running.settings.summary(),
+        )
+    return running
+
+
+def _report(settings: Settings) -> None:
+    for problem in settings.problems:
+        _log.warning("%s", problem)
+    if not settings.disabled:
+        _log.info("%s", settings.summary())
+
+
+def current() -> Tracing:
+    """Return the process' handle; before ``init`` and after ``shutdown`` a disabled one."""
+    running = _slot.running
+    if running is not None:
+        return running
+    if _slot.idle is None:
+        _slot.idle = Tracing(Settings.resolve(environ={}, disabled=True))
+    return _slot.idle
+
+
+def resolve(tracing: Tracing | HasTracing | None) -> Tracing:
+    """Return the handle that ``tracing=`` of an edge means (None: the process' handle, now)."""
+    if tracing is None:
+        return current()
+    if isinstance(tracing, Tracing):
+        return tracing
+    if isinstance(tracing, HasTracing):
+        return tracing.tracing
+    raise TypeError(f"tracing= takes a tracekit handle or tracer, not {type(tracing).__name__}")
+
+
+def _release(tracing: Tracing) -> None:
+    """Give up being *the* handle; the OpenTelemetry globals then lead to the disabled one."""
+    with _slot.lock:
+        if _slot.running is tracing:
+            _slot.running = None
+            idle = current()
+            _slot.otel.point(idle.provider, idle.propagator)
+
+
+def _at_exit() -> None:
+    running = _slot.running
+    if running is not None:
+        running.shutdown(running.settings.reporter.exit_budget_s)
+
+
+def flush(timeout_s: float = 2.0) -> FlushResult:
+    """Send what the process' handle has queued (see ``Tracing.flush``)."""
+    return current().flush(timeout_s)
+
+
+def stats() -> Stats:
+    """Return the figures of the process' handle (see ``Tracing.stats``)."""
+    return current().stats()
+
+
+def shutdown(timeout_s: float = 2.0) -> None:
+    """End the process' handle (see ``Tracing.shutdown``)."""
+    current().shutdown(timeout_s)
+
+
+def get_tracer(name: str) -> trace.Tracer:
+    """Return the tracer of the scope ``name`` on the process' handle."""
+    return current().tracer(name)
+
+
+def current_span() -> trace.Span:
+    """Return the span that is current on this thread or task (a no-op one if there is none)."""
+    return trace.get_current_span()

@@ -1,0 +1,151 @@
+"""Settings → parts → provider: the only module that knows both what is asked and who does it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace import SpanLimits
+
+from tracekit._process import jaeger_tags, resource_of
+from tracekit.encoding import jaeger_binary, jaeger_compact
+from tracekit.propagation import Propagator
+from tracekit.reporting import FlushResult, Reporter, Stats
+from tracekit.reporting._worker import start_worker
+from tracekit.sampling import ParentRule, RemoteSampler, from_type, state_of
+from tracekit.tracing import DisabledTracerProvider, TracerProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.sdk.trace.sampling import Sampler
+
+    from tracekit._calls import CallObserver
+    from tracekit._protocols import Encoder, Transport
+    from tracekit.settings import LimitSettings, SamplerSettings, Settings, TransportSettings
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one handle is made of. ``reporter`` and ``sampler`` are None when disabled."""
+
+    provider: TracerProvider | DisabledTracerProvider
+    propagator: Propagator
+    reporter: Reporter | None
+    sampler: Sampler | None
+    call_observer: CallObserver | None = None
+
+    def flush(self, timeout_s: float) -> FlushResult:
+        """Send what is queued."""
+        return FlushResult(0, 0, 0) if self.reporter is None else self.reporter.flush(timeout_s)
+
+    def stats(self) -> Stats:
+        """Put the reporter's, the tracer's and the sampler's figures together."""
+        if self.reporter is None or self.sampler is None:
+            return Stats()
+        figures = self.reporter.stats()
+        counts = self.provider.counts() if isinstance(self.provider, TracerProvider) else None
+        return dataclasses.replace(
+            figures,
+            unsampled=figures.unsampled + (counts.unsampled if counts else 0),
+            foreign=figures.foreign + (counts.foreign if counts else 0),
+            sampler=state_of(self.sampler),
+        )
+
+    def close(self, timeout_s: float) -> None:
+        """End everything within ``timeout_s`` seconds; the sampler's thread stops at once."""
+        root = self.sampler.root if isinstance(self.sampler, ParentRule) else self.sampler
+        if isinstance(root, RemoteSampler):
+            root.close()
+        self.provider.shutdown(timeout_s)
+
+
+def build(settings: Settings, transport: Transport | None = None) -> Parts:
+    """Return the parts that ``settings`` name; ``transport`` replaces the wire. Starts nothing."""
+    propagator = Propagator(settings.propagation, order=settings.extract_order)
+    resource = resource_of(settings)
+    if settings.disabled:
+        return Parts(DisabledTracerProvider(resource), propagator, None, None)
+    encoder, connect = _wire(settings.transport)
+    reporter = Reporter(
+        encoder,
+        connect if transport is None else lambda: transport,
+        spawn=start_worker,
+        wait=time.sleep,
+        queue_size=settings.reporter.queue_size,
+        drop_policy=settings.reporter.drop_policy,
+        flush_s=settings.reporter.flush_s,
+        max_batch_spans=settings.reporter.max_batch_spans,
+        log_spans=settings.reporter.log_spans,
+    )
+    sampler = ParentRule(_root_sampler(settings.sampler, settings.service_name))
+    provider = TracerProvider(
+        sampler,
+        reporter,
+        resource,
+        traceid_128bit=settings.traceid_128bit,
+        limits=_limits(settings.limits),
+    )
+    return Parts(provider, propagator, reporter, sampler)
+
+
+def _root_sampler(settings: SamplerSettings, service_name: str) -> Sampler:
+    if settings.type not in ("remote", "file"):
+        return from_type(settings.type, settings.param)
+    # Deferred: a service that samples by itself never needs an HTTP client.
+    from tracekit.sampling import _fetch  # noqa: PLC0415
+
+    follow, where = (
+        (_fetch.following_file, settings.file)
+        if settings.type == "file"
+        else (_fetch.following_server, settings.endpoint)
+    )
+    if where is None:
+        return from_type("probabilistic", settings.param)
+    return follow(
+        where,
+        service_name,
+        initial_rate=settings.param,
+        max_operations=settings.max_operations,
+        interval_s=settings.refresh_s,
+    )
+
+
+def _wire(settings: TransportSettings) -> tuple[Encoder, Callable[[], Transport]]:
+    """Return the encoder and what makes the transport, once per process."""
+    if settings.kind == "udp":
+        return _datagrams(settings)
+    raise NotImplementedError(settings.kind)
+
+
+def _datagrams(settings: TransportSettings) -> tuple[Encoder, Callable[[], Transport]]:
+    from tracekit.transport import UdpTransport  # noqa: PLC0415 - one wire is imported, not all
+
+    encoder = (
+        jaeger_compact(jaeger_tags)
+        if settings.agent_protocol == "compact"
+        else jaeger_binary(jaeger_tags, call=True)
+    )
+    return encoder, lambda: UdpTransport(
+        settings.agent_host,
+        settings.agent_port,
+        max_packet_bytes=settings.max_packet_bytes,
+        pace=(settings.max_burst_bytes, settings.burst_pause_s),
+    )
+
+
+def _limits(settings: LimitSettings) -> SpanLimits:
+    """Return OpenTelemetry's limits with every number given, so that it reads no environment."""
+    length = settings.max_attribute_length
+    return SpanLimits(
+        max_attributes=settings.max_attributes,
+        max_events=settings.max_events,
+        max_links=settings.max_links,
+        max_span_attributes=settings.max_attributes,
+        max_event_attributes=settings.max_event_attributes,
+        max_link_attributes=settings.max_link_attributes,
+        max_attribute_length=SpanLimits.UNSET if length is None else length,
+        max_span_attribute_length=SpanLimits.UNSET if length is None else length,
+    )

@@ -1,0 +1,206 @@
+"""Fakes for tests, ours and yours: a handle without sockets, a span sink, a clock, an agent.
+
+::
+
+    tracing = tracekit.testing.tracing()
+    with tracing.tracer("shop").start_as_current_span("dispatch"):
+        ...
+    assert tracing.sink.take().name == "dispatch"
+    tracing.sink.assert_empty()
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+import tracekit
+from tracekit.local import Receiver
+from tracekit.transport import SendResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import Span
+    from typing_extensions import Self
+
+    from tracekit.local import ReceivedSpan
+    from tracekit.transport import Payload
+
+
+class SpanSink(SpanProcessor):
+    """Every span that started and ended, to be taken one by one; none may be left over.
+
+    Any thread may end spans into it and take from it.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._ended: deque[ReadableSpan] = deque()
+        self._open = 0
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Count a span that is open from now on."""
+        with self._changed:
+            self._open += 1
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Keep a span that has ended."""
+        with self._changed:
+            self._open -= 1
+            self._ended.append(span)
+            self._changed.notify_all()
+
+    @property
+    def open(self) -> int:
+        """How many spans have started and not ended."""
+        return self._open
+
+    @property
+    def spans(self) -> list[ReadableSpan]:
+        """The ended spans that nobody has taken, in the order in which they ended."""
+        with self._changed:
+            return list(self._ended)
+
+    def take(self, timeout_s: float = 5.0) -> ReadableSpan:
+        """Take the oldest ended span, waiting for one up to ``timeout_s`` seconds."""
+        return self.take_many(1, timeout_s)[0]
+
+    def take_many(self, count: int, timeout_s: float = 5.0) -> list[ReadableSpan]:
+        """Take ``count`` spans, waiting for the last one; AssertionError when they do not come."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._ended) >= count, timeout_s)
+            names = [span.name for span in self._ended]
+            assert len(names) >= count, f"{count} spans expected, ended are {names}"  # noqa: S101
+            return [self._ended.popleft() for _ in range(count)]
+
+    def assert_empty(self) -> None:
+        """Fail when an ended span was not taken or a started one has not ended."""
+        left = [span.name for span in self.spans]
+        assert not left, f"spans that nobody took: {left}"  # noqa: S101
+        assert self._open == 0, f"{self._open} spans have not ended"  # noqa: S101
+
+
+class MemoryTransport:
+    """A wire that keeps what it is given; ``answer`` decides how each send ends."""
+
+    max_bytes = 65_000
+    max_retry_s: float | None = None
+
+    def __init__(self, answer: Callable[[Payload], SendResult] | None = None) -> None:
+        self.payloads: list[Payload] = []
+        self.closed = False
+        self._answer = answer
+
+    def send(self, payload: Payload, deadline: float) -> SendResult:
+        """Keep ``payload``; answer *sent* unless told otherwise."""
+        result = self._answer(payload) if self._answer else SendResult.sent()
+        if result.ok:
+            self.payloads.append(payload)
+        return result
+
+    def close(self) -> None:
+        """Remember having been closed."""
+        self.closed = True
+
+
+class TestTracing(tracekit.Tracing):
+    """A handle whose ended spans land in ``sink`` and whose payloads land in ``transport``."""
+
+    __test__ = False  # not a test case, whatever pytest thinks of its name
+
+    def __init__(self, settings: tracekit.Settings, transport: MemoryTransport) -> None:
+        super().__init__(settings, transport)
+        self.transport = transport
+        self.sink = SpanSink()
+        self.provider.add_span_processor(self.sink)
+
+
+def tracing(transport: MemoryTransport | None = None, **settings_fields: object) -> TestTracing:
+    """Return a handle of its own that samples everything, reads no environment, opens no socket.
+
+    ``settings_fields`` are those of ``tracekit.init``.
+    """
+    fields: dict[str, object] = {
+        "service_name": "test",
+        "sampler_type": "const",
+        "sampler_param": 1,
+        **settings_fields,
+    }
+    name = str(fields.pop("service_name"))
+    settings = tracekit.Settings.resolve(name, environ={}, strict=True, **fields)
+    return TestTracing(settings, transport or MemoryTransport())
+
+
+class FakeClock:
+    """A clock that moves only when told: call it for the time, ``advance`` to let time pass."""
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """Return the time in seconds."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let ``seconds`` pass."""
+        self.now += seconds
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, as code under this clock does."""
+        self.advance(seconds)
+
+
+class FakeAgent:
+    """A Jaeger agent on loopback: a real UDP socket and the spans that arrived, decoded.
+
+    Use it as a context manager; ``port`` is free until then.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self._receiver = Receiver(port=port)
+
+    def __enter__(self) -> Self:
+        self._receiver.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._receiver.__exit__(kind, value, traceback)
+
+    @property
+    def port(self) -> int:
+        """The UDP port."""
+        return self._receiver.port
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables that send a process' spans here, every one of them."""
+        return {
+            "JAEGER_AGENT_HOST": "127.0.0.1",
+            "JAEGER_AGENT_PORT": str(self.port),
+            "JAEGER_SAMPLER_TYPE": "const",
+            "JAEGER_SAMPLER_PARAM": "1",
+        }
+
+    def spans(self) -> list[ReceivedSpan]:
+        """Return what has arrived so far."""
+        return list(self._receiver.spans())
+
+    def wait(self, count: int, timeout_s: float = 10.0) -> list[ReceivedSpan]:
+        """Return the spans once ``count`` are there; AssertionError when they do not come."""
+        end = time.monotonic() + timeout_s
+        while len(found := self.spans()) < count and time.monotonic() < end:
+            time.sleep(0.005)
+        assert len(found) >= count, f"{count} spans expected, {len(found)} came"  # noqa: S101
+        return found
