@@ -72,7 +72,8 @@ class Reporter(SpanProcessor):
     the fork is the parent's to send.
 
     ``encoder`` makes payloads, ``connect`` makes the transport, once per process (a forked child
-    must not share a socket), ``spawn`` starts the worker (``_worker.start_worker``).
+    must not share a socket), ``spawn`` starts the worker (``_worker.start_worker``), ``wait``
+    sleeps (a flush that waits out a pause on the caller's thread).
     ``queue_size`` in spans; ``drop_policy`` says which span goes when it is full; a span waits
     ``flush_s`` at most for others to share its payload, and ``max_batch_spans`` share one.
     """
@@ -83,13 +84,13 @@ class Reporter(SpanProcessor):
         connect: Callable[[], Transport],
         *,
         spawn: Callable[[Pipeline], None],
+        wait: Callable[[float], object],
         queue_size: int = DEFAULT_QUEUE_SIZE,
         drop_policy: DropPolicy = "newest",
         flush_s: float = 1.0,
         max_batch_spans: int | None = None,
         log_spans: bool = False,
         clock: Callable[[], float] = time.monotonic,
-        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         def pipeline() -> Pipeline:
             return Pipeline(
