@@ -7,8 +7,10 @@ each other, the function that decides says whom it follows.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from tracekit import _values as v
+from tracekit._env import variable
 from tracekit._layers import Complaint, Given, Layer, shown
 from tracekit._schema import SETTINGS
 from tracekit.errors import Problem
@@ -17,12 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _DEFAULT = "default"
-_DEFAULT_PARAM = {"const": 0.0, "probabilistic": 0.001, "ratelimiting": 0.0, "remote": 0.001}
+_DEFAULT_PARAM = {"const": 0.0, "ratelimiting": 0.0}
+_DEFAULT_RATE = 0.001
 _DEFAULT_ENDPOINT = {
     "http": "http://localhost:14268/api/traces",
     "otlp-http": "http://localhost:4318/v1/traces",
     "otlp-grpc": "http://localhost:4317",
 }
+_OTLP_PORTS = (4317, 4318)
 _WIRES = {
     "udp": ("",),
     "http": ("", "jaeger"),
@@ -75,9 +79,7 @@ class _Choice:
         self._sampler()
         if self.values["service_name"] is None:
             self._derive("service_name", "unknown_service:python")
-            self.notes.append(
-                "the service has no name; set JAEGER_SERVICE_NAME or init(service_name=…)"
-            )
+            self.notes.append(f"the service has no name; set {variable('service_name')}")
         if self._number("max_batch_spans") > self._number("queue_size"):
             self._limit_batch()
 
@@ -124,14 +126,13 @@ class _Choice:
         Within one layer: the transport by name, then an endpoint (it beats the agent in every
         Jaeger client), then an agent. OTLP's variables name the transport of their layer.
         """
-        for layer in self.layers:
-            if given := layer.first("transport", ("", "otlp")):
-                return given
-            if given := layer.first("endpoint", ("", "jaeger")):
-                return Given("http", given.source)
-            if given := layer.first("agent_host") or layer.first("agent_port"):
-                return Given("udp", given.source)
-        return Given(SETTINGS["transport"].default, _DEFAULT)
+        found: Given | None = None
+        for given in filter(None, map(_destination_in, self.layers)):
+            if found is None:
+                found = given
+            elif given.wire == "otlp":
+                self.notes.append(f"{given.source} is not used: {found.source} says where spans go")
+        return found or Given(SETTINGS["transport"].default, _DEFAULT)
 
     def _merge_tags(self) -> None:
         """Unite the tags of all layers, key by key (as Python's client did with its two)."""
@@ -170,6 +171,11 @@ class _Choice:
             return
         if self.values["endpoint"] is None:
             self._derive("endpoint", _DEFAULT_ENDPOINT[kind])
+        elif kind == "http" and urlsplit(str(self.values["endpoint"])).port in _OTLP_PORTS:
+            self.notes.append(
+                f"{self.sources['endpoint']}: that port speaks OTLP, not Thrift;"
+                f" set {variable('transport')} to otlp-http or otlp-grpc"
+            )
         if kind != "http" and self.sources["timeout_s"] == _DEFAULT:
             self._derive("timeout_s", 10.0)  # OTLP's default; 5 s is the Jaeger clients'
         for name, other in (("user", "password"), ("password", "user")):
@@ -177,6 +183,10 @@ class _Choice:
                 self._correct(name, None, f"is given without {other}: no basic authentication")
 
     def _sampler(self) -> None:
+        if self.values["sampler_file"] is not None and not self._asked_for("sampler_type"):
+            self._derive("sampler_type", "file", self.sources["sampler_file"])
+        if self.values["sampler_type"] == "file" and self.values["sampler_file"] is None:
+            self._correct("sampler_type", "remote", "is given without sampler_file")
         kind = str(self.values["sampler_type"])
         self._sampler_param(kind)
         if kind == "remote" and self.values["sampling_endpoint"] is None:
@@ -184,7 +194,7 @@ class _Choice:
 
     def _sampler_param(self, kind: str) -> None:
         param = self._param_of(kind)
-        default = _DEFAULT_PARAM.get(kind, 0.0)
+        default = _DEFAULT_PARAM.get(kind, _DEFAULT_RATE)
         if param is None:
             if kind in ("const", "probabilistic", "ratelimiting"):
                 self.notes.append(f"the {kind} sampler has no parameter; as in Java, {default:g}")
@@ -194,7 +204,7 @@ class _Choice:
         value = self._number("sampler_param")
         if kind == "const" and value not in (0.0, 1.0):
             self._correct("sampler_param", 1.0, "is neither 0 nor 1; const takes all but 0 as 1")
-        elif kind in ("probabilistic", "remote") and not 0.0 <= value <= 1.0:
+        elif kind in ("probabilistic", "remote", "file") and not 0.0 <= value <= 1.0:
             self._correct("sampler_param", min(max(value, 0.0), 1.0), "is not between 0 and 1")
         elif kind == "ratelimiting" and value < 0.0:
             self._correct("sampler_param", 0.0, "is below 0 traces per second")
@@ -231,3 +241,13 @@ class _Choice:
             return
         port = self.values["sampling_port"]
         self._derive("sampling_endpoint", f"http://{name}:{port}/sampling", source)
+
+
+def _destination_in(layer: Layer) -> Given | None:
+    if given := layer.first("transport", ("", "otlp")):
+        return given
+    if given := layer.first("endpoint", ("", "jaeger")):
+        return Given("http", given.source)
+    if given := layer.first("agent_host") or layer.first("agent_port"):
+        return Given("udp", given.source)
+    return None

@@ -27,6 +27,7 @@ _GO_DURATION = re.compile(rf"[+-]?({_GO_PART.pattern})+")
 _UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+")
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@|^[^/?#\s]*:[^/?#\s]*@")
 _MAX_DURATION_S = 10 * 365 * 86400.0
@@ -37,15 +38,24 @@ class Several(NamedTuple):
 
     values: Mapping[str, object]
     complaints: tuple[str, ...] = ()
+    note: str = ""
+    """What is no mistake but worth saying."""
 
 
 def text(value: object) -> str:
     """Return a text without surrounding blanks, at least one character long."""
     if not isinstance(value, str):
         raise ValueError(f"wants a text, not {type(value).__name__}")
-    if not (stripped := value.strip()):
+    if not (stripped := clean(value).strip()):
         raise ValueError("is empty")
+    if _CONTROL.search(stripped):
+        raise ValueError("has control characters")
     return stripped
+
+
+def clean(written: str) -> str:
+    """Return a text that can be encoded: bytes that are no UTF-8 come as lone surrogates."""
+    return written.encode("utf-8", "replace").decode("utf-8")
 
 
 def token(value: object) -> str:
@@ -178,7 +188,7 @@ def url(*schemes: str) -> Callable[[object], str]:
 
     def check(value: object) -> str:
         found = text(value)
-        if re.search(r"[\s\x00-\x1f\x7f]", found):
+        if re.search(r"\s", found):
             raise ValueError("is not a URL (it contains blanks)")
         try:
             parts = urlsplit(found)
@@ -238,7 +248,7 @@ def pairs(value: object) -> dict[str, str]:
     for key, item in held.items():
         if not isinstance(key, str) or not isinstance(item, str | int | float):
             raise ValueError("has an entry that is no text or number")
-        found[key] = str(item).lower() if isinstance(item, bool) else str(item)
+        found[clean(key)] = clean(str(item).lower() if isinstance(item, bool) else str(item))
     return found
 
 
@@ -265,25 +275,26 @@ def tags(written: str, environ: Mapping[str, str]) -> Several:
     return Several({"tags": found}, complaints)
 
 
-def percent_pairs(written: str) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the pairs of OpenTelemetry's ``k=v,k2=v%2C2``, and the complaints about others."""
-    return _entries(written, unquote)
+def percent_pairs(written: str, *, secret: bool = False) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the pairs of OpenTelemetry's ``k=v,k2=v%2C2``, and the complaints about others.
+
+    An entry that is no pair may be a mistyped password: a ``secret`` one is told by its place.
+    """
+    return _entries(written, unquote, secret=secret)
 
 
 def _entries(
-    written: str, unescape: Callable[[str], str]
+    written: str, unescape: Callable[[str], str], *, secret: bool = False
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     found: dict[str, str] = {}
     complaints: list[str] = []
-    for number_, entry in enumerate(written.split(","), start=1):
+    for place, entry in enumerate(written.split(","), start=1):
         key, equals, item = (unescape(piece.strip()) for piece in entry.partition("="))
         if key and equals:
             found[key] = item
         elif key or equals:  # neither: a trailing comma
-            # An entry may hold a token, so what is said of it is its place and its name.
-            complaints.append(
-                f"entry {number_} ({key or equals!r}) is not key=value and is skipped"
-            )
+            which = f"entry {place}" if secret else f"{entry.strip()!r}"
+            complaints.append(f"{which} is not key=value and is skipped")
     return found, tuple(complaints)
 
 

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tracekit import _config_file, _env, _jaeger_config, _rules
+from tracekit._env import variable
 from tracekit._layers import MASK, Layer, did_you_mean, from_arguments, shown
 from tracekit._schema import PARTS, SETTINGS
 from tracekit._values import bracketed, masked
@@ -267,7 +268,7 @@ class Settings(_Masked):
         until = f" until {masked(sampler.endpoint)} answers" if sampler.endpoint else ""
         return (
             f"remote sampler, {sampler.param:g} of new traces{until}"
-            " (JAEGER_SAMPLER_TYPE=const JAEGER_SAMPLER_PARAM=1 samples all)"
+            f" ({variable('sampler_type')}=const {variable('sampler_param')}=1 samples all)"
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
+from tracekit import _values as v
 from tracekit._env import _jaeger, _opentelemetry
 from tracekit._layers import Layer
 
@@ -24,16 +25,21 @@ ROWS: tuple[Row, ...] = _jaeger.ROWS + _opentelemetry.ROWS
 
 def read(environ: Mapping[str, str]) -> tuple[Layer, Layer]:
     """Return the layer of Jaeger's and tracekit's variables, and that of OpenTelemetry's."""
-    clean = {name: _clean(value) for name, value in environ.items()}
+    clean = {name: v.clean(value) for name, value in environ.items()}
     held = {name: value for name, value in clean.items() if value.strip()}
     jaeger = _layer(_jaeger.ROWS, held)
     jaeger.notes += _strangers(held)
     return jaeger, _layer(_opentelemetry.ROWS, held)
 
 
+def variable(setting: str) -> str:
+    """Return the first variable that feeds ``setting``: the one to tell a user about."""
+    return next(row.name for row in ROWS if row.setting == setting)
+
+
 def config_file(environ: Mapping[str, str]) -> str | None:
     """Return the path of the configuration file, if a variable names one."""
-    return _clean(environ.get(CONFIG_FILE, "")).strip() or None
+    return v.clean(environ.get(CONFIG_FILE, "")).strip() or None
 
 
 def _layer(rows: tuple[Row, ...], environ: Mapping[str, str]) -> Layer:
@@ -53,8 +59,3 @@ def _strangers(environ: Mapping[str, str]) -> list[str]:
         if near and name.startswith(("JAEGER_", "TRACEKIT_")):
             notes.append(f"{name} is not read; did you mean {near[0]}?")
     return notes
-
-
-def _clean(written: str) -> str:
-    """Bytes that are no UTF-8 (``os.environ`` holds them as surrogates) become U+FFFD."""
-    return written.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -79,7 +79,7 @@ ROWS = (
         "OpenTelemetry", "otlp", "HTTP adds `/v1/traces`."),
     *_otlp("INSECURE", "endpoint", otel.insecure, "true", "Plain text, if it names no scheme."),
     *_otlp("HEADERS", "headers", otel.headers, "x-tenant=a", "Percent-encoded."),
-    *_otlp("TIMEOUT", "timeout_s", v.milliseconds, "3s"),
+    *_otlp("TIMEOUT", "timeout_s", otel.timeout, "3s", "Plain numbers are milliseconds."),
     *_otlp("COMPRESSION", "compression", v.text, "gzip"),
     *_otlp("CERTIFICATE", "ca_file", v.text, "/etc/ssl/ca.pem"),
     *_otlp("CLIENT_CERTIFICATE", "cert_file", v.text, "/etc/ssl/client.pem"),

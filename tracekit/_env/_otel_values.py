@@ -121,7 +121,7 @@ def resource_attributes(written: str) -> v.Several:
 
 def headers(written: str) -> v.Several:
     """Return the headers of ``name=value,…`` (percent-encoded)."""
-    entries, complaints = v.percent_pairs(written)
+    entries, complaints = v.percent_pairs(written, secret=True)
     return v.Several({"headers": entries}, complaints)
 
 
@@ -161,6 +161,14 @@ def protocol(written: str) -> v.Several:
 
 def _wire(protocol_: str) -> str:
     return "otlp-grpc" if protocol_.strip().lower() == "grpc" else "otlp-http"
+
+
+def timeout(written: str) -> v.Several:
+    """Return a timeout; plain numbers are milliseconds, as the specification says."""
+    seconds = v.milliseconds(written)
+    doubtful = written.strip().isdigit() and 0 < seconds < 0.1
+    note = "is read as milliseconds; OpenTelemetry's Python SDK reads seconds, so write a unit"
+    return v.Several({"timeout_s": seconds}, note=note if doubtful else "")
 
 
 def stability(written: str) -> v.Several:

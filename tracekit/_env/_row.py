@@ -63,5 +63,7 @@ class Row(NamedTuple):
             layer.complain(self.setting, self.name, written, complaint)
         for setting, value in found.values.items():
             layer.give(setting, value, self.name, written=written, wire=self.wire)
+        if found.note:
+            layer.notes.append(f"{self.name}={written!r} {found.note}")
         if self.instead:
             layer.notes.append(f"{self.name} is an old name; today's is {self.instead}")
