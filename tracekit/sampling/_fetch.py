@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -15,7 +14,7 @@ from tracekit.sampling._poller import (
     MAX_ANSWER_BYTES,
     NOT_TRACED,
     TIMEOUT_S,
-    Active,
+    Abortable,
     Poller,
     masked,
 )
@@ -85,7 +84,7 @@ def source_for(endpoint: str, service: str) -> Source:
     raise ValueError(f"no sampling endpoint: {masked(url)!r:.200}")
 
 
-class GrpcSource:
+class GrpcSource(Abortable):
     """``jaeger.api_v2.SamplingManager/GetSamplingStrategy``; grpcio is imported when it is used.
 
     Each fetch opens a channel of its own: one a minute costs nothing, and none is there to be
@@ -93,6 +92,7 @@ class GrpcSource:
     """
 
     def __init__(self, url: SplitResult, service: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        super().__init__()
         self.name = masked(url)
         self._secure = url.scheme in {"https", "grpcs"}
         host = url.hostname or ""
@@ -100,7 +100,6 @@ class GrpcSource:
         self._target = f"{host}:{url.port or 14250}"
         self._request = encode_parameters(service)
         self._timeout_s = timeout_s
-        self._active: Active | None = None
 
     def fetch(self) -> bytes:
         """Return the serialized answer."""
@@ -109,16 +108,16 @@ class GrpcSource:
         except ImportError:
             raise TracekitError("gRPC sampling needs grpcio: install tracekit[grpc]") from None
         with self._channel(grpc.ssl_channel_credentials() if self._secure else None) as channel:
-            call = channel.unary_unary(_METHOD).future(
+            call = channel.unary_unary(_METHOD, bytes, bytes).future(
                 self._request, timeout=self._timeout_s, metadata=(NOT_TRACED,)
             )
-            self._active = Active(os.getpid(), call.cancel)
+            self._begin(call.cancel)
             try:
                 answer: bytes = call.result()
             except grpc.RpcError:
                 raise TracekitError(f"{call.code().name}: {call.details()}") from None
             finally:
-                self._active = None
+                self._finish()
         return answer
 
     def _channel(self, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
@@ -132,11 +131,6 @@ class GrpcSource:
     def parse(self, answer: bytes) -> AnyStrategy:
         """Read the protobuf answer."""
         return decode_response(answer)
-
-    def abort(self) -> None:
-        """Cancel the call."""
-        if (active := self._active) is not None:
-            active.stop()
 
 
 class FileSource:

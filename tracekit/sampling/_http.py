@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import os
 import socket
 import ssl
 import time
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, unquote
 
 from tracekit.errors import StrategyError
-from tracekit.sampling._poller import MAX_ANSWER_BYTES, NOT_TRACED, TIMEOUT_S, Active, masked
+from tracekit.sampling._poller import MAX_ANSWER_BYTES, NOT_TRACED, TIMEOUT_S, Abortable, masked
 from tracekit.sampling._strategy import parse_strategy
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from tracekit.sampling._strategy import AnyStrategy
 
 
-class HttpSource:
+class HttpSource(Abortable):
     """``GET <endpoint>?service=<name>``: Jaeger's agent, collector or remote-sampling extension."""
 
     def __init__(
@@ -40,22 +39,24 @@ class HttpSource:
         timeout_s: float = TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__()
         self.name = masked(url)
         query = f"{url.query}&" if url.query else ""
         self._url = url
         self._target = f"{url.path or '/'}?{query}service={quote(service, safe='')}"
         self._timeout_s = timeout_s
         self._clock = clock
-        self._active: Active | None = None
 
     def fetch(self) -> bytes:
         """Return the body of a 2xx answer."""
+        deadline_s = self._clock() + self._timeout_s
         connection = self._connection()
-        self._active = Active(os.getpid(), lambda: _shut(connection))
         try:
-            return self._exchange(connection)
+            connection.connect()
+            self._begin(lambda: _shut(connection))
+            return self._exchange(connection, deadline_s)
         finally:
-            self._active = None
+            self._finish()
             connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -69,8 +70,7 @@ class HttpSource:
             )
         return http.client.HTTPConnection(host, self._url.port, timeout=self._timeout_s)
 
-    def _exchange(self, connection: http.client.HTTPConnection) -> bytes:
-        deadline_s = self._clock() + self._timeout_s
+    def _exchange(self, connection: http.client.HTTPConnection, deadline_s: float) -> bytes:
         connection.request("GET", self._target, headers=self._headers())
         timed = _TimedSocket(connection.sock, deadline_s, self._clock)
         with http.client.HTTPResponse(cast("socket.socket", timed), method="GET") as response:
@@ -93,11 +93,6 @@ class HttpSource:
     def parse(self, answer: bytes) -> AnyStrategy:
         """Read the JSON answer."""
         return parse_strategy(answer)
-
-    def abort(self) -> None:
-        """Shut the connection down, which wakes the reader."""
-        if (active := self._active) is not None:
-            active.stop()
 
 
 def _shut(connection: http.client.HTTPConnection) -> None:

@@ -122,7 +122,7 @@ class RateLimiting(RootSampler):
         self.limiter = limiter
         self._accept, self._deny = answers("ratelimiting", self.rate)
 
-    def decide(self, trace_id: int, name: str) -> SamplingResult:  # noqa: ARG002
+    def decide(self, trace_id: int, name: str) -> SamplingResult:
         """Return whether a token was left."""
         return self._accept if self.limiter.take() else self._deny
 

@@ -54,7 +54,7 @@ class GuaranteedThroughput(RootSampler):
         self._accept, _ = answers("probabilistic", self.rate)
         self._floor, self._deny = answers("lowerbound", self.rate)
 
-    def decide(self, trace_id: int, name: str) -> SamplingResult:  # noqa: ARG002
+    def decide(self, trace_id: int, name: str) -> SamplingResult:
         """Return the answer of the rate if it admits the trace, else that of the bound."""
         within_bound = self.limiter.take()
         if trace_id & LOW_64_BITS < self._threshold:

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
@@ -56,17 +56,36 @@ class Source(Protocol):
         """Make a ``fetch`` that is under way fail soon."""
 
 
-class Active(NamedTuple):
-    """A fetch under way. A forked child inherits the note but must not touch the parent's."""
+class Abortable:
+    """The part of a source that lets another thread cut its fetch short, once and for all.
 
-    pid: int
-    abort: Callable[[], object]
+    A forked child inherits the note of its parent's fetch but must not touch that: shutting a
+    shared socket down would shut it down for both.
+    """
 
-    def stop(self) -> None:
-        """Make the fetch fail, if it is one of this process."""
-        if self.pid == os.getpid():
+    def __init__(self) -> None:
+        self._under_way: tuple[int, Callable[[], object]] | None = None
+        self._aborted = False
+
+    def abort(self) -> None:
+        """Make the fetch under way, and every later one, fail soon."""
+        self._aborted = True
+        self._cut()
+
+    def _begin(self, cut: Callable[[], object]) -> None:
+        """Note that ``cut`` ends the fetch; it may have been asked for before there was one."""
+        self._under_way = os.getpid(), cut
+        if self._aborted:
+            self._cut()
+
+    def _finish(self) -> None:
+        self._under_way = None
+
+    def _cut(self) -> None:
+        under_way = self._under_way
+        if under_way is not None and under_way[0] == os.getpid():
             with suppress(OSError):
-                self.abort()
+                under_way[1]()
 
 
 def masked(url: SplitResult) -> str:

@@ -42,10 +42,10 @@ class RootSampler(Sampler):
         parent_context: Context | None,
         trace_id: int,
         name: str,
-        kind: SpanKind | None = None,  # noqa: ARG002 - OpenTelemetry's signature
+        kind: SpanKind | None = None,
         attributes: Attributes = None,
-        links: Sequence[Link] | None = None,  # noqa: ARG002 - OpenTelemetry's signature
-        trace_state: TraceState | None = None,  # noqa: ARG002 - OpenTelemetry's signature
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """Return the decision, the caller's attributes with the sampler's, the parent's state."""
         result = self.decide(trace_id, name)
@@ -119,7 +119,7 @@ class Const(RootSampler):
         accept, deny = answers("const", decision)
         self._answer = accept if decision else deny
 
-    def decide(self, trace_id: int, name: str) -> SamplingResult:  # noqa: ARG002
+    def decide(self, trace_id: int, name: str) -> SamplingResult:
         """Return the one answer."""
         return self._answer
 
@@ -136,7 +136,7 @@ class Probabilistic(RootSampler):
         self._threshold = threshold(self.rate)
         self._accept, self._deny = answers("probabilistic", self.rate)
 
-    def decide(self, trace_id: int, name: str) -> SamplingResult:  # noqa: ARG002
+    def decide(self, trace_id: int, name: str) -> SamplingResult:
         """Return the answer for this trace id: always the same one."""
         return self._accept if trace_id & LOW_64_BITS < self._threshold else self._deny
 
