@@ -1,24 +1,68 @@
-# ruff: noqa: ARG002 - OpenTelemetry's signatures, and nothing to do
 """A provider whose spans are no spans: what stands in when tracing is switched off."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.trace import NonRecordingSpan, SpanKind
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanKind
 
-from tracekit.tracing._scope import SPAN_KEY, get_current
-from tracekit.tracing._tracer import Tracer
+from tracekit.tracing._scope import SPAN_KEY, Scope, attach, get_current
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextvars import Token
+    from types import TracebackType
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.trace import Link
     from opentelemetry.util.types import Attributes
+
+_INTERNAL = SpanKind.INTERNAL
+_new = object.__new__
+
+
+class PassingSpan(Scope):
+    """Makes a span that records nothing current, which it nearly always is already."""
+
+    __slots__ = ("_context", "_token")
+    _context: Context | None
+    _token: Token[Context] | None
+
+    def __enter__(self) -> trace.Span:
+        if self._context is None:
+            held = get_current().get(SPAN_KEY)
+            if held is None or type(held) is NonRecordingSpan:
+                self._token = None
+                return INVALID_SPAN if held is None else held
+        span = passing(self._context)
+        self._token = attach(trace.set_span_in_context(span))
+        return span
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._token is not None:
+            otel_context.detach(self._token)
+
+    def _again(self) -> PassingSpan:
+        again = PassingSpan()
+        again._context = self._context
+        return again
+
+
+def passing(context: Context | None) -> trace.Span:
+    """Return a span that records nothing and has its parent's ids: they go on to the wire."""
+    parent = trace.get_current_span(context)
+    if isinstance(parent, NonRecordingSpan):
+        return parent
+    return NonRecordingSpan(parent.get_span_context())
 
 
 class DisabledTracer(trace.Tracer):
@@ -28,7 +72,7 @@ class DisabledTracer(trace.Tracer):
         self,
         name: str,
         context: Context | None = None,
-        kind: SpanKind = SpanKind.INTERNAL,
+        kind: SpanKind = _INTERNAL,
         attributes: Attributes = None,
         links: Sequence[Link] | None = None,
         start_time: int | None = None,
@@ -36,14 +80,24 @@ class DisabledTracer(trace.Tracer):
         set_status_on_exception: bool = True,
     ) -> trace.Span:
         """Return a span that records nothing and has its parent's ids."""
-        parent = (get_current() if context is None else context).get(SPAN_KEY)
-        if parent is None:
-            return trace.INVALID_SPAN
-        if isinstance(parent, NonRecordingSpan):
-            return parent
-        return NonRecordingSpan(trace.get_current_span(context).get_span_context())
+        return passing(context)
 
-    start_as_current_span = Tracer.start_as_current_span  # type: ignore[assignment]
+    def start_as_current_span(  # type: ignore[override]  # ours is no contextlib generator
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = _INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> PassingSpan:
+        """Return a context manager, or decorator, that makes such a span current."""
+        made = _new(PassingSpan)
+        made._context = context
+        return made
 
 
 class DisabledTracerProvider(trace.TracerProvider):

@@ -69,7 +69,7 @@ class NoReporter:
     def withdraw(self, span: Span) -> None:
         """Do nothing."""
 
-    def flush(self, timeout_s: float) -> object:  # noqa: ARG002 - the protocol's signature
+    def flush(self, timeout_s: float) -> object:
         """Return that nothing is left."""
         return True
 
@@ -131,9 +131,9 @@ class TracerProvider(trace.TracerProvider):
         self.resource = resource
         self.span_limits = default_limits() if limits is None else limits
         self.reporter: Reporter = NoReporter() if reporter is None else reporter
-        self.sampler = sampler
         self._lives = Lives()
-        self._foreign_ids = id_generator  # None on the hot path: draw without a detour
+        self._own_ids = id_generator is None
+        self.sampler = sampler
         self.id_generator = id_generator or Ids(self._lives, traceid_128bit)
         is_random = getattr(self.id_generator, "is_trace_id_random", bool)  # new in API 1.41
         self._random_bit = RANDOM_BIT if is_random() else 0
@@ -152,7 +152,8 @@ class TracerProvider(trace.TracerProvider):
     @sampler.setter
     def sampler(self, sampler: Sampler) -> None:
         self._sampler = sampler
-        self._follows_parents = getattr(sampler, "follows_parents", False) is True
+        follows_parents = getattr(sampler, "follows_parents", False) is True
+        self._inline = follows_parents and self._own_ids
 
     def get_tracer(
         self,
@@ -182,10 +183,10 @@ class TracerProvider(trace.TracerProvider):
         """Return what happened in this process to spans that the reporter does not count."""
         life = self._lives.now()
         return SpanCounts(
-            life.unsampled.value(),
-            life.foreign.value(),
-            life.ended_twice.value(),
-            life.failures.value(),
+            life.unsampled,
+            life.foreign,
+            life.ended_twice,
+            life.failures,
         )
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
@@ -201,9 +202,6 @@ class TracerProvider(trace.TracerProvider):
         self._active_span_processor.shutdown()
 
     # --- the rarer turns of the tracer's and the span's road ---
-
-    def _new_trace(self) -> tuple[int, int]:
-        return self.id_generator.generate_trace_id(), self._random_bit
 
     def _notify_start(self, span: Span, context: Context | None) -> None:
         for processor in self._processors:
@@ -226,15 +224,15 @@ class TracerProvider(trace.TracerProvider):
             self._failed("A span processor raised")
 
     def _failed(self, what: str) -> None:
-        self._lives.now().failures.raise_()
+        self._lives.now().failures += 1
         _log.exception(what)
 
     def _ended_twice(self) -> None:
-        self._lives.now().ended_twice.raise_()
+        self._lives.now().ended_twice += 1
         _log.warning("Calling end() on an ended span.")
 
     def _ended_abroad(self) -> None:
-        self._lives.now().foreign.raise_()
+        self._lives.now().foreign += 1
 
 
 def default_limits() -> SpanLimits:

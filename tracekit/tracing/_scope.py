@@ -18,12 +18,15 @@ from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace.propagation import _SPAN_KEY
 
+from tracekit.tracing._begin import begin
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Token
     from types import TracebackType
 
     from opentelemetry import trace
+    from opentelemetry.util.types import Attributes
 
     from tracekit.tracing._tracer import Tracer
 
@@ -42,32 +45,13 @@ else:  # another OTEL_PYTHON_CONTEXT; OpenTelemetry chose it when it was importe
     get_current, attach, detach = _runtime.get_current, _runtime.attach, _runtime.detach
 
 
-def with_span(span: trace.Span) -> Context:
-    """Return the current context with ``span`` as its span."""
-    current = get_current()
-    if not current or (len(current) == 1 and SPAN_KEY in current):
-        return Context({SPAN_KEY: span})  # nothing to copy: half the time
-    return Context({**current, SPAN_KEY: span})
+class Scope:
+    """What makes a context manager a decorator, for plain and ``async def`` functions."""
 
-
-class CurrentSpan:
-    """Starts a span on entry and makes it current; ends it on exit.
-
-    Nothing happens before it is entered. As a decorator it starts a span at every call; of an
-    ``async def`` function the span lasts until the coroutine is done.
-    """
-
-    __slots__ = ("_arguments", "_end_on_exit", "_span", "_token", "_tracer")
-    _arguments: tuple[Any, ...]
-    _end_on_exit: bool
-    _span: trace.Span
-    _token: Token[Context]
-    _tracer: Tracer
+    __slots__ = ()
 
     def __enter__(self) -> trace.Span:
-        span = self._span = self._tracer.start_span(*self._arguments)
-        self._token = attach(with_span(span))
-        return span
+        raise NotImplementedError
 
     def __exit__(
         self,
@@ -75,34 +59,11 @@ class CurrentSpan:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            detach(self._token)
-        except Exception:  # entered in another contextvars context: OpenTelemetry logs it
-            otel_context.detach(self._token)
-        span = self._span
-        if error is not None and isinstance(error, Exception) and span.is_recording():
-            self._record(span, error)
-        if self._end_on_exit:
-            span.end()
+        raise NotImplementedError
 
-    def _record(self, span: trace.Span, error: Exception) -> None:
-        """Record an error of the block; GeneratorExit, KeyboardInterrupt and such are none."""
-        record_exception, set_status = self._arguments[-2:]
-        try:
-            if record_exception:
-                span.record_exception(error)
-            if set_status:
-                description = f"{type(error).__name__}: {error}"
-                span.set_status(Status(StatusCode.ERROR, description))
-        except Exception:  # an exception whose __str__ raises must not replace itself
-            _log.warning("An exception could not be recorded", exc_info=True)
-
-    def _again(self) -> CurrentSpan:
-        again = object.__new__(CurrentSpan)
-        again._tracer = self._tracer
-        again._end_on_exit = self._end_on_exit
-        again._arguments = self._arguments
-        return again
+    def _again(self) -> Scope:
+        """Return a fresh one of the same kind, for one more call of the function."""
+        raise NotImplementedError
 
     def __call__(self, function: _F) -> _F:
         if inspect.iscoroutinefunction(function):
@@ -120,3 +81,90 @@ class CurrentSpan:
                 return function(*args, **kwargs)
 
         return cast("_F", traced)
+
+
+class CurrentSpan(Scope):
+    """Starts a span on entry and makes it current; ends it on exit.
+
+    Nothing happens before it is entered. As a decorator it starts a span at every call; of an
+    ``async def`` function the span lasts until the coroutine is done.
+    """
+
+    __slots__ = (
+        "_attributes",
+        "_context",
+        "_end_on_exit",
+        "_kind",
+        "_name",
+        "_rest",
+        "_span",
+        "_token",
+        "_tracer",
+    )
+    _attributes: Attributes
+    _context: Context | None
+    _end_on_exit: bool
+    _kind: trace.SpanKind
+    _name: str
+    _rest: tuple[Any, Any, bool, bool] | None
+    """The other arguments of ``start_span``; None when all are the defaults, which is faster."""
+    _span: trace.Span
+    _token: Token[Context]
+    _tracer: Tracer
+
+    def __enter__(self) -> trace.Span:
+        current = get_current()
+        held = current.get(SPAN_KEY)
+        context = self._context
+        parent = held if context is None else context.get(SPAN_KEY)
+        if self._rest is None:
+            span = begin(self._tracer, parent, context, self._name, self._kind, self._attributes)
+        else:
+            span = begin(
+                self._tracer, parent, context, self._name, self._kind, self._attributes, *self._rest
+            )
+        self._span = span
+        if len(current) == (held is not None):  # nothing else to copy: half the time
+            self._token = attach(Context({SPAN_KEY: span}))
+        else:
+            self._token = attach(Context({**current, SPAN_KEY: span}))
+        return span
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            detach(self._token)
+        except Exception:  # attached in another contextvars.Context: OpenTelemetry logs it
+            otel_context.detach(self._token)
+        span = self._span
+        if error is not None and isinstance(error, Exception) and span.is_recording():
+            self._record(span, error)
+        if self._end_on_exit:
+            span.end()
+
+    def _record(self, span: trace.Span, error: Exception) -> None:
+        """Record an error of the block; GeneratorExit, KeyboardInterrupt and such are none."""
+        record_exception, set_status = (True, True) if self._rest is None else self._rest[2:]
+        try:
+            if record_exception:
+                span.record_exception(error)
+            if set_status:
+                description = f"{type(error).__name__}: {error}"
+                span.set_status(Status(StatusCode.ERROR, description))
+        except Exception:  # an exception whose __str__ raises must not replace itself
+            _log.warning("An exception could not be recorded", exc_info=True)
+
+    def _again(self) -> CurrentSpan:
+        again = object.__new__(CurrentSpan)
+        again._tracer = self._tracer
+        again._end_on_exit = self._end_on_exit
+        again._name = self._name
+        again._context = self._context
+        again._kind = self._kind
+        again._attributes = self._attributes
+        again._rest = self._rest
+        return again

@@ -66,6 +66,11 @@ def span_context(trace_id: int, span_id: int, bits: int, state: TraceState) -> t
     )
 
 
+def is_valid_link(context: trace.SpanContext | None, attributes: Attributes) -> bool:
+    """Return whether a link leads somewhere or at least says something (API specification)."""
+    return bool(context and (context.is_valid or attributes or context.trace_state))
+
+
 def forced(bits: int, decision: Decision) -> int:
     """Return the flags and marks after somebody's decision in the middle of a trace."""
     if decision is Decision.DENY:
@@ -180,7 +185,7 @@ class Span(sdk.Span):
 
     def add_link(self, context: trace.SpanContext, attributes: Attributes = None) -> None:
         """Add a link; ignored without a valid context, attributes or trace state."""
-        if not (context and (context.is_valid or attributes or context.trace_state)):
+        if not is_valid_link(context, attributes):
             return
         limits = self._tracer._limits
         link = (context, limits.link.clean(attributes))

@@ -1,0 +1,192 @@
+"""The hot path: from a parent to a child.
+
+A parent that is one of our own spans is read by slot, so no ``SpanContext`` is made until
+somebody asks for it, and its decision is followed inline. Everything else (roots, parents from
+the wire or of another library, foreign samplers) takes the road that the SDK takes.
+
+``begin`` is long on purpose: a Python call costs a tenth of what a whole span may cost.
+"""
+
+from __future__ import annotations
+
+from time import time_ns
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
+from opentelemetry.sdk.util import BoundedList
+
+from tracekit._context import DEFER, marks_of
+from tracekit.tracing._span import (
+    DEBUG_BITS,
+    FLAGS,
+    MARKS_SHIFT,
+    SAMPLED,
+    Span,
+    UnsampledSpan,
+    is_valid_link,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Link, SpanContext, SpanKind, TraceState
+    from opentelemetry.util.types import Attributes
+
+    from tracekit.tracing._tracer import Tracer
+
+_new = object.__new__
+_NO_STATE = trace.TraceState.get_default()
+_PRIORITY = "sampling.priority"
+"""A start attribute of this name goes before the parent's decision (OpenTracing): ask the rule."""
+_DROP = SamplingResult(Decision.DROP)
+
+
+def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
+    tracer: Tracer,
+    parent: Any,  # noqa: ANN401 - whatever the context holds as its span
+    context: Context | None,
+    name: str,
+    kind: SpanKind,
+    attributes: Attributes,
+    links: Sequence[Link] | None = None,
+    start_time: int | None = None,
+    record_exception: bool = True,
+    set_status_on_exception: bool = True,
+) -> trace.Span:
+    """Start a span below ``parent``, the span of ``context`` (None: of the current context)."""
+    provider = tracer._provider
+    lives = tracer._lives
+    life = lives.current if lives.mark[0] else lives.now()
+    of = type(parent)
+    if (
+        (of is Span or of is UnsampledSpan)
+        and provider._inline
+        and (attributes is None or _PRIORITY not in attributes)
+    ):
+        try:  # Life.draw(), without the call
+            span_id = life.stock.pop() or life.draw()
+        except IndexError:
+            span_id = life.draw()
+        bits = parent._bits
+        if not bits & SAMPLED:
+            life.unsampled += 1
+            quiet = _new(UnsampledSpan)
+            quiet._trace_id = parent._trace_id
+            quiet._span_id = span_id
+            quiet._bits = bits
+            quiet._state = parent._state
+            quiet._made = None
+            return quiet
+        span = _new(Span)
+        span._trace_id = parent._trace_id
+        span._state = parent._state
+        span._source = parent._span_id
+    else:
+        decided = decide(tracer, context, name, kind, attributes, links)
+        span_id = provider.id_generator.generate_span_id()
+        bits, attributes = decided.bits, decided.attributes
+        if not decided.recording:
+            life.unsampled += 1
+            quiet = _new(UnsampledSpan)
+            quiet._trace_id = decided.trace_id
+            quiet._span_id = span_id
+            quiet._bits = bits
+            quiet._state = decided.state
+            quiet._made = None
+            return quiet
+        span = _new(Span)
+        span._trace_id = decided.trace_id
+        span._state = decided.state
+        span._source = decided.parent
+    span._tracer = tracer
+    span._life = life
+    span._name = name
+    span._kind = kind
+    span._span_id = span_id
+    span._bits = bits
+    span._made = None
+    span._guard = None
+    span._end_time = None
+    if attributes:
+        span._attrs, dropped = tracer._limits.span.clean(attributes)
+        if dropped:
+            span._dropped = dropped
+    else:
+        span._attrs = {}
+    if links:
+        span._added_links = valid_links(tracer, links)
+    if not record_exception:
+        span._record_exception = False
+    if not set_status_on_exception:
+        span._set_status_on_exception = False
+    span._start_time = time_ns() if start_time is None else start_time
+    if bits & SAMPLED:
+        provider._on_start(span, context)
+    else:
+        life.unsampled += 1
+    if provider._processors:
+        provider._notify_start(span, context)
+    return span
+
+
+class Decided(NamedTuple):
+    """What is known of a span before it is made."""
+
+    parent: SpanContext | None
+    trace_id: int
+    bits: int
+    state: TraceState
+    attributes: Attributes
+    recording: bool
+
+
+def decide(
+    tracer: Tracer,
+    context: Context | None,
+    name: str,
+    kind: SpanKind,
+    attributes: Attributes,
+    links: Sequence[Link] | None,
+) -> Decided:
+    """Ask the sampler, as the SDK does; marks pass from the parent to what is sampled."""
+    provider = tracer._provider
+    parent: SpanContext | None = trace.get_current_span(context).get_span_context()
+    if parent is not None and parent.is_valid:
+        trace_id = parent.trace_id
+        bits = parent.trace_flags & FLAGS & ~SAMPLED
+        bits |= (marks_of(parent) & ~DEFER) << MARKS_SHIFT
+    else:
+        parent = None
+        trace_id, bits = provider.id_generator.generate_trace_id(), provider._random_bit
+    try:
+        result = provider.sampler.should_sample(
+            context, trace_id, name, kind, attributes, links or ()
+        )
+    except Exception:
+        provider._failed("A sampler raised; the span is not sampled")
+        result = _DROP
+    if result.decision is Decision.RECORD_AND_SAMPLE:
+        bits |= SAMPLED | getattr(result, "marks", 0) << MARKS_SHIFT
+    else:
+        bits &= ~DEBUG_BITS
+    return Decided(
+        parent,
+        trace_id,
+        bits,
+        _NO_STATE if result.trace_state is None else result.trace_state,
+        result.attributes,
+        recording=result.decision is not Decision.DROP,
+    )
+
+
+def valid_links(tracer: Tracer, links: Sequence[Link]) -> BoundedList[Any]:
+    """Return the links that lead somewhere or say something, as a span keeps them."""
+    limits = tracer._limits
+    kept = [
+        (link.context, limits.link.clean(link.attributes))
+        for link in links
+        if link and is_valid_link(link.context, link.attributes)
+    ]
+    return BoundedList.from_seq(limits.max_links, kept)
