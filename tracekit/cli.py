@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,7 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Only the first word is ours: an option behind it belongs to the command.
     options = parser.parse_args(given[:1])
     run = importlib.import_module(COMMANDS[options.command].module).main
-    return int(run(given[1:]))
+    try:
+        status = int(run(given[1:]))
+        sys.stdout.flush()
+    except BrokenPipeError:  # ``tracekit env | head``: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
 
 
 if __name__ == "__main__":

@@ -53,3 +53,17 @@ def test_the_command_line_needs_no_framework():
     )
 
     assert said.stdout.strip() == ""
+
+
+def test_a_reader_that_leaves_is_no_traceback():
+    """With the reading end of its output closed a command ends quietly with status 1."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tracekit.cli", "env"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as command:
+        command.stdout.close()
+        complaint = command.stderr.read()
+        status = command.wait(60)
+
+    assert (status, complaint) == (1, b"")

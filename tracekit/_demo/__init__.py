@@ -104,7 +104,7 @@ class Show:
         frontend = start(
             "frontend",
             "flask_app/app.py",
-            *("--driver", to_driver, "--routes", f"http://{to_route}"),
+            *("--driver", to_driver, "--router", f"http://{to_route}"),
         )
         self._frontend = frontend.address()
         _say(f"receiver   127.0.0.1:{self._receiver.port}/udp")
