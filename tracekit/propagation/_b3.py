@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from tracekit._context import DEBUG, DEFER, Decision
 from tracekit.propagation._headers import ignore
-from tracekit.propagation._remote import NO_BAGGAGE, Remote
+from tracekit.propagation._remote import NO_BAGGAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
     from tracekit.propagation._headers import Note
+    from tracekit.propagation._remote import Parts
 
 SINGLE = "b3"
 TRACE_ID = "x-b3-traceid"
@@ -29,76 +30,78 @@ MULTI = (TRACE_ID, SPAN_ID, PARENT_ID, SAMPLED, FLAGS)
 _STATES = {"0": (False, False), "1": (True, False), "d": (True, True)}
 # "true" and "false" are what old Brave wrote; receivers were told to be lenient for ever.
 _SAMPLED = {"0": False, "1": True, "false": False, "true": True, "d": True}
+_from_bytes = int.from_bytes
+_MAX_64_BIT = (1 << 64) - 1
 
 
-def decode(headers: Mapping[str, str], note: Note = ignore) -> Remote | None:
+def decode(headers: Mapping[str, str], note: Note = ignore) -> Parts | None:
     """Read B3. The single header wins over the others, unless it cannot be read."""
     single = headers.get(SINGLE)
     if single is not None:
-        remote = _decode_single(single, note)
-        if remote is not None:
-            return remote
-    return _decode_multi(headers, note)
-
-
-def _decode_single(text: str, note: Note) -> Remote | None:
-    parts = _first(text).split("-")
-    count = len(parts)
-    if count == 1:
-        state = _STATES.get(parts[0])
-        if state is None:
-            note("malformed")
-            return None
-        return Remote(sampled=state[0], debug=state[1])
-    state = _STATES.get(parts[2]) if count > 2 else (None, False)
-    if state is None or count > 4 or len(parts[1]) != 16 or len(parts[0]) not in (16, 32):
-        note("malformed")
-        return None
-    return _with_ids(parts[0], parts[1], parts[3] if count == 4 else None, *state, note)
-
-
-def _decode_multi(headers: Mapping[str, str], note: Note) -> Remote | None:
-    trace, span = headers.get(TRACE_ID), headers.get(SPAN_ID)
-    sampled: bool | None = None
-    debug = False
-    text = headers.get(SAMPLED)
-    if text is not None:
-        sampled = _SAMPLED.get(text)
-        if sampled is None and (sampled := _SAMPLED.get(_first(text).lower())) is None:
+        parts = _decode_single(single, note)
+        if parts is not None:
+            return parts
+    trace, span, sampled = headers.get(TRACE_ID), headers.get(SPAN_ID), headers.get(SAMPLED)
+    decision = None
+    if sampled is not None:
+        decision = _SAMPLED.get(sampled)
+        if decision is None and (decision := _SAMPLED.get(_first(sampled).lower())) is None:
             note("malformed")
     flags = headers.get(FLAGS)
-    if flags is not None and _first(flags) == "1":
-        sampled = debug = True
-    if trace is None or span is None:
-        if trace is not span:
-            note("malformed")
-        return None if sampled is None else Remote(sampled=sampled, debug=debug)
-    if len(span) != 16 or len(trace) not in (16, 32):
-        trace, span = _first(trace), _first(span)
-        if len(span) != 16 or len(trace) not in (16, 32):
-            note("malformed")
-            return None
-    parent = headers.get(PARENT_ID)
-    return _with_ids(trace, span, None if parent is None else _first(parent), sampled, debug, note)
+    debug = flags is not None and _first(flags) == "1"
+    if trace is not None and span is not None:
+        return _ids(trace, span, headers.get(PARENT_ID), True if debug else decision, debug, note)
+    if trace is not span:
+        note("malformed")
+    return _alone(decision or debug, debug) if debug or decision is not None else None
 
 
-def _with_ids(
+def _decode_single(text: str, note: Note) -> Parts | None:
+    fields = text.split("-")
+    count = len(fields)
+    if count == 2:
+        return _ids(fields[0], fields[1], None, None, False, note)
+    if count in {3, 4}:
+        state = _STATES.get(fields[2])
+        parent = fields[3] if count == 4 else None
+        if state is not None and parent != "":
+            return _ids(fields[0], fields[1], parent, state[0], state[1], note)
+    elif count == 1:
+        state = _STATES.get(text)
+        if state is not None:
+            return _alone(*state)
+    if "," in text:
+        return _decode_single(_first(text), note)
+    note("malformed")
+    return None
+
+
+def _alone(sampled: bool, debug: bool) -> Parts:
+    return 0, 0, None, sampled, debug, None, NO_BAGGAGE, "", 0
+
+
+def _ids(
     trace: str, span: str, parent: str | None, sampled: bool | None, debug: bool, note: Note
-) -> Remote | None:
+) -> Parts | None:
+    if len(span) != 16 or (len(trace) != 32 and len(trace) != 16):
+        if "," in trace and "," in span:
+            return _ids(_first(trace), _first(span), parent, sampled, debug, note)
+        note("malformed")
+        return None
     # unhexlify takes hex digits and nothing else; int(text, 16) takes blanks, signs and "_" too.
     try:
-        trace_id = int.from_bytes(unhexlify(trace), "big")
-        span_id = int.from_bytes(unhexlify(span), "big")
-        parent_id = int.from_bytes(unhexlify(parent), "big") if parent else None
+        trace_id, span_id = (
+            _from_bytes(unhexlify(trace), "big"),
+            _from_bytes(unhexlify(span), "big"),
+        )
+        parent_id = _from_bytes(unhexlify(parent[:16]), "big") or None if parent else None
     except ValueError:
         note("malformed")
         return None
-    if not trace_id or not span_id:
-        note("zero_id")
-        return None
-    if parent_id is not None and parent_id >> 64:
-        parent_id = None
-    return Remote(trace_id, span_id, parent_id or None, sampled, debug, None, NO_BAGGAGE, "", 0)
+    if trace_id and span_id:
+        return trace_id, span_id, parent_id, sampled, debug, None, NO_BAGGAGE, "", 0
+    note("zero_id")
+    return None
 
 
 def _first(text: str) -> str:
@@ -115,19 +118,19 @@ def write_single(
     marks: int,
 ) -> None:
     """Write ``b3: {trace}-{span}[-{state}[-{parent}]]``; a parent needs a state before it."""
-    ids = (
-        f"{trace_id.to_bytes(16, 'big').hex()}-{span_id.to_bytes(8, 'big').hex()}"
-        if trace_id >> 64
-        else f"{trace_id.to_bytes(8, 'big').hex()}-{span_id.to_bytes(8, 'big').hex()}"
-    )
-    if marks & (DEBUG | DEFER):
+    # One conversion for both ids; ``hex`` puts the dash behind the trace id's bytes.
+    if trace_id > _MAX_64_BIT:
+        ids = (trace_id << 64 | span_id).to_bytes(24, "big").hex("-", -16)
+    else:
+        ids = (trace_id << 64 | span_id).to_bytes(16, "big").hex("-", -8)
+    if marks and marks & (DEBUG | DEFER):
         if not marks & DEBUG:
             into[SINGLE] = ids
             return
-        state = "d"
+        state = "-d"
     else:
-        state = "1" if trace_flags & 1 else "0"
-    into[SINGLE] = f"{ids}-{state}-{parent_id:016x}" if parent_id else f"{ids}-{state}"
+        state = "-1" if trace_flags & 1 else "-0"
+    into[SINGLE] = f"{ids}{state}-{parent_id:016x}" if parent_id else ids + state
 
 
 def write_multi(
@@ -139,11 +142,11 @@ def write_multi(
     marks: int,
 ) -> None:
     """Write ``x-b3-*``. An empty parent is never written: Envoy drops the trace over one."""
-    into[TRACE_ID] = trace_id.to_bytes(16 if trace_id >> 64 else 8, "big").hex()
+    into[TRACE_ID] = trace_id.to_bytes(16 if trace_id > _MAX_64_BIT else 8, "big").hex()
     into[SPAN_ID] = span_id.to_bytes(8, "big").hex()
     if parent_id:
         into[PARENT_ID] = f"{parent_id:016x}"
-    if not marks & (DEBUG | DEFER):
+    if not marks or not marks & (DEBUG | DEFER):
         into[SAMPLED] = "1" if trace_flags & 1 else "0"
     elif marks & DEBUG:
         into[FLAGS] = "1"  # implies sampled, which "should not" be sent beside it

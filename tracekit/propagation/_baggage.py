@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from tracekit.propagation._headers import ignore
-from tracekit.propagation._remote import NO_BAGGAGE, Remote
+from tracekit.propagation._remote import NO_BAGGAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tracekit.propagation._headers import Note
+    from tracekit.propagation._remote import Parts
 
 MAX_ENTRIES = 64
 MAX_BYTES = 8192
@@ -55,7 +56,7 @@ def members(text: str, note: Note = ignore) -> Iterator[tuple[str, str]]:
             note("baggage")
 
 
-def decode(headers: Mapping[str, str], note: Note = ignore) -> Remote | None:
+def decode(headers: Mapping[str, str], note: Note = ignore) -> Parts | None:
     """Read W3C ``baggage``. Properties (``;key=value``) stay in the value, as in OpenTelemetry."""
     header = headers.get(HEADER)
     if header is None:
@@ -67,7 +68,7 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> Remote | None:
             found[name] = unquote(value)
         else:
             note("baggage")
-    return Remote(baggage=found) if found else None
+    return (0, 0, None, None, False, None, found, "", 0) if found else None
 
 
 def encode(baggage: Mapping[str, object], note: Note = ignore) -> dict[str, str]:
@@ -84,6 +85,3 @@ def _escape(key: str, note: Note) -> str:
     if not key:
         note("baggage")
     return key if is_token(key) and "%" not in key else quote(key, "")
-
-
-__all__ = ["NO_BAGGAGE", "decode", "encode", "is_token", "members", "within_limits"]

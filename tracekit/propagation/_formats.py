@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from tracekit._context import DEBUG, DEFER, Decision
 from tracekit.propagation import _b3, _baggage, _jaeger, _w3c
 from tracekit.propagation._headers import collect, ignore, pairs_of
+from tracekit.propagation._remote import Remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
     from tracekit.propagation._headers import Carrier, Note
-    from tracekit.propagation._remote import Remote
+    from tracekit.propagation._remote import Parts
 
 
 class WriteIds(Protocol):
@@ -60,7 +61,7 @@ class Format(NamedTuple):
     fields: tuple[str, ...]
     """What ``write_ids`` may write."""
     reads: frozenset[str]
-    decode: Callable[[Mapping[str, str], Note], Remote | None]
+    decode: Callable[[Mapping[str, str], Note], Parts | None]
     """Total: any text in, a value or None out. Linear in the input."""
     write_ids: WriteIds | None
     write_baggage: WriteBaggage | None = None
@@ -117,14 +118,14 @@ def _write_w3c_baggage(
     into.update(_baggage.encode(baggage, note))
 
 
-def _decode_w3c(headers: Mapping[str, str], note: Note) -> Remote | None:
-    remote = _w3c.decode(headers, note)
+def _decode_w3c(headers: Mapping[str, str], note: Note) -> Parts | None:
+    parts = _w3c.decode(headers, note)
     if _baggage.HEADER not in headers:
-        return remote
+        return parts
     carried = _baggage.decode(headers, note)
-    if remote is None or carried is None:
-        return remote or carried
-    return remote._replace(baggage=carried.baggage)
+    if parts is None or carried is None:
+        return parts or carried
+    return (*parts[:6], carried[6], *parts[7:])
 
 
 _W3C_NAMES = (_w3c.TRACEPARENT, _w3c.TRACESTATE)
@@ -175,8 +176,8 @@ def decode(
     Total: any text or bytes of any size gives a ``Remote`` or None, in time linear in the input.
     Raises ``ValueError`` for an unknown format, nothing else.
     """
-    found = FORMATS.get(format) or lookup(format)
-    return found.decode(collect(pairs_of(headers)), ignore)
+    parts = (FORMATS.get(format) or lookup(format)).decode(collect(pairs_of(headers)), ignore)
+    return None if parts is None else Remote._make(parts)
 
 
 def encode(

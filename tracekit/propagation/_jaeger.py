@@ -8,17 +8,19 @@ digits, parent 0, flags as one hex digit. Flags: 0x01 sampled, 0x02 debug (only 
 from __future__ import annotations
 
 import re
+from binascii import unhexlify
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
 from tracekit.propagation._baggage import is_token, members, within_limits
-from tracekit.propagation._headers import ignore, sendable
-from tracekit.propagation._remote import NO_BAGGAGE, Remote
+from tracekit.propagation._headers import MAX_VALUE_BYTES, ignore, sendable
+from tracekit.propagation._remote import NO_BAGGAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping
 
     from tracekit.propagation._headers import Note
+    from tracekit.propagation._remote import Parts
 
 
 class Names(NamedTuple):
@@ -36,48 +38,95 @@ class Names(NamedTuple):
 
 NAMES = Names()
 
-_SAMPLED, _DEBUG, _KNOWN = 0x01, 0x02, 0x0F
+_SAMPLED, _BOTH, _KEPT = 0x01, 0x03, 0x0D
+_MARKS = 0x0E
+"""The flags that travel as marks: debug, unused, firehose."""
+_FLAGS = {"0": 0, "1": 1, "3": 3, "00": 0, "01": 1, "03": 3}
+_NO_PARENT = frozenset({"0", "0" * 16})
+_MAX_64_BIT = (1 << 64) - 1
+_from_bytes = int.from_bytes
 _VALUE = re.compile(
     "([0-9a-fA-F]{1,32}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,2})"
 ).fullmatch
 
 
-def decode(headers: Mapping[str, str], note: Note = ignore, names: Names = NAMES) -> Remote | None:
+def decode(headers: Mapping[str, str], note: Note = ignore, names: Names = NAMES) -> Parts | None:
     """Read Jaeger's headers. A debug id counts only where no trace context stands beside it."""
     value = headers.get(names.trace_id)
     ids = None if value is None else _decode_ids(value, note)
-    baggage = _decode_baggage(headers, note, names) if len(headers) > 1 or not ids else NO_BAGGAGE
     if ids is not None:
-        trace_id, span_id, parent_id, flags = ids
-        sampled = flags & _SAMPLED != 0
-        debug = sampled and flags & _DEBUG != 0
-        bits = flags & _KNOWN & ~_DEBUG
-        return Remote(trace_id, span_id, parent_id or None, sampled, debug, None, baggage, "", bits)
+        if len(headers) == 1:
+            return ids
+        baggage = _decode_baggage(headers, note, names)
+        return (*ids[:6], baggage, "", ids[8]) if baggage else ids
+    baggage = _decode_baggage(headers, note, names)
     debug_id = headers.get(names.debug_id)
-    if debug_id:
-        return Remote(sampled=True, debug=True, debug_id=debug_id, baggage=baggage)
-    return Remote(baggage=baggage) if baggage else None
+    if debug_id and (debug_id := debug_id.strip(" \t")):
+        if len(debug_id) <= MAX_VALUE_BYTES:
+            return 0, 0, None, True, True, debug_id, baggage, "", 0
+        note("too_long")
+    return (0, 0, None, None, False, None, baggage, "", 0) if baggage else None
 
 
-def _decode_ids(value: str, note: Note) -> tuple[int, int, int, int] | None:
+def _decode_ids(value: str, note: Note) -> Parts | None:
+    fields = value.split(":", 4)
+    if len(fields) == 4:
+        trace, span, parent, flags = fields
+        bits = _FLAGS.get(flags)
+        # The form that today's clients send; every other legal one takes the slow road.
+        if (
+            bits is not None
+            and parent in _NO_PARENT
+            and len(span) == 16
+            and (len(trace) == 32 or len(trace) == 16)
+        ):
+            try:
+                trace_id = _from_bytes(unhexlify(trace), "big")
+                span_id = _from_bytes(unhexlify(span), "big")
+            except ValueError:
+                note("malformed")
+                return None
+            if trace_id and span_id:
+                sampled = bits != 0
+                return (
+                    trace_id,
+                    span_id,
+                    None,
+                    sampled,
+                    bits == _BOTH,
+                    None,
+                    NO_BAGGAGE,
+                    "",
+                    bits & 1,
+                )
+    return _decode_any_ids(value, note)
+
+
+def _decode_any_ids(value: str, note: Note) -> Parts | None:
     match = _VALUE(unquote(value) if "%" in value else value)
     if match is None:
         note("malformed")
         return None
     trace, span, parent, flags = match.groups()
-    trace_id, span_id = int(trace, 16), int(span, 16)
+    trace_id, span_id, parent_id, bits = (
+        int(trace, 16),
+        int(span, 16),
+        int(parent, 16),
+        int(flags, 16),
+    )
     if not trace_id or not span_id:
         note("zero_id")
         return None
-    return trace_id, span_id, int(parent, 16), int(flags, 16)
+    sampled, debug = bits & _SAMPLED != 0, bits & _BOTH == _BOTH
+    return trace_id, span_id, parent_id or None, sampled, debug, None, NO_BAGGAGE, "", bits & _KEPT
 
 
 def _decode_baggage(headers: Mapping[str, str], note: Note, names: Names) -> Mapping[str, str]:
     prefix = names.baggage_prefix
-    own = [name for name in headers if name.startswith(prefix)]
     manual = headers.get(names.baggage)
-    if not own and manual is None:
+    if manual is None and prefix not in "\n".join(headers):
         return NO_BAGGAGE
+    own = [name for name in headers if name.startswith(prefix)]
 
     def entries() -> Iterator[tuple[str, str]]:
         for name in own:
@@ -89,7 +138,7 @@ def _decode_baggage(headers: Mapping[str, str], note: Note, names: Names) -> Map
     for key, value in within_limits(entries(), note):
         if key:
             # "+" stays: Go and Java mean a blank by it, Python and Node a plus, and we send %20.
-            found[key] = unquote(value) if "%" in value else value
+            found[key] = unquote(value)
         else:
             note("baggage")
     return found
@@ -109,11 +158,16 @@ def write(
     OpenTelemetry's flag 0x02 (random trace id) stays out of it; debug and firehose come from
     ``marks``. A deferred decision has no sign here and goes as *not sampled*.
     """
-    flags = (trace_flags & _SAMPLED) | (marks & (_KNOWN - _SAMPLED))
-    trace = trace_id.to_bytes(16 if trace_id >> 64 else 8, "big").hex()
-    into[names.trace_id] = (
-        f"{trace}:{span_id.to_bytes(8, 'big').hex()}:{parent_id or 0:x}:{flags:x}"
-    )
+    flags = trace_flags & _SAMPLED
+    if marks:
+        flags |= marks & _MARKS
+    # One conversion for both ids; ``hex`` puts the colon behind the trace id's bytes.
+    if trace_id > _MAX_64_BIT:
+        ids = (trace_id << 64 | span_id).to_bytes(24, "big").hex(":", -16)
+    else:
+        ids = (trace_id << 64 | span_id).to_bytes(16, "big").hex(":", -8)
+    parent = f":{parent_id:016x}:" if parent_id else ":0:"
+    into[names.trace_id] = ids + parent + "0123456789abcdef"[flags]
 
 
 def write_baggage(

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tracekit.propagation._remote import Remote
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tracekit.propagation._counters import Counters
-    from tracekit.propagation._remote import Remote
+    from tracekit.propagation._remote import Parts
 
 _LOW = (1 << 64) - 1
 
 
 def merge(
-    held: Remote, held_name: str, found: Remote, found_name: str, counters: Counters
-) -> tuple[Remote, str]:
-    """Return what two formats say together, ``held`` being the preferred one, and its name.
+    preferred: Parts, held_name: str, other: Parts, found_name: str, counters: Counters
+) -> tuple[Parts, str]:
+    """Return what two formats say together, and whose ids these are.
 
     Ids win over a decision alone. Of two that name the same span, each adds what the other's
     format cannot say. Of two that name different spans the preferred one wins, and it is counted.
     Baggage adds up; the preferred format's entry wins.
     """
+    held, found = Remote._make(preferred), Remote._make(other)
     baggage = _union(found.baggage, held.baggage)
     if not held.has_ids:
         if found.has_ids:

@@ -32,16 +32,18 @@ from tracekit._context import (
 from tracekit.propagation import _formats, _forwarding, _jaeger
 from tracekit.propagation._counters import Counters
 from tracekit.propagation._forwarding import ForwardRule, Outgoing
-from tracekit.propagation._headers import collect, plain
+from tracekit.propagation._headers import MAX_VALUE_BYTES, collect
 from tracekit.propagation._merge import merge
 from tracekit.propagation._tracestate import TraceState, parse
+from tracekit.propagation._w3c import TRACESTATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from tracekit._context import Headers
     from tracekit.propagation._formats import Format
     from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Remote
+    from tracekit.propagation._remote import Parts
 
 Order = Literal["first", "last"]
 
@@ -51,7 +53,12 @@ _SPAN_KEY = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
 _BAGGAGE_KEY = next(iter(otel_baggage.set_baggage("key", "value", Context())))
 
 _FLAGS = tuple(map(trace.TraceFlags, range(4)))
-_NO_STATE = trace.TraceState.get_default()
+_NO_STATE = trace.DEFAULT_TRACE_STATE
+_new = tuple.__new__
+_fill = dict.__setitem__
+_NonRecordingSpan = trace.NonRecordingSpan
+_NOTHING: Parts = (0, 0, None, None, False, None, {}, "", 0)
+_NONE: frozenset[str] = frozenset()
 
 
 class Propagator(TextMapPropagator):
@@ -80,8 +87,9 @@ class Propagator(TextMapPropagator):
         ]
         # The last of a list is the first of the reversed list: one rule serves both orders.
         reading = chosen if order == "first" else chosen[::-1]
-        self._reading: list[tuple[Format, Note]] = [
-            (format_, partial(self.counters.decode_error, format_.name)) for format_ in reading
+        self._reading = [
+            (format_.name, format_.decode, partial(self.counters.decode_error, format_.name))
+            for format_ in reading
         ]
         self._writing: list[tuple[Format, Note]] = [
             (format_, partial(self.counters.cannot_send, format_.name)) for format_ in chosen
@@ -92,8 +100,7 @@ class Propagator(TextMapPropagator):
             for format_, note in self._writing
             if format_.write_baggage
         ]
-        self._writes_parent = any(format_.writes_parent for format_ in chosen)
-        self._writes_state = any("tracestate" in format_.identity for format_ in chosen)
+        self._writes_state = any(TRACESTATE in format_.identity for format_ in chosen)
         self._identity = frozenset().union(*(format_.identity for format_ in chosen))
         self._reads = frozenset().union(*(format_.reads for format_ in chosen))
         prefixes = (format_.read_prefix for format_ in chosen if format_.read_prefix)
@@ -121,67 +128,91 @@ class Propagator(TextMapPropagator):
         getter: Getter[CarrierT] = default_getter,  # type: ignore[assignment] # as OpenTelemetry's
     ) -> Context:
         """Return ``context`` (None: an empty one) with what ``carrier`` says. Never raises."""
-        if context is None:
-            context = Context()
         try:
-            if type(carrier) is dict and getter is default_getter and plain(carrier):
+            if (
+                type(carrier) is dict
+                and getter is default_getter
+                and "\n".join(carrier).islower()  # nothing to fold: codecs can read it as it is
+            ):
                 return self._enter(carrier, context)
+        except (TypeError, AttributeError):  # names or values that are no text
+            pass
+        try:
             return self._enter(self._gather(carrier, getter), context)
-        except Exception:
-            # A getter or a carrier of somebody else's.
+        except Exception:  # a getter or a carrier of somebody else's
             self.counters.decode_error("carrier", "error")
-            return context
+            return Context() if context is None else context
 
     def extract_pairs(
         self, pairs: Iterable[tuple[str, str | bytes]], context: Context | None = None
     ) -> Context:
         """Like ``extract``, of header pairs in any letter case with repetitions."""
-        if context is None:
-            context = Context()
         reads, captured, prefixes = self._reads, self._captured, self._prefixes
         wanted = [
             pair
             for pair in pairs
             if (name := pair[0].lower()) in reads or name in captured or name.startswith(prefixes)
         ]
-        if not wanted:
-            return context
         return self._enter(collect(wanted, partial(self.counters.decode_error, "carrier")), context)
 
     def _gather(self, carrier: CarrierT, getter: Getter[CarrierT]) -> dict[str, str]:
         """Read a carrier of unknown type through its getter; names may be in any case."""
         names = dict.fromkeys(getter.keys(carrier))
-        lowered = {name.lower() for name in names}
-        # Some getters list no keys, or list them in another spelling, and still answer.
-        names.update(dict.fromkeys((self._reads | self._captured) - lowered))
+        if getter is not default_getter:
+            # Some getters list no keys, or list them in another spelling, and still answer.
+            lowered = {name.lower() for name in names}
+            names.update(dict.fromkeys((self._reads | self._captured) - lowered))
         pairs = ((name, getter.get(carrier, name)) for name in names)
         return collect(pairs, partial(self.counters.decode_error, "carrier"))
 
-    def _enter(self, headers: Mapping[str, str], context: Context) -> Context:
-        remote: Remote | None = None
-        for format_, note in self._reading:
-            found = format_.decode(headers, note)
+    def _enter(self, headers: Mapping[str, str], context: Context | None) -> Context:
+        """Return ``context`` with what lower-case ``headers`` say."""
+        parts: Parts | None = None
+        for name, decode, note in self._reading:
+            found = decode(headers, note)
             if found is not None:
-                if remote is None:
-                    remote, winner = found, format_.name
+                if parts is None:
+                    parts, winner = found, name
                 else:
-                    remote, winner = merge(remote, winner, found, format_.name, self.counters)
+                    parts, winner = merge(parts, winner, found, name, self.counters)
         captured = () if self._captured.isdisjoint(headers) else self._capture(headers)
-        if remote is None and not captured:
-            return context
-        values = dict(context)
+        if parts is None:
+            if not captured:
+                return Context() if context is None else context
+            parts = _NOTHING
+        trace_id, span_id, _, sampled, debug, debug_id, baggage, tracestate, bits = parts
+        # Filled below, before anybody else sees it: a second copy would cost as much as decoding.
+        made = Context() if context is None else Context(context)
+        if trace_id:
+            # SpanContext.__new__ would check the ranges that decoders have checked already.
+            flags = _FLAGS[bits & 2 | 1 if sampled else bits & 2]
+            state = _trace_state(tracestate) if tracestate else _NO_STATE
+            span_context = _new(SpanContext, (trace_id, span_id, True, flags, state, True))
+            if debug or sampled is None or bits & 12:
+                marks = bits & 12 | (DEBUG if debug else DEFER if sampled is None else 0)
+                object.__setattr__(span_context, "marks", marks)
+            _fill(made, _SPAN_KEY, _NonRecordingSpan(span_context))
+            if context and ROOT_HINT_KEY in context:
+                _fill(made, ROOT_HINT_KEY, None)
+        elif sampled is not None:
+            decision = Decision.DEBUG if debug else Decision.ACCEPT if sampled else Decision.DENY
+            _fill(made, ROOT_HINT_KEY, RootHint(decision, debug_id))
         if captured:
-            values[FORWARDED_KEY] = captured
-        if remote is not None:
-            _put(values, remote)
-        return Context(values)
+            _fill(made, FORWARDED_KEY, captured)
+        if baggage:
+            held = made.get(_BAGGAGE_KEY)
+            _fill(
+                made, _BAGGAGE_KEY, {**held, **baggage} if isinstance(held, dict) else {**baggage}
+            )
+        return made
 
-    def _capture(self, headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    def _capture(self, headers: Mapping[str, str]) -> Headers:
         captured, prefix = self._captured, self._foreign_baggage
         return tuple(
             (name, value)
             for name, value in headers.items()
-            if value and (name in captured or name.startswith(prefix))
+            if (name in captured or name.startswith(prefix))
+            and 0 < len(str(value)) <= MAX_VALUE_BYTES
         )
 
     # -- out -----------------------------------------------------------------------------------
@@ -199,23 +230,47 @@ class Propagator(TextMapPropagator):
         if context is None:
             context = otel_context.get_current()
         try:
-            if type(carrier) is dict and setter is default_setter:
-                if not carrier:
-                    self._write(carrier, context)
-                    return
-                own: dict[str, str] = {}
-                if self._write(own, context):
-                    for name in [name for name in carrier if name.lower() in self._identity]:
-                        del carrier[name]
-                carrier.update(own)
+            if type(carrier) is not dict or setter is not default_setter or carrier:
+                self._inject_into(carrier, context, setter)
                 return
-            own = {}
-            self._write(own, context)
+            described = False
+            span = context.get(_SPAN_KEY)
+            if span is not None:
+                span_context = span.get_span_context()  # type: ignore[attr-defined] # OTel's key
+                # SpanContext is this tuple; six property calls would cost as much as the writing.
+                trace_id, span_id, _, flags, state, described = span_context
+                if described:
+                    marks = span_context.marks if isinstance(span_context, SpanContext) else 0
+                    parent = getattr(span, "parent", None)
+                    parent_id = parent and parent[1]
+                    for write in self._write_ids:
+                        write(carrier, trace_id, span_id, parent_id, flags, marks)
+                    if state is not _NO_STATE and self._writes_state and state:
+                        carrier[TRACESTATE] = state.to_header()
+            if not described:
+                self._write_hint(carrier, context)
+            carried = context.get(_BAGGAGE_KEY)
+            if carried and isinstance(carried, dict):
+                for write_baggage, note in self._write_baggage:
+                    write_baggage(carrier, carried, note)
+        except Exception:  # a setter or a span of somebody else's
+            self.counters.cannot_send("carrier", "error")
+
+    def _inject_into(self, carrier: CarrierT, context: Context, setter: Setter[CarrierT]) -> None:
+        own: dict[str, str] = {}
+        self.inject(own, context)
+        if type(carrier) is dict and setter is default_setter:
+            stale = self._replaced_by(own).union(own)
+            for name in [name for name in carrier if name.lower() in stale]:
+                del carrier[name]
+            carrier.update(own)
+        else:
             for name, value in own.items():
                 setter.set(carrier, name, value)
-        except Exception:
-            # A setter or a span of somebody else's.
-            self.counters.cannot_send("carrier", "error")
+
+    def _replaced_by(self, own: dict[str, str]) -> frozenset[str]:
+        """Return the names that may not stand beside ``own``: none, where it names no span."""
+        return _NONE if self._identity.isdisjoint(own) else self._identity
 
     def outgoing(
         self,
@@ -233,92 +288,37 @@ class Propagator(TextMapPropagator):
         captured = forwarded_headers(context)
         own: dict[str, str] = {}
         if rule is None:
-            described = self._write(own, context)
-            return Outgoing(own, dict(captured), self._identity if described else frozenset())
+            self.inject(own, context)
+            return Outgoing(own, dict(captured), self._replaced_by(own))
         if not rule.lets_trace(host or ""):
             return Outgoing({}, {})
-        application = rule.lets_application(host or "")
-        described = self._write(own, context, baggage=application)
-        forwarded = _forwarding.select(captured, rule.allow if application else frozenset())
-        if application:
+        self.inject(own, context)
+        if rule.lets_application(host or ""):
+            forwarded = _forwarding.select(captured, rule.allow)
             forwarded.update(pair for pair in captured if _forwarding.is_baggage(pair[0]))
-        return Outgoing(own, forwarded, self._identity if described else frozenset())
+        else:
+            forwarded = _forwarding.select(captured)
+            own = {name: value for name, value in own.items() if not self._is_baggage(name)}
+        return Outgoing(own, forwarded, self._replaced_by(own))
 
-    def _write(self, into: dict[str, str], context: Context, *, baggage: bool = True) -> bool:
-        """Write into an empty dict; return whether a span or a decision is described."""
-        described = False
-        span = context.get(_SPAN_KEY)
-        if span is not None:
-            span_context = span.get_span_context()  # type: ignore[attr-defined] # OTel's own key
-            # The tuple that SpanContext is; six property calls cost as much as the writing.
-            trace_id, span_id, _, flags, state, described = span_context
-            if described:
-                marks = span_context.marks if isinstance(span_context, SpanContext) else 0
-                parent_id = None
-                if self._writes_parent:
-                    parent = getattr(span, "parent", None)
-                    parent_id = parent and parent.span_id
-                for write in self._write_ids:
-                    write(into, trace_id, span_id, parent_id, flags, marks)
-                if state is not _NO_STATE and self._writes_state and state:
-                    into["tracestate"] = state.to_header()
-        if not described:
-            described = self._write_hint(into, context)
-        carried = context.get(_BAGGAGE_KEY) if baggage else None
-        if carried and isinstance(carried, dict):
-            for write_baggage, note in self._write_baggage:
-                write_baggage(into, carried, note)
-        return described
+    def _is_baggage(self, name: str) -> bool:
+        return name == _forwarding.BAGGAGE_HEADER or name.startswith(self._prefixes)
 
-    def _write_hint(self, into: dict[str, str], context: Context) -> bool:
+    def _write_hint(self, into: dict[str, str], context: Context) -> None:
         """Pass on a decision that came without ids and that no span of ours has taken up."""
         hint = root_hint(context)
         if hint is None:
-            return False
+            return
         for format_, note in self._writing:
             if format_.write_decision is not None:
                 format_.write_decision(into, hint.decision)
             if format_.write_debug_id is not None and hint.debug_id:
                 format_.write_debug_id(into, hint.debug_id, note)
-        return bool(into)
 
 
-def _put(values: dict[str, object], remote: Remote) -> None:
-    """Put what arrived where OpenTelemetry and our tracer look for it."""
-    if remote.trace_id:
-        values[_SPAN_KEY] = trace.NonRecordingSpan(_span_context(remote))
-        values.pop(ROOT_HINT_KEY, None)
-    elif (decision := remote.decision) is not Decision.DEFER:
-        values[ROOT_HINT_KEY] = RootHint(decision, remote.debug_id)
-    if remote.baggage:
-        held = values.get(_BAGGAGE_KEY)
-        base = held if isinstance(held, dict) else {}
-        values[_BAGGAGE_KEY] = {**base, **remote.baggage}
-
-
-def _span_context(remote: Remote) -> SpanContext:
-    trace_id, span_id, _, sampled, debug, _, _, tracestate, bits = remote
-    members = parse(tracestate) if tracestate else None
-    # SpanContext.__new__ checks ranges that the decoders have checked.
-    made = tuple.__new__(
-        SpanContext,
-        (
-            trace_id,
-            span_id,
-            True,
-            _FLAGS[(1 if sampled else 0) | bits & 2],
-            TraceState(members) if members else _NO_STATE,
-            True,
-        ),
-    )
-    marks = bits & 12
-    if debug:
-        marks |= DEBUG
-    elif sampled is None:
-        marks |= DEFER
-    if marks:
-        object.__setattr__(made, "marks", marks)
-    return made
+def _trace_state(text: str) -> trace.TraceState:
+    members = parse(text)
+    return TraceState(members) if members else _NO_STATE
 
 
 def jaeger_propagator() -> Propagator:

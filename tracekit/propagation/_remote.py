@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from tracekit._context import Decision
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 NO_BAGGAGE: Mapping[str, str] = MappingProxyType({})
 
@@ -48,3 +46,13 @@ class Remote(NamedTuple):
         if self.sampled is None:
             return Decision.DEFER
         return Decision.ACCEPT if self.sampled else Decision.DENY
+
+
+Parts: TypeAlias = tuple[
+    int, int, int | None, bool | None, bool, str | None, Mapping[str, str], str, int
+]
+"""The fields of a ``Remote`` in its order, as codecs return them.
+
+A plain tuple costs a tenth of the named one, and the propagator, which decodes on every request,
+takes it apart at once.
+"""

@@ -3,58 +3,72 @@
 from __future__ import annotations
 
 import re
+from binascii import unhexlify
 from typing import TYPE_CHECKING
 
 from tracekit.propagation import _tracestate
-from tracekit.propagation._headers import ignore
-from tracekit.propagation._remote import NO_BAGGAGE, Remote
+from tracekit.propagation._headers import MAX_VALUE_BYTES, ignore
+from tracekit.propagation._remote import NO_BAGGAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
     from tracekit.propagation._headers import Note
+    from tracekit.propagation._remote import Parts
 
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
 
 _SAMPLED, _RANDOM = 0x01, 0x02
-# A higher version may append fields behind a dash; version 00 may not, ff is forbidden.
-_VERSION_00 = re.compile(r"[ \t]*00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})[ \t]*").fullmatch
-_VERSION_NEXT = re.compile(
-    r"[ \t]*(?!ff|00)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*|[ \t]*)"
+_KNOWN = _SAMPLED | _RANDOM
+_FLAGS = {"00": 0, "01": 1, "02": 2, "03": 3}
+_TAILS = ("-00", "-01", "-02", "-03")
+_from_bytes = int.from_bytes
+# Blanks around the value; unknown flags; a higher version, which may append fields behind a dash.
+_ANY_VERSION = re.compile(
+    r"[ \t]*((?!ff)[0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*|)[ \t]*"
 ).fullmatch
 
 
-def decode(headers: Mapping[str, str], note: Note = ignore) -> Remote | None:
+def decode(headers: Mapping[str, str], note: Note = ignore) -> Parts | None:
     """Read ``traceparent``, and ``tracestate`` if that is legal; it never stands alone."""
     value = headers.get(TRACEPARENT)
     if value is None:
         return None
-    match = _VERSION_00(value) or _VERSION_NEXT(value)
-    if match is None:
+    fields = value.split("-", 4)
+    if len(fields) != 4 or fields[0] != "00" or fields[3] not in _FLAGS:
+        fields = _rare(value)
+    _, trace, span, flags = fields
+    if len(trace) != 32 or len(span) != 16 or value.lower() != value:
         note("malformed")
         return None
-    trace, span, flags = match.groups()
-    trace_id, span_id, bits = int(trace, 16), int(span, 16), int(flags, 16)
+    try:
+        trace_id, span_id = (
+            _from_bytes(unhexlify(trace), "big"),
+            _from_bytes(unhexlify(span), "big"),
+        )
+    except ValueError:
+        note("malformed")
+        return None
     if not trace_id or not span_id:
         note("zero_id")
         return None
-    state = headers.get(TRACESTATE)
-    return Remote(
-        trace_id,
-        span_id,
-        None,
-        bits & _SAMPLED != 0,
-        False,
-        None,
-        NO_BAGGAGE,
-        _decode_state(state, note) if state else "",
-        bits & (_SAMPLED | _RANDOM),
-    )
+    bits = _FLAGS[flags]
+    text = headers.get(TRACESTATE)
+    state = _decode_state(text, note) if text else ""
+    return trace_id, span_id, None, bits & 1 == 1, False, None, NO_BAGGAGE, state, bits
+
+
+def _rare(value: str) -> list[str]:
+    """Return the four fields of a legal value in an unusual form; empty ones of an illegal."""
+    match = _ANY_VERSION(value) if len(value) <= MAX_VALUE_BYTES else None
+    if match is None or (match[1] == "00" and match[5]):
+        return ["", "", "", ""]
+    return ["00", match[2], match[3], f"{int(match[4], 16) & _KNOWN:02x}"]
 
 
 def _decode_state(text: str, note: Note) -> str:
-    members = _tracestate.parse(text)
+    members = _tracestate.parse(text) if len(text) <= MAX_VALUE_BYTES else None
     if members is None:
         note("tracestate")
         return ""
@@ -70,6 +84,5 @@ def write(
     _marks: int,
 ) -> None:
     """Write ``traceparent``; of the flags only *sampled* and *random trace id* exist."""
-    trace = trace_id.to_bytes(16, "big").hex()
-    flags = trace_flags & (_SAMPLED | _RANDOM)
-    into[TRACEPARENT] = f"00-{trace}-{span_id.to_bytes(8, 'big').hex()}-0{flags}"
+    ids = (trace_id << 64 | span_id).to_bytes(24, "big").hex("-", -16)
+    into[TRACEPARENT] = "00-" + ids + _TAILS[trace_flags & _KNOWN]
