@@ -218,7 +218,7 @@ class _Adapter:
     def send(
         self,
         request: requests.PreparedRequest,
-        *args: Any,
+        *args: Any,  # noqa: ANN401 (whatever adapters take)
         **kwargs: Any,  # noqa: ANN401
     ) -> requests.Response:
         """Send one request; its span ends with the response's body."""
