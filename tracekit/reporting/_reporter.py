@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanProcessor
 
+from tracekit._fork import fork_mark
 from tracekit.reporting._pipeline import Pipeline
-from tracekit.tracing._life import fork_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
+    from tracekit._fork import ForkMark
     from tracekit._protocols import Encoder, Transport
     from tracekit.reporting._queue import DropPolicy
     from tracekit.reporting._stats import FlushResult, Stats
-    from tracekit.tracing._life import ForkMark
 
 DEFAULT_QUEUE_SIZE = 10_000
 """Spans; chosen by measurement, see docs/explanation/accounting.md."""

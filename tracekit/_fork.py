@@ -1,0 +1,52 @@
+"""Whether this is still the process that asked before.
+
+Hooks of ``os.register_at_fork`` do not run when C code calls fork(2), and asking for the pid
+costs a system call per span. So a page of memory tells: Linux wipes it in the child
+(MADV_WIPEONFORK), whoever forked and in every generation, and reading one byte of it is the
+whole check.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from typing import Protocol
+
+_MADV_WIPEONFORK = 18  # linux/mman.h since 4.14; the mmap module has no name for it
+
+
+class ForkMark(Protocol):
+    """One byte that is 1 in the process that set it and 0 in every fork of it."""
+
+    def __getitem__(self, index: int, /) -> int:
+        """Return the mark."""
+
+    def __setitem__(self, index: int, value: int, /) -> None:
+        """Set the mark for this process."""
+
+
+class PidMark:
+    """The mark where the kernel cannot wipe a page: compares the pid, a system call a look."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+
+    def __getitem__(self, _index: int, /) -> int:
+        return int(self._pid == os.getpid())
+
+    def __setitem__(self, _index: int, _value: int, /) -> None:
+        self._pid = os.getpid()
+
+
+def fork_mark() -> ForkMark:
+    """Return a mark, not set yet, by the cheapest means that this system has."""
+    if sys.platform == "linux":
+        page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        try:
+            page.madvise(_MADV_WIPEONFORK)
+        except OSError:  # a kernel before 4.14, or one that is emulated
+            page.close()
+        else:
+            return page
+    return PidMark()
