@@ -16,6 +16,7 @@ Edges are modules of their own: ``tracekit.flask``, ``tracekit.grpc``, ``traceki
 from tracekit._handle import (
     Tracing,
     current_span,
+    drain_on,
     flush,
     get_tracer,
     init,
@@ -33,6 +34,7 @@ __all__ = [
     "TracekitError",
     "Tracing",
     "current_span",
+    "drain_on",
     "flush",
     "get_tracer",
     "init",

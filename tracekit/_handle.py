@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from opentelemetry import trace
 
-from tracekit import _wiring
+from tracekit import _lifecycle, _wiring
 from tracekit._globals import Globals
 from tracekit.errors import ConfigError
 from tracekit.settings import Settings
@@ -139,6 +139,7 @@ def init(
         if not _slot.exit_registered:
             _slot.exit_registered = True
             atexit.register(_at_exit)
+        _lifecycle.drain_on_sigterm(_drain)
         return tracing
 
 
@@ -192,6 +193,22 @@ def _at_exit() -> None:
     running = _slot.running
     if running is not None:
         running.shutdown(running.settings.reporter.exit_budget_s)
+
+
+def _drain() -> None:
+    running = _slot.running
+    if running is not None:
+        running.flush(running.settings.reporter.exit_budget_s)
+
+
+def drain_on(signum: int) -> None:
+    """Send what is queued when ``signum`` comes, then let the program's own handler have it.
+
+    For programs that handle SIGTERM (or another signal) themselves: call it in the main thread
+    after their handler is installed. It waits for at most the exit budget and never shuts
+    tracing down.
+    """
+    _lifecycle.drain_on(signum, _drain)
 
 
 def flush(timeout_s: float = 2.0) -> FlushResult:

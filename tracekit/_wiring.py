@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanLimits
 
+from tracekit._lifecycle import on_first_span
 from tracekit._process import jaeger_tags, resource_of
 from tracekit.encoding import jaeger_binary, jaeger_compact
 from tracekit.propagation import Propagator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from tracekit._calls import CallObserver
     from tracekit._protocols import Encoder, Transport
+    from tracekit.reporting._pipeline import Pipeline
     from tracekit.settings import LimitSettings, SamplerSettings, Settings, TransportSettings
 
 
@@ -72,7 +74,7 @@ def build(settings: Settings, transport: Transport | None = None) -> Parts:
     reporter = Reporter(
         encoder,
         connect if transport is None else lambda: transport,
-        spawn=start_worker,
+        spawn=lambda pipeline: _begin_process(pipeline, settings.reporter.exit_budget_s),
         wait=time.sleep,
         queue_size=settings.reporter.queue_size,
         drop_policy=settings.reporter.drop_policy,
@@ -89,6 +91,12 @@ def build(settings: Settings, transport: Transport | None = None) -> Parts:
         limits=_limits(settings.limits),
     )
     return Parts(provider, propagator, reporter, sampler)
+
+
+def _begin_process(pipeline: Pipeline, exit_budget_s: float) -> None:
+    """See to the end of a process, then start its worker; the first span in it causes this."""
+    on_first_span(lambda: pipeline.close(exit_budget_s))
+    start_worker(pipeline)
 
 
 def _root_sampler(settings: SamplerSettings, service_name: str) -> Sampler:

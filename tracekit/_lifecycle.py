@@ -1,0 +1,102 @@
+"""How a process ends, and what tracekit does about it: exit, signals, children without ``atexit``.
+
+Nothing here shuts tracing down on a signal. As PID 1 of a container a program may live on after
+a SIGTERM, so the handler sends what is queued and then gives way to whatever was there before.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+_log = logging.getLogger("tracekit")
+
+_AFTER_ALL_OTHERS = -1_000
+"""Exit priority among multiprocessing's finalizers: users' own may still end spans."""
+
+
+class DrainingHandler:
+    """A signal handler that drains and then does what the signal would have done."""
+
+    def __init__(self, signum: int, drain: Callable[[], object]) -> None:
+        self._drain = drain
+        self._previous = signal.getsignal(signum)
+
+    def install(self, signum: int) -> None:
+        """Take the signal; ``ValueError`` outside the main thread (as ``signal.signal``)."""
+        signal.signal(signum, self)
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        """Drain, give way; come back when the signal turned out to do nothing."""
+        try:
+            self._drain()
+        except Exception:
+            _log.exception("spans could not be sent on signal %d", signum)
+        previous = self._previous
+        if callable(previous):
+            previous(signum, frame)
+        elif previous is signal.SIG_DFL:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+            # Still here: PID 1 without a handler is not killed by a signal from inside its
+            # container, and the default of some signals is to do nothing. Be ready for the next.
+            self.install(signum)
+
+
+def drain_on(signum: int, drain: Callable[[], object]) -> None:
+    """Drain on ``signum``, then let the handler that is installed now have it.
+
+    Call it after the program has installed its own handler, in the main thread (``ValueError``
+    otherwise). A handler that C code installed cannot be called from here and is left alone,
+    with a warning. Calling it again for the same signal changes nothing.
+    """
+    previous = signal.getsignal(signum)
+    if previous is None:
+        _log.warning("signal %d is handled outside Python: nothing is sent on it", signum)
+    elif not isinstance(previous, DrainingHandler):
+        DrainingHandler(signum, drain).install(signum)
+
+
+def drain_on_sigterm(drain: Callable[[], object]) -> None:
+    """Drain on SIGTERM if that would end this program: it has no handler of its own."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # Python sets handlers in the main thread only
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        drain_on(signal.SIGTERM, drain)
+
+
+def on_first_span(end: Callable[[], object]) -> None:
+    """See to this process' end, once its first span is there; called once per process.
+
+    Children of multiprocessing (and of billiard, Celery's copy of it) leave by ``os._exit``
+    and never run ``atexit``; their finalizers do run.
+    """
+    for package in ("multiprocessing", "billiard"):
+        process = sys.modules.get(f"{package}.process")
+        finalizers = sys.modules.get(f"{package}.util")
+        if process is None or finalizers is None:
+            continue
+        if getattr(process.current_process(), "_parent_pid", None) is not None:
+            finalizers.Finalize(None, end, exitpriority=_AFTER_ALL_OTHERS)
+    _warn_about_uwsgi()
+
+
+def _warn_about_uwsgi() -> None:
+    uwsgi = sys.modules.get("uwsgi")
+    options = getattr(uwsgi, "opt", None)
+    if isinstance(options, dict) and not options.keys() & {
+        *("enable-threads", "threads"),
+        *(b"enable-threads", b"threads"),
+    }:
+        _log.warning(
+            "uWSGI runs without threads: spans are sent only at flush and at exit;"
+            " start it with --enable-threads"
+        )
