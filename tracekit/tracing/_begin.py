@@ -72,7 +72,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
         bits = parent._bits
         if not bits & SAMPLED:
             life.unsampled += 1
-            quiet = _new(UnsampledSpan)
+            quiet: UnsampledSpan = UnsampledSpan()
             quiet._trace_id = parent._trace_id
             quiet._span_id = span_id
             quiet._bits = bits
@@ -89,7 +89,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
         bits, attributes = decided.bits, decided.attributes
         if not decided.recording:
             life.unsampled += 1
-            quiet = _new(UnsampledSpan)
+            quiet = UnsampledSpan()
             quiet._trace_id = decided.trace_id
             quiet._span_id = span_id
             quiet._bits = bits

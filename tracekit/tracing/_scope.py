@@ -19,6 +19,7 @@ from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracekit.tracing._begin import begin
+from tracekit.tracing._span import UnsampledSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,7 +144,7 @@ class CurrentSpan(Scope):
         span = self._span
         if error is not None and isinstance(error, Exception) and span.is_recording():
             self._record(span, error)
-        if self._end_on_exit:
+        if self._end_on_exit and type(span) is not UnsampledSpan:  # it has no end
             span.end()
 
     def _record(self, span: trace.Span, error: Exception) -> None:
@@ -159,7 +160,7 @@ class CurrentSpan(Scope):
             _log.warning("An exception could not be recorded", exc_info=True)
 
     def _again(self) -> CurrentSpan:
-        again = object.__new__(CurrentSpan)
+        again = CurrentSpan()
         again._tracer = self._tracer
         again._end_on_exit = self._end_on_exit
         again._name = self._name

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from tracekit.tracing._provider import TracerProvider
 
-_new = object.__new__
 _INTERNAL = SpanKind.INTERNAL
 
 
@@ -75,7 +74,7 @@ class Tracer(trace.Tracer):
         end_on_exit: bool = True,
     ) -> CurrentSpan:
         """Return a context manager, or decorator, that starts a span and makes it current."""
-        made = _new(CurrentSpan)
+        made = CurrentSpan()
         made._tracer = self
         made._name = name
         made._context = context
