@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 try:
-    import grpc
+    import grpc  # noqa: TC002 (the one place that says what is missing)
 except ImportError as missing:
     raise ImportError(
         "tracekit.grpc needs grpcio: pip install 'tracekit[grpc]'", name="grpc"
@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.trace import SpanKind
 
-from tracekit.grpc._client import ClientInterceptor, TracedChannel
+from tracekit.grpc._channel import TracedChannel
+from tracekit.grpc._client import ClientInterceptor
 from tracekit.grpc._conventions import UNTRACED
+from tracekit.grpc._instrument import instrument
 from tracekit.grpc._plan import Options, Plan
 from tracekit.grpc._rpc import Rpc
 from tracekit.grpc._server import ServerInterceptor
@@ -37,6 +39,7 @@ __all__ = [
     "Options",
     "Rpc",
     "client_interceptors",
+    "instrument",
     "server_interceptor",
     "trace_channel",
 ]

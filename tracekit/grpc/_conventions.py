@@ -47,18 +47,19 @@ UNTRACED = frozenset(
 )
 """Services that are not traced unless ``exclude`` says otherwise."""
 
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+"""The status code of each number on the wire."""
 
 
-def code_of(value: object) -> grpc.StatusCode | None:
-    """Return the status code for what a handler set: a ``StatusCode``, on grpc.aio also a number.
+def code_of(value: object, *, numbers: bool = False) -> grpc.StatusCode | None:
+    """Return the status code for what a handler set; None when it set nothing.
 
-    None when nothing was set; anything that is no code is UNKNOWN, which is what gRPC sends.
+    What is no code goes out as UNKNOWN. With ``numbers`` (grpc.aio) an integer is one, up to 15.
     """
     if value is None or isinstance(value, grpc.StatusCode):
         return value
-    if isinstance(value, int):
-        return _CODES.get(value, grpc.StatusCode.UNKNOWN)
+    if numbers and isinstance(value, int) and value <= grpc.StatusCode.DATA_LOSS.value[0]:
+        return CODES.get(value, grpc.StatusCode.UNKNOWN)
     return grpc.StatusCode.UNKNOWN
 
 

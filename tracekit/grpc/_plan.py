@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from opentelemetry import trace
-
 from tracekit import _handle
 from tracekit.grpc import _conventions as conventions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from opentelemetry.trace import Span, SpanKind, Tracer
+
     from tracekit.grpc._conventions import Attributes, Semconv
     from tracekit.grpc._rpc import Rpc
 
-    Hook = Callable[[trace.Span, Rpc], None]
+    Hook = Callable[[Span, Rpc], None]
     Exclude = Collection[str | Callable[[str], bool]]
 
 _log = logging.getLogger("tracekit")
@@ -57,7 +57,7 @@ class Plan:
 
     def __init__(
         self,
-        kind: trace.SpanKind,
+        kind: SpanKind,
         tracing: _handle.Tracing | _handle.HasTracing | None = None,
         *,
         target: str | None = None,
@@ -84,7 +84,7 @@ class Plan:
         self._predicates = tuple(entry for entry in exclude if not isinstance(entry, str))
         self._target_attributes = conventions.target_attributes(target, semconv)
         self._methods: dict[str | bytes, Method | None] = {}
-        self._bound: tuple[_handle.Tracing, trace.Tracer] | None = None
+        self._bound: tuple[_handle.Tracing, Tracer] | None = None
         self._complained = False
 
     def method(self, path: str | bytes) -> Method | None:
@@ -113,7 +113,7 @@ class Plan:
             self.complain("an exclude predicate")
             return False
 
-    def handle(self) -> tuple[_handle.Tracing, trace.Tracer]:
+    def handle(self) -> tuple[_handle.Tracing, Tracer]:
         """Return the handle to use for a call that begins now, and its tracer."""
         handle = _handle.resolve(self._tracing)
         bound = self._bound
@@ -121,7 +121,7 @@ class Plan:
             bound = self._bound = (handle, handle.tracer("tracekit.grpc"))
         return bound
 
-    def run(self, hook: Hook | None, span: trace.Span, rpc: Rpc) -> None:
+    def run(self, hook: Hook | None, span: Span, rpc: Rpc) -> None:
         """Run a user's hook on a recording span; what it raises costs one warning."""
         if hook is not None and span.is_recording():
             try:

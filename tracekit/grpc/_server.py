@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import grpc
 
 from tracekit.grpc import _conventions as conventions
-from tracekit.grpc._rpc import ServerRpc
+from tracekit.grpc._serving import ServerRpc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,73 +70,48 @@ class ServerInterceptor(grpc.ServerInterceptor):
         method = self._plan.method(handler_call_details.method)
         if handler is None or method is None:
             return handler
-        metadata = handler_call_details.invocation_metadata
-        rpc = Serving(self._plan, method, metadata, grpc.StatusCode.INTERNAL)
-        return rewrap(handler, rpc, functools.partial(_traced, rpc, handler.response_streaming))
+        rpc = Serving(
+            self._plan,
+            method,
+            handler_call_details.invocation_metadata,
+            grpc.StatusCode.INTERNAL,
+            streaming=handler.response_streaming,
+        )
+        return rewrap(handler, rpc, functools.partial(_traced, rpc))
 
 
 class Serving(ServerRpc):
-    """An RPC on a blocking server; its handler's thread and gRPC's own both end it."""
+    """An RPC on a blocking server: begun and ended in its handler's thread, or by gRPC's own."""
 
-    __slots__ = ("_closed", "_context", "_unattended")
+    __slots__ = ("_context",)
 
     def enter(self, request: object, context: grpc.ServicerContext) -> Step | None:
         """Begin, in the handler's thread; None: not to be traced."""
         step = self.begin(context.peer, request)
         if step is not None:
             self._context = context
-            self._unattended = False  # True: control is with gRPC, which may never come back
-            self._closed = not context.add_callback(self._on_closed)
+            self.closed = not context.add_callback(self.on_closed)
         return step
 
-    def raised(self, error: BaseException) -> None:
-        """Hear that ``error`` left the handler."""
-        context = self._context
-        empty = type(error) is Exception and not error.args
-        self._conclude(error, aborted=empty and context.code() is not None)
-
-    def returned(self, response: object, *, last: bool) -> None:
-        """Hear that the handler is done; unless that was all, a response is to be sent."""
+    def returned(self, response: object) -> None:
+        """Hear that the handler returned the response."""
         code = conventions.code_of(self._context.code())
-        if last or code not in _FINE or not self._context.is_active():
-            self._conclude(None)
+        if code not in _FINE or not self._context.is_active():
+            self.end()
             return
         if self.plan.has_hooks:
             self.response = response
         self.leave()
 
-    def attend(self) -> None:
-        """Be back in the handler."""
-        self._unattended = False
-
-    def leave(self) -> None:
-        """Go on in gRPC's hands: should it end the RPC without coming back, so do we."""
-        self._unattended = True
-        if self._closed:
-            self._conclude(None, over=False)
-
-    def responded(self) -> None:
-        """Hear that the one response can be sent."""
-        self._conclude(None, over=False)
-
-    def dropped(self) -> None:
-        """Hear that gRPC gave up a stream of responses."""
-        self._conclude(None, over=True)
-
-    def _on_closed(self) -> None:
-        self._closed = True
-        if self._unattended:
-            self._conclude(None, over=False)
-
-    def _conclude(
-        self, error: BaseException | None, *, aborted: bool = False, over: bool | None = None
-    ) -> None:
+    def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
         context = self._context
+        code = conventions.code_of(context.code())
+        empty = type(error) is Exception and not error.args
         self.conclude(
-            conventions.code_of(context.code()),
+            code,
             context.details(),
             error,
-            aborted=aborted,
+            aborted=empty and code is not None,
             over=not context.is_active() if over is None else over,
             remaining_s=context.time_remaining(),
             response_metadata=lambda: context.trailing_metadata() or (),
@@ -146,7 +121,7 @@ class Serving(ServerRpc):
 _FINE = (None, grpc.StatusCode.OK)
 
 
-def _traced(rpc: Serving, streaming: bool, behavior: Behavior) -> Behavior:
+def _traced(rpc: Serving, behavior: Behavior) -> Behavior:
     def traced(
         request: object, context: grpc.ServicerContext, *send: Callable[[object], None]
     ) -> object:
@@ -159,16 +134,13 @@ def _traced(rpc: Serving, streaming: bool, behavior: Behavior) -> Behavior:
             with step:
                 response = behavior(request, context, *send)
         except BaseException as error:
-            rpc.raised(error)
+            rpc.end(error)
             raise
-        if not streaming:
-            rpc.returned(response, last=False)
-        elif send:
-            rpc.leave()
-        else:
-            rpc.leave()  # until somebody asks for the first response
-            return responses(response, rpc, step)
-        return response
+        if not rpc.streaming:
+            rpc.returned(response)
+            return response
+        rpc.leave()  # until somebody asks for the first response
+        return response if send else _responses(cast("Iterator[object]", response), rpc, step)
 
     return traced
 
@@ -176,10 +148,10 @@ def _traced(rpc: Serving, streaming: bool, behavior: Behavior) -> Behavior:
 def _send(rpc: Serving, send: Callable[[object], None], response: object) -> None:
     send(response)
     if response is None:
-        rpc.returned(None, last=True)
+        rpc.end(over=False)
 
 
-def responses(source: Iterator[object], rpc: Serving, step: Step) -> Iterator[object]:
+def _responses(source: Iterator[object], rpc: Serving, step: Step) -> Iterator[object]:
     """Yield from the handler's iterator; its own context is current only while it runs."""
     rpc.attend()
     try:
@@ -188,7 +160,7 @@ def responses(source: Iterator[object], rpc: Serving, step: Step) -> Iterator[ob
                 response = next(source)
             yield response
     except StopIteration:
-        rpc.returned(None, last=True)
+        rpc.end()
     except GeneratorExit:
         # gRPC does not close the iterator of a client that went away, it drops it. What the
         # handler does about that, in its ``finally``, is still part of the call.
@@ -197,5 +169,5 @@ def responses(source: Iterator[object], rpc: Serving, step: Step) -> Iterator[ob
         rpc.dropped()
         raise
     except BaseException as error:
-        rpc.raised(error)
+        rpc.end(error)
         raise

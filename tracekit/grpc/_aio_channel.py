@@ -1,0 +1,165 @@
+"""The asyncio channel, traced; see ``_channel``, which it mirrors on ``grpc.aio``'s classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+import grpc.aio
+
+from tracekit.grpc._aio_client import AioCalling, requests_of
+from tracekit.grpc._channel import Factory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from typing_extensions import Self
+
+    from tracekit.grpc._channel import Invoke
+    from tracekit.grpc._plan import Plan
+    from tracekit.grpc._rpc import Pair
+
+
+class AioMultiCallable:
+    """A method of a traced channel: gRPC's own, made anew for each traced call."""
+
+    _request_streaming: bool
+    _response_streaming: bool
+
+    def __init__(self, plan: Plan, method: str, factory: Factory) -> None:
+        self._plan = plan
+        self._method = method
+        self._factory = factory
+        self._bare = factory.make(factory.serializer, factory.deserializer)
+
+    def _run(
+        self, request: object, metadata: Iterable[Pair] | None, options: dict[str, object]
+    ) -> grpc.aio.Call:
+        method = self._plan.method(self._method)
+        if method is None:
+            return self._bare(request, metadata=metadata, **options)
+        unary = not self._response_streaming
+        rpc = AioCalling(self._plan, method, metadata, converts_response=unary)
+        if not rpc.begin(None if self._request_streaming else request):
+            return self._bare(request, metadata=rpc.metadata, **options)
+        if self._request_streaming:
+            request = requests_of(request, rpc, count=False)
+        traced = self._factory.make(
+            rpc.counted(self._factory.serializer, rpc.sent),
+            rpc.counted(self._factory.deserializer, rpc.received, rpc.responded if unary else None),
+        )
+        try:
+            with rpc.invoking():
+                call = traced(request, metadata=rpc.metadata, **options)
+        except BaseException as error:
+            rpc.raised(error)
+            raise
+        rpc.watch(call)
+        return call
+
+
+class _UnaryRequest(AioMultiCallable):
+    _request_streaming = False
+
+    def __call__(
+        self, request: object, *, metadata: Iterable[Pair] | None = None, **options: object
+    ) -> grpc.aio.Call:
+        return self._run(request, metadata, options)
+
+
+class _StreamRequest(AioMultiCallable):
+    _request_streaming = True
+
+    def __call__(
+        self,
+        request_iterator: object = None,
+        timeout: float | None = None,
+        metadata: Iterable[Pair] | None = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> grpc.aio.Call:
+        options = {
+            "timeout": timeout,
+            "credentials": credentials,
+            "wait_for_ready": wait_for_ready,
+            "compression": compression,
+        }
+        return self._run(request_iterator, metadata, options)
+
+
+class _UnaryUnary(_UnaryRequest, grpc.aio.UnaryUnaryMultiCallable):
+    _response_streaming = False
+
+
+class _UnaryStream(_UnaryRequest, grpc.aio.UnaryStreamMultiCallable):
+    _response_streaming = True
+
+
+class _StreamUnary(_StreamRequest, grpc.aio.StreamUnaryMultiCallable):
+    _response_streaming = False
+
+
+class _StreamStream(_StreamRequest, grpc.aio.StreamStreamMultiCallable):
+    _response_streaming = True
+
+
+_Kind = TypeVar("_Kind", bound=AioMultiCallable)
+
+
+class TracedAioChannel(grpc.aio.Channel):
+    """An asyncio channel whose calls are traced; everything else is the bare channel's."""
+
+    def __init__(self, channel: grpc.aio.Channel, plan: Plan) -> None:
+        self._traced_channel = channel
+        self._plan = plan
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._traced_channel, name)
+
+    async def __aenter__(self) -> Self:
+        await self._traced_channel.__aenter__()
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self._traced_channel.__aexit__(*raised)
+
+    async def close(self, grace: float | None = None) -> None:
+        await self._traced_channel.close(grace)
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        return self._traced_channel.get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        await self._traced_channel.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        await self._traced_channel.channel_ready()
+
+    def unary_unary(self, method: str, *args: object, **kwargs: object) -> _UnaryUnary:
+        return self._method(_UnaryUnary, self._traced_channel.unary_unary, method, *args, **kwargs)
+
+    def unary_stream(self, method: str, *args: object, **kwargs: object) -> _UnaryStream:
+        return self._method(
+            _UnaryStream, self._traced_channel.unary_stream, method, *args, **kwargs
+        )
+
+    def stream_unary(self, method: str, *args: object, **kwargs: object) -> _StreamUnary:
+        return self._method(
+            _StreamUnary, self._traced_channel.stream_unary, method, *args, **kwargs
+        )
+
+    def stream_stream(self, method: str, *args: object, **kwargs: object) -> _StreamStream:
+        return self._method(
+            _StreamStream, self._traced_channel.stream_stream, method, *args, **kwargs
+        )
+
+    def _method(
+        self,
+        kind: type[_Kind],
+        make: Callable[..., Invoke],
+        method: str,
+        *args: object,
+        **kwargs: object,
+    ) -> _Kind:
+        return kind(self._plan, method, Factory(make, method, *args, **kwargs))

@@ -1,0 +1,279 @@
+"""The asyncio client: its calls, and interceptors that hand back gRPC's own call objects.
+
+``grpc.aio`` starts tasks for a call while it is made, and a task inherits the context. So the
+client span is current in a request iterator without anything being held over an ``await``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable
+from typing import TYPE_CHECKING, Protocol, cast
+
+import grpc
+import grpc.aio
+
+from tracekit.grpc import _conventions as conventions
+from tracekit.grpc._aio_server import Stepped
+from tracekit.grpc._calling import ClientRpc
+from tracekit.grpc._client import with_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Iterator,
+    )
+
+    from tracekit.grpc._plan import Method, Plan
+    from tracekit.grpc._rpc import Pair
+
+    Continuation = Callable[[grpc.aio.ClientCallDetails, object], Awaitable[grpc.aio.Call]]
+
+
+class _Status(Protocol):
+    """How a call ended, as gRPC's core tells it."""
+
+    def code(self) -> int: ...
+    def details(self) -> str | None: ...
+    def trailing_metadata(self) -> tuple[Pair, ...] | None: ...
+
+
+class _Core(Protocol):
+    """The core of a call object, which lives on when that is dropped."""
+
+    _status: _Status
+    _initial_metadata: tuple[Pair, ...] | None
+
+    def done(self) -> bool: ...
+    def add_done_callback(self, callback: Callable[[], None]) -> None: ...
+
+
+class AioCalling(ClientRpc):
+    """An RPC made by asyncio code; only the loop's thread touches it."""
+
+    __slots__ = ("_converts_response", "_core")
+
+    def __init__(
+        self,
+        plan: Plan,
+        method: Method,
+        metadata: Iterable[Pair] | None,
+        *,
+        converts_response: bool = False,
+    ) -> None:
+        super().__init__(plan, method, metadata)
+        self._converts_response = converts_response  # one, which comes after the status
+        self._core: _Core | None = None
+
+    def raised(self, error: BaseException) -> None:
+        """Hear what making the call raised."""
+        if isinstance(error, grpc.aio.AioRpcError):
+            self.finish(
+                error.code(),
+                details=error.details(),
+                response_metadata=lambda: _both(
+                    error.initial_metadata(), error.trailing_metadata()
+                ),
+            )
+        elif isinstance(error, asyncio.CancelledError):
+            self.finish(grpc.StatusCode.CANCELLED)
+        else:
+            self.finish(None, details=str(error), exception=error)
+
+    def watch(self, call: grpc.aio.Call) -> None:
+        """Finish when ``call`` does, without keeping it alive: dropped, gRPC cancels it.
+
+        ``add_done_callback`` of a call would keep it, that of the core inside it does not.
+        """
+        core = getattr(call, "_cython_call", None)
+        interceptors = getattr(call, "_interceptors_task", None)
+        if core is not None:
+            self._core = core
+            core.add_done_callback(self._ended)
+        elif interceptors is not None:
+            interceptors.add_done_callback(self._intercepted)
+        else:  # an interceptor answered by itself
+            self.finish(grpc.StatusCode.OK)
+
+    def _intercepted(self, task: asyncio.Task[grpc.aio.Call]) -> None:
+        """Hear that the interceptors of the channel have made (or refused) the call."""
+        if task.cancelled():
+            self.finish(grpc.StatusCode.CANCELLED)
+        elif (error := task.exception()) is not None:
+            self.raised(error)
+        else:
+            self.watch(task.result())
+
+    def _ended(self) -> None:
+        """Hear that there is a status. gRPC would fail the call for anything raised here."""
+        core = self._core
+        if core is None:
+            return
+        status = core._status
+        code = conventions.CODES.get(status.code(), grpc.StatusCode.UNKNOWN)
+        if self._converts_response and code is grpc.StatusCode.OK:
+            return  # gRPC does that next, and then we are told
+        self._core = None  # its callbacks lead here: leave no circle behind
+        self.finish(
+            code,
+            details=status.details() or None,
+            exception=self.failure,
+            response_metadata=lambda: _both(core._initial_metadata, status.trailing_metadata()),
+        )
+
+    def responded(self) -> None:
+        """Hear that the one response has been converted."""
+        self._converts_response = False
+        self._ended()
+
+    def conversion_failed(self) -> None:
+        """Hear that a message was unreadable. To gRPC that is no failure of the call."""
+        if self._core is not None and self._core.done():
+            self.responded()
+
+
+def _both(initial: Iterable[Pair] | None, trailing: Iterable[Pair] | None) -> list[Pair]:
+    return [*(initial or ()), *(trailing or ())]
+
+
+class AsyncRequests:
+    """An asynchronous request iterator whose failure is remembered."""
+
+    __slots__ = ("_count", "_iterator", "_rpc", "_source")
+
+    def __init__(self, source: AsyncIterable[object], rpc: AioCalling, *, count: bool) -> None:
+        self._source = source
+        self._rpc = rpc
+        self._count = count
+        rpc.sent.counted = True
+
+    def __aiter__(self) -> AsyncRequests:
+        self._iterator: AsyncIterator[object] = self._source.__aiter__()
+        return self
+
+    async def __anext__(self) -> object:
+        try:
+            request = await self._iterator.__anext__()
+        except StopAsyncIteration:
+            raise
+        except Exception as error:
+            self._rpc.failure = error
+            raise
+        if self._count:
+            self._rpc.sent.count += 1
+        return request
+
+
+def requests_of(source: object, rpc: AioCalling, *, count: bool) -> object:
+    """Return a request iterator of the same kind; None, for the writer's way, as it is."""
+    if source is None:
+        return None
+    if isinstance(source, AsyncIterable):
+        return AsyncRequests(source, rpc, count=count)
+    return _from_iterable(cast("Iterable[object]", source), rpc, count=count)
+
+
+def _from_iterable(source: Iterable[object], rpc: AioCalling, *, count: bool) -> Iterator[object]:
+    rpc.sent.counted = True
+    try:
+        for request in source:
+            if count:
+                rpc.sent.count += 1
+            yield request
+    except Exception as error:
+        rpc.failure = error
+        raise
+
+
+class AioClientInterceptor:
+    """What the four interceptors share; ``grpc.aio`` wants an object for each kind of call."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    async def _intercept(
+        self,
+        continuation: Continuation,
+        details: grpc.aio.ClientCallDetails,
+        request: object,
+        *,
+        streaming: bool = False,
+    ) -> grpc.aio.Call:
+        method = self._plan.method(details.method)
+        if method is None:
+            return await continuation(details, request)
+        rpc = AioCalling(self._plan, method, details.metadata)
+        begun = rpc.begin(None if streaming else request)
+        metadata = grpc.aio.Metadata(*(rpc.metadata or ()))
+        details = with_metadata(details, metadata)
+        if not begun:
+            return await continuation(details, request)
+        if streaming:
+            request = requests_of(request, rpc, count=True)
+        else:
+            rpc.sent.count, rpc.sent.counted = 1, True
+        invoking = rpc.invoking()
+        try:
+            call = await Stepped(continuation(details, request), invoking.step())
+        except BaseException as error:
+            rpc.raised(error)
+            raise
+        finally:
+            invoking.over()
+        rpc.watch(call)
+        return call
+
+
+class UnaryUnaryInterceptor(AioClientInterceptor, grpc.aio.UnaryUnaryClientInterceptor):
+    async def intercept_unary_unary(
+        self,
+        continuation: Continuation,
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: object,
+    ) -> grpc.aio.Call:
+        return await self._intercept(continuation, client_call_details, request)
+
+
+class UnaryStreamInterceptor(AioClientInterceptor, grpc.aio.UnaryStreamClientInterceptor):
+    async def intercept_unary_stream(
+        self,
+        continuation: Continuation,
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: object,
+    ) -> grpc.aio.Call:
+        return await self._intercept(continuation, client_call_details, request)
+
+
+class StreamUnaryInterceptor(AioClientInterceptor, grpc.aio.StreamUnaryClientInterceptor):
+    async def intercept_stream_unary(
+        self,
+        continuation: Continuation,
+        client_call_details: grpc.aio.ClientCallDetails,
+        request_iterator: object,
+    ) -> grpc.aio.Call:
+        return await self._intercept(
+            continuation, client_call_details, request_iterator, streaming=True
+        )
+
+
+class StreamStreamInterceptor(AioClientInterceptor, grpc.aio.StreamStreamClientInterceptor):
+    async def intercept_stream_stream(
+        self,
+        continuation: Continuation,
+        client_call_details: grpc.aio.ClientCallDetails,
+        request_iterator: object,
+    ) -> grpc.aio.Call:
+        return await self._intercept(
+            continuation, client_call_details, request_iterator, streaming=True
+        )
+
+
+INTERCEPTORS = (
+    UnaryUnaryInterceptor,
+    UnaryStreamInterceptor,
+    StreamUnaryInterceptor,
+    StreamStreamInterceptor,
+)

@@ -1,0 +1,309 @@
+"""The asyncio server: coroutines, asynchronous generators, and blocking handlers in its threads.
+
+gRPC looks at the kind of function a handler is, so each is replaced by one of the same kind. The
+RPC's own task, in which the interceptor runs, tells when gRPC is done with it.
+
+A blocking handler gets a context that cannot be asked for its code; there, and only there, a thin
+proxy listens. Its thread may go on after the RPC was cancelled, as it does without us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from typing import TYPE_CHECKING, cast
+
+import grpc
+import grpc.aio
+
+from tracekit.grpc import _conventions as conventions
+from tracekit.grpc._server import rewrap
+from tracekit.grpc._serving import ServerRpc
+
+if TYPE_CHECKING:
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Generator,
+        Iterable,
+        Iterator,
+    )
+
+    from tracekit._calls import Step
+    from tracekit.grpc._plan import Plan
+    from tracekit.grpc._rpc import Pair
+    from tracekit.grpc._server import Behavior
+
+_FINE = (None, grpc.StatusCode.OK)
+
+
+class Stepped:
+    """Await a coroutine with its step's context current only while it runs.
+
+    At each suspension control, and the context, go back to the event loop as they came.
+    """
+
+    __slots__ = ("_awaited", "_step")
+
+    def __init__(self, awaited: Awaitable[object], step: Step) -> None:
+        self._awaited = awaited
+        self._step = step
+
+    def __await__(self) -> Generator[object, object, object]:
+        step = self._step
+        iterator = self._awaited.__await__()
+        resume: Callable[..., object] = iterator.send
+        value: object = None
+        while True:
+            try:
+                with step:
+                    waiting = resume(value)
+            except StopIteration as done:
+                return done.value
+            try:
+                value = yield waiting
+                resume = iterator.send
+            except GeneratorExit:
+                with step:
+                    iterator.close()
+                raise
+            except BaseException as error:
+                value = error
+                resume = iterator.throw
+
+
+class AioServerInterceptor(grpc.aio.ServerInterceptor):
+    """Traces every RPC of a ``grpc.aio`` server."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler | None:
+        """Return the handler of this one RPC, traced."""
+        handler = await continuation(handler_call_details)
+        method = self._plan.method(handler_call_details.method)
+        if handler is None or method is None:
+            return handler
+        rpc = AioServing(
+            self._plan,
+            method,
+            handler_call_details.invocation_metadata,
+            grpc.StatusCode.UNKNOWN,
+            streaming=handler.response_streaming,
+        )
+        task = asyncio.current_task()
+        if task is not None:
+            task.add_done_callback(rpc.on_task_done)
+        return rewrap(handler, rpc, functools.partial(_traced, rpc))
+
+
+class AioServing(ServerRpc):
+    """An RPC on an asyncio server."""
+
+    __slots__ = ("_context",)
+
+    def enter(self, request: object, context: grpc.aio.ServicerContext | Heard) -> Step | None:
+        """Begin; None: not to be traced."""
+        self._context = context
+        return self.begin(context.peer, request)
+
+    def on_task_done(self, task: asyncio.Task[object]) -> None:
+        """Hear that gRPC's task for this RPC has ended, in the loop's thread."""
+        del task
+        self.on_closed()
+
+    def returned(self, response: object) -> None:
+        """Hear that the handler returned the response."""
+        if self._code() not in _FINE or self.closed:
+            self.end()  # it will not be serialized
+            return
+        if self.plan.has_hooks:
+            self.response = response
+        self.leave()
+
+    def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
+        context = self._context
+        cancelled = self.closed or isinstance(error, asyncio.CancelledError)
+        code = self._code()
+        if error is not None and code is grpc.StatusCode.OK:
+            code = None  # here, an exception overrules a code that says OK
+        self.conclude(
+            code,
+            context.details(),
+            error,
+            aborted=isinstance(error, grpc.aio.AbortError),
+            over=cancelled if over is None else over,
+            remaining_s=context.time_remaining(),
+            response_metadata=lambda: context.trailing_metadata() or (),
+        )
+
+    def _code(self) -> grpc.StatusCode | None:
+        return conventions.code_of(self._context.code(), numbers=True)
+
+
+def _traced(rpc: AioServing, behavior: Behavior) -> Behavior:
+    """Return a function of the same kind, by the tests that gRPC makes."""
+    if inspect.iscoroutinefunction(behavior):
+        return _coroutine(rpc, behavior)
+    if inspect.isasyncgenfunction(behavior):
+        return _async_generator(rpc, behavior)
+    return _blocking(rpc, behavior)
+
+
+def _coroutine(
+    rpc: AioServing, behavior: Callable[..., Coroutine[object, object, object]]
+) -> Behavior:
+    async def traced(request: object, context: grpc.aio.ServicerContext) -> object:
+        step = rpc.enter(request, context)
+        if step is None:
+            return await behavior(request, context)
+        try:
+            response = await Stepped(behavior(request, context), step)
+        except BaseException as error:
+            rpc.end(error)
+            raise
+        if rpc.streaming:
+            rpc.end()
+        else:
+            rpc.returned(response)
+        return response
+
+    return traced
+
+
+def _async_generator(
+    rpc: AioServing, behavior: Callable[..., AsyncGenerator[object, None]]
+) -> Behavior:
+    async def traced(request: object, context: grpc.aio.ServicerContext) -> AsyncIterator[object]:
+        step = rpc.enter(request, context)
+        source = behavior(request, context)
+        if step is None:
+            async for response in source:
+                yield response
+            return
+        try:
+            while True:
+                response = await Stepped(source.__anext__(), step)
+                rpc.leave()
+                yield response
+                rpc.attend()
+        except StopAsyncIteration:
+            rpc.end()
+        except GeneratorExit:
+            # gRPC drops the generator of a client that went away; the loop then closes it, and
+            # would close the handler's own a task later.
+            await Stepped(source.aclose(), step)
+            rpc.dropped()
+            raise
+        except BaseException as error:
+            rpc.end(error)
+            raise
+
+    return traced
+
+
+def _blocking(rpc: AioServing, behavior: Behavior) -> Behavior:
+    def traced(request: object, context: grpc.ServicerContext) -> object:
+        heard = Heard(context)
+        step = rpc.enter(request, heard)
+        if step is None:
+            return behavior(request, context)
+        told = Listening(context, heard)
+        try:
+            with step:
+                response = behavior(request, told)
+        except BaseException as error:
+            rpc.end(error)
+            raise
+        if rpc.streaming:
+            rpc.leave()
+            return _responses(cast("Iterable[object]", response), rpc, step)
+        rpc.returned(response)
+        return response
+
+    return traced
+
+
+def _responses(source: Iterable[object], rpc: AioServing, step: Step) -> Iterator[object]:
+    """Yield from what a blocking handler returned, in gRPC's thread for it."""
+    rpc.attend()
+    try:
+        with step:
+            iterator = iter(source)
+        while True:
+            with step:
+                response = next(iterator)
+            rpc.leave()
+            yield response
+            rpc.attend()
+    except StopIteration:
+        rpc.end()
+    except GeneratorExit:
+        with step:
+            del source, iterator
+        rpc.dropped()
+        raise
+    except BaseException as error:
+        rpc.end(error)
+        raise
+
+
+class Heard:
+    """What a blocking handler told its context; read like a context that can be asked."""
+
+    def __init__(self, context: grpc.ServicerContext) -> None:
+        self.peer = context.peer
+        self.time_remaining = context.time_remaining
+        self.last_code: object = None
+        self.last_details = ""
+        self.last_trailing: Iterable[Pair] = ()
+
+    def code(self) -> object:
+        return self.last_code
+
+    def details(self) -> str:
+        return self.last_details
+
+    def trailing_metadata(self) -> Iterable[Pair]:
+        return self.last_trailing
+
+
+class Listening:
+    """The context of a blocking handler: gRPC's own, and ``Heard`` hears what it is told."""
+
+    __slots__ = ("_bare", "_heard")
+
+    def __init__(self, context: grpc.ServicerContext, heard: Heard) -> None:
+        self._bare = context
+        self._heard = heard
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._bare, name)
+
+    def set_code(self, code: object) -> None:
+        self._bare.set_code(code)
+        self._heard.last_code = code
+
+    def set_details(self, details: str) -> None:
+        self._bare.set_details(details)
+        self._heard.last_details = details
+
+    def set_trailing_metadata(self, metadata: Iterable[Pair]) -> None:
+        self._bare.set_trailing_metadata(metadata)
+        self._heard.last_trailing = metadata
+
+    def abort(
+        self, code: object, details: str = "", trailing_metadata: tuple[Pair, ...] = ()
+    ) -> None:
+        self._heard.last_code = code
+        self._heard.last_details = details
+        self._heard.last_trailing = trailing_metadata or self._heard.last_trailing
+        self._bare.abort(code, details, trailing_metadata)

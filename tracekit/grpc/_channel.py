@@ -1,0 +1,222 @@
+"""The blocking channel, traced: what it hands out looks and acts like gRPC's own.
+
+Wrapped are only the methods (multi-callables). The calls they make, and everything else about the
+channel, are gRPC's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import grpc
+
+from tracekit.grpc._client import Calling, Requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from typing_extensions import Self
+
+    from tracekit.grpc._plan import Plan
+    from tracekit.grpc._rpc import Convert, Pair
+
+    Invoke = Callable[..., object]
+
+
+class Factory:
+    """Makes gRPC's own multi-callable of one method, as often as it is asked.
+
+    Only one that is made for a single call can have converters that know which call they serve,
+    and the converters are where messages can be seen.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., Invoke],
+        method: str,
+        request_serializer: object = None,
+        response_deserializer: object = None,
+        *args: object,
+        **kwargs: object,
+    ) -> None:
+        self.serializer = cast("Convert | None", request_serializer)
+        self.deserializer = cast("Convert | None", response_deserializer)
+        self._make = make
+        self._method = method
+        self._args = args
+        self._kwargs = kwargs
+
+    def make(self, serializer: Convert | None, deserializer: Convert | None) -> Invoke:
+        """Return one with these converters."""
+        return self._make(self._method, serializer, deserializer, *self._args, **self._kwargs)
+
+
+class MultiCallable:
+    """A method of a traced channel: gRPC's own, made anew for each traced call.
+
+    Only so do the converters, where messages are counted, know which call they serve.
+    """
+
+    _request_streaming: bool
+    _response_streaming: bool
+
+    def __init__(self, plan: Plan, method: str, factory: Factory) -> None:
+        self._plan = plan
+        self._method = method
+        self._factory = factory
+        self._bare = factory.make(factory.serializer, factory.deserializer)
+
+    def _run(
+        self,
+        verb: str,
+        request: object,
+        timeout: float | None,
+        metadata: Iterable[Pair] | None,
+        rest: tuple[tuple[object, ...], dict[str, object]],
+    ) -> object:
+        """Make the call by the method ``verb`` of gRPC's own multi-callable."""
+        args, kwargs = rest
+        method = self._plan.method(self._method)
+        if method is None:
+            return getattr(self._bare, verb)(request, timeout, metadata, *args, **kwargs)
+        rpc = Calling(self._plan, method, metadata)
+        if not rpc.begin(None if self._request_streaming else request):
+            return getattr(self._bare, verb)(request, timeout, rpc.metadata, *args, **kwargs)
+        if self._request_streaming:
+            request = Requests(cast("Iterator[object]", request), rpc, count=False)
+        traced = self._factory.make(
+            rpc.counted(self._factory.serializer, rpc.sent),
+            rpc.counted(self._factory.deserializer, rpc.received),
+        )
+        try:
+            with rpc.invoking():
+                result = getattr(traced, verb)(request, timeout, rpc.metadata, *args, **kwargs)
+        except BaseException as error:
+            rpc.raised(error)
+            raise
+        if self._response_streaming or verb == "future":
+            rpc.watch(result)
+        elif verb == "__call__":
+            rpc.answered(result, None)
+        else:
+            rpc.answered(*result)
+        return result
+
+
+class _UnaryResponse(MultiCallable):
+    _response_streaming = False
+
+    def __call__(
+        self,
+        request: object,
+        timeout: float | None = None,
+        metadata: Iterable[Pair] | None = None,
+        *args: object,
+        **kwargs: object,
+    ) -> object:
+        if not self._plan.response_metadata:
+            return self._run("__call__", request, timeout, metadata, (args, kwargs))
+        result = self._run("with_call", request, timeout, metadata, (args, kwargs))
+        return cast("tuple[object, grpc.Call]", result)[0]
+
+    def with_call(
+        self,
+        request: object,
+        timeout: float | None = None,
+        metadata: Iterable[Pair] | None = None,
+        *args: object,
+        **kwargs: object,
+    ) -> object:
+        return self._run("with_call", request, timeout, metadata, (args, kwargs))
+
+    def future(
+        self,
+        request: object,
+        timeout: float | None = None,
+        metadata: Iterable[Pair] | None = None,
+        *args: object,
+        **kwargs: object,
+    ) -> object:
+        return self._run("future", request, timeout, metadata, (args, kwargs))
+
+
+class _StreamResponse(MultiCallable):
+    _response_streaming = True
+
+    def __call__(
+        self,
+        request: object,
+        timeout: float | None = None,
+        metadata: Iterable[Pair] | None = None,
+        *args: object,
+        **kwargs: object,
+    ) -> object:
+        return self._run("__call__", request, timeout, metadata, (args, kwargs))
+
+
+_Kind = TypeVar("_Kind", bound=MultiCallable)
+
+
+class _UnaryUnary(_UnaryResponse, grpc.UnaryUnaryMultiCallable):
+    _request_streaming = False
+
+
+class _UnaryStream(_StreamResponse, grpc.UnaryStreamMultiCallable):
+    _request_streaming = False
+
+
+class _StreamUnary(_UnaryResponse, grpc.StreamUnaryMultiCallable):
+    _request_streaming = True
+
+
+class _StreamStream(_StreamResponse, grpc.StreamStreamMultiCallable):
+    _request_streaming = True
+
+
+class TracedChannel(grpc.Channel):
+    """A channel whose calls are traced; everything else is the bare channel's."""
+
+    def __init__(self, channel: grpc.Channel, plan: Plan) -> None:
+        self._channel = channel
+        self._plan = plan
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._channel, name)
+
+    def subscribe(self, *args: object, **kwargs: object) -> None:
+        self._channel.subscribe(*args, **kwargs)
+
+    def unsubscribe(self, *args: object, **kwargs: object) -> None:
+        self._channel.unsubscribe(*args, **kwargs)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        self._channel.__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> bool | None:
+        return cast("bool | None", self._channel.__exit__(*raised))
+
+    def unary_unary(self, method: str, *args: object, **kwargs: object) -> _UnaryUnary:
+        return self._method(_UnaryUnary, self._channel.unary_unary, method, *args, **kwargs)
+
+    def unary_stream(self, method: str, *args: object, **kwargs: object) -> _UnaryStream:
+        return self._method(_UnaryStream, self._channel.unary_stream, method, *args, **kwargs)
+
+    def stream_unary(self, method: str, *args: object, **kwargs: object) -> _StreamUnary:
+        return self._method(_StreamUnary, self._channel.stream_unary, method, *args, **kwargs)
+
+    def stream_stream(self, method: str, *args: object, **kwargs: object) -> _StreamStream:
+        return self._method(_StreamStream, self._channel.stream_stream, method, *args, **kwargs)
+
+    def _method(
+        self,
+        kind: type[_Kind],
+        make: Callable[..., Invoke],
+        method: str,
+        *args: object,
+        **kwargs: object,
+    ) -> _Kind:
+        return kind(self._plan, method, Factory(make, method, *args, **kwargs))

@@ -1,0 +1,161 @@
+"""An RPC that we serve: when it begins, who may end it, and what its code then is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+from opentelemetry import context as otel_context
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+
+from tracekit.grpc import _conventions as conventions
+from tracekit.grpc._rpc import Rpc, kept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from opentelemetry import trace
+
+    from tracekit._calls import Step
+    from tracekit.grpc._conventions import Attributes
+    from tracekit.grpc._plan import Method, Plan
+    from tracekit.grpc._rpc import Pair
+
+_SERVING = "tracekit-grpc-serving"
+_DEADLINE_SLACK_S = 0.025
+"""A cancel this close to the deadline *is* the deadline: the client's clock ran out first."""
+
+
+class ServerRpc(Rpc):
+    """An RPC that we serve. It begins when the handler does, dated back to its arrival.
+
+    Between arrival and handler an RPC may vanish (no thread free, cancelled, too many); since
+    nothing was begun, nothing has to be ended. From then on either the handler or gRPC has
+    control. gRPC need not come back: what is ``unattended`` when the RPC closes ends there.
+    """
+
+    __slots__ = ("_if_unconvertible", "closed", "streaming", "unattended")
+
+    def __init__(
+        self,
+        plan: Plan,
+        method: Method,
+        metadata: Iterable[Pair],
+        if_unconvertible: grpc.StatusCode,
+        *,
+        streaming: bool,
+    ) -> None:
+        super().__init__(plan, method, metadata)
+        self._if_unconvertible = if_unconvertible  # what gRPC then sends, unless a code is set
+        self.streaming = streaming
+        self.unattended = False
+        self.closed = False
+
+    def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
+        """Read the final facts off the handler's context and ``conclude``.
+
+        ``error`` is what left the handler; ``over`` whether the RPC had ended before (None: to
+        be found out).
+        """
+        raise NotImplementedError
+
+    def attend(self) -> None:
+        """Hear that control is with the handler."""
+        self.unattended = False
+
+    def leave(self) -> None:
+        """Hear that control is with gRPC, perhaps for good."""
+        self.unattended = True
+        if self.closed:
+            self.end(over=self.streaming)
+
+    def on_closed(self) -> None:
+        """Hear that gRPC is done with this RPC, from whatever thread."""
+        self.closed = True
+        if self.unattended:
+            self.end(over=self.streaming)
+
+    def responded(self) -> None:
+        """Hear that the one response could be serialized."""
+        self.end(over=False)
+
+    def dropped(self) -> None:
+        """Hear that gRPC gave up a stream of responses."""
+        self.end(over=True)
+
+    def begin(self, peer: Callable[[], str] | None, request: object) -> Step | None:
+        """Start the span and return the handler's step; None: an outer edge traces this call."""
+        plan = self.plan
+        try:
+            current = otel_context.get_current()
+            if current.get(_SERVING) is self.metadata or current.get(_SUPPRESS_INSTRUMENTATION_KEY):
+                return None
+            handle, _ = plan.handle()
+            parent = handle.propagator.extract_pairs(self.metadata or (), current)
+            parent = otel_context.set_value(_SERVING, self.metadata, parent)
+            if plan.has_hooks:
+                self.request = request
+            call = self._open(parent)
+            if call.span.is_recording():
+                self._describe_caller(call.span, peer)
+        except Exception:
+            plan.complain("starting a server span")
+        return None if self.call is None else self.call.step()
+
+    def _describe_caller(self, span: trace.Span, peer: Callable[[], str] | None) -> None:
+        found: Attributes = {}
+        if peer is not None:
+            found = conventions.peer_attributes(peer(), self.plan.semconv)
+        if self.plan.metadata:
+            found |= kept("rpc.request.metadata.", self.metadata or (), self.plan.metadata)
+        if found:
+            span.set_attributes(found)
+
+    def conversion_failed(self) -> None:
+        """Begin and end if the request was unreadable, end if the response cannot be sent."""
+        if self.call is None:
+            self.begin(None, None)
+            self.conclude(None, None, over=True)
+        elif self.unattended:
+            self.end(over=True)
+
+    def conclude(
+        self,
+        code: grpc.StatusCode | None,
+        details: object,
+        error: BaseException | None = None,
+        *,
+        aborted: bool = False,
+        over: bool = False,
+        remaining_s: float | None = None,
+        response_metadata: Callable[[], Iterable[Pair]] | None = None,
+    ) -> None:
+        """Finish with what the wire says: ``code`` is what the handler set, if it set one.
+
+        ``error`` is what left the handler, ``aborted`` whether that was gRPC's own way to leave
+        it; ``over`` that the RPC had ended before the handler did.
+        """
+        cancelled = over and self.failure is None
+        if cancelled:
+            late = remaining_s is not None and remaining_s < _DEADLINE_SLACK_S
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+            error = None
+        elif over:
+            error = self.failure
+            code = code or self._if_unconvertible
+        elif error is None:
+            code = code or grpc.StatusCode.OK
+        else:
+            code = code or grpc.StatusCode.UNKNOWN
+        if aborted:
+            error = None
+        text = details.decode("utf-8", "replace") if isinstance(details, bytes) else details
+        if not text and error is not None:
+            text = f"{type(error).__name__}: {error}"
+        self.finish(
+            code,
+            details=str(text) if text else None,
+            exception=error,
+            cancelled=cancelled,
+            response_metadata=response_metadata,
+        )
