@@ -10,10 +10,49 @@ import enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import SpanContext, SpanKind, Status, TraceState
+    from opentelemetry.util.types import AnyValue
+
+MARKS_SHIFT = 8
+
+
+class Facts(NamedTuple):
+    """All that a format needs to know of an ended span, as plain values.
+
+    A span that can tell this at once has a method ``_facts``; for any other it is read through
+    the SDK's properties, which costs several times as much.
+    """
+
+    trace_id: int
+    span_id: int
+    parent_id: int
+    """0: a root."""
+    bits: int
+    """The trace flags, and the marks of ``tracekit._context`` from bit 8 on."""
+    state: TraceState
+    name: str
+    kind: SpanKind
+    start_ns: int
+    end_ns: int
+    attributes: Mapping[str, AnyValue]
+    events: Sequence[tuple[str, int, Bag]]
+    """Name, time in ns, attributes."""
+    links: Sequence[tuple[SpanContext, Bag]]
+    status: Status
+    scope: InstrumentationScope | None
+    dropped_attributes: int
+    dropped_events: int
+    dropped_links: int
+    parent_is_remote: bool
+
+
+Bag = tuple["Mapping[str, AnyValue]", int]
+"""Attributes, and how many were dropped."""
 
 
 class Frame(NamedTuple):

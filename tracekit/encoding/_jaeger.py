@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from opentelemetry.trace import SpanKind, StatusCode
 
-from tracekit._context import DEBUG, FIREHOSE, marks_of
-from tracekit._protocols import Frame, Loss, Payload
+from tracekit._context import DEBUG, FIREHOSE
+from tracekit._protocols import MARKS_SHIFT, Frame, Loss, Payload
+from tracekit.encoding._facts import facts_of
 from tracekit.encoding._idl import (
     BATCH,
     CLIENT_STATS,
@@ -40,11 +41,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import Event, ReadableSpan
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import Link, SpanContext
+    from opentelemetry.trace import SpanContext
     from opentelemetry.util.types import AnyValue
 
+    from tracekit._protocols import Bag, Facts
     from tracekit.encoding._thrift import Dialect, Field
 
 _STOP = b"\0"
@@ -53,39 +55,53 @@ _SIGN = 1 << 63
 _MAX_CACHED = 4096
 """Entries after which a cache starts anew: names and ids are bounded only by what users do."""
 
+_MAX_KEPT_BYTES = 64
+
 _NAMED_KINDS = (SpanKind.CLIENT, SpanKind.SERVER, SpanKind.PRODUCER, SpanKind.CONSUMER)
 _REF_TYPE = "opentracing.ref_type"
 
 
 class Tags:
-    """Encodes lists of tags; remembers what stands before the value of each key."""
+    """Encodes tags; remembers whole short ones, and what stands before the value of each key."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._size = dialect.size
-        self._i64 = dialect.i64
+        self._texts: dict[tuple[str, str], bytes] = {}
+        self._numbers: dict[tuple[str, int], bytes] = {}
         self._strings: dict[str, bytes] = {}
         self._longs: dict[str, bytes] = {}
         self._doubles: dict[str, bytes] = {}
         self._bools: dict[tuple[str, bool], bytes] = {}
 
     def extend(self, out: list[bytes], pairs: Iterable[tuple[str, AnyValue]]) -> None:
-        """Append one encoded Tag per pair to ``out``."""
+        """Append one encoded Tag per pair to ``out``.
+
+        Most values of most spans come again (methods, routes, status codes, hosts), so a look
+        into a bounded memory is cheaper than encoding; what is long or of another type is not kept.
+        """
         append = out.append
-        size = self._size
-        strings = self._strings
-        longs = self._longs
-        for key, value in pairs:
+        texts = self._texts
+        numbers = self._numbers
+        for pair in pairs:
+            value = pair[1]
             kind = type(value)
             if kind is str:
-                text = value.encode("utf-8", "replace")  # type: ignore[union-attr]
-                prefix = strings.get(key) or self._prefix(strings, key, TagType.STRING, "vStr")
-                append(b"%b%b%b\0" % (prefix, size(len(text)), text))
-            elif kind is int and -_SIGN <= value < _SIGN:  # type: ignore[operator]
-                prefix = longs.get(key) or self._prefix(longs, key, TagType.LONG, "vLong")
-                append(b"%b%b\0" % (prefix, self._i64(value)))  # type: ignore[arg-type]
+                append(texts.get(pair) or self._text(pair))  # type: ignore[arg-type]
+            elif kind is int:
+                append(numbers.get(pair) or self._number(pair))  # type: ignore[arg-type]
             else:
-                append(self.one(key, value))
+                append(self.one(pair[0], value))
+
+    def _text(self, pair: tuple[str, str]) -> bytes:
+        key, value = pair
+        text = value.encode("utf-8", "replace")
+        prefix = self._strings.get(key) or self._prefix(self._strings, key, TagType.STRING, "vStr")
+        tag = b"%b%b%b\0" % (prefix, self._size(len(text)), text)
+        return _remember(self._texts, pair, tag) if len(text) <= _MAX_KEPT_BYTES else tag
+
+    def _number(self, pair: tuple[str, int]) -> bytes:
+        return _remember(self._numbers, pair, self.one(*pair))
 
     def one(self, key: str, value: AnyValue) -> bytes:
         """Return one encoded Tag for a value of any type."""
@@ -94,7 +110,7 @@ class Tags:
             return known or self._bool(key, value)
         if isinstance(value, int) and -_SIGN <= value < _SIGN:
             prefix = self._prefix(self._longs, key, TagType.LONG, "vLong")
-            return prefix + self._i64(value) + _STOP
+            return prefix + self._dialect.i64(value) + _STOP
         if isinstance(value, float):
             doubles = self._doubles
             prefix = doubles.get(key) or self._prefix(doubles, key, TagType.DOUBLE, "vDouble")
@@ -190,79 +206,66 @@ class JaegerEncoder:
 
     def frame(self, span: ReadableSpan) -> Frame:
         """Encode one ended span. ValueError without a context or an end."""
-        context = span.get_span_context()
-        start, end = span.start_time, span.end_time
-        if context is None or start is None or end is None:
-            raise ValueError("the span has no context or has not ended")
-        parent = span.parent
+        facts = facts_of(span)
         i64 = self._dialect.i64
-        trace_id = context.trace_id
-        name = span.name.encode("utf-8", "replace")
-        head = self._span_head % (
-            self._id(trace_id & _LOW),
-            self._id(trace_id >> 64),
-            self._id(context.span_id),
-            self._id(parent.span_id) if parent is not None else self._id(0),
-            self._dialect.size(len(name)),
-            name,
-        )
-        links = span.links
-        refs = self._refs(links) if links else b""
-        marks = marks_of(context) & (DEBUG | FIREHOSE)
+        name = facts.name.encode("utf-8", "replace")
+        trace_id = facts.trace_id
+        start_ns = facts.start_ns
+        refs = self._refs(facts.links) if facts.links else b""
+        bits = facts.bits
         flags = self._flags_after_refs if refs else self._flags
-        start_us = start // 1000
         out = [
-            head,
+            self._span_head
+            % (
+                self._id(trace_id & _LOW),
+                self._id(trace_id >> 64),
+                i64(_signed(facts.span_id)),
+                self._id(facts.parent_id),
+                self._dialect.size(len(name)),
+                name,
+            ),
             refs,
-            flags[context.trace_flags & 1 | marks],
-            i64(start_us),
+            flags[bits & 1 | bits >> MARKS_SHIFT & (DEBUG | FIREHOSE)],
+            i64(start_ns // 1000),
             self._duration,
-            i64(max(0, (end - start) // 1000)),
+            i64(max(0, (facts.end_ns - start_ns) // 1000)),
         ]
-        self._span_fields(span, links, out)
+        tags = self._span_tag_list(facts)
+        if tags:
+            out.append(self._span_tags + self._dialect.structs(len(tags)))
+            out += tags
+        if facts.events or refs:
+            self._logs(facts, out, self._span_logs if tags else self._span_logs_alone)
+        out.append(_STOP)
         return Frame(b"".join(out))
 
-    def _span_fields(self, span: ReadableSpan, links: Sequence[Link], out: list[bytes]) -> None:
-        structs = self._dialect.structs
-        tags = self._span_tag_list(span)
-        if tags:
-            out.append(self._span_tags)
-            out.append(structs(len(tags)))
-            out += tags
-        logs = [self._event(event) for event in span.events]
-        if links:
-            logs += [self._link(span, link) for link in links if _has_own_words(link)]
-        if logs:
-            out.append(self._span_logs if tags else self._span_logs_alone)
-            out.append(structs(len(logs)))
-            out += logs
-        out.append(_STOP)
-
-    def _span_tag_list(self, span: ReadableSpan) -> list[bytes]:
+    def _span_tag_list(self, facts: Facts) -> list[bytes]:
         tags: list[bytes] = []
-        attributes = span.attributes
-        if attributes:
-            self._tags.extend(tags, attributes.items())
-        kind = self._kinds.get(span.kind)
+        if facts.attributes:
+            self._tags.extend(tags, facts.attributes.items())
+        kind = self._kinds.get(facts.kind)
         if kind is not None:
             tags.append(kind)
-        scope = span.instrumentation_scope
+        scope = facts.scope
         if scope is not None:
             tags += self._scopes.get((scope.name, scope.version)) or self._scope(scope)
-        status = span.status
-        if status.status_code is not StatusCode.UNSET:
-            tags.append(self._tags.one("otel.status_code", status.status_code.name))
-            if status.description:
-                tags.append(self._tags.one("otel.status_description", status.description))
-            if status.status_code is StatusCode.ERROR and "error" not in (attributes or ()):
-                tags.append(self._tags.one("error", True))
-        context = span.get_span_context()
-        if context is not None and context.trace_state:
-            tags.append(self._tags.one("w3c.tracestate", context.trace_state.to_header()))
-        self._dropped(tags, "attributes", span.dropped_attributes)
-        self._dropped(tags, "events", span.dropped_events)
-        self._dropped(tags, "links", span.dropped_links)
+        if facts.status.status_code is not StatusCode.UNSET:
+            self._status(facts, tags)
+        if facts.state:
+            tags.append(self._tags.one("w3c.tracestate", facts.state.to_header()))
+        if facts.dropped_attributes or facts.dropped_events or facts.dropped_links:
+            self._dropped(tags, "attributes", facts.dropped_attributes)
+            self._dropped(tags, "events", facts.dropped_events)
+            self._dropped(tags, "links", facts.dropped_links)
         return tags
+
+    def _status(self, facts: Facts, tags: list[bytes]) -> None:
+        status = facts.status
+        tags.append(self._tags.one("otel.status_code", status.status_code.name))
+        if status.description:
+            tags.append(self._tags.one("otel.status_description", status.description))
+        if status.status_code is StatusCode.ERROR and "error" not in facts.attributes:
+            tags.append(self._tags.one("error", True))
 
     def _dropped(self, tags: list[bytes], what: str, count: int) -> None:
         if count:
@@ -277,54 +280,56 @@ class JaegerEncoder:
                 tags.append(self._tags.one(f"otel.library.{title}", value))
         return _remember(self._scopes, (scope.name, scope.version), tags)
 
-    def _event(self, event: Event) -> bytes:
-        fields: list[bytes] = []
-        attributes = event.attributes
-        if not attributes or "event" not in attributes:
-            fields.append(self._tags.one("event", event.name))
-        if attributes:
-            self._tags.extend(fields, attributes.items())
-        self._dropped(fields, "attributes", event.dropped_attributes)
-        return self._log(event.timestamp, fields)
+    def _logs(self, facts: Facts, out: list[bytes], head: bytes) -> None:
+        logs = [self._event(*event) for event in facts.events]
+        logs += [self._link(facts, *link) for link in facts.links if _has_own_words(link[1])]
+        if logs:
+            out.append(head + self._dialect.structs(len(logs)))
+            out += logs
 
-    def _link(self, span: ReadableSpan, link: Link) -> bytes:
+    def _event(self, name: str, time_ns: int, bag: Bag) -> bytes:
+        fields: list[bytes] = []
+        attributes, dropped = bag
+        if "event" not in attributes:
+            self._tags.extend(fields, (("event", name),))
+        self._tags.extend(fields, attributes.items())
+        self._dropped(fields, "attributes", dropped)
+        return self._log(time_ns, fields)
+
+    def _link(self, facts: Facts, context: SpanContext, bag: Bag) -> bytes:
         """Return a log with the attributes of a link, for which a SpanRef has no room."""
-        context = link.context
+        attributes, dropped = bag
         fields = [
             self._tags.one("event", "link"),
             self._tags.one("trace_id", f"{context.trace_id:032x}"),
             self._tags.one("span_id", f"{context.span_id:016x}"),
         ]
-        self._tags.extend(fields, (link.attributes or {}).items())
-        self._dropped(fields, "attributes", link.dropped_attributes)
-        return self._log(span.start_time or 0, fields)
+        self._tags.extend(fields, attributes.items())
+        self._dropped(fields, "attributes", dropped)
+        return self._log(facts.start_ns, fields)
 
     def _log(self, time_ns: int, fields: list[bytes]) -> bytes:
+        dialect = self._dialect
         return b"%b%b%b%b%b\0" % (
             self._log_head,
-            self._dialect.i64(time_ns // 1000),
+            dialect.i64(time_ns // 1000),
             self._log_fields,
-            self._dialect.structs(len(fields)),
+            dialect.structs(len(fields)),
             b"".join(fields),
         )
 
-    def _refs(self, links: Sequence[Link]) -> bytes:
-        refs = b"".join(self._ref(link.context, _ref_type(link)) for link in links)
+    def _refs(self, links: Sequence[tuple[SpanContext, Bag]]) -> bytes:
+        refs = b"".join([self._ref(context, _ref_type(bag)) for context, bag in links])
         return self._span_refs + self._dialect.structs(len(links)) + refs
 
     def _ref(self, context: SpanContext, ref_type: SpanRefType) -> bytes:
+        kind, low, high, span_id = SPAN_REF.fields.values()
         return b"".join(
             (
-                self._field(SPAN_REF["refType"], None, self._dialect.i32(ref_type)),
-                self._field(
-                    SPAN_REF["traceIdLow"], SPAN_REF["refType"], self._id(context.trace_id & _LOW)
-                ),
-                self._field(
-                    SPAN_REF["traceIdHigh"],
-                    SPAN_REF["traceIdLow"],
-                    self._id(context.trace_id >> 64),
-                ),
-                self._field(SPAN_REF["spanId"], SPAN_REF["traceIdHigh"], self._id(context.span_id)),
+                self._field(kind, None, self._dialect.i32(ref_type)),
+                self._field(low, kind, self._id(context.trace_id & _LOW)),
+                self._field(high, low, self._id(context.trace_id >> 64)),
+                self._field(span_id, high, self._id(context.span_id)),
                 _STOP,
             )
         )
@@ -334,8 +339,7 @@ class JaegerEncoder:
         known = self._ids.get(unsigned)
         if known is not None:
             return known
-        signed = unsigned if unsigned < _SIGN else unsigned - (_SIGN << 1)
-        return _remember(self._ids, unsigned, self._dialect.i64(signed))
+        return _remember(self._ids, unsigned, self._dialect.i64(_signed(unsigned)))
 
     def _field(self, field: Field, after: Field | None, value: bytes) -> bytes:
         return self._dialect.header(field, after) + value
@@ -416,13 +420,18 @@ def _remember(known: dict[K, V], key: K, value: V) -> V:
     return value
 
 
-def _ref_type(link: Link) -> SpanRefType:
-    asked = (link.attributes or {}).get(_REF_TYPE)
+def _signed(unsigned: int) -> int:
+    return unsigned if unsigned < _SIGN else unsigned - (_SIGN << 1)
+
+
+def _ref_type(bag: Bag) -> SpanRefType:
+    asked = bag[0].get(_REF_TYPE)
     return SpanRefType.CHILD_OF if asked == "child_of" else SpanRefType.FOLLOWS_FROM
 
 
-def _has_own_words(link: Link) -> bool:
-    return any(key != _REF_TYPE for key in link.attributes or ()) or link.dropped_attributes > 0
+def _has_own_words(bag: Bag) -> bool:
+    attributes, dropped = bag
+    return dropped > 0 or any(key != _REF_TYPE for key in attributes)
 
 
 def _as_text(value: AnyValue) -> str:

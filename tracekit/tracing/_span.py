@@ -27,6 +27,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationInfo
 from opentelemetry.trace import Link, NonRecordingSpan, Status, TraceFlags, TraceState
 
 from tracekit._context import DEBUG, Decision, SpanContext
+from tracekit._protocols import Facts
 from tracekit.tracing._attributes import Bag
 
 if TYPE_CHECKING:
@@ -253,6 +254,40 @@ class Span(sdk.Span):
             elif before & SAMPLED and not self._bits & SAMPLED:
                 reporter.withdraw(self)
 
+    def _facts(self) -> Facts:
+        """Return all that an encoder needs of this ended span; makes none of the SDK's objects."""
+        source = self._source
+        if isinstance(source, int):
+            parent_id, remote = source, False
+        else:
+            parent_id, remote = (0, False) if source is None else (source.span_id, source.is_remote)
+        events, links = self._added_events, self._added_links
+        if events is not None or links is not None:
+            with self._lock:  # waits for a change that began before the end
+                told = (tuple(events or ()), tuple(links or ()))
+        else:
+            told = ((), ())
+        return Facts(
+            self._trace_id,
+            self._span_id,
+            parent_id,
+            self._bits,
+            self._state,
+            self._name,
+            self._kind,
+            self._start_time,
+            self._end_time or 0,
+            self._attrs.copy(),  # a store that raced with the end may still come
+            told[0],
+            told[1],
+            self._status,
+            self._tracer.scope,
+            self._dropped,
+            0 if events is None else events.dropped,
+            0 if links is None else links.dropped,
+            remote,
+        )
+
     # --- reading: the SDK's names, its objects made on demand ---
     # (type: ignore[override] below: what the SDK keeps as writable attributes is derived here.)
 
@@ -369,6 +404,8 @@ class UnsampledSpan(NonRecordingSpan):
     _state: TraceState
     _trace_id: int
 
+    # Called with nothing, filled by the tracer: the cheapest way to make an object.
+    __init__ = object.__init__
     get_span_context = Span.get_span_context
     _context = Span._context
 

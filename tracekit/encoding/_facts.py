@@ -1,0 +1,56 @@
+"""What a format needs to know of a span, from any span that OpenTelemetry's SDK can read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.trace import DEFAULT_TRACE_STATE
+
+from tracekit._context import marks_of
+from tracekit._protocols import MARKS_SHIFT, Facts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.util.types import AnyValue
+
+
+def facts_of(span: ReadableSpan) -> Facts:
+    """Return the facts of an ended span. ValueError when it has no context, start or end."""
+    tell = getattr(span, "_facts", None)
+    if tell is not None:
+        facts: Facts = tell()
+        return facts
+    context = span.get_span_context()
+    start, end = span.start_time, span.end_time
+    if context is None or start is None or end is None:
+        raise ValueError("the span has no context or has not ended")
+    parent = span.parent
+    return Facts(
+        context.trace_id,
+        context.span_id,
+        0 if parent is None else parent.span_id,
+        context.trace_flags | marks_of(context) << MARKS_SHIFT,
+        context.trace_state or DEFAULT_TRACE_STATE,
+        span.name,
+        span.kind,
+        start,
+        end,
+        _plain(span.attributes),
+        [
+            (event.name, event.timestamp, (_plain(event.attributes), event.dropped_attributes))
+            for event in span.events
+        ],
+        [(link.context, (_plain(link.attributes), link.dropped_attributes)) for link in span.links],
+        span.status,
+        span.instrumentation_scope,
+        span.dropped_attributes,
+        span.dropped_events,
+        span.dropped_links,
+        parent is not None and parent.is_remote,
+    )
+
+
+def _plain(attributes: Mapping[str, AnyValue] | None) -> Mapping[str, AnyValue]:
+    return dict(attributes) if attributes else {}

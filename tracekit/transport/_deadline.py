@@ -1,0 +1,107 @@
+"""Connections whose every step ends by one deadline, however slowly the peer trickles.
+
+A socket's own timeout bounds a single read, so a peer that sends one byte a second could hold a
+request for ever. Here each operation gets what is left of one deadline for all of them.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Buffer
+
+    from tracekit.transport._resolver import Resolver
+
+
+class Deadline:
+    """Until when everything on a connection has to be done; moved by each request."""
+
+    __slots__ = ("_clock", "at_s")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.at_s = 0.0
+
+    def left_s(self) -> float:
+        """Return the seconds left; TimeoutError when there are none."""
+        left = self.at_s - self._clock()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return left
+
+
+class _Bounded(socket.socket):
+    """A socket that asks a deadline before each operation that ``http.client`` makes."""
+
+    deadline = Deadline(time.monotonic)
+
+    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
+        self.settimeout(self.deadline.left_s())
+        return super().recv_into(buffer, nbytes, flags)
+
+    def sendall(self, data: Buffer, flags: int = 0) -> None:
+        self.settimeout(self.deadline.left_s())
+        super().sendall(data, flags)
+
+
+class _BoundedTls(ssl.SSLSocket):
+    """The same over TLS."""
+
+    deadline = Deadline(time.monotonic)
+
+    def recv_into(self, buffer: Buffer, nbytes: int | None = None, flags: int = 0) -> int:
+        self.settimeout(self.deadline.left_s())
+        return super().recv_into(buffer, nbytes, flags)
+
+    def sendall(self, data: Buffer, flags: int = 0) -> None:
+        self.settimeout(self.deadline.left_s())
+        super().sendall(data, flags)
+
+
+class Connection(http.client.HTTPConnection):
+    """A keep-alive connection to one host, plain or over TLS. One thread at a time."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        resolver: Resolver,
+        tls: Callable[[], ssl.SSLContext] | None,
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(host, port)
+        self.deadline = Deadline(clock)
+        self._resolver = resolver
+        self._tls = tls
+
+    def connect(self) -> None:
+        """Connect by the deadline. OSError when that does not work."""
+        address = self._resolver.address(self.deadline.at_s)
+        if address is None:
+            raise OSError(f"{self.host} has no address (yet)")
+        plain = _Bounded(address.family, socket.SOCK_STREAM)
+        try:
+            plain.deadline = self.deadline
+            plain.settimeout(self.deadline.left_s())
+            plain.connect(address.sockaddr)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.sock = plain if self._tls is None else self._wrap(plain, self._tls())
+        except OSError:
+            plain.close()
+            raise
+
+    def _wrap(self, plain: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
+        context.sslsocket_class = _BoundedTls
+        plain.settimeout(self.deadline.left_s())
+        wrapped = context.wrap_socket(plain, server_hostname=self.host)
+        if isinstance(wrapped, _BoundedTls):
+            wrapped.deadline = self.deadline
+        return wrapped

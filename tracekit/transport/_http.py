@@ -1,0 +1,197 @@
+"""Payloads by HTTP POST to a collector: keep-alive, gzip, TLS, and what each status means."""
+
+from __future__ import annotations
+
+import email.utils
+import errno
+import gzip
+import http.client
+import select
+import ssl
+import time
+import urllib.parse
+from typing import TYPE_CHECKING, NamedTuple
+
+from tracekit._protocols import SendResult
+from tracekit.transport._deadline import Connection
+from tracekit.transport._resolver import Resolver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tracekit._protocols import Payload
+
+THRIFT = "application/vnd.apache.thrift.binary"
+MAX_BODY_BYTES = 1 << 20
+"""What the Java client puts into one request."""
+MIN_BODY_BYTES = 1024
+MAX_RETRY_S = 60.0
+MAX_RETRY_AFTER_S = 60.0
+"""A longer ``Retry-After`` would be a typing error, or an attack."""
+_MAX_ANSWER_BYTES = 64 * 1024
+
+RETRYABLE = frozenset((408, 429, 500, 502, 503, 504))
+
+
+class Tls(NamedTuple):
+    """Files in PEM form; None: the system's authorities, no client certificate."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Return a context from the files as they are now, so a renewed certificate is used."""
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if self.cert_file is not None:
+            context.load_cert_chain(self.cert_file, self.key_file)
+        return context
+
+
+class Answer(NamedTuple):
+    """What a collector answered."""
+
+    status: int
+    retry_after: str | None
+    body: bytes
+
+
+class HttpTransport:
+    """POSTs each payload to ``endpoint``. Connects at the first send. One thread at a time.
+
+    ``headers`` go with each request, credentials among them. One attempt takes ``timeout_s`` at
+    most, from the look-up of the name to the last byte of the answer; one payload is tried for
+    ``max_retry_s``. ``rejected`` reads from the body of a success how many spans were refused
+    for good, and why. ValueError for an endpoint that is no HTTP URL.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        content_type: str = THRIFT,
+        headers: Mapping[str, str] | None = None,
+        gzipped: bool = False,
+        tls: Tls = Tls(),  # noqa: B008 (immutable)
+        timeout_s: float = 10.0,
+        max_bytes: int = MAX_BODY_BYTES,
+        max_retry_s: float | None = MAX_RETRY_S,
+        retryable: frozenset[int] = RETRYABLE,
+        rejected: Callable[[bytes], tuple[int, str]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        url = urllib.parse.urlsplit(endpoint)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError(f"not the URL of an HTTP collector: {_shown(url)}")
+        self.max_retry_s = max_retry_s
+        self._max_bytes = max_bytes
+        self._shown = _shown(url)
+        self._path = urllib.parse.urlunsplit(("", "", url.path or "/", url.query, ""))
+        self._headers = {"Content-Type": content_type, **(headers or {})}
+        if gzipped:
+            self._headers["Content-Encoding"] = "gzip"
+        self._gzipped = gzipped
+        self._timeout_s = timeout_s
+        self._retryable = retryable
+        self._rejected = rejected
+        self._clock = clock
+        port = url.port or (443 if url.scheme == "https" else 80)
+        self._resolver = Resolver(url.hostname, port, clock=clock)
+        self._connection = Connection(
+            url.hostname,
+            port,
+            resolver=self._resolver,
+            tls=tls.context if url.scheme == "https" else None,
+            clock=clock,
+        )
+
+    @property
+    def max_bytes(self) -> int:
+        """The largest body, before compression."""
+        return self._max_bytes
+
+    def send(self, payload: Payload, deadline: float) -> SendResult:
+        """POST ``payload`` once."""
+        connection = self._connection
+        connection.deadline.at_s = min(deadline, self._clock() + self._timeout_s)
+        on_its_way = False
+        try:
+            if connection.sock is not None and _is_stale(connection):
+                connection.close()
+            if connection.sock is None:
+                connection.connect()
+            body = gzip.compress(payload.body, 6) if self._gzipped else payload.body
+            on_its_way = True
+            answer = self._exchange(body)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            connection.close()
+            self._resolver.doubt()
+            reason = f"{self._shown}: {_said(error)}"
+            return SendResult.retry(reason, doubt=[payload] if on_its_way else ())
+        return self._judge(payload, answer)
+
+    def close(self) -> None:
+        """Close the connection; the next send opens one."""
+        self._connection.close()
+
+    def _exchange(self, body: bytes) -> Answer:
+        connection = self._connection
+        connection.request("POST", self._path, body, self._headers)
+        response = connection.getresponse()
+        data = response.read(_MAX_ANSWER_BYTES)
+        if not response.isclosed():  # more than anybody has to say about a payload
+            connection.close()
+        return Answer(response.status, response.headers.get("Retry-After"), data)
+
+    def _judge(self, payload: Payload, answer: Answer) -> SendResult:
+        status = answer.status
+        if 200 <= status < 300:
+            rejected, why = self._rejected(answer.body) if self._rejected else (0, "")
+            return SendResult.sent(rejected=rejected, reason=why)
+        reason = f"{self._shown} answers {status}"
+        if status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            self._max_bytes = max(MIN_BODY_BYTES, min(len(payload.body), self._max_bytes) // 2)
+            return SendResult.too_large(reason)
+        if status in self._retryable:
+            return SendResult.retry(reason, after_s=_seconds(answer.retry_after))
+        return SendResult.failed(f"{reason}: {_words(answer.body)}")
+
+
+def _shown(url: urllib.parse.SplitResult) -> str:
+    """Return the URL without credentials and query."""
+    return urllib.parse.urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))
+
+
+def _is_stale(connection: Connection) -> bool:
+    """Return whether the peer has closed, or spoken out of turn, since the last answer."""
+    try:
+        return bool(select.select([connection.sock], [], [], 0)[0])
+    except (OSError, ValueError):  # closed here, or beyond what select can watch
+        return True
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ECONNREFUSED:
+        return "connection refused"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _words(body: bytes) -> str:
+    """Return the beginning of an answer as one harmless line."""
+    text = body[:200].decode("utf-8", "replace")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Return what ``Retry-After`` asks for (RFC 9110: seconds or a date); None: nothing usable."""
+    if retry_after is None:
+        return None
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            moment = email.utils.parsedate_to_datetime(retry_after)
+            seconds = moment.timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return min(max(0.0, seconds), MAX_RETRY_AFTER_S) if seconds == seconds else None  # noqa: PLR0124 (NaN)
