@@ -42,6 +42,8 @@ class RateLimiter:
     whoever loses starts over from the winner's level. A refused call changes nothing at all.
     """
 
+    __slots__ = ("_clock", "_level")
+
     def __init__(self, rate: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         rate = number(rate, "traces per second")
         self._clock = clock
@@ -55,10 +57,8 @@ class RateLimiter:
     def take(self) -> bool:
         """Take a token if there is one; never waits."""
         now_s = self._clock()
+        level = self._level
         while True:
-            level = self._level
-            if level.following:
-                level = self._latest()
             # ``balance_at``, spelled out: every root of an adaptive strategy passes here.
             balance = level.balance
             since_s = level.since_s
@@ -70,6 +70,7 @@ class RateLimiter:
             balance = min(balance, level.max_balance)
             if self._follow(level, _Level(balance - 1.0, since_s, level.rate)):
                 return True
+            level = self._latest()
 
     def update(self, rate: float) -> None:
         """Change the rate; the bucket stays as full, in proportion, as it was.
@@ -88,7 +89,8 @@ class RateLimiter:
                 return
 
     def _latest(self) -> _Level:
-        # ``_level`` may lag: the winner of a race sets it a moment after it has won.
+        # ``_level`` may lag: the winner of a race sets it a moment after it has won, and may be
+        # the very call that this one interrupted.
         level = self._level
         while (following := level.following.get(None)) is not None:
             level = following
@@ -97,7 +99,12 @@ class RateLimiter:
     def _follow(self, level: _Level, following: _Level) -> bool:
         if level.following.setdefault(None, following) is not following:
             return False
-        self._level = following
+        # Look once more after setting it: a winner that was held up must not leave behind a level
+        # that others have gone on from, for a refused call trusts ``_level`` alone.
+        latest: _Level | None = following
+        while latest is not None:
+            self._level = latest
+            latest = latest.following.get(None)
         return True
 
 

@@ -13,6 +13,7 @@ from opentelemetry.trace import get_current_span
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracekit import _context
+from tracekit._context import ROOT_HINT_KEY
 from tracekit.sampling._sampler import RootSampler, completed
 
 if TYPE_CHECKING:
@@ -81,8 +82,11 @@ class ParentRule(otel.Sampler):
     ) -> otel.SamplingResult:
         """Return the decision with the caller's attributes and the parent's trace state."""
         context = get_current() if parent_context is None else parent_context
-        forced = attributes is not None and SAMPLING_PRIORITY in attributes
-        if not forced and _SPAN_KEY not in context and _context.ROOT_HINT_KEY not in context:
+        if (
+            (attributes is None or SAMPLING_PRIORITY not in attributes)
+            and _SPAN_KEY not in context
+            and ROOT_HINT_KEY not in context
+        ):
             # The short way of a root that nobody has decided about.
             if self._decide is not None:
                 result = self._decide(trace_id, name)
