@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 import tracekit
-from tracekit.local import Receiver
+from tracekit.local import Receiver, SamplingServer
 from tracekit.transport import SendResult
 
 if TYPE_CHECKING:
@@ -158,16 +158,20 @@ class FakeClock:
 
 
 class FakeAgent:
-    """A Jaeger agent on loopback: a real UDP socket and the spans that arrived, decoded.
+    """A Jaeger agent on loopback: the spans that arrived over UDP, decoded, and ``sampling``.
 
-    Use it as a context manager; ``port`` is free until then.
+    Use it as a context manager; ``port`` is free until then. ``sampling.serve(strategy)`` changes
+    what remote samplers are told at ``sampling.endpoint`` and, if ``with_grpc`` (which needs
+    grpcio), at ``sampling.grpc_endpoint``.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, with_grpc: bool = False) -> None:
         self._receiver = Receiver(port=port)
+        self.sampling = SamplingServer(with_grpc=with_grpc)
 
     def __enter__(self) -> Self:
         self._receiver.__enter__()
+        self.sampling.__enter__()
         return self
 
     def __exit__(
@@ -176,6 +180,7 @@ class FakeAgent:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.sampling.__exit__(kind, value, traceback)
         self._receiver.__exit__(kind, value, traceback)
 
     @property

@@ -7,10 +7,12 @@ import time
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
+import tracekit
 from tracekit._entry_points import jaeger_remote, parentbased_jaeger_remote
 from tracekit.local import SamplingServer
 from tracekit.sampling import AdaptiveStrategy, ParentRule, Strategy
 from tracekit.sampling._fetch import following_server
+from tracekit.testing import FakeAgent
 
 INTERVAL_S = 0.25
 
@@ -62,6 +64,50 @@ def test_spans_follow_the_servers_strategy_within_one_interval(server, kind):
         assert set(server.asked) == {"shop"}
     finally:
         sampler.close()
+
+
+@pytest.mark.parametrize("kind", ["endpoint", "grpc_endpoint"])
+def test_what_a_service_sends_follows_the_agents_strategy(kind):
+    """From ``init`` to the datagram: the spans that the agent receives change with what it says."""
+    with FakeAgent(with_grpc=True) as agent:
+        agent.sampling.serve(Strategy("probabilistic", 1.0))
+        tracing = tracekit.init(
+            "shop",
+            environ={},
+            set_global=False,
+            agent_port=agent.port,
+            sampler_type="remote",
+            sampler_param=0.0,
+            sampler_refresh_s=INTERVAL_S,
+            sampling_endpoint=getattr(agent.sampling, kind),
+            flush_s=0.05,
+        )
+        tracer = tracing.tracer("test")
+
+        def traffic(sampled):
+            """Make roots until one is (not) sampled; return how many polls that took."""
+            asked = len(agent.sampling.asked)
+            end = time.monotonic() + 20
+            while tracer.start_span("GET /").is_recording() is not sampled:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            return len(agent.sampling.asked) - asked
+
+        try:
+            traffic(sampled=True)
+            with tracer.start_as_current_span("GET /"):
+                pass
+            (span,) = agent.wait(1)
+            assert span.tags["sampler.type"] == "probabilistic"
+            assert span.tags["sampler.param"] == 1.0
+            agent.sampling.serve(AdaptiveStrategy(1.0, 0.0, {"GET /": 0.0}))
+            # The first trace of an operation is the lower bound's, as in all clients.
+            assert traffic(sampled=False) <= 2
+            said = tracing.stats().as_dict()["sampler"]
+            assert said["strategy"]["operations"] == {"GET /": 0.0}
+            assert said["last_error"] is None
+        finally:
+            tracing.shutdown()
 
 
 def test_a_server_that_fails_for_a_while_changes_nothing(server):

@@ -75,7 +75,7 @@ class SamplingServer:
         self._http = http = _HttpServer(("127.0.0.1", self._port), self)
         self._port = http.server_port
         threading.Thread(
-            target=http.serve_forever, args=(0.05,), name="tracekit-sampling-server", daemon=True
+            target=http.serve_forever, args=(0.02,), name="tracekit-sampling-server", daemon=True
         ).start()
         if self._with_grpc:
             self._serve_grpc()
