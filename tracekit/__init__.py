@@ -23,6 +23,7 @@ from tracekit._handle import (
     shutdown,
     stats,
 )
+from tracekit._threads import wrap, wrap_executor
 from tracekit.errors import ConfigError, Problem, StrategyError, TracekitError
 from tracekit.settings import Settings
 
@@ -40,4 +41,6 @@ __all__ = [
     "init",
     "shutdown",
     "stats",
+    "wrap",
+    "wrap_executor",
 ]

@@ -14,7 +14,7 @@ drives: that is the error to look for.
 from __future__ import annotations
 
 import argparse
-import contextvars
+import logging.config
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,14 +25,15 @@ import routes
 from flask import Flask, request
 from werkzeug.serving import make_server
 
-import tracekit
 import tracekit.grpc
 import tracekit.requests
 from tracekit.flask import FlaskTracing
 
-sys.path.append(str(Path(__file__).parent.parent / "grpc_service"))
+HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "grpc_service"))
 rides, services = grpc.protos_and_services("driver.proto")
 
+log = logging.getLogger(__name__)
 CUSTOMERS = {"123": "Harbour Street", "392": "Mill Lane", "731": "Far Island"}
 
 
@@ -46,21 +47,21 @@ def create_app(driver: str, router: str) -> Flask:
 
     @app.get("/dispatch")
     def dispatch():
-        street = CUSTOMERS.get(request.args.get("customer"))
+        customer = request.args.get("customer")
+        street = CUSTOMERS.get(customer)
         if street is None:
             return {"error": "no such customer"}, 404
         try:
             cars = drivers.Nearest(rides.Place(street=street), timeout=10).cars
         except grpc.RpcError as error:
+            log.warning("no car for customer %s: %s", customer, error.details())
             return {"error": error.details()}, 503
-        with ThreadPoolExecutor() as pool:  # a thread is handed the trace by its context
-            waits = {
-                car.id: pool.submit(contextvars.copy_context().run, minutes_to, car, street)
-                for car in cars
-            }
+        with tracekit.wrap_executor(ThreadPoolExecutor()) as pool:
+            waits = {car.id: pool.submit(minutes_to, car, street) for car in cars}
             minutes, car_id = min((wait.result(), car_id) for car_id, wait in waits.items())
         way = drivers.Track(rides.Trip(car_id=car_id, street=street), timeout=10)
         blocks = [position.blocks_away for position in way]
+        log.info("%s reached customer %s", car_id, customer)
         return {"car": car_id, "minutes": minutes, "blocks": blocks}
 
     def minutes_to(car, street):
@@ -71,10 +72,10 @@ def create_app(driver: str, router: str) -> Flask:
 
     @app.get("/route")
     def route():
-        # The mesh's own id of the request: the frontend passed it on without a line of ours.
+        # The frontend passed the mesh's id of the request on without a line of ours.
         request_id = request.headers.get("x-request-id", "")
-        tracekit.current_span().set_attribute("request-id", request_id)
-        return {"minutes": routes.minutes(request.args["car"], int(request.args["blocks"]))}
+        car, blocks = request.args["car"], int(request.args["blocks"])
+        return {"minutes": routes.minutes(car, blocks, request_id)}
 
     return app
 
@@ -87,6 +88,7 @@ if __name__ == "__main__":
         "--router", default="http://127.0.0.1:8081", help="URL of the route service"
     )
     options = parser.parse_args()
+    logging.config.fileConfig(HERE / "logging.ini", disable_existing_loggers=False)
     app = create_app(options.driver, options.router)
     server = make_server("127.0.0.1", options.port, app, threaded=True)
     print(f"listening on 127.0.0.1:{server.port}", flush=True)

@@ -12,7 +12,6 @@ import argparse
 
 import grpc
 
-import tracekit
 import tracekit.grpc
 
 rides, services = grpc.protos_and_services("driver.proto")

@@ -6,10 +6,12 @@ It traces with the plain OpenTelemetry API, as any library would: it need not kn
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 
 from opentelemetry import trace
 
+log = logging.getLogger(__name__)
 tracer = trace.get_tracer(__name__)
 
 CARS = {"T-701": 4, "T-702": 2, "T-703": 7}
@@ -41,8 +43,8 @@ def _load(car_id: str) -> int:
     for attempt in itertools.count(1):
         try:
             return _read(car_id, attempt)
-        except TimeoutError:  # noqa: PERF203 - the next attempt is the point
-            continue
+        except TimeoutError as error:  # noqa: PERF203 - the next attempt is the point
+            log.warning("attempt %d to read %s failed: %s", attempt, car_id, error)
     raise AssertionError
 
 

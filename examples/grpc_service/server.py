@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging.config
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import fleet
 import grpc
 
-import tracekit
 import tracekit.grpc
 
+HERE = Path(__file__).parent
 rides, services = grpc.protos_and_services("driver.proto")
 
 
@@ -61,6 +63,7 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=50051, help="0: any free one")
     parser.add_argument("--aio", action="store_true", help="serve from asyncio")
     options = parser.parse_args()
+    logging.config.fileConfig(HERE / "logging.ini", disable_existing_loggers=False)
     tracekit.init()
     if options.aio:
         import server_aio

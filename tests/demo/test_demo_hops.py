@@ -9,12 +9,11 @@ from tracekit.local import ReceivedSpan, Tags
 
 INGRESS = Ingress(trace_id=0xA << 64 | 0xB, span_id=0xC, request_id="r-1")
 NEAREST, TRACK, ROUTE = DISPATCHED[1:]
-SHOP = Tags([("shop", "rides")])
 
 
 def _span(span_id, parent_id, service, kind, operation, **fields):
     values = {
-        "process_tags": SHOP,
+        "process_tags": Tags([("shop", "rides"), ("client-uuid", service)]),
         "trace_id": INGRESS.trace_id,
         "flags": 1,
         "start_us": 0,
@@ -93,7 +92,12 @@ def test_too_few_calls_are_a_fault():
         (
             {"span_id": 21, "process_tags": Tags()},
             TRACK,
-            "driver came without the process tag shop=rides",
+            "driver came without the process tags shop=rides and client-uuid",
+        ),
+        (
+            {"span_id": 21, "process_tags": Tags([("shop", "rides"), ("client-uuid", "frontend")])},
+            TRACK,
+            "frontend and driver are one process",
         ),
         (
             {"span_id": 30, "parent_id": 77},

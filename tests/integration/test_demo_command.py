@@ -83,6 +83,9 @@ def test_the_demo_shows_one_trace_over_three_processes(wheel, tmp_path):
     }
     assert len(set(re.findall(r"process (\d+)", done.stdout))) == 3
     assert "redis did not answer in 40 ms" in done.stdout  # the failure that was saved
+    logged = re.search(r"log +driver +WARNING +(.*)", done.stdout)
+    assert logged[1].startswith("attempt 1 to read T-703 failed")  # found by its trace id
+    assert len(set(re.findall(r"client-uuid=(\w+)", done.stdout))) == 3
     assert "\x1b" not in done.stdout  # no colours into a pipe
     assert ET.parse(tmp_path / "demo.svg").getroot().tag.endswith("svg")
 

@@ -142,9 +142,10 @@ def test_svg_has_the_words_and_a_rectangle_for_each_bar():
 
 def test_draw_shows_every_trace():
     """The public function puts all traces below each other, an empty line between."""
-    spans = [_span(2, trace_id=2, start_us=9), _span(1, trace_id=1)]
+    long_id = 0xA << 64
+    spans = [_span(2, trace_id=long_id, start_us=9), _span(1, trace_id=1)]
 
     drawn = draw(spans, width=80).split("\n\n")
 
-    assert [picture.split()[1] for picture in drawn] == [f"{1:016x}", f"{2:016x}"]
+    assert [picture.split()[1] for picture in drawn] == [f"{1:016x}", f"{long_id:032x}"]
     assert draw([]) == ""

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING
 
 import urllib3
 
-from tracekit._demo._hops import DISPATCHED, REFUSED, Ingress, faults, forwarded
+from tracekit._demo._hops import (
+    DISPATCHED,
+    PROCESS_ID,
+    PROCESS_TAG,
+    REFUSED,
+    Ingress,
+    faults,
+    forwarded,
+)
 from tracekit._demo._processes import Service, ServiceError
 from tracekit.local import Receiver, _paint, _tree
 
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
 _NEEDED = ("flask", "requests", "grpc", "grpc_tools")
 _SPANS_TIMEOUT_S = 10.0
 _REQUEST_TIMEOUT_S = 30.0
+_TOLD = ("hostname", PROCESS_TAG[0], PROCESS_ID)
 _SERVICES = ("frontend", "route", "driver")
 
 
@@ -127,23 +136,35 @@ class Show:
         self._receiver.wait_until(
             lambda spans: not any(faults(hops, ingress, spans).values()), timeout_s
         )
-        trace = _tree.by_trace(self._receiver.spans()).get(ingress.trace_id)
-        if trace:
-            picture = _tree.lines(trace, self._width)
-            self._drawn += [*picture, []]
-            _say(_paint.text(picture, color=self._color) + "\n")
+        self._draw(ingress.trace_id)
         return self._judge(hops, ingress, answer.status == status)
+
+    def _draw(self, trace_id: int) -> None:
+        trace = _tree.by_trace(self._receiver.spans()).get(trace_id, [])
+        if not trace:
+            return
+        picture = _tree.lines(trace, self._width)
+        self._drawn += [*picture, []]
+        _say(_paint.text(picture, color=self._color) + "\n")
+        for name, tags in {span.service: span.process_tags for span in trace}.items():
+            shown = (f"{key}={tags[key]!s}" for key in _TOLD if key in tags)
+            _say(f"  process  {name:<9} {' '.join(shown)}")
+        for service in self._services.values():
+            for line in service.logged(trace_id):
+                _say(f"  log      {service.name:<9} {line}")
 
     def _judge(self, hops: Sequence[Hop], ingress: Ingress, answered: bool) -> bool:
         verdict = faults(hops, ingress, self._receiver.spans())
         for hop, fault in verdict.items():
             _say(f"  ✗ missing hop: {hop}: {fault}" if fault else f"  ✓ {hop}")
-        mesh = hops is not DISPATCHED or forwarded(ingress, self._receiver.spans())
-        if not mesh:
+        if any(verdict.values()):
+            return False
+        if hops is DISPATCHED and not forwarded(ingress, self._receiver.spans()):
             _say("  ✗ x-request-id was not forwarded to the route service")
+            return False
         if not answered:
             _say("  ✗ the answer is not the expected one")
-        return mesh and answered and not any(verdict.values())
+        return answered
 
     def blame(self) -> None:
         """Show what the services wrote: one of them knows why."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PROCESS_TAG = ("shop", "rides")
 """Every process must have brought this along: it stands in the services' JAEGER_TAGS."""
+PROCESS_ID = "client-uuid"
+"""The process tag that tells two processes of one host apart."""
 
 
 class Ingress(NamedTuple):
@@ -66,14 +68,16 @@ class Hop(NamedTuple):
         self, span: ReceivedSpan, by_id: dict[int, ReceivedSpan], ingress: Ingress
     ) -> str | None:
         key, value = PROCESS_TAG
-        if span.process_tags.get(key) != value:
-            return f"{span.service} came without the process tag {key}={value}"
+        if span.process_tags.get(key) != value or PROCESS_ID not in span.process_tags:
+            return f"{span.service} came without the process tags {key}={value} and {PROCESS_ID}"
         if self.caller == INGRESS:
             joined = span.parent_id == ingress.span_id
             return None if joined else "the span is no child of the span in the B3 headers"
         parent = by_id.get(span.parent_id or 0)
         if parent is None or (parent.service, parent.kind) != (self.caller, "client"):
             return f"the parent of {span.operation} is no client span of {self.caller}"
+        if parent.process_tags.get(PROCESS_ID) == span.process_tags[PROCESS_ID]:
+            return f"{self.caller} and {self.callee} are one process"
         if _root(parent, by_id).parent_id != ingress.span_id:
             return f"the client span of {self.caller} does not lead back to the request"
         return None

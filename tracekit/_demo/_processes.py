@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -78,6 +79,13 @@ class Service:
     def last_words(self, max_lines: int = 15) -> str:
         """Return the end of what the service wrote."""
         return "\n".join(self._output().decode("utf-8", "replace").splitlines()[-max_lines:])
+
+    def logged(self, trace_id: int) -> list[str]:
+        """Return level and message of what it logged within a trace (its log is JSON lines)."""
+        lines = (line for line in self._output().splitlines() if line.startswith(b"{"))
+        records = [json.loads(line) for line in lines]
+        within = [record for record in records if record.get("trace_id") == f"{trace_id:032x}"]
+        return [f"{record['level']:<7} {record['message']}" for record in within]
 
     def close(self) -> None:
         """End the process: politely, then for certain. Safe to call twice."""

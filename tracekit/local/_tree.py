@@ -131,7 +131,9 @@ def _header(trace: Sequence[ReceivedSpan], total_us: int) -> Line:
     services = len({span.service for span in trace})
     errors = sum(span.error for span in trace)
     figures = f"{len(trace)} spans, {services} services, {_duration(total_us)}"
-    header = [Piece(f"trace {trace[0].trace_id:016x}", "bold"), Piece(f"  {figures}", "dim")]
+    trace_id = trace[0].trace_id
+    digits = 32 if trace_id >> 64 else 16  # the two widths that headers and searches take
+    header = [Piece(f"trace {trace_id:0{digits}x}", "bold"), Piece(f"  {figures}", "dim")]
     if errors:
         header.append(Piece(f", {errors} failed", "error"))
     return header
