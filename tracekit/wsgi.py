@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from opentelemetry.context import Context
-    from opentelemetry.util.types import AttributeValue
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
     Headers = list[tuple[str, str]]
@@ -107,23 +106,26 @@ class Server:
         self._handle = handle
         self._exclude = frozenset((exclude,) if isinstance(exclude, str) else exclude)
         self._semconv = semconv
+        self._tracer: tuple[_handle.Tracing, str, trace.Tracer] | None = None
         self.answers = response_headers
         """Whether responses name their trace."""
 
     def receive(self, environ: WSGIEnvironment) -> Exchange:
         """Read what the request's headers say; no span yet."""
         handle = self._handle()
-        pairs = [
-            (name[5:].replace("_", "-"), value)
-            for name, value in environ.items()
-            if name[:5] == "HTTP_"
-        ]
         # An empty context to begin with: what a thread may still hold is another request's.
-        context = handle.propagator.extract_pairs(pairs)
+        context = handle.propagator.extract_environ(environ)
         excluded = environ.get("PATH_INFO", "") in self._exclude
         if excluded:
             context = with_root_hint(RootHint(Decision.DENY), context)
         return Exchange(self, handle, environ, context, excluded)
+
+    def tracer(self, handle: _handle.Tracing, scope: str) -> trace.Tracer:
+        """Return the handle's tracer; looking it up costs as much as starting a span."""
+        known = self._tracer
+        if known is None or known[0] is not handle or known[1] != scope:
+            known = self._tracer = (handle, scope, handle.tracer(scope))
+        return known[2]
 
     def semconv(self, handle: _handle.Tracing) -> _http.Semconv:
         """Return which names the attributes have."""
@@ -142,6 +144,7 @@ class Exchange:
         "finished",
         "handle",
         "named",
+        "recording",
         "server",
         "shown",
         "status",
@@ -164,6 +167,7 @@ class Exchange:
         self.step = Step(context)
         self.call: Call | None = None
         self.named = False
+        self.recording = False
         self.shown: object = None  # the span as another API shows it
         self.finished = False
         self.status = 0
@@ -189,16 +193,17 @@ class Exchange:
     def begin(self, scope: str, name: str | None = None, context: Context | None = None) -> None:
         """Start the span, in ``context`` (None: what arrived); later steps run under it."""
         environ, handle = self.environ, self.handle
-        method = environ.get("REQUEST_METHOD", "")
         context = self.context if context is None else context
-        span = handle.tracer(scope).start_span(
-            name or _http.span_name(method), context, trace.SpanKind.SERVER
-        )
+        name = name or _http.span_name(environ.get("REQUEST_METHOD", ""))
+        span = self.server.tracer(handle, scope).start_span(name, context, trace.SpanKind.SERVER)
         if span.is_recording():
-            span.set_attributes(_http.server_attributes(environ, self.server.semconv(handle)))
-        self.call = Call(span, context, handle.call_observer)
-        self.context = self.call.context
-        self.step = self.call.step()
+            self.recording = True
+            found = _http.server_attributes(environ, self.server.semconv(handle))
+            for key, value in found.items():  # each is one store; set_attributes takes a lock
+                span.set_attribute(key, value)
+        self.call = call = Call(span, context, handle.call_observer, name=name)
+        self.context = call.context
+        self.step = call.step()
 
     def respond(self, start_response: StartResponse) -> Callable[..., object]:
         """Return a ``start_response`` that notes the status on its way to the server's."""
@@ -225,6 +230,7 @@ class Exchange:
         if isinstance(error, _NOT_ERRORS):
             error = None
         status = self.status
+        call.status = status or None
         if error is None and (status >= 500 or not status):
             error = handled
         kind = None
@@ -232,18 +238,18 @@ class Exchange:
             kind = _http.error_type(error)
         elif status >= 500:
             kind = str(status)
-        attributes: dict[str, AttributeValue] = {}
-        if call.span.is_recording():
+        if self.recording:
             if status:
-                attributes = _http.status_attributes(status, self.server.semconv(self.handle))
+                for key, value in _http.status_attributes(status, self._semconv()).items():
+                    call.span.set_attribute(key, value)
             if aborted and self._is_short():
-                attributes["response.aborted"] = True
+                call.span.set_attribute("response.aborted", True)
         call.finish(
-            error_type=kind,
-            description=None if error is None else str(error),
-            exception=error,
-            attributes=attributes,
+            error_type=kind, description=None if error is None else str(error), exception=error
         )
+
+    def _semconv(self) -> _http.Semconv:
+        return self.server.semconv(self.handle)
 
     def _is_short(self) -> bool:
         """Whether a body that was closed early was one: a HEAD response has none to send."""
@@ -325,8 +331,11 @@ class Body:
                 if self._iterator is None:
                     self._iterator = iter(self._result)
                 return next(self._iterator)
+        except StopIteration:
+            self._end()
+            raise
         except BaseException as error:
-            self._end(None if isinstance(error, StopIteration) else error)
+            self._end(error)
             raise
 
     def close(self) -> None:

@@ -38,7 +38,11 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> Parts | None:
     """Read B3. The single header wins over the others, unless it cannot be read."""
     single = headers.get(SINGLE)
     if single is not None:
-        parts = _decode_single(single, note)
+        fields = single.split("-")
+        if len(fields) == 3 and (state := _STATES.get(fields[2])) is not None:
+            parts = _ids(fields[0], fields[1], None, state[0], state[1], note)
+        else:
+            parts = _decode_single(single, fields, note)
         if parts is not None:
             return parts
     trace, span, sampled = headers.get(TRACE_ID), headers.get(SPAN_ID), headers.get(SAMPLED)
@@ -56,22 +60,18 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> Parts | None:
     return _alone(decision or debug, debug) if debug or decision is not None else None
 
 
-def _decode_single(text: str, note: Note) -> Parts | None:
-    fields = text.split("-")
+def _decode_single(text: str, fields: list[str], note: Note) -> Parts | None:
+    """Read the rarer forms: undecided, with a parent, a state alone, repeated."""
     count = len(fields)
+    if count == 1 and (state := _STATES.get(text)) is not None:
+        return _alone(*state)
     if count == 2:
         return _ids(fields[0], fields[1], None, None, False, note)
-    if count in {3, 4}:
-        state = _STATES.get(fields[2])
-        parent = fields[3] if count == 4 else None
-        if state is not None and parent != "":
-            return _ids(fields[0], fields[1], parent, state[0], state[1], note)
-    elif count == 1:
-        state = _STATES.get(text)
-        if state is not None:
-            return _alone(*state)
+    if count == 4 and (state := _STATES.get(fields[2])) is not None and len(fields[3]) == 16:
+        return _ids(fields[0], fields[1], fields[3], state[0], state[1], note)
     if "," in text:
-        return _decode_single(_first(text), note)
+        first = _first(text)
+        return decode({SINGLE: first}, note)
     note("malformed")
     return None
 

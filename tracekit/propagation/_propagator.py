@@ -118,6 +118,9 @@ class Propagator(TextMapPropagator):
     def forward(self, names: Iterable[str]) -> None:
         """Capture these application headers too, from now on; edges call it for ``allow=``."""
         self._captured |= frozenset(name.lower() for name in names) - self._reads
+        wanted = self._reads | self._captured
+        self._environ_names = {_environ_key(name): name for name in wanted}
+        self._environ_prefixes = tuple(map(_environ_key, self._prefixes))
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -129,16 +132,16 @@ class Propagator(TextMapPropagator):
     ) -> Context:
         """Return ``context`` (None: an empty one) with what ``carrier`` says. Never raises."""
         try:
-            if (
-                type(carrier) is dict
-                and getter is default_getter
-                and "\n".join(carrier).islower()  # nothing to fold: codecs can read it as it is
-            ):
-                return self._enter(carrier, context)
+            if type(carrier) is dict and getter is default_getter:
+                if self._reads.issuperset(carrier):
+                    return self._enter(carrier, context, ())
+                if "\n".join(carrier).islower():  # nothing to fold: codecs can read it as it is
+                    return self._enter(carrier, context, self._capture(carrier))
         except (TypeError, AttributeError):  # names or values that are no text
             pass
         try:
-            return self._enter(self._gather(carrier, getter), context)
+            headers = self._gather(carrier, getter)
+            return self._enter(headers, context, self._capture(headers))
         except Exception:  # a getter or a carrier of somebody else's
             self.counters.decode_error("carrier", "error")
             return Context() if context is None else context
@@ -153,7 +156,23 @@ class Propagator(TextMapPropagator):
             for pair in pairs
             if (name := pair[0].lower()) in reads or name in captured or name.startswith(prefixes)
         ]
-        return self._enter(collect(wanted, partial(self.counters.decode_error, "carrier")), context)
+        headers = collect(wanted, partial(self.counters.decode_error, "carrier"))
+        return self._enter(headers, context, self._capture(headers))
+
+    def extract_environ(
+        self, environ: Mapping[str, object], context: Context | None = None
+    ) -> Context:
+        """Like ``extract``, of a WSGI environ, whose headers are keys: ``HTTP_X_REQUEST_ID``."""
+        names, prefixes = self._environ_names, self._environ_prefixes
+        pairs = [
+            (names.get(key) or key[5:].replace("_", "-"), value)
+            for key, value in environ.items()
+            if key in names or key.startswith(prefixes)
+        ]
+        if not pairs:
+            return Context() if context is None else context
+        headers = collect(pairs, partial(self.counters.decode_error, "carrier"))
+        return self._enter(headers, context, self._capture(headers))
 
     def _gather(self, carrier: CarrierT, getter: Getter[CarrierT]) -> dict[str, str]:
         """Read a carrier of unknown type through its getter; names may be in any case."""
@@ -165,7 +184,9 @@ class Propagator(TextMapPropagator):
         pairs = ((name, getter.get(carrier, name)) for name in names)
         return collect(pairs, partial(self.counters.decode_error, "carrier"))
 
-    def _enter(self, headers: Mapping[str, str], context: Context | None) -> Context:
+    def _enter(
+        self, headers: Mapping[str, str], context: Context | None, captured: Headers
+    ) -> Context:
         """Return ``context`` with what lower-case ``headers`` say."""
         parts: Parts | None = None
         for name, decode, note in self._reading:
@@ -175,7 +196,6 @@ class Propagator(TextMapPropagator):
                     parts, winner = found, name
                 else:
                     parts, winner = merge(parts, winner, found, name, self.counters)
-        captured = () if self._captured.isdisjoint(headers) else self._capture(headers)
         if parts is None:
             if not captured:
                 return Context() if context is None else context
@@ -208,6 +228,8 @@ class Propagator(TextMapPropagator):
 
     def _capture(self, headers: Mapping[str, str]) -> Headers:
         captured, prefix = self._captured, self._foreign_baggage
+        if captured.isdisjoint(headers):
+            return ()
         return tuple(
             (name, value)
             for name, value in headers.items()
@@ -230,7 +252,7 @@ class Propagator(TextMapPropagator):
         if context is None:
             context = otel_context.get_current()
         try:
-            if type(carrier) is not dict or setter is not default_setter or carrier:
+            if carrier.__class__ is not dict or carrier or setter is not default_setter:
                 self._inject_into(carrier, context, setter)
                 return
             described = False
@@ -242,15 +264,18 @@ class Propagator(TextMapPropagator):
                 if described:
                     marks = span_context.marks if isinstance(span_context, SpanContext) else 0
                     parent = getattr(span, "parent", None)
-                    parent_id = parent and parent[1]
+                    parent_id = parent and parent.span_id
                     for write in self._write_ids:
                         write(carrier, trace_id, span_id, parent_id, flags, marks)
                     if state is not _NO_STATE and self._writes_state and state:
                         carrier[TRACESTATE] = state.to_header()
             if not described:
                 self._write_hint(carrier, context)
-            carried = context.get(_BAGGAGE_KEY)
-            if carried and isinstance(carried, dict):
+            if (
+                self._write_baggage
+                and (carried := context.get(_BAGGAGE_KEY))
+                and isinstance(carried, dict)
+            ):
                 for write_baggage, note in self._write_baggage:
                     write_baggage(carrier, carried, note)
         except Exception:  # a setter or a span of somebody else's
@@ -319,6 +344,10 @@ class Propagator(TextMapPropagator):
 def _trace_state(text: str) -> trace.TraceState:
     members = parse(text)
     return TraceState(members) if members else _NO_STATE
+
+
+def _environ_key(name: str) -> str:
+    return "HTTP_" + name.upper().replace("-", "_")
 
 
 def jaeger_propagator() -> Propagator:
