@@ -56,14 +56,15 @@ class Stats:
     """Spans of the process that forked this one, ended here: ignored, outside the law."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """By ``DropReason``; every reason is there, most of the time 0."""
-    sampler: Mapping[str, int] = field(default_factory=dict)
+    sampler: Mapping[str, object] = field(default_factory=dict)
+    """What decides about roots now, the age of a remote strategy, the last error."""
     payloads: int = 0
     payload_bytes: int = 0
     retries: int = 0
     resent: int = 0
     """Spans sent once more because their datagram or request was in doubt: possible twins."""
 
-    def as_dict(self) -> dict[str, int | dict[str, int]]:
+    def as_dict(self) -> dict[str, object]:
         """Return the figures as plain values, ready for JSON."""
         return {
             each.name: value if isinstance(value := getattr(self, each.name), int) else dict(value)
