@@ -59,8 +59,8 @@ def read(path: str, named_by: str) -> Layer:
 
 def _own(entries: list[Entry], path: str, layer: Layer) -> None:
     for entry in entries:
-        if entry.key in PARTS and isinstance(entry.value, list):
-            for inner in entry.value:
+        if entry.key in PARTS and isinstance(entry.value, list | None):
+            for inner in entry.value or ():
                 name = PARTS[entry.key].get(inner.key)
                 _give(name, inner, PARTS[entry.key], path, layer)
         else:
@@ -143,7 +143,8 @@ def _text(path: str) -> str:
 
 def _parse(text: str, path: str) -> list[Entry]:
     try:
-        if path.endswith(".json") or text.lstrip().startswith("{"):
+        suffix = Path(path).suffix
+        if suffix == ".json" or (suffix not in (".yaml", ".yml") and text.lstrip().startswith("{")):
             return _parse_json(text)
         return _parse_yaml(text)
     except RecursionError:

@@ -73,8 +73,9 @@ class Layer:
 
     def complain(self, setting: str | None, name: str, written: object, message: str) -> None:
         """Note that ``written`` under ``name`` cannot be used (for ``setting``)."""
-        shown = shown_text(setting, written)
-        self.complaints.append(Complaint(setting, name, shown, message))
+        # The name may be a key of somebody's file.
+        name = name if name.isprintable() else ascii(name)
+        self.complaints.append(Complaint(setting, name, shown_text(setting, written), message))
 
     def first(self, setting: str, wires: tuple[str, ...] = ("",)) -> Given | None:
         """Return the best value given for ``setting`` on one of ``wires``."""

@@ -11,7 +11,7 @@ import base64
 import os
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tracekit import _config_file, _env, _jaeger_config, _rules
 from tracekit._env import variable
@@ -75,7 +75,7 @@ class ReporterSettings(_Masked):
     max_queue_bytes: int
     flush_s: float
     max_batch_spans: int
-    drop_policy: str
+    drop_policy: Literal["newest", "oldest"]
     log_spans: bool
     exit_budget_s: float
 
@@ -141,7 +141,7 @@ class Settings(_Masked):
     traceid_128bit: bool
     rpc_metrics: bool
     propagation: tuple[str, ...]
-    extract_order: str
+    extract_order: Literal["first", "last"]
     semconv: str
     jaeger_headers: HeaderSettings
     sampler: SamplerSettings

@@ -1,0 +1,214 @@
+"""Configuration files: tracekit's own keys with their lines, and Kubernetes' tracing file."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+
+import pytest
+
+from tracekit.errors import ConfigError
+from tracekit.settings import Settings
+
+OWN_YAML = """\
+# a comment, so that lines count
+service_name: checkout
+tags:
+  zone: eu
+  replica: 3
+sampler:
+  type: ratelimiting
+  param: 2.5
+flush_s: 500ms
+propagation: [w3c, b3]
+"""
+OWN_JSON = """\
+{
+  "service_name": "checkout",
+  "tags": {"zone": "eu", "replica": 3},
+  "sampler": {
+    "type": "ratelimiting",
+    "param": 2.5
+  },
+  "flush_s": "500ms", "propagation": ["w3c", "b3"]
+}
+"""
+KUBERNETES = """\
+apiVersion: apiserver.config.k8s.io/{version}
+kind: TracingConfiguration
+endpoint: collector.tracing:4317
+samplingRatePerMillion: 100
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="tracekit.yaml"):
+        file = tmp_path / name
+        file.write_text(textwrap.dedent(content), encoding="utf-8")
+        return str(file)
+
+    return write
+
+
+def lines(settings):
+    return {
+        name: int(source.rpartition(":")[2])
+        for name, source in settings.sources.items()
+        if source != "default"
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "where"),
+    [
+        ("t.yaml", OWN_YAML, {"service_name": 2, "tags": 3, "sampler_type": 7, "sampler_param": 8,
+                              "flush_s": 9, "propagation": 10}),
+        ("t.json", OWN_JSON, {"service_name": 2, "tags": 3, "sampler_type": 5, "sampler_param": 6,
+                              "flush_s": 8, "propagation": 8}),
+        ("braces-without-a-suffix", OWN_JSON, None),
+    ],
+)  # fmt: skip
+def test_flat_names_and_sections_with_their_lines(write, name, content, where):
+    """YAML and JSON say the same, and each value knows its line."""
+    settings = Settings.from_file(write(content, name), strict=True)
+    flat = settings.flat()
+    assert flat["service_name"] == "checkout"
+    assert flat["tags"] == {"zone": "eu", "replica": "3"}
+    assert (flat["sampler_type"], flat["sampler_param"]) == ("ratelimiting", 2.5)
+    assert (flat["flush_s"], flat["propagation"]) == (0.5, ["w3c", "b3"])
+    assert where is None or lines(settings) == where
+
+
+@pytest.mark.parametrize("name", ["t.yaml", "t.json"])
+def test_an_unknown_key_is_a_problem_with_a_suggestion_and_its_line(write, name):
+    """Mistyped keys are told; the other keys count."""
+    path = write('{\n"sampler": {"typ": "const"},\n"queue_sise": 5,\n"log_spans": true}', name)
+    settings = Settings.from_file(path)
+    assert [(bad.name, bad.message) for bad in settings.problems] == [
+        (f"{path}:2: typ", "is no setting; did you mean 'type'?"),
+        (f"{path}:3: queue_sise", "is no setting; did you mean 'queue_size'?"),
+    ]
+    assert settings.reporter.log_spans
+    with pytest.raises(ConfigError, match="did you mean 'queue_size'"):
+        Settings.from_file(path, strict=True)
+
+
+def test_a_bad_value_is_a_problem_with_its_line(write):
+    """What is used instead is said as well."""
+    path = write("\nagent_port: sixty\n")
+    (bad,) = Settings.from_file(path).problems
+    assert bad == (f"{path}:2: agent_port", "sixty", "is not a whole number", "6831")
+
+
+def test_a_key_without_a_value_counts_as_unset(write):
+    """``agent_host:`` with nothing behind it is what a template leaves."""
+    settings = Settings.from_file(write("agent_host:\nsampler:\n"), strict=True)
+    assert settings.transport.agent_host == "localhost"
+
+
+@pytest.mark.parametrize("version", ["v1alpha1", "v1beta1", "v1"])
+def test_a_kubernetes_tracing_configuration_is_understood(write, version):
+    """The API server's file: OTLP over gRPC, W3C headers, rate per million."""
+    settings = Settings.from_file(write(KUBERNETES.format(version=version)), strict=True)
+    assert settings.transport.kind == "otlp-grpc"
+    assert settings.transport.endpoint == "http://collector.tracing:4317"
+    assert settings.propagation == ("w3c",)
+    assert (settings.sampler.type, settings.sampler.param) == ("probabilistic", 0.0001)
+    assert lines(settings)["sampler_param"] == 4
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [("", ("const", 0.0)), ("0", ("const", 0.0)), ("1000000", ("probabilistic", 1.0))],
+)
+def test_without_a_rate_only_what_the_caller_sampled_is_recorded(write, rate, expected):
+    """As in Kubernetes: unset and 0 start no trace."""
+    content = KUBERNETES.format(version="v1").replace("100", rate)
+    settings = Settings.from_file(write(content), strict=True)
+    assert (settings.sampler.type, settings.sampler.param) == expected
+
+
+def test_kubernetes_defaults_are_kubernetes_own(write):
+    """No endpoint means the collector beside the process; no rate, nothing of its own."""
+    path = write("apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\n")
+    settings = Settings.from_file(path, strict=True)
+    assert settings.transport.endpoint == "http://localhost:4317"
+    assert (settings.sampler.type, settings.sampler.param) == ("const", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "to", "blamed"),
+    [
+        ("v1\n", "v2\n", "1: apiVersion"),
+        ("TracingConfiguration", "KubeletConfiguration", "2: kind"),
+        ("collector.tracing:4317", "unix:///var/run/otlp.sock", "3: endpoint"),
+        ("100", "1000001", "4: samplingRatePerMillion"),
+        ("samplingRatePerMillion", "samplingRate", "4: samplingRate"),
+    ],
+)
+def test_what_is_wrong_in_a_kubernetes_file_is_named(write, change, to, blamed):
+    """Key and line of each mistake."""
+    path = write(KUBERNETES.format(version="v1").replace(change, to))
+    (bad,) = Settings.from_file(path).problems
+    assert bad.name == f"{path}:{blamed}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message", "line"),
+    [
+        ("t.yaml", "a: [1\nb: 2", "is no YAML", 2),
+        ("t.yaml", "- a\n", "holds no mapping", 1),
+        ("t.yaml", "a: !!python/object/apply:os.system [true]", "is no YAML", 1),
+        ("t.yaml", "a: *nobody", "is no YAML", 1),
+        ("t.json", '{"a":\n}', "is no JSON", 2),
+        ("t.json", "[1]", "holds no mapping", 1),
+        ("t.json", '{"a": ' + "[" * 100_000, "is nested too deeply", 0),
+        ("t.yaml", "a: " + "[" * 10_000, "is nested too deeply", 0),
+        ("t.json", '{"a": "' + "x" * 2**20 + '"}', "is larger than 1048576 bytes", 0),
+    ],
+    ids=str,
+)
+def test_a_file_that_cannot_be_read_is_one_problem(write, name, content, message, line):
+    """Broken, hostile or huge: one problem, at its line where there is one."""
+    path = write(content, name)
+    (bad,) = Settings.from_file(path).problems
+    assert bad.message.startswith(message)
+    assert bad.name == (f"{path}:{line}" if line else "file")
+    assert bad.value == path
+
+
+def test_a_missing_file_is_a_problem_of_the_variable_that_names_it(tmp_path):
+    """The service starts without it."""
+    path = str(tmp_path / "missing.yaml")
+    (bad,) = Settings.from_env({"TRACEKIT_CONFIG_FILE": path}).problems
+    assert (bad.name, bad.value) == ("TRACEKIT_CONFIG_FILE", path)
+    assert bad.message == "cannot be read: No such file or directory"
+
+
+def test_a_pipe_or_a_directory_is_refused_without_waiting(tmp_path):
+    """Opening a pipe would wait for a writer for ever."""
+    pipe = tmp_path / "pipe.yaml"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path):
+        (bad,) = Settings.from_file(path).problems
+        assert bad.message == "is not a regular file"
+
+
+def test_an_alias_bomb_is_shown_shortly(write):
+    """Nine levels of nine aliases are a gigabyte of text if anybody prints them."""
+    levels = "\n".join(f"x{i + 1}: &x{i + 1} [{', '.join([f'*x{i}'] * 9)}]" for i in range(9))
+    path = write(f"x0: &x0 [lol]\n{levels}\nservice_name: *x9\n")
+    bad = Settings.from_file(path).problems[-1]
+    assert bad.name.endswith("service_name")
+    assert len(bad.value) <= 201
+
+
+def test_yaml_without_its_extra_says_what_to_install(write, monkeypatch):
+    """JSON works without; for YAML the message names the extra."""
+    path = write(OWN_YAML)
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    (bad,) = Settings.from_file(path).problems
+    assert "pip install 'tracekit[yaml]'" in bad.message
+    assert Settings.from_file(write(OWN_JSON, "t.json")).problems == ()

@@ -1,0 +1,118 @@
+"""The dictionary of ``jaeger_client.Config``: every key that the archived client read."""
+
+from __future__ import annotations
+
+import pytest
+
+from tracekit.settings import Settings
+
+EVERYTHING = {
+    "service_name": "checkout",
+    "enabled": True,
+    "logging": True,
+    "local_agent": {
+        "enabled": True,
+        "sampling_port": 5779,
+        "reporting_host": "agent",
+        "reporting_port": 6832,
+    },
+    "sampler": {"type": "rate_limiting", "param": 3},
+    "tags": {"zone": "eu", "replica": 3},
+    "reporter_batch_size": 20,
+    "reporter_queue_size": 500,
+    "reporter_flush_interval": 2,
+    "sampling_refresh_interval": 30,
+    "propagation": "b3",
+    "max_tag_value_length": 512,
+    "max_traceback_length": 1000,
+    "trace_id_header": "X-Trace-ID",
+    "baggage_header_prefix": "x-bag-",
+    "debug_id_header": "x-debug",
+    "throttler": {"port": 5778, "refresh_interval": 5},
+    "max_operations": 100,
+    "generate_128bit_trace_id": True,
+    "metrics": object(),
+}
+
+
+def test_every_key_of_the_old_dictionary_is_understood():
+    """The keys that jaeger_client documents, with the units that it had."""
+    settings = Settings.from_jaeger_config(EVERYTHING, strict=True)
+    flat = settings.flat()
+    expected = {
+        "service_name": "checkout",
+        "disabled": False,
+        "log_spans": True,
+        "agent_host": "agent",
+        "agent_port": 6832,
+        "transport": "udp",
+        "sampler_type": "ratelimiting",
+        "sampler_param": 3.0,
+        "tags": {"zone": "eu", "replica": "3"},
+        "max_batch_spans": 20,
+        "queue_size": 500,
+        "flush_s": 2.0,
+        "sampler_refresh_s": 30.0,
+        "propagation": ["b3"],
+        "max_attribute_length": 512,
+        "trace_id_header": "x-trace-id",
+        "baggage_header_prefix": "x-bag-",
+        "debug_id_header": "x-debug",
+        "sampler_max_operations": 100,
+        "traceid_128bit": True,
+    }
+    assert {name: flat[name] for name in expected} == expected
+
+
+def test_a_sampler_with_true_as_its_parameter_is_const():
+    """``{'type': 'const', 'param': True}`` is what most samples of the old client say."""
+    config = {"sampler": {"type": "const", "param": True}}
+    assert Settings.from_jaeger_config(config, "x", strict=True).sampler.param == 1.0
+
+
+def test_without_a_sampler_the_agents_sampling_port_is_asked():
+    """The remote sampler is chosen by leaving the sampler out."""
+    config = {"local_agent": {"reporting_host": "::1", "sampling_port": 99}}
+    sampler = Settings.from_jaeger_config(config, "x", strict=True).sampler
+    assert (sampler.type, sampler.param) == ("remote", 0.001)
+    assert sampler.endpoint == "http://[::1]:99/sampling"
+
+
+def test_the_dictionarys_service_name_wins_over_the_argument():
+    """As in ``jaeger_client.Config``."""
+    assert Settings.from_jaeger_config({"service_name": "a"}, "b").service_name == "a"
+    assert Settings.from_jaeger_config({}, "b").service_name == "b"
+
+
+def test_the_dictionary_wins_over_the_environment_but_for_tags():
+    """As in ``jaeger_client``, where the environment's tags replaced the dictionary's."""
+    settings = Settings.from_jaeger_config(
+        {"local_agent": {"reporting_port": 1}, "tags": {"a": "config", "b": "config"}},
+        "x",
+        environ={"JAEGER_AGENT_PORT": "2", "JAEGER_AGENT_HOST": "h", "JAEGER_TAGS": "a=env"},
+    )
+    assert (settings.transport.agent_host, settings.transport.agent_port) == ("h", 1)
+    assert settings.flat()["tags"] == {"a": "env", "b": "config"}
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "message"),
+    [
+        ({"sampler": {"typ": "const"}}, "sampler.typ", "did you mean 'sampler.type'?"),
+        ({"reporter_queue_sise": 1}, "reporter_queue_sise", "did you mean 'reporter_queue_size'?"),
+        ({"sampler": {"type": "all"}}, "sampler.type", "is none of const"),
+        ({"sampler": "const"}, "sampler", "is no key"),
+        ({"enabled": "maybe"}, "enabled", "is neither true nor false"),
+        ({"local_agent": {"reporting_port": "x"}}, "local_agent.reporting_port", "whole number"),
+    ],
+)
+def test_what_is_wrong_in_the_dictionary_is_named(config, name, message):
+    """By the path of its key."""
+    (bad,) = Settings.from_jaeger_config(config, "x").problems
+    assert bad.name == name
+    assert message in bad.message
+
+
+def test_not_enabled_means_disabled():
+    """The old client ignored the key; whoever writes it means it."""
+    assert Settings.from_jaeger_config({"enabled": False}, "x").disabled

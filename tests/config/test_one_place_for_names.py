@@ -1,0 +1,64 @@
+"""The environment table is the only place that names variables, and nobody reads them at import."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "tracekit"
+NAME = re.compile(r"\b(JAEGER|OTEL|TRACEKIT)_[A-Z0-9_]+")
+
+
+def named_in(path):
+    """Return the variables that the module's code names; prose in docstrings may."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docs = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    return [
+        match.group()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs
+        for match in NAME.finditer(node.value)
+    ]
+
+
+def test_only_the_table_names_variables():
+    """Whoever looks for a variable finds it in one package."""
+    found = {
+        str(path.relative_to(PACKAGE)): named_in(path)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).parts[0] not in ("_env", "_demo", "_examples")
+    }
+    assert {name: names for name, names in found.items() if names} == {}
+
+
+def test_importing_reads_no_variable():
+    """Settings are read when ``init`` is called, so a test or a program can set them before."""
+    program = """
+import os, sys
+
+class Watched(dict):
+    def __getitem__(self, name):
+        seen.append(name)
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        seen.append(name)
+        return super().get(name, default)
+
+import opentelemetry.sdk.trace, urllib3  # what others read at their import is theirs
+seen = []
+os.environ = Watched(os.environ)
+import tracekit
+print([name for name in seen if name.startswith(("JAEGER_", "TRACEKIT_"))])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[]"
