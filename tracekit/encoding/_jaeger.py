@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -38,7 +38,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
@@ -47,17 +47,21 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AnyValue
 
     from tracekit._protocols import Bag, Facts
-    from tracekit.encoding._thrift import Dialect, Field
+    from tracekit.encoding._thrift import Dialect, Field, Struct
 
 _STOP = b"\0"
 _LOW = 0xFFFF_FFFF_FFFF_FFFF
 _SIGN = 1 << 63
+_WRAP = 1 << 64
 _MAX_CACHED = 4096
 """Entries after which a cache starts anew: names and ids are bounded only by what users do."""
 
 _MAX_KEPT_BYTES = 64
 
-_NAMED_KINDS = (SpanKind.CLIENT, SpanKind.SERVER, SpanKind.PRODUCER, SpanKind.CONSUMER)
+_MAX_TABLED = 64
+"""List headers up to this length are made in advance."""
+_UNSET = StatusCode.UNSET  # a look-up in an enum costs a function call
+_MARKS = DEBUG | FIREHOSE
 _REF_TYPE = "opentracing.ref_type"
 
 
@@ -83,6 +87,7 @@ class Tags:
         append = out.append
         texts = self._texts
         numbers = self._numbers
+        bools = self._bools
         for pair in pairs:
             value = pair[1]
             kind = type(value)
@@ -90,6 +95,8 @@ class Tags:
                 append(texts.get(pair) or self._text(pair))  # type: ignore[arg-type]
             elif kind is int:
                 append(numbers.get(pair) or self._number(pair))  # type: ignore[arg-type]
+            elif kind is bool:
+                append(bools.get(pair) or self._bool(pair))  # type: ignore[arg-type]
             else:
                 append(self.one(pair[0], value))
 
@@ -106,8 +113,7 @@ class Tags:
     def one(self, key: str, value: AnyValue) -> bytes:
         """Return one encoded Tag for a value of any type."""
         if isinstance(value, bool):
-            known = self._bools.get((key, value))
-            return known or self._bool(key, value)
+            return self._bools.get((key, value)) or self._bool((key, value))
         if isinstance(value, int) and -_SIGN <= value < _SIGN:
             prefix = self._prefix(self._longs, key, TagType.LONG, "vLong")
             return prefix + self._dialect.i64(value) + _STOP
@@ -128,11 +134,12 @@ class Tags:
         """Return length and bytes."""
         return self._size(len(data)) + data
 
-    def _bool(self, key: str, value: bool) -> bytes:
+    def _bool(self, pair: tuple[str, bool]) -> bytes:
+        key, value = pair
         head = self._dialect.header(TAG["key"]) + self.text(key)
         kind = self._dialect.header(TAG["vType"], TAG["key"]) + self._dialect.i32(TagType.BOOL)
         whole = head + kind + self._dialect.flag(TAG["vBool"], TAG["vType"], value=value) + _STOP
-        return _remember(self._bools, (key, value), whole)
+        return _remember(self._bools, pair, whole)
 
     def _prefix(self, known: dict[str, bytes], key: str, tag_type: TagType, value: str) -> bytes:
         return known.get(key) or _remember(known, key, self._head(key, tag_type, value))
@@ -148,6 +155,14 @@ class Tags:
                 header(TAG[value], TAG["vType"]),
             )
         )
+
+
+class Ending(NamedTuple):
+    """The tags that come with a kind and a scope."""
+
+    length: int
+    tags: bytes
+    scope: InstrumentationScope | None
 
 
 class JaegerEncoder:
@@ -168,39 +183,33 @@ class JaegerEncoder:
         self._call = call
         self._process_tags = process_tags
         self._tags = Tags(dialect)
-        self._ids: dict[int, bytes] = {}
-        self._scopes: dict[tuple[str, str | None], list[bytes]] = {}
-        self._kinds = {
-            kind: self._tags.one("span.kind", kind.name.lower()) for kind in _NAMED_KINDS
-        }
-        self._build_headers()
-
-    def _build_headers(self) -> None:
-        header = self._dialect.header
-        low, high, span_id, parent = (
-            header(SPAN["traceIdLow"]),
-            header(SPAN["traceIdHigh"], SPAN["traceIdLow"]),
-            header(SPAN["spanId"], SPAN["traceIdHigh"]),
-            header(SPAN["parentSpanId"], SPAN["spanId"]),
+        self._traces: dict[int, bytes] = {}
+        self._parents: dict[int, bytes] = {}
+        self._names: dict[str, bytes] = {}
+        self._endings: dict[tuple[int, int], Ending] = {}
+        header = dialect.header
+        flags, after_refs = (
+            {
+                bits: header(SPAN["flags"], SPAN[before])
+                + dialect.i32(bits)
+                + header(SPAN["startTime"], SPAN["flags"])
+                for bits in range(16)
+            }
+            for before in ("operationName", "references")
         )
-        name = header(SPAN["operationName"], SPAN["parentSpanId"])
-        self._span_head = b"".join(
-            head.replace(b"%", b"%%") + b"%b" for head in (low, high, span_id, parent, name, b"")
-        )
-        flags = header(SPAN["flags"], SPAN["operationName"])
-        start = header(SPAN["startTime"], SPAN["flags"])
-        duration = header(SPAN["duration"], SPAN["startTime"])
-        i32 = self._dialect.i32
-        self._flags = {bits: flags + i32(bits) + start for bits in range(16)}
-        after_refs = header(SPAN["flags"], SPAN["references"])
-        self._flags_after_refs = {bits: after_refs + i32(bits) + start for bits in range(16)}
-        self._duration = duration
-        self._span_refs = header(SPAN["references"], SPAN["operationName"])
-        self._span_tags = header(SPAN["tags"], SPAN["duration"])
-        self._span_logs = header(SPAN["logs"], SPAN["tags"])
-        self._span_logs_alone = header(SPAN["logs"], SPAN["duration"])
+        self._flags = flags
+        self._flags_after_refs = after_refs
+        self._low = header(SPAN["traceIdLow"])
+        self._high = header(SPAN["traceIdHigh"], SPAN["traceIdLow"])
+        self._narrow = self._high + dialect.i64(0)
+        self._span_id = header(SPAN["spanId"], SPAN["traceIdHigh"])
+        self._parent_id = header(SPAN["parentSpanId"], SPAN["spanId"])
+        self._duration = header(SPAN["duration"], SPAN["startTime"])
+        self._span_tags = [self._list(SPAN, "tags", count) for count in range(_MAX_TABLED)]
+        self._span_tags[0] = b""  # an empty list is left out
+        self._span_logs = {name: header(SPAN["logs"], SPAN[name]) for name in ("tags", "duration")}
         self._log_head = header(LOG["timestamp"])
-        self._log_fields = header(LOG["fields"], LOG["timestamp"])
+        self._log_fields = [self._list(LOG, "fields", count) for count in range(_MAX_TABLED)]
 
     # --- one span ---
 
@@ -208,119 +217,143 @@ class JaegerEncoder:
         """Encode one ended span. ValueError without a context or an end."""
         facts = facts_of(span)
         i64 = self._dialect.i64
-        name = facts.name.encode("utf-8", "replace")
-        trace_id = facts.trace_id
-        start_ns = facts.start_ns
-        refs = self._refs(facts.links) if facts.links else b""
-        bits = facts.bits
-        flags = self._flags_after_refs if refs else self._flags
+        (
+            trace_id,
+            span_id,
+            parent_id,
+            bits,
+            state,
+            name,
+            kind,
+            start_ns,
+            end_ns,
+            attributes,
+            events,
+            links,
+            status,
+            scope,
+            lost_attributes,
+            lost_events,
+            lost_links,
+            _,
+        ) = facts
+        rare = (
+            self._rarities(facts)
+            if status.status_code is not _UNSET
+            or state
+            or lost_attributes
+            or lost_events
+            or lost_links
+            else ()
+        )
+        ending = self._endings.get((id(kind), id(scope))) or self._ending(kind, scope)
+        tags = len(attributes) + len(rare) + ending.length
         out = [
-            self._span_head
-            % (
-                self._id(trace_id & _LOW),
-                self._id(trace_id >> 64),
-                i64(_signed(facts.span_id)),
-                self._id(facts.parent_id),
-                self._dialect.size(len(name)),
-                name,
-            ),
-            refs,
-            flags[bits & 1 | bits >> MARKS_SHIFT & (DEBUG | FIREHOSE)],
+            self._traces.get(trace_id) or self._trace(trace_id),
+            i64(span_id if span_id < _SIGN else span_id - _WRAP),
+            self._parents.get(parent_id) or self._parent(parent_id),
+            self._names.get(name) or self._name(name),
+            self._refs(links) if links else b"",
+            (self._flags_after_refs if links else self._flags)[
+                bits & 1 | bits >> MARKS_SHIFT & _MARKS
+            ],
             i64(start_ns // 1000),
             self._duration,
-            i64(max(0, (facts.end_ns - start_ns) // 1000)),
+            i64((end_ns - start_ns) // 1000 if end_ns > start_ns else 0),
+            self._span_tags[tags] if tags < _MAX_TABLED else self._list(SPAN, "tags", tags),
         ]
-        tags = self._span_tag_list(facts)
-        if tags:
-            out.append(self._span_tags + self._dialect.structs(len(tags)))
-            out += tags
-        if facts.events or refs:
-            self._logs(facts, out, self._span_logs if tags else self._span_logs_alone)
+        self._tags.extend(out, attributes.items())
+        out += rare
+        out.append(ending.tags)
+        if events or links:
+            self._logs(facts, out, after="tags" if tags else "duration")
         out.append(_STOP)
-        return Frame(b"".join(out))
+        return tuple.__new__(Frame, (b"".join(out), b"", None))  # as Facts are made
 
-    def _span_tag_list(self, facts: Facts) -> list[bytes]:
-        tags: list[bytes] = []
-        if facts.attributes:
-            self._tags.extend(tags, facts.attributes.items())
-        kind = self._kinds.get(facts.kind)
-        if kind is not None:
-            tags.append(kind)
-        scope = facts.scope
+    def _trace(self, trace_id: int) -> bytes:
+        """Return the fields that all spans of a trace share, and the head of the span id."""
+        high = trace_id >> 64
+        field = self._high + self._id(high) if high else self._narrow
+        fields = self._low + self._id(trace_id & _LOW) + field + self._span_id
+        return _remember(self._traces, trace_id, fields)
+
+    def _parent(self, parent_id: int) -> bytes:
+        return _remember(self._parents, parent_id, self._parent_id + self._id(parent_id))
+
+    def _name(self, name: str) -> bytes:
+        head = self._dialect.header(SPAN["operationName"], SPAN["parentSpanId"])
+        return _remember(self._names, name, head + self._tags.text(name))
+
+    def _list(self, struct: Struct, name: str, count: int) -> bytes:
+        """Return the head of a long optional list, which follows the field before it in the IDL."""
+        fields = list(struct.fields.values())
+        field = struct[name]
+        return self._field(field, fields[fields.index(field) - 1], self._dialect.structs(count))
+
+    def _ending(self, kind: SpanKind, scope: InstrumentationScope | None) -> Ending:
+        """Return the tags of kind and scope; the latter under old and new names, as required."""
+        tags = []
+        if kind is not SpanKind.INTERNAL:
+            tags.append(self._tags.one("span.kind", kind.name.lower()))
         if scope is not None:
-            tags += self._scopes.get((scope.name, scope.version)) or self._scope(scope)
-        if facts.status.status_code is not StatusCode.UNSET:
-            self._status(facts, tags)
+            for title, value in (("name", scope.name), ("version", scope.version)):
+                if value:
+                    tags.append(self._tags.one(f"otel.scope.{title}", value))
+                    tags.append(self._tags.one(f"otel.library.{title}", value))
+        # The scope is kept with its tags, so no other one can get the same id meanwhile.
+        ending = Ending(len(tags), b"".join(tags), scope)
+        return _remember(self._endings, (id(kind), id(scope)), ending)
+
+    def _rarities(self, facts: Facts) -> list[bytes]:
+        """Return the tags that few spans have: status, trace state, what did not fit."""
+        tags: list[bytes] = []
+        status = facts.status
+        if status.status_code is not _UNSET:
+            tags.append(self._tags.one("otel.status_code", status.status_code.name))
+            if status.description:
+                tags.append(self._tags.one("otel.status_description", status.description))
+            if status.status_code is StatusCode.ERROR and "error" not in facts.attributes:
+                tags.append(self._tags.one("error", True))
         if facts.state:
             tags.append(self._tags.one("w3c.tracestate", facts.state.to_header()))
-        if facts.dropped_attributes or facts.dropped_events or facts.dropped_links:
-            self._dropped(tags, "attributes", facts.dropped_attributes)
-            self._dropped(tags, "events", facts.dropped_events)
-            self._dropped(tags, "links", facts.dropped_links)
+        self._dropped(tags, "attributes", facts.dropped_attributes)
+        self._dropped(tags, "events", facts.dropped_events)
+        self._dropped(tags, "links", facts.dropped_links)
         return tags
-
-    def _status(self, facts: Facts, tags: list[bytes]) -> None:
-        status = facts.status
-        tags.append(self._tags.one("otel.status_code", status.status_code.name))
-        if status.description:
-            tags.append(self._tags.one("otel.status_description", status.description))
-        if status.status_code is StatusCode.ERROR and "error" not in facts.attributes:
-            tags.append(self._tags.one("error", True))
 
     def _dropped(self, tags: list[bytes], what: str, count: int) -> None:
         if count:
             tags.append(self._tags.one(f"otel.dropped_{what}_count", count))
 
-    def _scope(self, scope: InstrumentationScope) -> list[bytes]:
-        """Return the scope's tags under the present and the deprecated names: both required."""
-        tags = []
-        for title, value in (("name", scope.name), ("version", scope.version)):
-            if value:
-                tags.append(self._tags.one(f"otel.scope.{title}", value))
-                tags.append(self._tags.one(f"otel.library.{title}", value))
-        return _remember(self._scopes, (scope.name, scope.version), tags)
-
-    def _logs(self, facts: Facts, out: list[bytes], head: bytes) -> None:
-        logs = [self._event(*event) for event in facts.events]
-        logs += [self._link(facts, *link) for link in facts.links if _has_own_words(link[1])]
-        if logs:
-            out.append(head + self._dialect.structs(len(logs)))
-            out += logs
-
-    def _event(self, name: str, time_ns: int, bag: Bag) -> bytes:
-        fields: list[bytes] = []
-        attributes, dropped = bag
-        if "event" not in attributes:
-            self._tags.extend(fields, (("event", name),))
-        self._tags.extend(fields, attributes.items())
-        self._dropped(fields, "attributes", dropped)
-        return self._log(time_ns, fields)
-
-    def _link(self, facts: Facts, context: SpanContext, bag: Bag) -> bytes:
-        """Return a log with the attributes of a link, for which a SpanRef has no room."""
-        attributes, dropped = bag
-        fields = [
-            self._tags.one("event", "link"),
-            self._tags.one("trace_id", f"{context.trace_id:032x}"),
-            self._tags.one("span_id", f"{context.span_id:016x}"),
-        ]
-        self._tags.extend(fields, attributes.items())
-        self._dropped(fields, "attributes", dropped)
-        return self._log(facts.start_ns, fields)
-
-    def _log(self, time_ns: int, fields: list[bytes]) -> bytes:
-        dialect = self._dialect
-        return b"%b%b%b%b%b\0" % (
-            self._log_head,
-            dialect.i64(time_ns // 1000),
-            self._log_fields,
-            dialect.structs(len(fields)),
-            b"".join(fields),
-        )
+    def _logs(self, facts: Facts, out: list[bytes], after: str) -> None:
+        start_ns = facts.start_ns
+        logs = facts.events
+        if facts.links:
+            logs = [*logs, *_link_logs(facts.links, start_ns)]
+        if not logs:
+            return
+        out.append(self._span_logs[after])
+        out.append(self._dialect.structs(len(logs)))
+        for name, time_ns, (attributes, dropped) in logs:
+            named = "event" in attributes
+            fields = len(attributes) + (not named) + (dropped > 0)
+            out.append(self._log_head)
+            out.append(self._dialect.i64(time_ns // 1000))
+            out.append(
+                self._log_fields[fields]
+                if fields < _MAX_TABLED
+                else self._list(LOG, "fields", fields)
+            )
+            if not named:
+                self._tags.extend(out, (("event", name),))
+            self._tags.extend(out, attributes.items())
+            self._dropped(out, "attributes", dropped)
+            out.append(_STOP)
 
     def _refs(self, links: Sequence[tuple[SpanContext, Bag]]) -> bytes:
         refs = b"".join([self._ref(context, _ref_type(bag)) for context, bag in links])
-        return self._span_refs + self._dialect.structs(len(links)) + refs
+        head = self._dialect.header(SPAN["references"], SPAN["operationName"])
+        return head + self._dialect.structs(len(links)) + refs
 
     def _ref(self, context: SpanContext, ref_type: SpanRefType) -> bytes:
         kind, low, high, span_id = SPAN_REF.fields.values()
@@ -336,10 +369,7 @@ class JaegerEncoder:
 
     def _id(self, unsigned: int) -> bytes:
         """Encode an unsigned id: the same eight bytes, read as a signed number."""
-        known = self._ids.get(unsigned)
-        if known is not None:
-            return known
-        return _remember(self._ids, unsigned, self._dialect.i64(_signed(unsigned)))
+        return self._dialect.i64(unsigned if unsigned < _SIGN else unsigned - _WRAP)
 
     def _field(self, field: Field, after: Field | None, value: bytes) -> bytes:
         return self._dialect.header(field, after) + value
@@ -420,18 +450,19 @@ def _remember(known: dict[K, V], key: K, value: V) -> V:
     return value
 
 
-def _signed(unsigned: int) -> int:
-    return unsigned if unsigned < _SIGN else unsigned - (_SIGN << 1)
-
-
 def _ref_type(bag: Bag) -> SpanRefType:
     asked = bag[0].get(_REF_TYPE)
     return SpanRefType.CHILD_OF if asked == "child_of" else SpanRefType.FOLLOWS_FROM
 
 
-def _has_own_words(bag: Bag) -> bool:
-    attributes, dropped = bag
-    return dropped > 0 or any(key != _REF_TYPE for key in attributes)
+def _link_logs(
+    links: Sequence[tuple[SpanContext, Bag]], time_ns: int
+) -> Iterator[tuple[str, int, Bag]]:
+    """Return an event for each link with attributes, for which a SpanRef has no room."""
+    for context, (attributes, dropped) in links:
+        if dropped > 0 or any(key != _REF_TYPE for key in attributes):
+            ids = {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+            yield "link", time_ns, ({"event": "link", **ids, **attributes}, dropped)
 
 
 def _as_text(value: AnyValue) -> str:

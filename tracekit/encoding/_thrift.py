@@ -90,59 +90,66 @@ _MAX_TAILS = 1024
 _ONEWAY = 4
 
 
-def varint_codec() -> Callable[[int], bytes]:
-    """Return the unsigned varint encoder (0 to 2**64 - 1).
+# Two varint bytes with their continuation bits for every 14-bit value, as one u16: 32 KiB.
+_PAIRS = array("H", ((n & 0x7F) | (n & 0x3F80) << 1 | 0x8080 for n in range(_CHUNK + 1)))
+_LAST = tuple(_BYTES[n] if n < 0x80 else _BYTES[n] + b"\1" for n in range(256))
+
+
+def varint(n: int) -> bytes:
+    """Encode an unsigned integer below 2**64."""
+    if n < 0x80:
+        return _BYTES[n]
+    if n < 1 << 14:
+        return _BYTES[n & 0x7F | 0x80] + _BYTES[n >> 7]
+    return _ONE(_PAIRS[n & _CHUNK]) + varint(n >> 14)
+
+
+def zigzag_codec() -> Callable[[int], bytes]:
+    """Return the encoder of signed integers: zigzag, then varint.
 
     Ids are random, so nearly all of their ten bytes are in use: two bytes at a time from a table
     takes a third of the time of the textbook's loop. The upper half of a time stamp changes once
-    in minutes, so tails are remembered.
+    in minutes, so what follows its first four bytes is remembered.
     """
-    # Two varint bytes with their continuation bits for every 14-bit value, as one u16: 32 KiB.
-    table = array("H", ((n & 0x7F) | (n & 0x3F80) << 1 | 0x8080 for n in range(_CHUNK + 1)))
+    pairs = _PAIRS
     tails: dict[int, bytes] = {}
 
-    def varint(n: int) -> bytes:
-        if n < 0x80:
-            return _BYTES[n]
-        if n >= 1 << 56:
-            last = n >> 56
-            return _FOUR(
-                table[n & _CHUNK],
-                table[n >> 14 & _CHUNK],
-                table[n >> 28 & _CHUNK],
-                table[n >> 42 & _CHUNK],
-            ) + (_BYTES[last] if last < 0x80 else _BYTES[last] + b"\1")
-        if n < 1 << 14:
-            return _BYTES[n & 0x7F | 0x80] + _BYTES[n >> 7]
-        if n < 1 << 28:
-            return _ONE(table[n & _CHUNK]) + varint(n >> 14)
-        return _TWO(table[n & _CHUNK], table[n >> 14 & _CHUNK]) + tail(n >> 28)
+    def zigzag(n: int) -> bytes:
+        z = n << 1 if n >= 0 else ~(n << 1)
+        if z >= 1 << 56:
+            if z >= 1 << 64:
+                raise OverflowError(f"{n} does not fit into 64 bits")
+            return (
+                _FOUR(
+                    pairs[z & _CHUNK],
+                    pairs[z >> 14 & _CHUNK],
+                    pairs[z >> 28 & _CHUNK],
+                    pairs[z >> 42 & _CHUNK],
+                )
+                + _LAST[z >> 56]
+            )
+        if z < 1 << 28:
+            return varint(z)
+        high = z >> 28
+        return _TWO(pairs[z & _CHUNK], pairs[z >> 14 & _CHUNK]) + (tails.get(high) or tail(high))
 
     def tail(n: int) -> bytes:
-        known = tails.get(n)
-        if known is None:
-            if len(tails) >= _MAX_TAILS:
-                tails.clear()
-            known = tails[n] = varint(n)
-        return known
+        if len(tails) >= _MAX_TAILS:
+            tails.clear()
+        tails[n] = encoded = varint(n)
+        return encoded
 
-    return varint
+    return zigzag
 
 
 class Compact:
     """The compact protocol, version 1 (UDP 6831)."""
 
+    size = staticmethod(varint)
+    double = staticmethod(struct.Struct("<d").pack)
+
     def __init__(self) -> None:
-        self.size = varint = varint_codec()
-
-        def zigzag(n: int) -> bytes:
-            if not -0x8000000000000000 <= n <= 0x7FFFFFFFFFFFFFFF:
-                raise OverflowError(f"{n} does not fit into 64 bits")
-            return varint(n << 1 if n >= 0 else ~(n << 1))
-
-        self.i32 = zigzag
-        self.i64 = zigzag
-        self.double = struct.Struct("<d").pack
+        self.i32 = self.i64 = zigzag_codec()
 
     def header(self, field: Field, after: Field | None = None) -> bytes:
         """Return distance and type in one byte; no field of ours is more than 15 ids apart."""

@@ -262,12 +262,16 @@ class Span(sdk.Span):
         else:
             parent_id, remote = (0, False) if source is None else (source.span_id, source.is_remote)
         events, links = self._added_events, self._added_links
-        if events is not None or links is not None:
-            with self._lock:  # waits for a change that began before the end
-                told = (tuple(events or ()), tuple(links or ()))
+        guard = self._guard
+        if guard is None:
+            told: Any = ((), ())
         else:
-            told = ((), ())
-        return Facts(
+            with guard:  # waits for a change that began before the end
+                told = (
+                    () if events is None else tuple(events._dq),  # type: ignore[attr-defined]
+                    () if links is None else tuple(links._dq),  # type: ignore[attr-defined]
+                )
+        facts = (
             self._trace_id,
             self._span_id,
             parent_id,
@@ -287,6 +291,7 @@ class Span(sdk.Span):
             0 if links is None else links.dropped,
             remote,
         )
+        return tuple.__new__(Facts, facts)  # a third of the time of the constructor
 
     # --- reading: the SDK's names, its objects made on demand ---
     # (type: ignore[override] below: what the SDK keeps as writable attributes is derived here.)
