@@ -1,8 +1,9 @@
-"""What a span costs its caller, here and on the OpenTelemetry SDK: ``python tests/bench/bench_tracing.py``.
+"""What a span costs its caller, here and on the OpenTelemetry SDK.
 
-Both tracers run in one process, in interleaved rounds; each figure is the median of the rounds.
-Spans come in bursts that are flushed off the clock, so the clock sees the caller's thread and not
-the exporting thread that competes with it for the GIL.
+Run ``python tests/bench/bench_tracing.py``. Both tracers run in one process, in interleaved
+rounds; each figure is the median of the rounds. Spans come in bursts that are flushed off the
+clock, so the clock sees the caller's thread and not the exporting thread that competes with it
+for the GIL.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.sdk import trace as sdk
@@ -30,6 +30,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 import tracekit
 from tracekit.testing import MemoryTransport
 from tracekit.transport import SendResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 BURST = 250  # fewer than either exporter needs to wake up by itself
 

@@ -78,8 +78,8 @@ class Rules:
 
     def sdk(self, bag: Bag) -> BoundedAttributes:
         """Return ``bag`` as the SDK's own immutable mapping."""
-        bounded = BoundedAttributes(None, bag.values, max_value_len=self.max_length)
-        bounded.maxlen = self.max_count
+        bounded = BoundedAttributes(None, bag.values)  # no limits: they were applied once already
+        bounded.maxlen, bounded.max_value_len = self.max_count, self.max_length
         bounded.dropped = bag.dropped
         return bounded
 
