@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -143,6 +146,27 @@ def test_a_plain_sdk_finds_the_sampler_by_opentelemetrys_name(server, monkeypatc
         assert set(server.asked) == {"plain"}
     finally:
         sampler.root.close()
+
+
+def test_the_sdk_itself_finds_both_names_among_the_entry_points():
+    """``OTEL_TRACES_SAMPLER`` is enough: no import, no code."""
+    program = (
+        "from opentelemetry.sdk._configuration import _import_sampler as find\n"
+        "print(*(find(name).get_description() for name in"
+        " ('jaeger_remote', 'parentbased_jaeger_remote')))"
+    )
+    argument = "endpoint=http://127.0.0.1:14250,initialSamplingRate=0.25"
+    environ = {**os.environ, "OTEL_TRACES_SAMPLER_ARG": argument}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    remote = "Remote{Probabilistic{0.25}}"
+    assert done.stdout.split() == [remote, f"ParentRule{{{remote}}}"]
 
 
 def test_an_argument_with_mistakes_costs_a_warning_and_the_defaults(monkeypatch, caplog):

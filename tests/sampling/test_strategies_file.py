@@ -62,11 +62,32 @@ def test_without_a_default_strategy_each_service_has_its_own(service, expected):
 
 
 def test_an_operation_cannot_be_rate_limited():
-    """The server drops such an entry, and so do we."""
+    """The server drops such an entry and still sends the service's rates by operation."""
     listed = [{"operation": "op", "type": "ratelimiting", "param": 2}]
     default = {"type": "probabilistic", "param": 0.5, "operation_strategies": listed}
     found = parse_strategies_file(json.dumps({"default_strategy": default}), "any")
-    assert Strategy("probabilistic", 0.5) == found
+    assert found == AdaptiveStrategy(0.5, 0.0, {})
+
+
+def test_a_service_without_a_type_has_the_servers_default_rate():
+    """Its operations count all the same."""
+    listed = [{"operation": "op", "type": "probabilistic", "param": 1}]
+    content = {"service_strategies": [{"service": "any", "operation_strategies": listed}]}
+    found = parse_strategies_file(json.dumps(content), "any")
+    assert found == AdaptiveStrategy(0.001, 0.0, {"op": 1.0})
+
+
+def test_a_mistake_in_another_services_entry_is_not_ours():
+    """A file is shared by many; of two entries for one service the last one counts."""
+    entries = [
+        {"service": "ours", **rule("probabilistic", 0.1)},
+        {"service": "theirs", **rule("proportional", 0.5)},
+        {"service": "ours", **rule("probabilistic", 0.2)},
+    ]
+    content = json.dumps({"service_strategies": entries})
+    assert parse_strategies_file(content, "ours") == Strategy("probabilistic", 0.2)
+    with pytest.raises(StrategyError):
+        parse_strategies_file(content, "theirs")
 
 
 @pytest.mark.parametrize("text", ["null", "{}", '{"service_strategies": null}'])

@@ -8,8 +8,9 @@
      "service_strategies": [{"service": "frontend", "type": "ratelimiting", "param": 5}]}
 
 A service gets what Jaeger's server would have sent it: its own strategy or else the default one;
-operations of the default strategy apply to every service that says nothing about them. Source:
-the server's static strategy provider. It differs in two points: a fractional rate limit stays
+operations of the default strategy apply to every service that says nothing about them (so that a
+rate limit, which knows no operations, gives way to them). Source: the server's provider of file
+strategies. It differs in two points: a fractional rate limit stays
 one (the server truncates it to an integer), and an unknown type is an error, not a silent 0.001.
 """
 
@@ -41,14 +42,17 @@ def parse_strategies_file(text: str | bytes, service: str) -> AnyStrategy:
     fields = json_object({} if content is None else content, "the strategies file")
     default_fields = fields.get("default_strategy")
     default = _service(json_object(default_fields or {}, "default_strategy"))
+    found = default
     for entry in _objects(fields.get("service_strategies"), "service_strategies"):
-        if entry.get("service") == service:
-            return _merged(_service(entry), default)
-    return default
+        if entry.get("service") == service:  # the last one counts; others' mistakes are theirs
+            found = _merged(_service(entry), default)
+    return found
 
 
 def _service(fields: Mapping[str, object]) -> AnyStrategy:
-    strategy = _strategy(fields) if fields else Strategy("probabilistic", DEFAULT_RATE)
+    strategy = _strategy(fields)
+    if not fields.get("operation_strategies"):
+        return strategy
     operations = {}
     for entry in _objects(fields.get("operation_strategies"), "operation_strategies"):
         name = entry.get("operation", "")
@@ -57,8 +61,6 @@ def _service(fields: Mapping[str, object]) -> AnyStrategy:
         each = _strategy(entry)
         if each.type == "probabilistic":  # the server drops other types of operations, too
             operations[name] = each.param
-    if not operations:
-        return strategy
     rate = strategy.param if strategy.type == "probabilistic" else DEFAULT_RATE
     return AdaptiveStrategy(rate, 0.0, operations)
 
@@ -75,6 +77,8 @@ def _merged(own: AnyStrategy, default: AnyStrategy) -> AnyStrategy:
 
 def _strategy(fields: Mapping[str, object]) -> Strategy:
     kind = fields.get("type")
+    if kind is None:
+        return Strategy("probabilistic", DEFAULT_RATE)
     try:
         if kind == "probabilistic":
             return Strategy(kind, number(fields.get("param", 0.0), "param", at_most=1.0))
