@@ -147,5 +147,6 @@ def test_draw_shows_every_trace():
 
     drawn = draw(spans, width=80).split("\n\n")
 
+    assert drawn[0].splitlines()[0] == "trace 0000000000000001  1 span, 1 service, 1.0 ms"
     assert [picture.split()[1] for picture in drawn] == [f"{1:016x}", f"{long_id:032x}"]
     assert draw([]) == ""

@@ -130,13 +130,19 @@ class _Scale(NamedTuple):
 def _header(trace: Sequence[ReceivedSpan], total_us: int) -> Line:
     services = len({span.service for span in trace})
     errors = sum(span.error for span in trace)
-    figures = f"{len(trace)} spans, {services} services, {_duration(total_us)}"
+    figures = (
+        f"{_plural(len(trace), 'span')}, {_plural(services, 'service')}, {_duration(total_us)}"
+    )
     trace_id = trace[0].trace_id
     digits = 32 if trace_id >> 64 else 16  # the two widths that headers and searches take
     header = [Piece(f"trace {trace_id:0{digits}x}", "bold"), Piece(f"  {figures}", "dim")]
     if errors:
         header.append(Piece(f", {errors} failed", "error"))
     return header
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _fitting(rails: str, columns: int) -> str:
