@@ -1,4 +1,4 @@
-"""The environment table is the only place that names variables, and nobody reads them at import."""
+"""Variables are read by the environment table alone, and never while importing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+
+from tracekit import _env
 
 PACKAGE = Path(__file__).parents[2] / "tracekit"
 NAME = re.compile(r"\b(JAEGER|OTEL|TRACEKIT)_[A-Z0-9_]+")
@@ -28,14 +30,35 @@ def named_in(path):
     ]
 
 
-def test_only_the_table_names_variables():
-    """Whoever looks for a variable finds it in one package."""
-    found = {
-        str(path.relative_to(PACKAGE)): named_in(path)
+def modules():
+    return [
+        path
         for path in sorted(PACKAGE.rglob("*.py"))
         if path.relative_to(PACKAGE).parts[0] not in ("_env", "_demo", "_examples")
+    ]
+
+
+def test_what_other_modules_name_is_in_the_table():
+    """Elsewhere a variable is only named as advice in a message, which must not go stale."""
+    known = {row.name for row in _env.ROWS} | {_env.CONFIG_FILE}
+    assert {name for path in modules() for name in named_in(path)} - known == set()
+
+
+def test_the_environment_is_taken_where_a_process_starts_and_nowhere_else():
+    """One snapshot at ``init``, at a command, or where OpenTelemetry's SDK calls a factory."""
+    takers = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in modules()
+        if re.search(r"\bos\.(environ|getenv)\b", path.read_text(encoding="utf-8"))
     }
-    assert {name: names for name, names in found.items() if names} == {}
+    assert takers <= {
+        "_handle.py",
+        "_env_report.py",
+        "_entry_points.py",
+        "cli.py",
+        "jaeger_client.py",
+        "run.py",
+    }
 
 
 def test_importing_reads_no_variable():

@@ -203,7 +203,8 @@ def test_the_sampling_server_is_found_as_in_go(environ, expected):
     ("environ", "expected", "bad"),
     [
         ({"JAEGER_SAMPLER_TYPE": "const"}, ("const", 0.0), []),
-        ({"JAEGER_SAMPLER_TYPE": "const", "JAEGER_SAMPLER_PARAM": "0.5"}, ("const", 1.0), ["PARAM"]),
+        ({"JAEGER_SAMPLER_TYPE": "const", "JAEGER_SAMPLER_PARAM": "0.5"},
+         ("const", 1.0), ["PARAM"]),
         ({"JAEGER_SAMPLER_TYPE": "probabilistic"}, ("probabilistic", 0.001), []),
         ({"JAEGER_SAMPLER_TYPE": "probabilistic", "JAEGER_SAMPLER_PARAM": "-1"},
          ("probabilistic", 0.0), ["PARAM"]),
