@@ -14,7 +14,7 @@ REDACTED = "REDACTED"
 # Parts of names that say "secret" wherever they stand …
 _PART = re.compile(
     "token|secret|passw|pwd|signature|credential|api[-_.]?key|access[-_.]?key|private[-_.]?key"
-    "|auth(?!or)|session|jwt|assertion|ticket|^x-amz-|^x-goog-|^x-oss-",
+    "|auth(?!or(?!i))|session|jwt|assertion|ticket|^x-amz-|^x-goog-|^x-oss-",
     re.IGNORECASE,
 )
 # … and names that say it only when they stand alone (AWS and Azure signatures, OAuth codes).

@@ -220,6 +220,7 @@ class FlaskTracing:
             cast("Call", exchange.call).name = name
             if exchange.recording:
                 span.update_name(name)
+                exchange.describe_behind_proxy(span)
                 if rule is not None:
                     span.set_attribute("http.route", exchange.mount + rule.rule)
                 if self._old is not None:

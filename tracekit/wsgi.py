@@ -52,6 +52,7 @@ DEFAULT_EXCLUDE = (
 KEY = "tracekit.exchange"
 """Where an environ holds its ``Exchange``."""
 
+_PROXY_FIXED = "werkzeug.proxy_fix.orig"  # where ProxyFix keeps what it replaced
 _NOT_ERRORS = (GeneratorExit, StopIteration)  # StopIteration: how flask-sock leaves under gunicorn
 
 
@@ -144,6 +145,7 @@ class Exchange:
         "finished",
         "handle",
         "named",
+        "proxy_fixed",
         "recording",
         "server",
         "shown",
@@ -167,6 +169,7 @@ class Exchange:
         self.step = Step(context)
         self.call: Call | None = None
         self.named = False
+        self.proxy_fixed = _PROXY_FIXED in environ
         self.recording = False
         self.shown: object = None  # the span as another API shows it
         self.finished = False
@@ -198,12 +201,22 @@ class Exchange:
         span = self.server.tracer(handle, scope).start_span(name, context, trace.SpanKind.SERVER)
         if span.is_recording():
             self.recording = True
-            found = _http.server_attributes(environ, self.server.semconv(handle))
-            for key, value in found.items():  # each is one store; set_attributes takes a lock
-                span.set_attribute(key, value)
+            self.describe(span)
         self.call = call = Call(span, context, handle.call_observer, name=name)
         self.context = call.context
         self.step = call.step()
+
+    def describe(self, span: trace.Span) -> None:
+        """Put on the span what the environ says."""
+        found = _http.server_attributes(self.environ, self._semconv())
+        for key, value in found.items():  # each is one store; set_attributes takes a lock
+            span.set_attribute(key, value)
+
+    def describe_behind_proxy(self, span: trace.Span) -> None:
+        """Say it again when a ProxyFix further in has meanwhile found out who the client is."""
+        if _PROXY_FIXED in self.environ and not self.proxy_fixed:
+            self.proxy_fixed = True
+            self.describe(span)
 
     def respond(self, start_response: StartResponse) -> Callable[..., object]:
         """Return a ``start_response`` that notes the status on its way to the server's."""

@@ -1,0 +1,153 @@
+"""The form of flask_opentracing: same arguments, same behaviour, other pipeline."""
+
+from __future__ import annotations
+
+import threading
+
+import flask
+import pytest
+
+import tracekit.testing
+from tracekit.flask import FlaskTracer, FlaskTracing
+
+
+class Shown:
+    """Stands for an ``opentracing.Span``."""
+
+    def __init__(self, span):
+        self.span = span
+
+
+class Tracer:
+    """Stands for a tracer of ``tracekit.opentracing``."""
+
+    def __init__(self, tracing):
+        self.tracing = tracing
+
+    def span_of(self, span):
+        return Shown(span)
+
+
+@pytest.fixture
+def tracing():
+    handle = tracekit.testing.tracing()
+    yield handle
+    handle.shutdown()
+
+
+@pytest.fixture
+def app():
+    app = flask.Flask(__name__)
+
+    @app.route("/ready")
+    def ready():
+        return "ready"
+
+    @app.route("/pulls/<user>")
+    def pulls(user):
+        return user
+
+    return app
+
+
+FORMS = [
+    lambda make, app: FlaskTracer(make, True, app, ["url_rule"]),
+    lambda make, app: FlaskTracing(make(), True, app, ["url_rule"]),
+    lambda make, app: FlaskTracing(make(), True, app=app, traced_attributes=["url_rule"]),
+    lambda make, app: FlaskTracing(
+        tracer=make, trace_all_requests=True, app=app, traced_attributes=["url_rule"]
+    ),
+    lambda make, app: FlaskTracing(make, None, app, ["url_rule"]),
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_operation_tags_and_exclusions_are_the_old_ones(form, tracing, app):
+    """The endpoint is the operation, nothing is excluded, tags have the names they had."""
+    form(lambda: Tracer(tracing), app)
+    for path in ("/ready", "/pulls/bob", "/metrics"):
+        app.test_client().get(path, buffered=True)
+    ready, pulls, metrics = tracing.sink.take_many(3)
+    assert [span.name for span in (ready, pulls, metrics)] == ["ready", "pulls", "GET"]
+    wanted = {
+        "component": "Flask",
+        "http.method": "GET",
+        "http.url": "http://localhost/pulls/bob",
+        "http.status_code": 200,
+        "url_rule": "/pulls/<user>",
+    }
+    assert wanted.items() <= dict(pulls.attributes).items()
+    tracing.sink.assert_empty()
+
+
+def test_a_factory_is_called_once_and_late(tracing, app):
+    """The tracer is made when the first request needs it, by one of many threads."""
+    made = []
+
+    def make():
+        made.append(Tracer(tracing))
+        return made[-1]
+
+    flask_tracing = FlaskTracing(make, True, app)
+    assert not made
+    threads = [
+        threading.Thread(target=lambda: app.test_client().get("/ready", buffered=True))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert flask_tracing.tracer is made[0]
+    assert len(made) == 1
+    tracing.sink.take_many(8)
+
+
+def test_spans_are_shown_as_opentracing_spans(tracing, app):
+    """get_span and the callback deal in the tracer's spans, the same one in one request."""
+    seen = []
+    flask_tracing = FlaskTracing(
+        Tracer(tracing), True, app, [], lambda span, request: seen.append(span)
+    )
+
+    @app.route("/span")
+    def span():
+        seen.extend([flask_tracing.get_span(), flask_tracing.get_span(flask.request)])
+        return ""
+
+    assert flask_tracing.get_span() is None
+    app.test_client().get("/span", buffered=True)
+    assert [type(each) for each in seen] == [Shown] * 3
+    assert len(set(seen)) == 1
+    assert seen[0].span.name == "span"
+
+
+def test_without_an_app_only_decorated_views_are_traced(tracing, app):
+    """FlaskTracing(tracer) and its decorator need nothing else."""
+    flask_tracing = FlaskTracing(Tracer(tracing))
+
+    @app.route("/chosen")
+    @flask_tracing.trace("method")
+    def chosen():
+        return ""
+
+    app.test_client().get("/ready", buffered=True)
+    app.test_client().get("/chosen", buffered=True)
+    span = tracing.sink.take()
+    assert (span.name, span.attributes["method"]) == ("chosen", "GET")
+    tracing.sink.assert_empty()
+
+
+def test_wrong_arguments_are_named_at_once(tracing):
+    """A tracer that is none of tracekit's, and trace_all without an app, are refused."""
+    with pytest.raises(TypeError, match=r"tracekit\.opentracing"):
+        FlaskTracing(object(), True, flask.Flask(__name__))
+    with pytest.raises(ValueError, match="requires an app"):
+        FlaskTracing(Tracer(tracing), True)
+
+
+def test_a_factory_that_fails_costs_the_span_not_the_request(app, caplog):
+    """A tracer that cannot be made leaves the request untraced, and says so."""
+    FlaskTracing(object, True, app)
+    assert app.test_client().get("/ready", buffered=True).status_code == 200
+    assert "untraced" in caplog.text
