@@ -99,7 +99,7 @@ def test_the_demo_shows_one_trace_over_three_processes(wheel, tmp_path):
 )
 def test_a_lost_hop_is_named(wheel, tmp_path, lost, hops):
     """When one service's spans go elsewhere the demo fails and says which hop is missing."""
-    done = _demo(wheel, tmp_path, "--lose", lost, "--timeout", "2")
+    done = _demo(wheel, tmp_path, "--lose", lost, "--timeout", "3")
 
     assert done.returncode == 1, done.stdout + done.stderr
     for hop in hops:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from xml.etree import ElementTree as ET
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tracekit.local import Log, ReceivedSpan, Tags, draw
-from tracekit.local._paint import svg, text
+from tracekit.local._paint import svg, text, wants_color
 from tracekit.local._tree import by_trace, lines, rows
 
 
@@ -127,6 +129,24 @@ def test_colour_is_added_only_when_asked():
 
     assert "\x1b" not in text(picture)
     assert "\x1b[31m" in coloured
+
+
+@pytest.mark.parametrize(
+    ("tty", "environ", "wanted"),
+    [
+        (True, {"TERM": "xterm"}, True),
+        (True, {"NO_COLOR": ""}, True),  # as no-color.org says: only a value counts
+        (True, {"NO_COLOR": "1"}, False),
+        (True, {"TERM": "dumb"}, False),
+        (False, {"TERM": "xterm"}, False),
+    ],
+)
+def test_colours_are_for_terminals_that_want_them(tty, environ, wanted):
+    """A pipe, a dumb terminal and NO_COLOR get plain text."""
+    stream = io.StringIO()
+    stream.isatty = lambda: tty
+
+    assert wants_color(stream, environ) is wanted
 
 
 def test_svg_has_the_words_and_a_rectangle_for_each_bar():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -82,10 +83,13 @@ class Service:
 
     def logged(self, trace_id: int) -> list[str]:
         """Return level and message of what it logged within a trace (its log is JSON lines)."""
-        lines = (line for line in self._output().splitlines() if line.startswith(b"{"))
-        records = [json.loads(line) for line in lines]
-        within = [record for record in records if record.get("trace_id") == f"{trace_id:032x}"]
-        return [f"{record['level']:<7} {record['message']}" for record in within]
+        messages = []
+        for line in self._output().splitlines():
+            with contextlib.suppress(ValueError, LookupError, TypeError):  # not a line of the log
+                record = json.loads(line)
+                if record["trace_id"] == f"{trace_id:032x}":
+                    messages.append(f"{record['level']:<7} {record['message']}")
+        return messages
 
     def close(self) -> None:
         """End the process: politely, then for certain. Safe to call twice."""

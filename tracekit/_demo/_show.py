@@ -57,8 +57,7 @@ class Show:
         self._services: dict[str, Service] = {}
         self._frontend = ""
         self._drawn: list[Line] = []
-        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        self._color = sys.stdout.isatty() and not plain
+        self._color = _paint.wants_color(sys.stdout, os.environ)
 
     def open(self, stack: contextlib.ExitStack, lose: str | None) -> bool:
         """Start the three services, which end with ``stack``; False if one does not listen.

@@ -9,6 +9,7 @@ from tracekit.local._tree import BAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import TextIO
 
     from tracekit.local._tree import Line, Style
 
@@ -38,6 +39,11 @@ _COLUMN, _ROW, _MARGIN = 8, 19, 16
 def text(lines: Iterable[Line], *, color: bool = False) -> str:
     """Return the lines as text; with ``color`` in ANSI escape sequences."""
     return "\n".join(_text_line(line, color=color).rstrip() for line in lines)
+
+
+def wants_color(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Tell whether colours are for ``stream``: a terminal that has them, and no ``NO_COLOR``."""
+    return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
 def _text_line(line: Line, *, color: bool) -> str:
