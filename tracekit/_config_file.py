@@ -26,11 +26,15 @@ _KUBERNETES_KEYS = ("apiVersion", "kind", "endpoint", "samplingRatePerMillion")
 
 
 class Entry(NamedTuple):
-    """One key of a mapping; ``value`` may be a list of entries again."""
+    """One key of a mapping; ``value`` may be ``Entries`` again."""
 
     key: str
     value: object
     line: int
+
+
+class Entries(list[Entry]):
+    """A mapping of the file, its keys in order."""
 
 
 class UnreadableError(ValueError):
@@ -57,9 +61,9 @@ def read(path: str, named_by: str) -> Layer:
     return layer
 
 
-def _own(entries: list[Entry], path: str, layer: Layer) -> None:
+def _own(entries: Entries, path: str, layer: Layer) -> None:
     for entry in entries:
-        if entry.key in PARTS and isinstance(entry.value, list | None):
+        if entry.key in PARTS and isinstance(entry.value, Entries | None):
             for inner in entry.value or ():
                 name = PARTS[entry.key].get(inner.key)
                 _give(name, inner, PARTS[entry.key], path, layer)
@@ -78,7 +82,7 @@ def _give(name: str | None, entry: Entry, known: Iterable[str], path: str, layer
         layer.give(name, _plain(entry.value), source, called=f"{source}: {entry.key}")
 
 
-def _kubernetes(entries: list[Entry], path: str, layer: Layer) -> None:
+def _kubernetes(entries: Entries, path: str, layer: Layer) -> None:
     """Read the API server's file: OTLP over gRPC, in plain text, W3C headers, rate per million.
 
     Without a rate only what a caller sampled is recorded, as in Kubernetes.
@@ -141,7 +145,7 @@ def _text(path: str) -> str:
         raise error if isinstance(error, UnreadableError) else UnreadableError(str(error)) from None
 
 
-def _parse(text: str, path: str) -> list[Entry]:
+def _parse(text: str, path: str) -> Entries:
     try:
         suffix = Path(path).suffix
         if suffix == ".json" or (suffix not in (".yaml", ".yml") and text.lstrip().startswith("{")):
@@ -151,7 +155,7 @@ def _parse(text: str, path: str) -> list[Entry]:
         raise UnreadableError("is nested too deeply") from None
 
 
-def _parse_json(text: str) -> list[Entry]:
+def _parse_json(text: str) -> Entries:
     try:
         document = json.loads(text, object_pairs_hook=_Pairs)
     except json.JSONDecodeError as error:
@@ -167,9 +171,9 @@ class _Pairs(list[tuple[str, object]]):
     """An object of a JSON text, its keys in order."""
 
 
-def _located(pairs: _Pairs, text: str, start: int) -> list[Entry]:
+def _located(pairs: _Pairs, text: str, start: int) -> Entries:
     """Find the line of each key: JSON's reader does not tell, so they are sought in order."""
-    entries = []
+    entries = Entries()
     for key, value in pairs:
         quoted = re.compile(re.escape(json.dumps(key, ensure_ascii=False)) + r"\s*:")
         found = quoted.search(text, start)
@@ -179,7 +183,7 @@ def _located(pairs: _Pairs, text: str, start: int) -> list[Entry]:
     return entries
 
 
-def _parse_yaml(text: str) -> list[Entry]:
+def _parse_yaml(text: str) -> Entries:
     try:
         import yaml  # noqa: PLC0415 (an extra: only who writes YAML needs it)
     except ImportError:
@@ -187,8 +191,8 @@ def _parse_yaml(text: str) -> list[Entry]:
             "needs PyYAML: pip install 'tracekit[yaml]' (or write JSON)"
         ) from None
 
-    def entries(node: yaml.MappingNode) -> list[Entry]:
-        return [
+    def entries(node: yaml.MappingNode) -> Entries:
+        return Entries(
             Entry(
                 str(loader.construct_object(key)),
                 entries(value)
@@ -197,13 +201,13 @@ def _parse_yaml(text: str) -> list[Entry]:
                 key.start_mark.line + 1,
             )
             for key, value in node.value
-        ]
+        )
 
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
-            return []
+            return Entries()
         if not isinstance(node, yaml.MappingNode):
             raise UnreadableError("holds no mapping", node.start_mark.line + 1)
         return entries(node)
@@ -218,6 +222,6 @@ def _parse_yaml(text: str) -> list[Entry]:
 
 def _plain(value: object) -> object:
     """Return entries as a dictionary again (tags and headers are mappings)."""
-    if isinstance(value, list) and all(isinstance(item, Entry) for item in value):
+    if isinstance(value, Entries):
         return {item.key: _plain(item.value) for item in value}
     return value

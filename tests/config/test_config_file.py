@@ -168,8 +168,9 @@ def test_what_is_wrong_in_a_kubernetes_file_is_named(write, change, to, blamed):
         ("t.yaml", "a: " + "[" * 10_000, "is nested too deeply", 0),
         ("t.json", '{"a": "' + "x" * 2**20 + '"}', "is larger than 1048576 bytes", 0),
     ],
-    ids=str,
-)
+    ids=["broken", "list", "python object", "alias", "broken json", "json list", "deep json",
+         "deep yaml", "huge"],
+)  # fmt: skip
 def test_a_file_that_cannot_be_read_is_one_problem(write, name, content, message, line):
     """Broken, hostile or huge: one problem, at its line where there is one."""
     path = write(content, name)

@@ -6,7 +6,7 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tracekit import _env
@@ -57,7 +57,7 @@ def test_no_environment_makes_settings_raise(environ):
 
 
 @pytest.mark.parametrize("row", _env.ROWS, ids=lambda row: row.name)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(written=VALUES)
 def test_no_text_in_one_variable_makes_settings_raise(row, written):
     """Row by row, with its neighbours at their examples so that its value matters."""
@@ -66,7 +66,7 @@ def test_no_text_in_one_variable_makes_settings_raise(row, written):
     use_everything(Settings.from_env({row.name: written}))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ENVIRONS, st.sampled_from(["JAEGER_DISABLED", "JAEGER_DISABLE"]))
 def test_disabled_beats_every_validation(environ, name):
     """A disabled tracer has no problems, whatever else is set, strict or not."""
@@ -78,6 +78,7 @@ def test_disabled_beats_every_validation(environ, name):
 
 
 @settings(max_examples=150, deadline=None)
+@example({"transport": [None]})
 @given(st.dictionaries(st.sampled_from([*SETTINGS, "sampler", "limits", "kind"]) | VALUES, JSON))
 def test_no_file_makes_settings_raise(tmp_path_factory, document):
     """Any JSON document, as JSON and as YAML (of which JSON is nearly a part)."""

@@ -55,7 +55,8 @@ def _strangers(environ: Mapping[str, str]) -> list[str]:
     known = {row.name for row in ROWS} | {CONFIG_FILE}
     notes = []
     for name in sorted(environ.keys() - known):
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
-        if near and name.startswith(("JAEGER_", "TRACEKIT_")):
+        if not name.startswith(("JAEGER_", "TRACEKIT_")):
+            continue
+        if near := difflib.get_close_matches(name, known, n=1, cutoff=0.9):
             notes.append(f"{name} is not read; did you mean {near[0]}?")
     return notes
