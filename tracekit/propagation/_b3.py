@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
     from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Parts
+    from tracekit.propagation._remote import Parts, SpanIds
 
 SINGLE = "b3"
 TRACE_ID = "x-b3-traceid"
@@ -110,46 +110,39 @@ def _first(text: str) -> str:
 
 
 def write_single(
-    into: MutableMapping[str, str],
-    trace_id: int,
-    span_id: int,
-    parent_id: int | None,
-    trace_flags: int,
-    marks: int,
+    into: MutableMapping[str, str], span: SpanIds, parent_id: int | None, marks: int
 ) -> None:
     """Write ``b3: {trace}-{span}[-{state}[-{parent}]]``; a parent needs a state before it."""
-    # One conversion for both ids; ``hex`` puts the dash behind the trace id's bytes.
-    if trace_id > _MAX_64_BIT:
-        ids = (trace_id << 64 | span_id).to_bytes(24, "big").hex("-", -16)
-    else:
-        ids = (trace_id << 64 | span_id).to_bytes(16, "big").hex("-", -8)
-    if marks and marks & (DEBUG | DEFER):
-        if not marks & DEBUG:
-            into[SINGLE] = ids
-            return
-        state = "-d"
-    else:
-        state = "-1" if trace_flags & 1 else "-0"
-    into[SINGLE] = f"{ids}{state}-{parent_id:016x}" if parent_id else ids + state
+    state = "-1" if span[3] & 1 else "-0"
+    if marks:
+        if marks & DEBUG:
+            state = "-d"
+        elif marks & DEFER:
+            state, parent_id = "", None
+    if parent_id:
+        state = f"{state}-{parent_id:016x}"
+    trace_id = span[0]
+    into[SINGLE] = (
+        f"{trace_id.to_bytes(16 if trace_id > _MAX_64_BIT else 8, 'big').hex()}"
+        f"-{span[1].to_bytes(8, 'big').hex()}{state}"
+    )
 
 
 def write_multi(
-    into: MutableMapping[str, str],
-    trace_id: int,
-    span_id: int,
-    parent_id: int | None,
-    trace_flags: int,
-    marks: int,
+    into: MutableMapping[str, str], span: SpanIds, parent_id: int | None, marks: int
 ) -> None:
     """Write ``x-b3-*``. An empty parent is never written: Envoy drops the trace over one."""
+    trace_id = span[0]
     into[TRACE_ID] = trace_id.to_bytes(16 if trace_id > _MAX_64_BIT else 8, "big").hex()
-    into[SPAN_ID] = span_id.to_bytes(8, "big").hex()
+    into[SPAN_ID] = span[1].to_bytes(8, "big").hex()
     if parent_id:
         into[PARENT_ID] = f"{parent_id:016x}"
     if not marks or not marks & (DEBUG | DEFER):
-        into[SAMPLED] = "1" if trace_flags & 1 else "0"
-    elif marks & DEBUG:
+        into[SAMPLED] = "1" if span[3] & 1 else "0"
+        return
+    if marks & DEBUG:
         into[FLAGS] = "1"  # implies sampled, which "should not" be sent beside it
+    into.pop(SAMPLED, None)
 
 
 def write_single_decision(into: MutableMapping[str, str], decision: Decision) -> None:

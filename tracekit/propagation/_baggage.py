@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from tracekit.propagation._headers import ignore
-from tracekit.propagation._remote import NO_BAGGAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

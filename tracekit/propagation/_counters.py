@@ -56,4 +56,4 @@ class Counters:
             if due is not None and now < due:
                 return
             self._logged[message, left, right] = now + LOG_INTERVAL_S
-        _log.warning(message + " (%d so far)", left, right, count)  # noqa: G003 -- three constants
+        _log.warning(message + " (%d so far)", left, right, count)

@@ -14,33 +14,29 @@ w3c        traceparent, tracestate, baggage                         the same
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tracekit._context import DEBUG, DEFER, Decision
 from tracekit.propagation import _b3, _baggage, _jaeger, _w3c
 from tracekit.propagation._headers import collect, ignore, pairs_of
-from tracekit.propagation._remote import Remote
+from tracekit.propagation._remote import NO_BAGGAGE, Remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
     from tracekit.propagation._headers import Carrier, Note
-    from tracekit.propagation._remote import Parts
+    from tracekit.propagation._remote import Parts, SpanIds
+
+_new = tuple.__new__  # a Remote without its keyword machinery
 
 
 class WriteIds(Protocol):
-    """Write a span's ids and decision: ids, parent id, OpenTelemetry's flags, our marks."""
+    """Write a span's ids and decision; the parent's id where it is known; marks of ours."""
 
     def __call__(
-        self,
-        into: MutableMapping[str, str],
-        trace_id: int,
-        span_id: int,
-        parent_id: int | None,
-        trace_flags: int,
-        marks: int,
-        /,
+        self, into: MutableMapping[str, str], span: SpanIds, parent_id: int | None, marks: int, /
     ) -> None: ...
 
 
@@ -52,7 +48,8 @@ class WriteBaggage(Protocol):
     ) -> None: ...
 
 
-class Format(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Format:
     """One format: what it reads, what it writes, and the pure functions that do it."""
 
     name: str
@@ -68,7 +65,8 @@ class Format(NamedTuple):
     write_decision: Callable[[MutableMapping[str, str], Decision], None] | None = None
     write_debug_id: Callable[[MutableMapping[str, str], str, Note], None] | None = None
     read_prefix: str | None = None
-    writes_parent: bool = False
+    certain: frozenset[str] = frozenset()
+    """What ``write_ids`` writes for every span, whatever else it adds."""
 
 
 def jaeger(names: _jaeger.Names = _jaeger.NAMES) -> Format:
@@ -86,6 +84,7 @@ def jaeger(names: _jaeger.Names = _jaeger.NAMES) -> Format:
         partial(_jaeger.write_baggage, names=names),
         write_debug_id=partial(_jaeger.write_debug_id, names=names),
         read_prefix=names.baggage_prefix,
+        certain=identity,
     )
 
 
@@ -98,7 +97,7 @@ _B3 = Format(
     _b3.decode,
     _b3.write_multi,
     write_decision=_b3.write_multi_decision,
-    writes_parent=True,
+    certain=frozenset({_b3.TRACE_ID, _b3.SPAN_ID, _b3.SAMPLED}),
 )
 _B3_SINGLE = Format(
     "b3single",
@@ -108,7 +107,7 @@ _B3_SINGLE = Format(
     _b3.decode,
     _b3.write_single,
     write_decision=_b3.write_single_decision,
-    writes_parent=True,
+    certain=frozenset({_b3.SINGLE}),
 )
 
 
@@ -136,6 +135,7 @@ _TRACECONTEXT = Format(
     frozenset(_W3C_NAMES),
     _w3c.decode,
     _w3c.write,
+    certain=frozenset({_w3c.TRACEPARENT}),
 )
 _BAGGAGE = Format(
     "baggage",
@@ -146,7 +146,8 @@ _BAGGAGE = Format(
     None,
     _write_w3c_baggage,
 )
-_W3C = _TRACECONTEXT._replace(
+_W3C = replace(
+    _TRACECONTEXT,
     name="w3c",
     fields=(*_W3C_NAMES, _baggage.HEADER),
     reads=frozenset({*_W3C_NAMES, _baggage.HEADER}),
@@ -176,8 +177,22 @@ def decode(
     Total: any text or bytes of any size gives a ``Remote`` or None, in time linear in the input.
     Raises ``ValueError`` for an unknown format, nothing else.
     """
-    parts = (FORMATS.get(format) or lookup(format)).decode(collect(pairs_of(headers)), ignore)
-    return None if parts is None else Remote._make(parts)
+    found = FORMATS.get(format) or lookup(format)
+    parts = None
+    try:
+        if type(headers) is dict:
+            lowered = headers
+            if not found.reads.issuperset(headers):
+                lowered = {}
+                for name in headers:
+                    lowered[name.lower()] = headers[name]
+            if len(lowered) == len(headers):
+                parts = found.decode(lowered, ignore)
+                return None if parts is None else _new(Remote, parts)
+    except (TypeError, AttributeError):  # names or values that are no text
+        pass
+    parts = found.decode(collect(pairs_of(headers)), ignore)
+    return None if parts is None else _new(Remote, parts)
 
 
 def encode(
@@ -190,22 +205,22 @@ def encode(
     """
     found = FORMATS.get(format) or lookup(format)
     into: dict[str, str] = {}
-    trace_id, span_id, parent_id, sampled, debug, debug_id, baggage, tracestate, bits = remote
-    if trace_id and span_id:
-        if found.write_ids is not None:
-            if debug:
-                found.write_ids(into, trace_id, span_id, parent_id, 1 | bits & 2, DEBUG | bits & 12)
-            elif sampled is None:
-                found.write_ids(into, trace_id, span_id, parent_id, bits & 2, DEFER | bits & 12)
-            else:
-                found.write_ids(into, trace_id, span_id, parent_id, sampled | bits & 2, bits & 12)
-            if tracestate and _w3c.TRACESTATE in found.identity:
-                into[_w3c.TRACESTATE] = tracestate
-    else:
+    trace_id, span_id, parent_id, sampled, debug, _, baggage, tracestate, bits = remote
+    write_ids = found.write_ids
+    if not trace_id or not span_id:
         _encode_decision(found, into, remote)
-        if debug_id and found.write_debug_id is not None:
-            found.write_debug_id(into, debug_id, ignore)
-    if baggage and found.write_baggage is not None:
+    elif write_ids is not None:
+        flags, marks = bits & 2, bits & 12
+        if debug:
+            flags, marks = flags | 1, marks | DEBUG
+        elif sampled:
+            flags |= 1
+        elif sampled is None:
+            marks |= DEFER
+        write_ids(into, (trace_id, span_id, True, flags, None, True), parent_id, marks)
+        if tracestate and _w3c.TRACESTATE in found.identity:
+            into[_w3c.TRACESTATE] = tracestate
+    if baggage is not NO_BAGGAGE and found.write_baggage is not None:
         found.write_baggage(into, baggage, ignore)
     return into
 
@@ -215,3 +230,5 @@ def _encode_decision(found: Format, into: dict[str, str], remote: Remote) -> Non
     # that must not be written. Inject knows the two apart and writes it.
     if found.write_decision is not None and remote.decision is not Decision.ACCEPT:
         found.write_decision(into, remote.decision)
+    if found.write_debug_id is not None and remote.debug_id:
+        found.write_debug_id(into, remote.debug_id, ignore)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping
 
     from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Parts
+    from tracekit.propagation._remote import Parts, SpanIds
 
 
 class Names(NamedTuple):
@@ -44,6 +44,7 @@ _MARKS = 0x0E
 _FLAGS = {"0": 0, "1": 1, "3": 3, "00": 0, "01": 1, "03": 3}
 _NO_PARENT = frozenset({"0", "0" * 16})
 _MAX_64_BIT = (1 << 64) - 1
+_HEX = "0123456789abcdef"
 _from_bytes = int.from_bytes
 _VALUE = re.compile(
     "([0-9a-fA-F]{1,32}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,2})"
@@ -146,10 +147,8 @@ def _decode_baggage(headers: Mapping[str, str], note: Note, names: Names) -> Map
 
 def write(
     into: MutableMapping[str, str],
-    trace_id: int,
-    span_id: int,
+    span: SpanIds,
     parent_id: int | None,
-    trace_flags: int,
     marks: int,
     names: Names = NAMES,
 ) -> None:
@@ -158,16 +157,15 @@ def write(
     OpenTelemetry's flag 0x02 (random trace id) stays out of it; debug and firehose come from
     ``marks``. A deferred decision has no sign here and goes as *not sampled*.
     """
-    flags = trace_flags & _SAMPLED
+    flags = span[3] & _SAMPLED
     if marks:
         flags |= marks & _MARKS
-    # One conversion for both ids; ``hex`` puts the colon behind the trace id's bytes.
-    if trace_id > _MAX_64_BIT:
-        ids = (trace_id << 64 | span_id).to_bytes(24, "big").hex(":", -16)
-    else:
-        ids = (trace_id << 64 | span_id).to_bytes(16, "big").hex(":", -8)
-    parent = f":{parent_id:016x}:" if parent_id else ":0:"
-    into[names.trace_id] = ids + parent + "0123456789abcdef"[flags]
+    trace_id = span[0]
+    into[names[0]] = (
+        f"{trace_id.to_bytes(16 if trace_id > _MAX_64_BIT else 8, 'big').hex()}"
+        f":{span[1].to_bytes(8, 'big').hex()}"
+        f"{f':{parent_id:016x}:' if parent_id else ':0:'}{_HEX[flags]}"
+    )
 
 
 def write_baggage(

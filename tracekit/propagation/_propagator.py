@@ -38,12 +38,12 @@ from tracekit.propagation._tracestate import TraceState, parse
 from tracekit.propagation._w3c import TRACESTATE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 
     from tracekit._context import Headers
-    from tracekit.propagation._formats import Format
+    from tracekit.propagation._formats import Format, WriteIds
     from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Parts
+    from tracekit.propagation._remote import Parts, SpanIds
 
 Order = Literal["first", "last"]
 
@@ -55,7 +55,7 @@ _BAGGAGE_KEY = next(iter(otel_baggage.set_baggage("key", "value", Context())))
 _FLAGS = tuple(map(trace.TraceFlags, range(4)))
 _NO_STATE = trace.DEFAULT_TRACE_STATE
 _new = tuple.__new__
-_fill = dict.__setitem__
+_set = dict.__setitem__
 _NonRecordingSpan = trace.NonRecordingSpan
 _NOTHING: Parts = (0, 0, None, None, False, None, {}, "", 0)
 _NONE: frozenset[str] = frozenset()
@@ -94,14 +94,14 @@ class Propagator(TextMapPropagator):
         self._writing: list[tuple[Format, Note]] = [
             (format_, partial(self.counters.cannot_send, format_.name)) for format_ in chosen
         ]
-        self._write_ids = [format_.write_ids for format_ in chosen if format_.write_ids]
+        self._write_ids = _all_of([format_.write_ids for format_ in chosen if format_.write_ids])
         self._write_baggage = [
             (format_.write_baggage, note)
             for format_, note in self._writing
             if format_.write_baggage
         ]
-        self._writes_state = any(TRACESTATE in format_.identity for format_ in chosen)
         self._identity = frozenset().union(*(format_.identity for format_ in chosen))
+        self._certain = frozenset().union(*(format_.certain for format_ in chosen))
         self._reads = frozenset().union(*(format_.reads for format_ in chosen))
         prefixes = (format_.read_prefix for format_ in chosen if format_.read_prefix)
         self._fields = {name for format_ in chosen for name in format_.fields}
@@ -128,15 +128,16 @@ class Propagator(TextMapPropagator):
         self,
         carrier: CarrierT,
         context: Context | None = None,
-        getter: Getter[CarrierT] = default_getter,  # type: ignore[assignment] # as OpenTelemetry's
+        getter: Getter[CarrierT] = default_getter,
     ) -> Context:
         """Return ``context`` (None: an empty one) with what ``carrier`` says. Never raises."""
         try:
             if type(carrier) is dict and getter is default_getter:
-                if self._reads.issuperset(carrier):
-                    return self._enter(carrier, context, ())
-                if "\n".join(carrier).islower():  # nothing to fold: codecs can read it as it is
-                    return self._enter(carrier, context, self._capture(carrier))
+                plain: dict[str, str] = carrier  # type: ignore[assignment] # codecs do not trust it
+                if self._reads.issuperset(plain):
+                    return self._enter(plain, context, ())
+                if "\n".join(plain).islower():  # nothing to fold: codecs can read it as it is
+                    return self._enter(plain, context, self._capture(plain))
         except (TypeError, AttributeError):  # names or values that are no text
             pass
         try:
@@ -150,14 +151,20 @@ class Propagator(TextMapPropagator):
         self, pairs: Iterable[tuple[str, str | bytes]], context: Context | None = None
     ) -> Context:
         """Like ``extract``, of header pairs in any letter case with repetitions."""
+        headers = self._wanted(pairs)
+        return self._enter(headers, context, self._capture(headers))
+
+    def _wanted(self, pairs: Iterable[tuple[object, object]]) -> dict[str, str]:
         reads, captured, prefixes = self._reads, self._captured, self._prefixes
         wanted = [
             pair
             for pair in pairs
-            if (name := pair[0].lower()) in reads or name in captured or name.startswith(prefixes)
+            if isinstance(pair[0], str)
+            and (
+                (name := pair[0].lower()) in reads or name in captured or name.startswith(prefixes)
+            )
         ]
-        headers = collect(wanted, partial(self.counters.decode_error, "carrier"))
-        return self._enter(headers, context, self._capture(headers))
+        return collect(wanted, partial(self.counters.decode_error, "carrier"))
 
     def extract_environ(
         self, environ: Mapping[str, object], context: Context | None = None
@@ -200,31 +207,7 @@ class Propagator(TextMapPropagator):
             if not captured:
                 return Context() if context is None else context
             parts = _NOTHING
-        trace_id, span_id, _, sampled, debug, debug_id, baggage, tracestate, bits = parts
-        # Filled below, before anybody else sees it: a second copy would cost as much as decoding.
-        made = Context() if context is None else Context(context)
-        if trace_id:
-            # SpanContext.__new__ would check the ranges that decoders have checked already.
-            flags = _FLAGS[bits & 2 | 1 if sampled else bits & 2]
-            state = _trace_state(tracestate) if tracestate else _NO_STATE
-            span_context = _new(SpanContext, (trace_id, span_id, True, flags, state, True))
-            if debug or sampled is None or bits & 12:
-                marks = bits & 12 | (DEBUG if debug else DEFER if sampled is None else 0)
-                object.__setattr__(span_context, "marks", marks)
-            _fill(made, _SPAN_KEY, _NonRecordingSpan(span_context))
-            if context and ROOT_HINT_KEY in context:
-                _fill(made, ROOT_HINT_KEY, None)
-        elif sampled is not None:
-            decision = Decision.DEBUG if debug else Decision.ACCEPT if sampled else Decision.DENY
-            _fill(made, ROOT_HINT_KEY, RootHint(decision, debug_id))
-        if captured:
-            _fill(made, FORWARDED_KEY, captured)
-        if baggage:
-            held = made.get(_BAGGAGE_KEY)
-            _fill(
-                made, _BAGGAGE_KEY, {**held, **baggage} if isinstance(held, dict) else {**baggage}
-            )
-        return made
+        return _fill(Context() if context is None else Context(context), parts, captured)
 
     def _capture(self, headers: Mapping[str, str]) -> Headers:
         captured, prefix = self._captured, self._foreign_baggage
@@ -243,7 +226,7 @@ class Propagator(TextMapPropagator):
         self,
         carrier: CarrierT,
         context: Context | None = None,
-        setter: Setter[CarrierT] = default_setter,  # type: ignore[assignment] # as OpenTelemetry's
+        setter: Setter[CarrierT] = default_setter,
     ) -> None:
         """Write the current span, its decision and baggage in every format. Never raises.
 
@@ -252,46 +235,55 @@ class Propagator(TextMapPropagator):
         if context is None:
             context = otel_context.get_current()
         try:
-            if carrier.__class__ is not dict or carrier or setter is not default_setter:
-                self._inject_into(carrier, context, setter)
+            if carrier.__class__ is not dict or setter is not default_setter:
+                self._inject_through(carrier, context, setter)
                 return
+            into: dict[str, str] = carrier  # type: ignore[assignment] # tested above
             described = False
             span = context.get(_SPAN_KEY)
             if span is not None:
                 span_context = span.get_span_context()  # type: ignore[attr-defined] # OTel's key
-                # SpanContext is this tuple; six property calls would cost as much as the writing.
-                trace_id, span_id, _, flags, state, described = span_context
+                described = span_context[5]
                 if described:
-                    marks = span_context.marks if isinstance(span_context, SpanContext) else 0
+                    if into and not self._certain.issuperset(into):
+                        self._clear(into)
+                    marks = span_context.marks if span_context.__class__ is SpanContext else 0
                     parent = getattr(span, "parent", None)
-                    parent_id = parent and parent.span_id
-                    for write in self._write_ids:
-                        write(carrier, trace_id, span_id, parent_id, flags, marks)
-                    if state is not _NO_STATE and self._writes_state and state:
-                        carrier[TRACESTATE] = state.to_header()
+                    parent_id = None if parent is None else parent[1]
+                    self._write_ids(into, span_context, parent_id, marks)
+                    if span_context[4] is not _NO_STATE:
+                        self._write_state(into, span_context[4])
             if not described:
-                self._write_hint(carrier, context)
-            if (
-                self._write_baggage
-                and (carried := context.get(_BAGGAGE_KEY))
-                and isinstance(carried, dict)
-            ):
-                for write_baggage, note in self._write_baggage:
-                    write_baggage(carrier, carried, note)
+                self._write_hint(into, context)
+            if self._write_baggage and context.get(_BAGGAGE_KEY):
+                self._inject_baggage(into, context)
         except Exception:  # a setter or a span of somebody else's
             self.counters.cannot_send("carrier", "error")
 
-    def _inject_into(self, carrier: CarrierT, context: Context, setter: Setter[CarrierT]) -> None:
+    def _write_state(self, into: dict[str, str], state: trace.TraceState) -> None:
+        if state and TRACESTATE in self._identity:
+            into[TRACESTATE] = state.to_header()
+
+    def _inject_baggage(self, into: dict[str, str], context: Context) -> None:
+        carried = otel_baggage.get_all(context)
+        for write_baggage, note in self._write_baggage:
+            write_baggage(into, carried, note)
+
+    def _inject_through(
+        self, carrier: CarrierT, context: Context, setter: Setter[CarrierT]
+    ) -> None:
         own: dict[str, str] = {}
         self.inject(own, context)
-        if type(carrier) is dict and setter is default_setter:
-            stale = self._replaced_by(own).union(own)
-            for name in [name for name in carrier if name.lower() in stale]:
-                del carrier[name]
-            carrier.update(own)
-        else:
-            for name, value in own.items():
-                setter.set(carrier, name, value)
+        for name, value in own.items():
+            setter.set(carrier, name, value)
+
+    def _clear(self, carrier: dict[str, str]) -> None:
+        """Remove what describes another span, in any letter case."""
+        if self._identity.issuperset(carrier):
+            carrier.clear()
+            return
+        for name in [name for name in carrier if name.lower() in self._identity]:
+            del carrier[name]
 
     def _replaced_by(self, own: dict[str, str]) -> frozenset[str]:
         """Return the names that may not stand beside ``own``: none, where it names no span."""
@@ -334,11 +326,48 @@ class Propagator(TextMapPropagator):
         hint = root_hint(context)
         if hint is None:
             return
+        self._clear(into)
         for format_, note in self._writing:
             if format_.write_decision is not None:
                 format_.write_decision(into, hint.decision)
             if format_.write_debug_id is not None and hint.debug_id:
                 format_.write_debug_id(into, hint.debug_id, note)
+
+
+def _all_of(writers: list[WriteIds]) -> WriteIds:
+    """Return one writer for all; of a single format its own, with nothing in between."""
+    if len(writers) == 1:
+        return writers[0]
+
+    def write(
+        into: MutableMapping[str, str], span: SpanIds, parent_id: int | None, marks: int
+    ) -> None:
+        for write_one in writers:
+            write_one(into, span, parent_id, marks)
+
+    return write
+
+
+def _fill(made: Context, parts: Parts, captured: Headers) -> Context:
+    """Fill a fresh context before anybody sees it; a second copy would cost as much again."""
+    trace_id, span_id, _, sampled, debug, debug_id, baggage, tracestate, bits = parts
+    if trace_id:
+        # SpanContext.__new__ would check the ranges that decoders have checked already.
+        flags = _FLAGS[bits & 2 | 1 if sampled else bits & 2]
+        state = _trace_state(tracestate) if tracestate else _NO_STATE
+        span_context = _new(SpanContext, (trace_id, span_id, True, flags, state, True))
+        if debug or sampled is None or bits & 12:
+            marks = bits & 12 | (DEBUG if debug else DEFER if sampled is None else 0)
+            object.__setattr__(span_context, "marks", marks)
+        _set(made, _SPAN_KEY, _NonRecordingSpan(span_context))
+    elif sampled is not None:
+        decision = Decision.DEBUG if debug else Decision.ACCEPT if sampled else Decision.DENY
+        _set(made, ROOT_HINT_KEY, RootHint(decision, debug_id))
+    if captured:
+        _set(made, FORWARDED_KEY, captured)
+    if baggage:
+        _set(made, _BAGGAGE_KEY, {**otel_baggage.get_all(made), **baggage})
+    return made
 
 
 def _trace_state(text: str) -> trace.TraceState:
