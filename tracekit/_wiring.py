@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import SpanLimits
 from tracekit._lifecycle import on_first_span
 from tracekit._process import jaeger_tags, resource_of
 from tracekit.encoding import jaeger_binary, jaeger_compact
-from tracekit.propagation import Propagator
+from tracekit.propagation import JaegerHeaders, Propagator
 from tracekit.reporting import FlushResult, Reporter, Stats
 from tracekit.reporting._worker import start_worker
 from tracekit.sampling import ParentRule, RemoteSampler, from_type, state_of
@@ -66,7 +66,14 @@ class Parts:
 
 def build(settings: Settings, transport: Transport | None = None) -> Parts:
     """Return the parts that ``settings`` name; ``transport`` replaces the wire. Starts nothing."""
-    propagator = Propagator(settings.propagation, order=settings.extract_order)
+    names = settings.jaeger_headers
+    propagator = Propagator(
+        settings.propagation,
+        order=settings.extract_order,
+        jaeger_headers=JaegerHeaders(
+            names.trace_id, names.baggage_prefix, names.debug_id, names.baggage
+        ),
+    )
     resource = resource_of(settings)
     if settings.disabled:
         return Parts(DisabledTracerProvider(resource), propagator, None, None)
@@ -125,6 +132,8 @@ def _wire(settings: TransportSettings) -> tuple[Encoder, Callable[[], Transport]
     """Return the encoder and what makes the transport, once per process."""
     if settings.kind == "udp":
         return _datagrams(settings)
+    if settings.kind == "http":
+        return jaeger_binary(jaeger_tags), _posts(settings)
     raise NotImplementedError(settings.kind)
 
 
@@ -141,6 +150,21 @@ def _datagrams(settings: TransportSettings) -> tuple[Encoder, Callable[[], Trans
         settings.agent_port,
         max_packet_bytes=settings.max_packet_bytes,
         pace=(settings.max_burst_bytes, settings.burst_pause_s),
+    )
+
+
+def _posts(settings: TransportSettings) -> Callable[[], Transport]:
+    from tracekit.transport._http import HttpTransport, Tls  # noqa: PLC0415 - as above
+
+    headers = dict(settings.headers)
+    if settings.authorization is not None:
+        headers["Authorization"] = settings.authorization
+    return lambda: HttpTransport(
+        settings.endpoint or "",
+        headers=headers,
+        gzipped=settings.compression == "gzip",
+        tls=Tls(settings.ca_file, settings.cert_file, settings.key_file),
+        timeout_s=settings.timeout_s,
     )
 
 
