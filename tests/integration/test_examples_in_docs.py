@@ -131,10 +131,25 @@ def test_the_tutorial_watches_the_spans(tmp_path):
     assert watched.stdout.strip() == "Send a request, wait two seconds, press Enter."
 
 
+def _links(page):
+    found = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    return {(page.parent / link).resolve() for link in found if "://" not in link}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_links_lead_somewhere(page):
     """Every relative link of a page has a file or directory at its end."""
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    assert {link for link in _links(page) if not link.exists()} == set()
 
-    dead = [link for link in links if "://" not in link and not (page.parent / link).exists()]
-    assert dead == []
+
+def test_every_page_can_be_reached_from_the_index():
+    """Whoever starts at docs/index.md finds every page (the changelog's fragments aside)."""
+    reached, unread = set(), [REPOSITORY / "docs" / "index.md"]
+    while unread:
+        page = unread.pop()
+        reached.add(page)
+        unread += [link for link in _links(page) - reached if link.suffix == ".md"]
+
+    fragments = REPOSITORY / "docs" / "changelog.d"
+    pages = {page for page in PAGES[1:] if page.parent != fragments}
+    assert pages - reached == set()
