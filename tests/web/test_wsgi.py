@@ -375,7 +375,7 @@ def test_a_servers_file_wrapper_stays_visible(tracing):
 
 
 def test_a_file_that_takes_no_attribute_ends_its_span_at_once(tracing, tmp_path):
-    """Where the server hands the file itself back (uWSGI), it is not replaced, and the span does not hang."""
+    """Where the server hands the file itself back (uWSGI) it is kept; the span does not hang."""
     path = tmp_path / "file"
     path.write_bytes(b"content")
     with path.open("rb", buffering=0) as file:
