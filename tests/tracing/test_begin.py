@@ -1,0 +1,190 @@
+"""Who decides about a span, and that following a parent inline is the same as asking the rule."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
+from opentelemetry.trace import NonRecordingSpan, TraceFlags, TraceState
+
+from tracekit._context import (
+    DEBUG,
+    DEFER,
+    FIREHOSE,
+    Decision,
+    RootHint,
+    SpanContext,
+    marks_of,
+    with_root_hint,
+)
+from tracekit.sampling import Const, ParentRule
+from tracekit.tracing import Span, TracerProvider, UnsampledSpan
+
+
+class Asked(Sampler):
+    """The parent rule, but one that wants to be asked about every span."""
+
+    def __init__(self, root):
+        self._rule = ParentRule(root)
+
+    def should_sample(self, *args, **kwargs):
+        return self._rule.should_sample(*args, **kwargs)
+
+    def get_description(self):
+        return "Asked"
+
+
+def shape(span):
+    """Return what the decision made of a span, without ids."""
+    context = span.get_span_context()
+    facts = {
+        "type": type(span),
+        "flags": int(context.trace_flags),
+        "state": dict(context.trace_state),
+        "marks": marks_of(context),
+        "remote": context.is_remote,
+    }
+    if isinstance(span, Span):
+        facts["attributes"] = dict(span.attributes)
+        parent = span.parent
+        facts["parent"] = parent and (
+            parent.is_remote,
+            parent.trace_id == context.trace_id,
+            int(parent.trace_flags),
+            marks_of(parent),
+        )
+    return facts
+
+
+PARENTS = st.one_of(
+    st.none(),
+    st.builds(
+        lambda flags, marks, state, valid: SpanContext.marked(
+            9 if valid else 0,
+            8,
+            is_remote=True,
+            trace_flags=TraceFlags(flags | bool(marks & DEBUG)),
+            trace_state=state,
+            marks=marks,
+        ),
+        st.sampled_from([0, 1, 2, 3]),
+        st.sampled_from([0, DEBUG, FIREHOSE, DEFER, DEBUG | FIREHOSE]),
+        st.sampled_from([TraceState(), TraceState([("k", "v")])]),
+        st.booleans(),
+    ),
+    st.builds(
+        lambda flags: trace.SpanContext(9, 8, is_remote=True, trace_flags=TraceFlags(flags)),
+        st.sampled_from([0, 1]),
+    ),
+)
+HINTS = st.one_of(
+    st.none(), st.builds(RootHint, st.sampled_from(Decision), st.sampled_from([None, "id-1"]))
+)
+START = st.sampled_from(
+    [None, {"a": 1}, {"sampling.priority": 0}, {"sampling.priority": 1, "b": 2}]
+)
+
+
+@given(
+    remote=PARENTS,
+    hint=HINTS,
+    root=st.sampled_from([Const(True), Const(False), ALWAYS_ON, ALWAYS_OFF]),
+    starts=st.lists(START, min_size=1, max_size=4),
+    forced=st.lists(st.sampled_from(Decision), max_size=4),
+)
+@settings(max_examples=300, deadline=None)
+def test_following_inline_is_asking_the_rule(remote, hint, root, starts, forced):
+    """Down a chain of spans, the inline way and the rule give the same decisions and marks."""
+    chains = []
+    for sampler in (ParentRule(root), Asked(root)):
+        tracer = TracerProvider(sampler, None, Resource({})).get_tracer("x")
+        context = Context() if hint is None else with_root_hint(hint, Context())
+        if remote is not None:
+            context = trace.set_span_in_context(NonRecordingSpan(remote), context)
+        shapes = []
+        for i, attributes in enumerate(starts):
+            span = tracer.start_span("x", context, attributes=attributes)
+            shapes.append(shape(span))
+            for decision in forced[i : i + 1]:
+                span._force(decision)
+                shapes.append(shape(span))
+            context = trace.set_span_in_context(span, context)
+        chains.append(shapes)
+    assert chains[1] == chains[0]
+
+
+@pytest.mark.parametrize(
+    ("hint", "kind", "marks", "attributes"),
+    [
+        (RootHint(Decision.DENY), UnsampledSpan, 0, None),
+        (RootHint(Decision.ACCEPT), Span, 0, {}),
+        (RootHint(Decision.DEBUG, "id-1"), Span, DEBUG, {"jaeger-debug-id": "id-1"}),
+        (RootHint(Decision.DEFER), UnsampledSpan, 0, None),
+    ],
+)
+def test_decision_without_ids_binds_the_root(hint, kind, marks, attributes):
+    """A hint decides about the root before any sampler, which adds no tags then."""
+    tracer = TracerProvider(ParentRule(Const(False)), None, Resource({})).get_tracer("x")
+    span = tracer.start_span("x", with_root_hint(hint, Context()))
+    assert type(span) is kind
+    assert marks_of(span.get_span_context()) == marks
+    if attributes is not None:
+        assert dict(span.attributes) == attributes
+
+
+def test_sampled_root_carries_the_samplers_tags():
+    """A root that a sampler decided about says which one, beside the caller's attributes."""
+    tracer = TracerProvider(ParentRule(Const(True)), None, Resource({})).get_tracer("x")
+    root = tracer.start_span("x", Context(), attributes={"a": 1})
+    child = tracer.start_span("x", trace.set_span_in_context(root, Context()))
+    assert dict(root.attributes) == {"a": 1, "sampler.type": "const", "sampler.param": True}
+    assert dict(child.attributes) == {}
+
+
+def test_quiet_spans_are_counted_and_have_their_own_ids(provider_of, told):
+    """An unsampled span is told to nobody, counted, and propagates the trace with a new span id."""
+    provider = provider_of(ParentRule(ALWAYS_OFF))
+    tracer = provider.get_tracer("x")
+    with tracer.start_as_current_span("root") as root:
+        child = tracer.start_span("child")
+    first, second = root.get_span_context(), child.get_span_context()
+    assert (first.trace_id, first.is_remote) == (second.trace_id, False)
+    assert first.span_id != second.span_id
+    assert second.is_valid
+    assert not second.trace_flags.sampled
+    assert told.started == []
+    assert provider.counts().unsampled == 2
+
+
+def test_sampler_that_raises_samples_nothing(provider_of, told, caplog):
+    """An exception of a sampler is logged and counted; the program goes on, unsampled."""
+
+    class Broken(Sampler):
+        def should_sample(self, *args, **kwargs):
+            raise RuntimeError("broken")
+
+        def get_description(self):
+            return "Broken"
+
+    provider = provider_of(Broken())
+    span = provider.get_tracer("x").start_span("x")
+    assert not span.is_recording()
+    assert provider.counts().failures == 1
+    assert "broken" in caplog.text
+
+
+def test_replaced_sampler_is_asked(provider_of):
+    """A sampler set on the running provider decides from then on, also below local parents."""
+    provider = provider_of()
+    tracer = provider.get_tracer("x")
+    with tracer.start_as_current_span("root"):
+        provider.sampler = ALWAYS_OFF
+        assert not tracer.start_span("child").is_recording()
+
+
+def test_something_else_in_the_contexts_span_slot_is_no_parent(tracer):
+    """A value that is no span at all makes the next span a root."""
+    context = trace.set_span_in_context("no span", Context())
+    assert tracer.start_span("x", context).parent is None
