@@ -109,7 +109,7 @@ def test_init_starts_no_thread():
     """Threads come with the first sampled span."""
     before = set(threading.enumerate())
     other = tracekit.init(environ=ENVIRON, set_global=False, transport=MemoryTransport())
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # one of another test may just be ending
     other.shutdown()
 
 

@@ -102,7 +102,7 @@ def init(
     environ: Mapping[str, str] | None = None,
     strict: bool = False,
     set_global: bool = True,
-    transport: Transport | None = None,
+    transport: Transport | str | None = None,
     **settings_fields: object,
 ) -> Tracing:
     """Start tracing from the environment and return the handle.
@@ -113,11 +113,13 @@ def init(
 
     With ``set_global`` this becomes the process' handle and OpenTelemetry's globals follow it:
     a second call with equal settings returns the running handle, with other settings it warns
-    and returns the running one. Without, it is independent of any other. ``transport`` replaces
-    the wire that the settings name (see ``tracekit.testing.MemoryTransport``).
+    and returns the running one. Without, it is independent of any other. ``transport`` is the
+    setting of that name or an object that replaces the wire (``tracekit.testing.MemoryTransport``).
 
     Raises ``ConfigError`` only when ``strict``; ``TypeError`` for an unknown keyword.
     """
+    if isinstance(transport, str):
+        settings_fields["transport"], transport = transport, None
     if settings is None:
         snapshot = dict(os.environ if environ is None else environ)
         settings = Settings.resolve(
@@ -153,8 +155,8 @@ def _keep(running: Tracing, asked: Settings) -> Tracing:
 
 
 def _report(settings: Settings) -> None:
-    for problem in settings.problems:
-        _log.warning("%s", problem)
+    for said in (*settings.problems, *settings.notes):
+        _log.warning("%s", said)
     if not settings.disabled:
         _log.info("%s", settings.summary())
 
