@@ -32,6 +32,11 @@ def is_token(text: str) -> bool:
     return bool(text) and _TOKEN.issuperset(text)
 
 
+def percent(value: object) -> str:
+    """Return ``value`` as percent-encoded text; a lone surrogate, which is no Unicode, as ``?``."""
+    return quote(str(value), "", "utf-8", "replace")
+
+
 def within_limits(
     entries: Iterable[tuple[str, str]], note: Note = ignore
 ) -> Iterator[tuple[str, str]]:
@@ -74,7 +79,7 @@ def encode(baggage: Mapping[str, object], note: Note = ignore) -> dict[str, str]
     """Return the ``baggage`` header of ``baggage``, percent-encoded, or nothing."""
     if not baggage:
         return {}
-    entries = ((_escape(str(key), note), quote(str(value), "")) for key, value in baggage.items())
+    entries = ((_escape(str(key), note), percent(value)) for key, value in baggage.items())
     kept = within_limits(((key, value) for key, value in entries if key), note)
     text = ",".join(f"{key}={value}" for key, value in kept)
     return {HEADER: text} if text else {}
@@ -83,4 +88,4 @@ def encode(baggage: Mapping[str, object], note: Note = ignore) -> dict[str, str]
 def _escape(key: str, note: Note) -> str:
     if not key:
         note("baggage")
-    return key if is_token(key) and "%" not in key else quote(key, "")
+    return key if is_token(key) and "%" not in key else percent(key)

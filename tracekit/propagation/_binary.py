@@ -86,6 +86,6 @@ def encode_binary(remote: Remote) -> bytes:
         )
     ]
     for text in (text for entry in entries for text in entry):
-        data = text.encode()
+        data = text.encode("utf-8", "replace")
         parts += (_LENGTH.pack(len(data)), data)
     return b"".join(parts)

@@ -29,8 +29,9 @@ class Counters:
         self.conflicts: dict[tuple[str, str], int] = {}
         """Two formats of one request named different spans: ``(winner, loser)``."""
         self._clock = clock
-        self._logged: dict[tuple[str, str, str], float] = {}
-        # Reentrant: a signal handler that makes a request may interrupt a count.
+        self._silent_until: dict[tuple[str, str, str], float] = {}
+        # Reentrant: a signal handler that makes a request may interrupt a count. Renewed when it
+        # cannot be had: then another thread held it when a fork without hooks copied us.
         self._lock = threading.RLock()
 
     def decode_error(self, format_name: str, reason: str) -> None:
@@ -48,12 +49,17 @@ class Counters:
     def _count(
         self, table: dict[tuple[str, str], int], left: str, right: str, message: str
     ) -> None:
-        key = (left, right)
-        with self._lock:
+        lock = self._lock
+        if not lock.acquire(timeout=1.0):
+            lock = self._lock = threading.RLock()
+            lock.acquire()
+        try:
+            key = (left, right)
             table[key] = count = table.get(key, 0) + 1
             now = self._clock()
-            due = self._logged.get((message, left, right))
-            if due is not None and now < due:
+            if now < self._silent_until.get((message, left, right), now):
                 return
-            self._logged[message, left, right] = now + LOG_INTERVAL_S
+            self._silent_until[message, left, right] = now + LOG_INTERVAL_S
+        finally:
+            lock.release()
         _log.warning(message + " (%d so far)", left, right, count)

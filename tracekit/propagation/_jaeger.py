@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from binascii import unhexlify
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
-from tracekit.propagation._baggage import is_token, members, within_limits
+from tracekit.propagation._baggage import is_token, members, percent, within_limits
 from tracekit.propagation._headers import MAX_VALUE_BYTES, ignore, sendable
 from tracekit.propagation._remote import NO_BAGGAGE
 
@@ -180,7 +180,7 @@ def write_baggage(
         for key, value in baggage.items():
             name = str(key)
             if is_token(name):
-                yield name, quote(str(value))
+                yield name, percent(value)
             else:
                 note("baggage")
 
