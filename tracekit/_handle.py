@@ -135,8 +135,8 @@ def init(
     with _slot.lock:
         if _slot.running is not None:
             return _keep(_slot.running, settings)
-        _report(settings)
         tracing = _slot.running = Tracing(settings, transport)
+        _report(settings)  # after: a log line of ours carries the service's name, too
         _slot.otel.point(tracing.provider, tracing.propagator)
         if not _slot.exit_registered:
             _slot.exit_registered = True
