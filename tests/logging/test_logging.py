@@ -1,0 +1,339 @@
+"""Log records know their trace, whatever the program does with logging."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import logging.handlers
+import queue
+import sys
+from datetime import datetime, timezone
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tracekit.logging
+import tracekit.testing
+from tracekit.logging import JsonFormatter, TraceContextFilter
+
+FORMATS = {
+    "%": "%(message)s|%(trace_id)s|%(span_id)s|%(trace_sampled)s|%(service)s",
+    "{": "{message}|{trace_id}|{span_id}|{trace_sampled}|{service}",
+    "$": "${message}|${trace_id}|${span_id}|${trace_sampled}|${service}",
+}
+
+
+@pytest.fixture
+def tracing():
+    handle = tracekit.testing.tracing(service_name="shop")
+    yield handle
+    handle.shutdown()
+
+
+@pytest.fixture
+def installed(tracing):
+    undo = tracekit.logging.install(tracing=tracing)
+    yield
+    undo()
+
+
+@pytest.fixture
+def log():
+    """Return a logger of its own whose records land in ``log.records``."""
+    logger = logging.Logger("test")  # noqa: LOG001 (unknown to the rest of the program)
+    logger.records = []
+    handler = logging.Handler()
+    handler.emit = logger.records.append
+    logger.addHandler(handler)
+    return logger
+
+
+def ids(span):
+    context = span.get_span_context()
+    return f"{context.trace_id:032x}", f"{context.span_id:016x}"
+
+
+def fields(record):
+    return record.trace_id, record.span_id, record.trace_sampled, record.service
+
+
+def test_records_know_their_span(tracing, installed, log):
+    """Inside a span a record has its ids as Jaeger shows them; outside it has none."""
+    with tracing.tracer("t").start_as_current_span("work") as span:
+        log.info("in")
+    log.info("out")
+    inside, outside = log.records
+    assert fields(inside) == (*ids(span), True, "shop")
+    assert fields(outside) == ("", "", False, "shop")
+
+
+def test_an_unsampled_span_has_ids_too(installed, log):
+    """The ids bind logs of one request together even where no trace was kept."""
+    tracing = tracekit.testing.tracing(sampler_param=0)
+    with tracing.tracer("t").start_as_current_span("work") as span:
+        log.info("in")
+    assert fields(log.records[0])[:3] == (*ids(span), False)
+
+
+@pytest.mark.parametrize("style", FORMATS)
+def test_formats_may_name_the_fields_without_any_tracing(style, log):
+    """Before init, and without it, no format string raises."""
+    undo = tracekit.logging.install()
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter(FORMATS[style], style=style))
+    log.addHandler(handler)
+    log.info("said")
+    undo()
+    said, trace_id, span_id, sampled, _ = stream.getvalue().strip().split("|")
+    assert (said, trace_id, span_id, sampled) == ("said", "", "", "False")
+
+
+class Record(logging.LogRecord):
+    """A record class of somebody's own."""
+
+    own = "yes"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_any_record_factory_may_be_set(tracing, log, when):
+    """A factory of the program's own, set before or after, keeps working and loses no field."""
+    before = logging.getLogRecordFactory()
+    try:
+        if when == "before":
+            logging.setLogRecordFactory(Record)
+        undo = tracekit.logging.install(tracing=tracing)
+        if when == "after":
+            logging.setLogRecordFactory(Record)
+        log.info("said")
+        undo()
+    finally:
+        logging.setLogRecordFactory(before)
+    assert log.records[0].own == "yes"
+    assert log.records[0].service == "shop"
+
+
+def test_extra_wins_nothing_and_loses_nothing(tracing, installed, log):
+    """Own names in ``extra`` arrive; names of ours neither raise nor replace the truth."""
+    with tracing.tracer("t").start_as_current_span("work") as span:
+        log.info("said", extra={"customer": 392, "trace_id": "mine", "service": "theirs"})
+    log.info("said", extra={"trace_id": "mine"})
+    inside, outside = log.records
+    assert fields(inside) == (*ids(span), True, "shop")
+    assert (inside.customer, inside.extra_trace_id, inside.extra_service) == (392, "mine", "theirs")
+    assert outside.trace_id == "mine"
+
+
+def test_extra_that_logging_refuses_is_refused_still(installed, log):
+    """What raises KeyError without us does so with us."""
+    with pytest.raises(KeyError, match="message"):
+        log.info("said", extra={"message": "x"})  # noqa: G101 (on purpose)
+
+
+def test_a_record_of_another_process_keeps_its_ids(tracing, installed, log):
+    """A record that was pickled there and is handled here names the span it was made in."""
+    with tracing.tracer("t").start_as_current_span("there"):
+        log.info("said")
+    sent = dict(vars(log.records.pop()))
+    with tracing.tracer("t").start_as_current_span("here"):
+        log.handle(logging.makeLogRecord(sent))
+        log.handle(logging.makeLogRecord({"msg": "bare", "levelno": 30}))
+    received, bare = log.records
+    assert received.trace_id == sent["trace_id"]
+    assert bare.service == "shop"
+
+
+def test_a_queue_does_not_lose_the_span(tracing, installed, log):
+    """A record handled by a listener on another thread has the ids of where it was made."""
+    waiting = queue.SimpleQueue()
+    log.addHandler(logging.handlers.QueueHandler(waiting))
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    listener = logging.handlers.QueueListener(waiting, handler)
+    listener.start()
+    with tracing.tracer("t").start_as_current_span("work") as span:
+        log.info("said")
+    listener.stop()
+    assert json.loads(stream.getvalue())["trace_id"] == ids(span)[0]
+
+
+def test_the_caller_is_found_as_before(installed, log):
+    """File, line and function of a record are those of the logging call."""
+    log.info("said")
+    assert (log.records[0].funcName, log.records[0].filename) == (
+        "test_the_caller_is_found_as_before",
+        "test_logging.py",
+    )
+
+
+def test_the_undo_leaves_nothing(tracing, log):
+    """After the undo records are bare; a second install and its undo change nothing."""
+    before = logging.Logger.makeRecord, logging.Logger.handle
+    undo = tracekit.logging.install(tracing=tracing)
+    tracekit.logging.install(tracing=tracing)()
+    log.info("said")
+    undo()
+    undo()
+    log.info("said")
+    assert (logging.Logger.makeRecord, logging.Logger.handle) == before
+    assert [hasattr(record, "trace_id") for record in log.records] == [True, False]
+
+
+def test_a_filter_serves_one_handler(tracing, log):
+    """Without install a filter puts the fields on what passes it, and filters by name as usual."""
+    log.handlers[0].addFilter(TraceContextFilter(tracing=tracing))
+    with tracing.tracer("t").start_as_current_span("work") as span:
+        log.info("said")
+    assert fields(log.records[0]) == (*ids(span), True, "shop")
+    assert not TraceContextFilter("other").filter(log.records[0])
+
+
+def test_a_structlog_event_gets_the_fields(tracing):
+    """The processor adds what install adds to records."""
+    said = []
+
+    def drop(_logger, _method, event):
+        said.append(event)
+        raise structlog.DropEvent
+
+    logger = structlog.wrap_logger(
+        None, processors=[tracekit.logging.structlog_processor, drop], context_class=dict
+    )
+    with tracing.tracer("t").start_as_current_span("work") as span:
+        logger.info("said", customer=392)
+    assert (said[0]["trace_id"], said[0]["span_id"]) == ids(span)
+    assert (said[0]["event"], said[0]["customer"]) == ("said", 392)
+
+
+def test_records_may_become_span_events(tracing, log):
+    """By option a span tells what was logged in it, from a level on, with the exception."""
+    undo = tracekit.logging.install(tracing=tracing, span_events="WARNING")
+    with tracing.tracer("t").start_as_current_span("work"):
+        log.info("quiet")
+        try:
+            int("x")
+        except ValueError:
+            log.exception("loud %d", 1)
+        log.warning("bad %d", "args")
+    log.warning("nowhere")
+    undo()
+    loud, bad = tracing.sink.take().events
+    assert (loud.name, loud.attributes["message"]) == ("log", "loud 1")
+    assert (loud.attributes["level"], loud.attributes["logger"]) == ("ERROR", "test")
+    assert loud.attributes["exception.type"] == "ValueError"
+    assert bad.attributes["message"] == "bad %d"
+    with pytest.raises(ValueError, match="LOUD"):
+        tracekit.logging.install(span_events="LOUD")
+
+
+def line_of(record, **options):
+    line = JsonFormatter(**options).format(record)
+    assert "\n" not in line
+    return json.loads(line)
+
+
+def test_a_json_line_has_the_indexed_shape(tracing, installed, log):
+    """Time in UTC with milliseconds, level, logger, message, service, ids, then the extra."""
+    with tracing.tracer("t").start_as_current_span("work") as span:
+        log.warning("two\nlines %s", "ü", extra={"customer": {"id": 392}})
+    record = log.records[0]
+    line = line_of(record)
+    at = datetime.fromisoformat(line.pop("@timestamp").replace("Z", "+00:00"))
+    assert at.tzinfo == timezone.utc
+    assert abs(at.timestamp() - record.created) < 0.002
+    trace_id, span_id = ids(span)
+    assert line == {
+        "level": "WARNING",
+        "logger": "test",
+        "message": "two\nlines ü",
+        "service": "shop",
+        "trace_id": trace_id,
+        "span_id": span_id,
+        "trace_sampled": True,
+        "customer": {"id": 392},
+    }
+
+
+def test_a_json_line_outside_of_a_span_has_no_ids(tracing, log):
+    """An empty id would be indexed as one; install is not needed for a formatter."""
+    log.info("said")
+    line = line_of(log.records[0], tracing=tracing, defaults={"env": "test"})
+    assert not {"trace_id", "span_id", "trace_sampled"} & line.keys()
+    assert (line["service"], line["env"]) == ("shop", "test")
+
+
+def test_exceptions_and_stacks_are_text(log):
+    """The traceback stands in one field of the one line."""
+    try:
+        int("x")
+    except ValueError:
+        log.exception("failed", stack_info=True)
+    line = line_of(log.records[0])
+    assert line["exception"].startswith("Traceback")
+    assert line["exception"].endswith("ValueError: invalid literal for int() with base 10: 'x'")
+    assert line["stack"].startswith("Stack")
+
+
+def test_an_extra_cannot_take_a_fields_name(log):
+    """A name that the line uses itself moves aside, it does not disappear."""
+    log.info("said", extra={"level": "mine", "@timestamp": 0})
+    line = line_of(log.records[0])
+    assert (line["level"], line["extra_level"], line["extra_@timestamp"]) == ("INFO", "mine", 0)
+
+
+class Odd:
+    def __str__(self):
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+CYCLE: list = []
+CYCLE.append(CYCLE)
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), CYCLE, Odd(), {1: {2}}, {(1, 2): 3}, b"\xff", "\ud800"]
+)
+def test_nothing_in_extra_loses_the_line(log, value):
+    """What JSON has no form for is written as text; the line is valid JSON always."""
+    log.info("said", extra={"odd": value})
+    line = line_of(log.records[0])
+    assert line["message"] == "said"
+    assert "odd" in line
+
+
+@given(st.dictionaries(st.text(max_size=8), st.recursive(st.text() | st.floats(), st.lists)))
+def test_every_line_is_one_line_of_json(extra):
+    """Whatever is logged: one line, valid JSON without NaN, encodable anywhere."""
+    record = logging.makeLogRecord({"msg": "said", **extra})
+    record.args = ()
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    json.loads(line, parse_constant=pytest.fail)
+    line.encode("ascii")
+
+
+def test_a_configuration_file_can_name_the_formatter(capsys):
+    """It takes what dictConfig and fileConfig hand to a formatter class."""
+    import logging.config  # noqa: PLC0415 (where it is shown)
+
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "json": {"class": "tracekit.logging.JsonFormatter", "format": "%(nothing)s"}
+            },
+            "handlers": {
+                "out": {"class": "logging.StreamHandler", "formatter": "json", "stream": sys.stdout}
+            },
+            "loggers": {"configured": {"handlers": ["out"], "propagate": False}},
+        }
+    )
+    logging.getLogger("configured").warning("said")
+    assert json.loads(capsys.readouterr().out)["message"] == "said"
