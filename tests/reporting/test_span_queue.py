@@ -1,0 +1,126 @@
+"""The queue's bound and the counters are exact, whoever calls whenever."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+
+from tracekit.reporting._ledger import Ledger, Tally
+from tracekit.reporting._queue import Bell, SpanQueue
+
+
+@pytest.fixture(autouse=True)
+def switch_threads_all_the_time():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def in_threads(work, count=8):
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_tally_loses_no_count_among_threads():
+    """Eight threads that add 5,000 times each make 40,000, read at any time without moving it."""
+    tally = Tally()
+
+    def work():
+        for _ in range(5_000):
+            tally.add()
+            assert tally.value > 0
+
+    in_threads(work)
+    assert (tally.value, tally.value) == (40_000, 40_000)
+
+
+def test_the_bound_is_exact_among_threads():
+    """Whatever races, exactly ``capacity`` spans are queued and the others are refused."""
+    ledger = Ledger()
+    queue = SpanQueue(1_000, "newest", ledger)
+
+    def work():
+        for number in range(500):
+            ledger.finished.add()
+            queue.offer(number)
+
+    in_threads(work)
+    assert len(queue) == 1_000
+    assert ledger.snapshot().dropped["queue_full"] == 3_000
+    assert ledger.snapshot().queued == 1_000
+
+
+@pytest.mark.parametrize("policy", ["newest", "oldest"])
+def test_no_span_is_lost_or_seen_twice_between_offer_and_take(policy):
+    """What is taken and what is dropped adds up to what was offered, span by span."""
+    ledger = Ledger()
+    queue = SpanQueue(50, policy, ledger)
+    taken = []
+    done = threading.Event()
+
+    def consume():
+        while not done.is_set() or len(queue):
+            span = queue.take()
+            if span is not None:
+                taken.append(span)
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+
+    def work():
+        me = threading.get_ident()
+        for number in range(2_000):
+            ledger.finished.add()
+            queue.offer((me, number))
+            assert len(queue) <= 50
+
+    in_threads(work, 4)
+    done.set()
+    consumer.join(30)
+    assert len(set(taken)) == len(taken) == 8_000 - ledger.snapshot().dropped["queue_full"]
+
+
+def test_oldest_goes_first_when_asked():
+    """With the policy *oldest* a full queue keeps the latest spans, in order."""
+    ledger = Ledger()
+    queue = SpanQueue(3, "oldest", ledger)
+    for number in range(10):
+        ledger.finished.add()
+        queue.offer(number)
+    assert [queue.take() for _ in range(4)] == [7, 8, 9, None]
+    assert ledger.snapshot().dropped["queue_full"] == 7
+
+
+def test_a_closed_queue_still_gives_what_it_has():
+    """After ``close`` spans are refused as lost by the shutdown, the queued ones can be taken."""
+    ledger = Ledger()
+    queue = SpanQueue(3, "newest", ledger)
+    for number in range(4):
+        ledger.finished.add()
+        queue.offer(number)
+        if number == 1:
+            queue.close()
+    assert [queue.take(), queue.take(), queue.take()] == [0, 1, None]
+    assert ledger.snapshot().dropped["shutdown"] == 2
+
+
+def test_a_capacity_below_one_is_refused():
+    """A queue that can hold nothing is an error of who asks for it."""
+    with pytest.raises(ValueError, match="at least 1"):
+        SpanQueue(0, "newest", Ledger())
+
+
+def test_a_bell_keeps_one_ring_and_never_waits_to_ring():
+    """Many rings wake the next waiter once; without any it waits its time out."""
+    bell = Bell()
+    for _ in range(3):
+        bell.ring()
+    assert bell.wait(10.0)
+    assert not bell.wait(0.0)
