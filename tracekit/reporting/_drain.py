@@ -178,16 +178,16 @@ class Drain:
         batch = self._batch
         if batch is not None and batch.process == self._frame_process and self._admit(batch, frame):
             self._frame = None
-        elif batch is not None:
-            self._seal()
+            return
+        alone = self._begin(self._frame_process)
+        if not self._admit(alone, frame):  # it alone is lost; the open batch goes on filling
+            self._frame = None
+            self._drop_too_large(alone.process)
+        elif batch is None:
+            self._batch = alone
+            self._frame = None
         else:
-            batch = self._begin(self._frame_process)
-            if self._admit(batch, frame):
-                self._batch = batch
-                self._frame = None
-            else:
-                self._frame = None
-                self._drop_too_large(batch.process)
+            self._seal()
 
     def _begin(self, process: bytes) -> Batch:
         return Batch(self._encoder, process, self._seq_no + 1, self._ledger.loss())
