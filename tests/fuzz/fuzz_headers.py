@@ -67,9 +67,10 @@ def headers_of(rng: random.Random) -> dict[str, object]:
     """Return a carrier: mostly near-valid headers, in odd spellings and of odd types."""
     family = rng.choice(SEEDS)[0]
     made: dict[str, object] = {}
-    for format_, name, value in SEEDS:
+    for format_, usual, value in SEEDS:
         if format_ != family and rng.random() < 0.9:
             continue
+        name = usual
         if rng.random() < 0.15:
             name = rng.choice((name.upper(), name.title(), mutate(rng, name)))
         kind = rng.random()
