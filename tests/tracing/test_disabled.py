@@ -15,6 +15,13 @@ from tracekit._context import SpanContext as Marked
 from tracekit.tracing import DisabledTracerProvider
 
 REMOTE = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1))
+PASSED = NonRecordingSpan(REMOTE)
+
+
+def passes_parents_on():
+    context = trace.set_span_in_context(PASSED, Context())
+    with NoOpTracer().start_as_current_span("x", context) as span:
+        return span.get_span_context() == REMOTE
 
 
 @pytest.fixture
@@ -24,11 +31,13 @@ def disabled():
 
 @pytest.mark.parametrize(
     "parent",
-    [None, NonRecordingSpan(REMOTE), NonRecordingSpan(trace.INVALID_SPAN_CONTEXT), "no span"],
+    [None, PASSED, NonRecordingSpan(trace.INVALID_SPAN_CONTEXT), "no span"],
 )
 @pytest.mark.parametrize("explicit", [True, False])
 def test_behaves_as_opentelemetrys_noop(disabled, parent, explicit):
     """Spans and the context inside the block are those of OpenTelemetry's no-op tracer."""
+    if parent is PASSED and not passes_parents_on():
+        pytest.skip("the no-op tracer of this old API forgets its parent")
     seen = []
     for tracer in (disabled, NoOpTracer()):
         context = Context() if parent is None else trace.set_span_in_context(parent, Context())

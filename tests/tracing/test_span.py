@@ -4,6 +4,7 @@ import gc
 import logging
 import sys
 import threading
+from collections.abc import Sequence
 
 import pytest
 from opentelemetry import trace
@@ -141,11 +142,14 @@ def test_ended_span_is_immutable(tracer, caplog):
 
 
 def test_unreadable_attributes_cost_a_warning_and_a_count(tracer, caplog):
-    """A value whose text cannot be had, or no mapping at all, is dropped and counted."""
+    """A value that raises when it is read, or no mapping at all, is dropped and counted."""
 
-    class Broken:
-        def __str__(self):
-            raise RuntimeError("no text")
+    class Broken(Sequence):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            raise RuntimeError("no value")
 
     span = tracer.start_span("x")
     span.set_attribute("a", Broken())

@@ -56,7 +56,7 @@ class Rules:
                     break
             else:
                 return Bag(copy, 0)
-        max_count = self.max_count if bounded else None
+        max_count = self.max_count if bounded or not self.room else None
         try:
             kept = BoundedAttributes(max_count, attributes, max_value_len=self.max_length)
         except Exception:  # no mapping, or a value whose __str__ raises
@@ -68,7 +68,8 @@ class Rules:
         """Return ``{key: cleaned value}``, or nothing and 1 dropped where the version drops it."""
         if type(value) in self.plain and type(key) is str and key:
             return Bag({key: value}, 0)
-        scratch = BoundedAttributes(None, None, immutable=False, max_value_len=self.max_length)
+        max_count = None if self.room else 0  # no room: even what is invalid counts as dropped
+        scratch = BoundedAttributes(max_count, None, immutable=False, max_value_len=self.max_length)
         try:
             scratch[key] = value
         except Exception:
