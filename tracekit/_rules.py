@@ -81,7 +81,7 @@ class _Choice:
             self._derive("service_name", "unknown_service:python")
             self.notes.append(f"the service has no name; set {variable('service_name')}")
         if self._number("max_batch_spans") > self._number("queue_size"):
-            self._limit_batch()
+            self._correct("max_batch_spans", None, "is more than the queue holds")
 
     def used(self, bad: Complaint) -> str:
         if bad.setting is None or bad.setting not in self.values:
@@ -144,13 +144,6 @@ class _Choice:
                 sources.insert(0, given.source)
         if sources:
             self._derive("tags", SETTINGS["tags"].check(merged), ", ".join(sources))
-
-    def _limit_batch(self) -> None:
-        size = self.values["queue_size"]
-        if self._asked_for("max_batch_spans"):
-            self._correct("max_batch_spans", size, "is more than the queue holds")
-        else:
-            self._derive("max_batch_spans", size)
 
     def _extract_order(self) -> None:
         """Drop the order that belongs to a list of formats which lost (OTEL_PROPAGATORS)."""

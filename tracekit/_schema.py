@@ -10,12 +10,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from tracekit import _values as v
+from tracekit.reporting import DEFAULT_QUEUE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-DEFAULT_QUEUE_SIZE = 2048
-"""Spans that may wait. The Jaeger clients' 100 drops spans in the first burst of a busy service."""
 
 FORMATS = ("jaeger", "b3", "b3single", "w3c", "tracecontext", "baggage")
 SAMPLERS = ("const", "probabilistic", "ratelimiting", "remote", "file")
@@ -92,12 +90,10 @@ _ROWS = (
 
     Setting("queue_size", "reporter", "queue_size", v.integer(1), DEFAULT_QUEUE_SIZE,
             "finished spans that may wait"),
-    Setting("max_queue_bytes", "reporter", "max_queue_bytes", v.integer(1), 16 * 2**20,
-            "bytes of encoded spans that may wait"),
     Setting("flush_s", "reporter", "flush_s", _interval, 1.0,
             "longest time that a span waits for others"),
-    Setting("max_batch_spans", "reporter", "max_batch_spans", v.integer(1), 512,
-            "spans in one batch"),
+    Setting("max_batch_spans", "reporter", "max_batch_spans", v.integer(1), None,
+            "spans in one batch; unset: as many as its bytes allow"),
     Setting("drop_policy", "reporter", "drop_policy", v.one_of("newest", "oldest"), "newest",
             "span that a full queue gives up: the `newest` (as Jaeger) or the `oldest`"),
     Setting("log_spans", "reporter", "log_spans", v.boolean, False,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -137,6 +139,9 @@ def _wire(settings: TransportSettings) -> tuple[Encoder, Callable[[], Transport]
     raise NotImplementedError(settings.kind)
 
 
+_FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+
+
 def _datagrams(settings: TransportSettings) -> tuple[Encoder, Callable[[], Transport]]:
     from tracekit.transport import UdpTransport  # noqa: PLC0415 - one wire is imported, not all
 
@@ -150,6 +155,8 @@ def _datagrams(settings: TransportSettings) -> tuple[Encoder, Callable[[], Trans
         settings.agent_port,
         max_packet_bytes=settings.max_packet_bytes,
         pace=(settings.max_burst_bytes, settings.burst_pause_s),
+        lookup_s=settings.reconnect_s if settings.reconnect else math.inf,
+        family=_FAMILIES[settings.agent_family],
     )
 
 

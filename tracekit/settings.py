@@ -72,9 +72,8 @@ class ReporterSettings(_Masked):
     _part = "reporter"
 
     queue_size: int
-    max_queue_bytes: int
     flush_s: float
-    max_batch_spans: int
+    max_batch_spans: int | None
     drop_policy: Literal["newest", "oldest"]
     log_spans: bool
     exit_budget_s: float

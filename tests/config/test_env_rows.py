@@ -133,7 +133,6 @@ CASES = {
     "TRACEKIT_BURST_PAUSE": millis("burst_pause_s"),
     "JAEGER_REPORTER_LOG_SPANS": flag("log_spans"),
     "JAEGER_REPORTER_MAX_QUEUE_SIZE": Case("queue_size", ("1000", 1000), "0", ("1", 1)),
-    "TRACEKIT_MAX_QUEUE_BYTES": Case("max_queue_bytes", ("99", 99), "1.5", ("1", 1)),
     "TRACEKIT_MAX_BATCH_SPANS": Case("max_batch_spans", ("9", 9), "0", ("1", 1)),
     "TRACEKIT_DROP_POLICY": Case("drop_policy", ("oldest", "oldest"), "both", ("OLDEST", "oldest")),
     "JAEGER_REPORTER_FLUSH_INTERVAL": millis("flush_s"),

@@ -281,12 +281,12 @@ def test_a_user_without_a_password_is_a_problem():
     assert settings.transport.user is None
 
 
-def test_a_small_queue_limits_the_batch_without_complaint():
-    """Only a batch that was asked for can be too large."""
-    assert from_env(JAEGER_REPORTER_MAX_QUEUE_SIZE="100").reporter.max_batch_spans == 100
+def test_a_batch_larger_than_the_queue_is_a_problem():
+    """It could never be full; the batch is then as large as its bytes allow."""
     assert from_env(JAEGER_REPORTER_MAX_QUEUE_SIZE="100").problems == ()
     asked = from_env(JAEGER_REPORTER_MAX_QUEUE_SIZE="100", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="101")
     assert [bad.name for bad in asked.problems] == ["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"]
+    assert asked.reporter.max_batch_spans is None
 
 
 def test_kubernetes_service_links_are_recognised():

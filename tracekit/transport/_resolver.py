@@ -36,12 +36,23 @@ class Resolver:
     """The addresses of ``host``, IPv4 before IPv6. One thread at a time asks it.
 
     The first lookup is waited for, later ones run while the last answer is in use. A literal
-    address is never looked up.
+    address is never looked up; with ``refresh_s`` infinite, any other only until it is known.
+    ``family`` (``AF_INET``, ``AF_INET6``) leaves out the other's addresses.
     """
 
-    def __init__(self, host: str, port: int, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        clock: Callable[[], float],
+        refresh_s: float = REFRESH_S,
+        family: int = socket.AF_UNSPEC,
+    ) -> None:
         self._host = host.strip("[]")
         self._port = port
+        self._refresh_s = refresh_s
+        self._family = family
         self._clock = clock
         self._found: list[Address] = []
         self._choice = 0
@@ -83,7 +94,9 @@ class Resolver:
 
     def _look(self) -> None:
         try:
-            rows = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
+            rows = socket.getaddrinfo(
+                self._host, self._port, family=self._family, type=socket.SOCK_DGRAM
+            )
         except (OSError, UnicodeError) as error:
             _log.debug("%s cannot be resolved: %s", self._host, error)
             self._fresh_until_s = self._clock() + DOUBT_S
@@ -97,7 +110,7 @@ class Resolver:
         if set(found) != set(self._found):
             self._found = found
             self._choice = 0
-        self._fresh_until_s = self._clock() + REFRESH_S
+        self._fresh_until_s = self._clock() + self._refresh_s
 
 
 def _literal(host: str, port: int) -> Address | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tracekit._protocols import SendResult
 from tracekit.transport._pacing import Pace
-from tracekit.transport._resolver import Resolver
+from tracekit.transport._resolver import REFRESH_S, Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +40,9 @@ class UdpTransport:
     """Datagrams to ``host:port``; opens its socket at the first send. One thread at a time.
 
     ``max_packet_bytes`` bounds a datagram; a way that cannot carry that much halves it. ``pace``
-    is how many bytes may go within how many seconds. A refused payload is to be retried, for
-    ever: the agent may be restarting, and the queue bounds what waits.
+    is how many bytes may go within how many seconds, ``lookup_s`` how long an address is trusted
+    (infinite: for ever), ``family`` the only address family if it is given. A refused payload is
+    to be retried, for ever: the agent may be restarting, and the queue bounds what waits.
     """
 
     max_retry_s: float | None = None
@@ -53,12 +54,14 @@ class UdpTransport:
         *,
         max_packet_bytes: int = MAX_PACKET_BYTES,
         pace: tuple[int, float] = (PACE_BYTES, PACE_S),
+        lookup_s: float = REFRESH_S,
+        family: int = socket.AF_UNSPEC,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_bytes = max_packet_bytes
         self._pace = Pace(*pace)
         self._clock = clock
-        self._resolver = Resolver(host, port, clock=clock)
+        self._resolver = Resolver(host, port, clock=clock, refresh_s=lookup_s, family=family)
         self._name = f"{host}:{port}"
         self._socket: socket.socket | None = None
         self._address: Address | None = None

@@ -1,0 +1,71 @@
+"""How the agent's address is looked up: how often, and in which address family."""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+
+import pytest
+
+from tracekit.testing import FakeClock
+from tracekit.transport._resolver import Resolver
+
+V4 = (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("10.0.0.1", 6831))
+V6 = (socket.AF_INET6, socket.SOCK_DGRAM, 17, "", ("fd00::1", 6831, 0, 0))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Stand in for the name server; return the families that it was asked for."""
+    families = []
+
+    def getaddrinfo(host, port, *, family, type):  # noqa: A002 - the library's names
+        families.append(family)
+        return [row for row in (V6, V4) if family in (socket.AF_UNSPEC, row[0])]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return families
+
+
+def wait_for(asked, count):
+    end = time.monotonic() + 10
+    while len(asked) < count and time.monotonic() < end:
+        time.sleep(0.001)
+    assert len(asked) == count
+
+
+def test_an_address_is_looked_up_again_after_the_interval(asked):
+    """JAEGER_REPORTER_ATTEMPT_RECONNECT_INTERVAL: the agent may have moved."""
+    clock = FakeClock()
+    resolver = Resolver("agent", 6831, clock=clock, refresh_s=15.0)
+    assert resolver.address(clock() + 5).host == "10.0.0.1"
+    clock.advance(14.9)
+    resolver.address(clock() + 5)
+    assert len(asked) == 1
+    clock.advance(0.2)
+    resolver.address(clock() + 5)
+    wait_for(asked, 2)
+
+
+def test_without_reconnecting_the_first_address_stays(asked):
+    """JAEGER_REPORTER_ATTEMPT_RECONNECTING_DISABLED: one lookup for the life of the process."""
+    clock = FakeClock()
+    resolver = Resolver("agent", 6831, clock=clock, refresh_s=math.inf)
+    for _ in range(3):
+        assert resolver.address(clock() + 5) is not None
+        clock.advance(86_400)
+        resolver.doubt()
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("family", "host"),
+    [(socket.AF_UNSPEC, "10.0.0.1"), (socket.AF_INET, "10.0.0.1"), (socket.AF_INET6, "fd00::1")],
+)
+def test_only_the_family_that_was_asked_for_is_used(asked, family, host):
+    """JAEGER_AGENT_SOCKET_TYPE: udp4 or udp6."""
+    clock = FakeClock()
+    resolver = Resolver("agent", 6831, clock=clock, family=family)
+    assert resolver.address(clock() + 5).host == host
+    assert asked == [family]
