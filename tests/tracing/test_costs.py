@@ -1,0 +1,138 @@
+"""Guards of the speed by what can be counted: calls, byte codes, bytes. No seconds in here."""
+
+import sys
+import tracemalloc
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
+
+import tracekit
+from tracekit.testing import MemoryTransport
+
+
+@pytest.fixture
+def pair(request):
+    """Return tracekit's tracer with its whole pipeline, and the SDK's with a batch processor."""
+    kind = request.param
+    fields = {"disabled": True} if kind == "disabled" else {"sampler_type": "const"}
+    tracing = tracekit.init(
+        "costs",
+        environ={},
+        set_global=False,
+        transport=MemoryTransport(),
+        sampler_param=float(kind == "sampled"),
+        flush_s=3600,
+        **fields,
+    )
+    provider = sdk.TracerProvider(
+        ParentBased(ALWAYS_ON if kind == "sampled" else ALWAYS_OFF),
+        Resource({}),
+        shutdown_on_exit=False,
+    )
+    provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+    theirs = trace.NoOpTracer() if kind == "disabled" else provider.get_tracer("x")
+    yield tracing.tracer("x"), theirs
+    tracing.shutdown()
+    provider.shutdown()
+
+
+def child_with_attributes(tracer):
+    with tracer.start_as_current_span("child") as span:
+        span.set_attribute("http.request.method", "GET")
+        span.set_attribute("http.response.status_code", 200)
+        span.set_attribute("cache.hit", True)
+
+
+def warmed(tracer, count):
+    """Return what ``count`` says of one child below a root, after a few to warm up."""
+    with tracer.start_as_current_span("root"):
+        for _ in range(5):
+            child_with_attributes(tracer)
+        return min(count(tracer) for _ in range(3))
+
+
+def calls(tracer):
+    counted = 0
+
+    def profile(frame, event, argument):
+        nonlocal counted
+        counted += event in ("call", "c_call")
+
+    sys.setprofile(profile)
+    try:
+        child_with_attributes(tracer)
+    finally:
+        sys.setprofile(None)
+    return counted
+
+
+def byte_codes(tracer):
+    counted = 0
+
+    def local(frame, event, argument):
+        nonlocal counted
+        counted += event == "opcode"
+        return local
+
+    def enter(frame, event, argument):
+        frame.f_trace_opcodes = True
+        return local
+
+    before = sys.gettrace()
+    sys.settrace(enter)
+    try:
+        child_with_attributes(tracer)
+    finally:
+        sys.settrace(before)
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("pair", "most", "share"),
+    [("sampled", 33, 0.25), ("unsampled", 16, 0.18), ("disabled", 11, 0.27)],
+    indirect=["pair"],
+)
+def test_calls_of_a_child_span(pair, most, share):
+    """A child span with three attributes makes few Python and C calls, far fewer than a peer."""
+    ours, theirs = (warmed(tracer, calls) for tracer in pair)
+    assert ours <= most
+    if pair[1].__class__ is not trace.NoOpTracer:  # the old no-op tracer did next to nothing
+        assert ours <= share * theirs
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="sees no byte codes of frames that run")
+@pytest.mark.parametrize(
+    ("pair", "most"), [("sampled", 640), ("unsampled", 250), ("disabled", 80)], indirect=["pair"]
+)
+def test_byte_codes_of_a_child_span(pair, most):
+    """A child span with three attributes executes few byte codes."""
+    assert warmed(pair[0], byte_codes) <= most
+
+
+@pytest.mark.parametrize("pair", ["sampled"], indirect=True)
+def test_memory_of_a_live_span(pair):
+    """A live span with three attributes takes less than half of an SDK span's memory."""
+
+    def live_bytes(tracer):
+        with tracer.start_as_current_span("root"):
+            spans = [None] * 500
+            tracemalloc.start()
+            try:
+                before = tracemalloc.get_traced_memory()[0]
+                for i in range(len(spans)):
+                    span = spans[i] = tracer.start_span("child")
+                    span.set_attribute("http.request.method", "GET")
+                    span.set_attribute("http.response.status_code", 200)
+                    span.set_attribute("cache.hit", True)
+                return (tracemalloc.get_traced_memory()[0] - before) / len(spans)
+            finally:
+                tracemalloc.stop()
+
+    ours, theirs = (live_bytes(tracer) for tracer in pair)
+    assert ours <= 0.5 * theirs
+    assert ours <= 700
