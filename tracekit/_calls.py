@@ -7,11 +7,14 @@ user's code: it is attached for a step and detached before control goes back.
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+
+from tracekit._context import attach, detach, get_current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
+
+_log = logging.getLogger("tracekit")
 
 
 class CallObserver(Protocol):
@@ -91,17 +96,21 @@ class Call:
         except IndexError:
             return False
         span = self.span
-        if span.is_recording():
-            if attributes:
-                span.set_attributes(attributes() if callable(attributes) else attributes)
-            if exception is not None:
-                span.record_exception(exception)
-            if error_type is not None:
-                span.set_attribute("error.type", error_type)
-                span.set_status(trace.StatusCode.ERROR, description)
-        if self._observer is not None:
-            self._observer.on_finish(self, error_type)
-        span.end()
+        try:
+            if span.is_recording():
+                if error_type is not None:
+                    span.set_attribute("error.type", error_type)
+                    span.set_status(trace.StatusCode.ERROR, description)
+                if attributes:
+                    span.set_attributes(attributes() if callable(attributes) else attributes)
+                if exception is not None:
+                    span.record_exception(exception)  # runs the exception's own __str__
+            if self._observer is not None:
+                self._observer.on_finish(self, error_type)
+        except Exception:
+            _log.warning("A span is incomplete: its call ended oddly", exc_info=True)
+        finally:
+            span.end()
         return True
 
 
@@ -118,7 +127,7 @@ class Step:
         self._context = context
 
     def __enter__(self) -> None:
-        self._token = otel_context.attach(self._context)
+        self._token = attach(self._context)
 
     def __exit__(
         self,
@@ -126,5 +135,8 @@ class Step:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._context = otel_context.get_current()
-        otel_context.detach(self._token)
+        self._context = get_current()
+        try:
+            detach(self._token)
+        except Exception:  # attached in another contextvars.Context: OpenTelemetry logs it
+            otel_context.detach(self._token)

@@ -120,7 +120,6 @@ class AioCalling(ClientRpc):
         self.finish(
             code,
             details=status.details() or None,
-            exception=self.failure,
             response_metadata=lambda: _both(core._initial_metadata, status.trailing_metadata()),
         )
 
@@ -160,7 +159,7 @@ class AsyncRequests:
         except StopAsyncIteration:
             raise
         except Exception as error:
-            self._rpc.failure = error
+            self._rpc.note(error)
             raise
         if self._count:
             self._rpc.sent.count += 1
@@ -184,7 +183,7 @@ def _from_iterable(source: Iterable[object], rpc: AioCalling, *, count: bool) ->
                 rpc.sent.count += 1
             yield request
     except Exception as error:
-        rpc.failure = error
+        rpc.note(error)
         raise
 
 

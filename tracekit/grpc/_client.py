@@ -36,7 +36,6 @@ class Calling(ClientRpc):
             self.finish(
                 code(),
                 details=error.details(),
-                exception=self.failure,
                 response_metadata=lambda: _metadata_of(error),
             )
         else:
@@ -72,7 +71,6 @@ class Calling(ClientRpc):
             self.finish(
                 state.code,
                 details=_text(state.details),
-                exception=self.failure,
                 response_metadata=lambda: (
                     *(state.initial_metadata or ()),
                     *(state.trailing_metadata or ()),
@@ -125,7 +123,7 @@ class Requests:
         except StopIteration:
             raise
         except BaseException as error:
-            self._rpc.failure = error
+            self._rpc.note(error)
             raise
         if self._count:
             self._tally.count += 1

@@ -51,6 +51,7 @@ class Rpc:
 
     __slots__ = (
         "_deferred",
+        "_noted",
         "_started_ns",
         "call",
         "code",
@@ -72,7 +73,8 @@ class Rpc:
         self.response: object = None
         self.code: grpc.StatusCode | None = None
         self.call: Call | None = None
-        self.failure: BaseException | None = None
+        self.failure: str | None = None
+        self._noted = 0
         self.sent = Tally()
         self.received = Tally()
         self._started_ns = time.time_ns()
@@ -96,7 +98,8 @@ class Rpc:
                 start_time=self._started_ns,
             )
         else:
-            span = trace.get_current_span(parent)
+            # Not the parent's own span, which may be a live one of this process.
+            span = trace.NonRecordingSpan(trace.get_current_span(parent).get_span_context())
             self._deferred = [parent]
         observer = handle.call_observer if plan.kind is trace.SpanKind.SERVER else None
         call = self.call = Call(span, parent, observer, name=self.method.name)
@@ -115,7 +118,7 @@ class Rpc:
             try:
                 result = message if convert is None else convert(message)
             except Exception as error:
-                self.failure = error
+                self.note(error)
                 self.conversion_failed()
                 raise
             data = result if outgoing else message
@@ -132,6 +135,17 @@ class Rpc:
 
     def conversion_failed(self) -> None:
         """Hear that a message could not be turned into or from bytes: ``failure`` says why."""
+
+    def note(self, error: BaseException) -> None:
+        """Record what went wrong with a message or a request iterator, at once and as text.
+
+        To keep ``error`` would keep its traceback, and so the frames from which gRPC is about to
+        drop the handler's iterator.
+        """
+        self.failure = f"{type(error).__name__}: {error}"
+        self._noted = id(error)
+        if self.call is not None and self.call.span.is_recording():
+            self.call.span.record_exception(error)
 
     def _add_event(self, tally: Tally, size_bytes: int) -> None:
         if self.call is not None:
@@ -162,6 +176,8 @@ class Rpc:
         if code is not None:
             call.status = code.value[0]
         error_type = self._error_type(code, exception)
+        if id(exception) == self._noted:
+            exception = None  # it has passed through here before, as a failure of a message
         if self._deferred is not None and not self._settle(call, failed=error_type is not None):
             return
 

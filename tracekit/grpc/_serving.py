@@ -111,12 +111,18 @@ class ServerRpc(Rpc):
         if found:
             span.set_attributes(found)
 
-    def conversion_failed(self) -> None:
-        """Begin and end if the request was unreadable, end if the response cannot be sent."""
+    def note(self, error: BaseException) -> None:
+        """Record a failed message; begin for it, if no handler was called and none will be."""
         if self.call is None:
             self.begin(None, None)
+            super().note(error)
             self.conclude(None, None, over=True)
-        elif self.unattended:
+        else:
+            super().note(error)
+
+    def conversion_failed(self) -> None:
+        """End if the response, or the one waiting to be sent, cannot be."""
+        if self.unattended:
             self.end(over=True)
 
     def conclude(
@@ -135,27 +141,24 @@ class ServerRpc(Rpc):
         ``error`` is what left the handler, ``aborted`` whether that was gRPC's own way to leave
         it; ``over`` that the RPC had ended before the handler did.
         """
+        text = details.decode("utf-8", "replace") if isinstance(details, bytes) else details
         cancelled = over and self.failure is None
         if cancelled:
             late = remaining_s is not None and remaining_s < _DEADLINE_SLACK_S
             code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
             error = None
         elif over:
-            error = self.failure
             code = code or self._if_unconvertible
+            text = text or self.failure
         elif error is None:
             code = code or grpc.StatusCode.OK
         else:
             code = code or grpc.StatusCode.UNKNOWN
-        if aborted:
-            error = None
-        text = details.decode("utf-8", "replace") if isinstance(details, bytes) else details
-        if not text and error is not None:
-            text = f"{type(error).__name__}: {error}"
+            text = text or f"{type(error).__name__}: {error}"
         self.finish(
             code,
             details=str(text) if text else None,
-            exception=error,
+            exception=None if aborted else error,
             cancelled=cancelled,
             response_metadata=response_metadata,
         )
