@@ -13,9 +13,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Token
+
     from opentelemetry.context import Context
+
+_runtime = otel_context._RUNTIME_CONTEXT
+if type(_runtime) is ContextVarsRuntimeContext:
+    # Straight through its variable: the functions around it cost more than what they do.
+    _variable = _runtime._current_context
+    get_current: Callable[[], Context] = _variable.get
+    attach: Callable[[Context], Token[Context]] = _variable.set
+    detach: Callable[[Token[Context]], None] = _variable.reset
+else:  # another OTEL_PYTHON_CONTEXT; OpenTelemetry chose it when it was imported
+    get_current, attach, detach = _runtime.get_current, _runtime.attach, _runtime.detach
 
 DEBUG = 0x02
 """The trace was forced by a person: it implies sampled and skips every sampler."""

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.trace import Status, StatusCode
 from opentelemetry.trace.propagation import _SPAN_KEY
 
+from tracekit._context import attach, detach, get_current
 from tracekit.tracing._begin import begin
 from tracekit.tracing._span import UnsampledSpan
 
@@ -35,15 +35,6 @@ _log = logging.getLogger(__name__)
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
 SPAN_KEY = _SPAN_KEY
-
-_runtime = otel_context._RUNTIME_CONTEXT
-if type(_runtime) is ContextVarsRuntimeContext:
-    _variable = _runtime._current_context
-    get_current: Callable[[], Context] = _variable.get
-    attach: Callable[[Context], Token[Context]] = _variable.set
-    detach: Callable[[Token[Context]], None] = _variable.reset
-else:  # another OTEL_PYTHON_CONTEXT; OpenTelemetry chose it when it was imported
-    get_current, attach, detach = _runtime.get_current, _runtime.attach, _runtime.detach
 
 
 class Scope:
