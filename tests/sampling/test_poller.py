@@ -12,9 +12,18 @@ import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tracekit.errors import StrategyError
-from tracekit.sampling import ParentRule, RemoteSampler, Strategy, from_type, state_of
+from tracekit.sampling import (
+    ParentRule,
+    RemoteSampler,
+    Strategy,
+    from_type,
+    parse_strategy,
+    state_of,
+)
 from tracekit.sampling._fetch import following_file, following_server, source_for
 from tracekit.sampling._poller import Poller
 from tracekit.testing import FakeClock
@@ -143,6 +152,26 @@ def test_a_failure_keeps_the_last_good_strategy_and_is_counted():
     assert state["last_error"] == "cannot use the answer: no strategy"
     assert poller.poll()
     assert sampler.state()["last_error"] is None
+
+
+class BytesSource(MemorySource):
+    """Holds what a sampling server sent, to be read as the HTTP source reads it."""
+
+    def parse(self, answer):
+        return parse_strategy(answer)
+
+
+@given(st.binary() | st.text().map(lambda text: f'{{"operationSampling": {text}'.encode()))
+def test_any_answer_is_applied_or_counted_and_the_last_good_one_stays(answer):
+    """One poll moves exactly one of the two update counters, whatever came."""
+    good = b'{"rateLimitingSampling": {"maxTracesPerSecond": 5}}'
+    sampler = RemoteSampler()
+    poller = Poller(sampler, BytesSource(good, answer))
+    assert poller.poll()
+    applied = poller.poll()
+    state = sampler.state()
+    assert (state["updates_ok"], state["updates_err"]) == ((2, 0) if applied else (1, 1))
+    assert applied or state["strategy"] == {"type": "ratelimiting", "param": 5.0}
 
 
 def test_the_age_of_the_strategy_is_the_time_since_it_was_applied():
