@@ -7,6 +7,7 @@ the installed API at the time of the call, which also takes the snapshot of muta
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from types import MappingProxyType
@@ -21,9 +22,19 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
 _log = logging.getLogger(__name__)
-_MAPPINGS = frozenset((dict, MappingProxyType))
 _PLAIN = frozenset((str, bool, int, float))
 """Types that every version keeps as they are: immutable, exact (a subclass may do anything)."""
+
+
+def _copied(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue] | None:
+    """Return a copy of a dictionary or of a view of one (a sampler's answer); None for others."""
+    if type(attributes) is dict:
+        return attributes.copy()
+    copy = None
+    if type(attributes) is MappingProxyType:
+        with contextlib.suppress(Exception):  # it forwards to whatever it is a view of
+            copy = attributes.copy()  # several times as fast as dict() of a view
+    return copy if type(copy) is dict else None
 
 
 class Rules:
@@ -48,8 +59,8 @@ class Rules:
         """
         if not attributes:
             return Bag({}, 0)
-        if type(attributes) in _MAPPINGS and (not bounded or len(attributes) <= self.room):
-            copy = dict(attributes)
+        copy = _copied(attributes)
+        if copy is not None and (not bounded or len(copy) <= self.room):
             plain = self.plain
             for key, value in copy.items():
                 if type(value) not in plain or type(key) is not str or not key:

@@ -13,10 +13,10 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
+from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util import BoundedList
 
-from tracekit._context import DEFER, marks_of
+from tracekit._context import DEBUG, DEFER, marks_of
 from tracekit.tracing._span import (
     DEBUG_BITS,
     FLAGS,
@@ -40,7 +40,6 @@ _new = object.__new__
 _NO_STATE = trace.TraceState.get_default()
 _PRIORITY = "sampling.priority"
 """A start attribute of this name goes before the parent's decision (OpenTracing): ask the rule."""
-_DROP = SamplingResult(Decision.DROP)
 
 
 def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
@@ -84,7 +83,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
         span._state = parent._state
         span._source = parent._span_id
     else:
-        decided = decide(tracer, context, name, kind, attributes, links)
+        decided = decide(tracer, parent, context, name, kind, attributes, links)
         span_id = provider.id_generator.generate_span_id()
         bits, attributes = decided.bits, decided.attributes
         if not decided.recording:
@@ -144,29 +143,36 @@ class Decided(NamedTuple):
 
 def decide(
     tracer: Tracer,
+    held: object,
     context: Context | None,
     name: str,
     kind: SpanKind,
     attributes: Attributes,
     links: Sequence[Link] | None,
 ) -> Decided:
-    """Ask the sampler, as the SDK does; marks pass from the parent to what is sampled."""
+    """Decide below ``held``, what the context holds as its span, with the sampler if need be.
+
+    Marks pass from the parent to what is sampled.
+    """
     provider = tracer._provider
-    parent: SpanContext | None = trace.get_current_span(context).get_span_context()
+    parent = held.get_span_context() if isinstance(held, trace.Span) else None
     if parent is not None and parent.is_valid:
-        trace_id = parent.trace_id
-        bits = parent.trace_flags & FLAGS & ~SAMPLED
-        bits |= (marks_of(parent) & ~DEFER) << MARKS_SHIFT
+        trace_id, marks = parent.trace_id, marks_of(parent)
+        bits = parent.trace_flags & FLAGS | (marks & ~DEFER) << MARKS_SHIFT
+        if (
+            provider._follows_parents
+            and not marks & DEFER
+            and (attributes is None or _PRIORITY not in attributes)
+        ):
+            if marks & DEBUG:
+                bits |= SAMPLED
+            sampled = bool(bits & SAMPLED)
+            return Decided(parent, trace_id, bits, parent.trace_state, attributes, sampled)
+        bits &= ~SAMPLED
     else:
         parent = None
         trace_id, bits = provider.id_generator.generate_trace_id(), provider._random_bit
-    try:
-        result = provider.sampler.should_sample(
-            context, trace_id, name, kind, attributes, links or ()
-        )
-    except Exception:
-        provider._failed("A sampler raised; the span is not sampled")
-        result = _DROP
+    result = provider._ask_sampler(context, trace_id, name, kind, attributes, links)
     if result.decision is Decision.RECORD_AND_SAMPLE:
         bits |= SAMPLED | getattr(result, "marks", 0) << MARKS_SHIFT
     else:
@@ -177,7 +183,7 @@ def decide(
         bits,
         _NO_STATE if result.trace_state is None else result.trace_state,
         result.attributes,
-        recording=result.decision is not Decision.DROP,
+        result.decision is not Decision.DROP,
     )
 
 

@@ -9,7 +9,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanKind
 
-from tracekit.tracing._scope import SPAN_KEY, Scope, attach, get_current
+from tracekit._context import attach, get_current
+from tracekit.tracing._scope import SPAN_KEY, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanLimits, SynchronousMultiSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from tracekit.tracing._attributes import Limits
@@ -17,12 +18,13 @@ from tracekit.tracing._span import FLAGS, SAMPLED
 from tracekit.tracing._tracer import Tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.trace import Link, SpanKind
     from opentelemetry.util.types import Attributes
 
     from tracekit.tracing._span import Span
@@ -152,8 +154,8 @@ class TracerProvider(trace.TracerProvider):
     @sampler.setter
     def sampler(self, sampler: Sampler) -> None:
         self._sampler = sampler
-        follows_parents = getattr(sampler, "follows_parents", False) is True
-        self._inline = follows_parents and self._own_ids
+        self._follows_parents = getattr(sampler, "follows_parents", False) is True
+        self._inline = self._follows_parents and self._own_ids
 
     def get_tracer(
         self,
@@ -202,6 +204,23 @@ class TracerProvider(trace.TracerProvider):
         self._active_span_processor.shutdown()
 
     # --- the rarer turns of the tracer's and the span's road ---
+
+    def _ask_sampler(
+        self,
+        context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind,
+        attributes: Attributes,
+        links: Sequence[Link] | None,
+    ) -> SamplingResult:
+        try:
+            return self._sampler.should_sample(
+                context, trace_id, name, kind, attributes, links or ()
+            )
+        except Exception:
+            self._failed("A sampler raised; the span is not sampled")
+            return SamplingResult(Decision.DROP)
 
     def _notify_start(self, span: Span, context: Context | None) -> None:
         for processor in self._processors:
