@@ -29,7 +29,6 @@ _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+")
-_USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@|^[^/?#\s]*:[^/?#\s]*@")
 _MAX_DURATION_S = 10 * 365 * 86400.0
 
 
@@ -299,5 +298,12 @@ def _entries(
 
 
 def masked(written: str) -> str:
-    """Return a URL without the user and password that it may contain."""
-    return _USER_INFO.sub("***@", written)
+    """Return a URL, good or bad, without the user and password that it may contain.
+
+    As much as may be one is masked: a password that was not escaped can hold any character.
+    """
+    before, at, after = written.rpartition("@")
+    scheme, slashes, _ = before.partition("//")
+    if not at or not (slashes or ":" in before):
+        return written
+    return f"{scheme}//***@{after}" if scheme.endswith(":") and slashes else f"***@{after}"
