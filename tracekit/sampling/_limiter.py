@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 class _Level:
     """What a bucket held at a moment, and the one level that followed, once there is one."""
 
-    __slots__ = ("balance", "following", "max_balance", "rate", "since_s")
+    __slots__ = ("balance", "following", "max_balance", "rate", "ready_at_s", "since_s")
 
     def __init__(self, balance: float, since_s: float, rate: float) -> None:
         self.rate = rate
@@ -24,6 +25,11 @@ class _Level:
         self.max_balance = max(rate, 1.0)
         self.balance = min(balance, self.max_balance)
         self.since_s = since_s
+        # Before this moment there is no token: one number for the refusals, the most frequent call.
+        if self.balance >= 1.0:
+            self.ready_at_s = -math.inf
+        else:
+            self.ready_at_s = since_s + (1.0 - self.balance) / rate if rate else math.inf
         self.following: dict[None, _Level] = {}
 
     def balance_at(self, now_s: float) -> float:
@@ -58,19 +64,15 @@ class RateLimiter:
         """Take a token if there is one; never waits."""
         now_s = self._clock()
         level = self._level
-        while True:
-            # ``balance_at``, spelled out: every root of an adaptive strategy passes here.
-            balance = level.balance
-            since_s = level.since_s
-            if now_s > since_s:
-                balance += (now_s - since_s) * level.rate
-                since_s = now_s
-            if balance < 1.0:
+        while now_s >= level.ready_at_s:
+            balance = level.balance_at(now_s)
+            if balance < 1.0:  # a rounding error before its time
                 return False
-            balance = min(balance, level.max_balance)
+            since_s = max(now_s, level.since_s)
             if self._follow(level, _Level(balance - 1.0, since_s, level.rate)):
                 return True
             level = self._latest()
+        return False
 
     def update(self, rate: float) -> None:
         """Change the rate; the bucket stays as full, in proportion, as it was.
