@@ -83,7 +83,7 @@ def test_inject(case):
 
 @pytest.mark.parametrize("case", cases("forward"))
 def test_forward(case):
-    """What the mesh sent in goes on, by hand and through the propagator, and nothing is invented."""
+    """What the mesh sent in goes on, by hand and automatically, and nothing is invented."""
     pairs = [tuple(pair) for pair in case["headers"]]
     by_hand = forward_headers(pairs)
     propagator = Propagator(("jaeger",))

@@ -36,7 +36,7 @@ class Quiet(WSGIRequestHandler):
 
 @pytest.fixture(scope="module")
 def service():
-    """A WSGI service that answers with the headers of the calls it would make."""
+    """Run a WSGI service that answers with the headers of the calls it would make."""
     tracing = tracekit.testing.tracing(propagation=("w3c",), sampler_type="const", sampler_param=1)
 
     def app(environ, start_response):
@@ -129,7 +129,9 @@ CASES = [
     Case("traceparent_version_0xcc", parents("cc-" + REST, f"cc-{REST}-what-next"), joins=True),
     Case("traceparent_version_0xcc", parents(f"cc-{REST}.what-next"), joins=False),
     Case("traceparent_version_0xff", parents("ff-" + REST), joins=False),
-    Case("traceparent_version_illegal_characters", parents(".0-" + REST, "0.-" + REST), joins=False),
+    Case(
+        "traceparent_version_illegal_characters", parents(".0-" + REST, "0.-" + REST), joins=False
+    ),
     Case("traceparent_version_too_long", parents("000-" + REST, "0000-" + REST), joins=False),
     Case("traceparent_version_too_short", parents("0-" + REST), joins=False),
     Case("traceparent_trace_id_all_zero", parents(f"00-{'0' * 32}-{PARENT}-01"), joins=False),

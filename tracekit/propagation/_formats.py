@@ -181,12 +181,13 @@ def decode(
     parts = None
     try:
         if type(headers) is dict:
-            lowered = headers
-            if not found.reads.issuperset(headers):
-                lowered = {}
-                for name in headers:
-                    lowered[name.lower()] = headers[name]
-            if len(lowered) == len(headers):
+            if found.reads.issuperset(headers):
+                parts = found.decode(headers, ignore)
+                return None if parts is None else _new(Remote, parts)
+            lowered = {}
+            for name in headers:
+                lowered[name.lower()] = headers[name]
+            if len(lowered) == len(headers):  # no name stands there twice, in two spellings
                 parts = found.decode(lowered, ignore)
                 return None if parts is None else _new(Remote, parts)
     except (TypeError, AttributeError):  # names or values that are no text

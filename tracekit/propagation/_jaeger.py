@@ -41,7 +41,9 @@ NAMES = Names()
 _SAMPLED, _BOTH, _KEPT = 0x01, 0x03, 0x0D
 _MARKS = 0x0E
 """The flags that travel as marks: debug, unused, firehose."""
-_FLAGS = {"0": 0, "1": 1, "3": 3, "00": 0, "01": 1, "03": 3}
+_DENY, _ACCEPT, _DEBUG = (False, False, 0), (True, False, 1), (True, True, 1)
+_FLAGS = {"0": _DENY, "00": _DENY, "1": _ACCEPT, "01": _ACCEPT, "3": _DEBUG, "03": _DEBUG}
+_WHOLE = (32, 16)
 _NO_PARENT = frozenset({"0", "0" * 16})
 _MAX_64_BIT = (1 << 64) - 1
 _HEX = "0123456789abcdef"
@@ -53,7 +55,7 @@ _VALUE = re.compile(
 
 def decode(headers: Mapping[str, str], note: Note = ignore, names: Names = NAMES) -> Parts | None:
     """Read Jaeger's headers. A debug id counts only where no trace context stands beside it."""
-    value = headers.get(names.trace_id)
+    value = headers.get(names[0])
     ids = None if value is None else _decode_ids(value, note)
     if ids is not None:
         if len(headers) == 1:
@@ -70,36 +72,23 @@ def decode(headers: Mapping[str, str], note: Note = ignore, names: Names = NAMES
 
 
 def _decode_ids(value: str, note: Note) -> Parts | None:
-    fields = value.split(":", 4)
-    if len(fields) == 4:
-        trace, span, parent, flags = fields
-        bits = _FLAGS.get(flags)
-        # The form that today's clients send; every other legal one takes the slow road.
-        if (
-            bits is not None
-            and parent in _NO_PARENT
-            and len(span) == 16
-            and (len(trace) == 32 or len(trace) == 16)
-        ):
-            try:
-                trace_id = _from_bytes(unhexlify(trace), "big")
-                span_id = _from_bytes(unhexlify(span), "big")
-            except ValueError:
-                note("malformed")
-                return None
-            if trace_id and span_id:
-                sampled = bits != 0
-                return (
-                    trace_id,
-                    span_id,
-                    None,
-                    sampled,
-                    bits == _BOTH,
-                    None,
-                    NO_BAGGAGE,
-                    "",
-                    bits & 1,
-                )
+    fields = value.split(":")
+    # The form that today's clients send; every other legal one takes the slow road.
+    if (
+        len(fields) == 4
+        and (flags := _FLAGS.get(fields[3])) is not None
+        and fields[2] in _NO_PARENT
+        and len(fields[1]) == 16
+        and len(trace := fields[0]) in _WHOLE
+    ):
+        try:
+            trace_id = _from_bytes(unhexlify(trace), "big")
+            span_id = _from_bytes(unhexlify(fields[1]), "big")
+        except ValueError:
+            note("malformed")
+            return None
+        if trace_id and span_id:
+            return trace_id, span_id, None, flags[0], flags[1], None, NO_BAGGAGE, "", flags[2]
     return _decode_any_ids(value, note)
 
 

@@ -1,0 +1,372 @@
+"""The formats composed: order, conflicts, decisions without ids, foreign carriers and spans."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import pickle
+from collections import UserDict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry import baggage, trace
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import Getter, Setter
+from opentelemetry.sdk.trace import TracerProvider
+
+import tracekit.testing
+from tracekit._context import Decision, SpanContext, forwarded_headers, root_hint
+from tracekit.propagation import Counters, JaegerHeaders, Propagator, Remote, encode
+from tracekit.propagation._propagator import b3_propagator, jaeger_propagator
+
+T, S = 0x80F198EE56343BA864FE8B2A57D3EFF7, 0xE457B5A2E4D86BD1
+FORMATS = ("jaeger", "b3", "b3single", "w3c")
+# One B3 spelling is enough where two formats meet: both are read by either name.
+PAIRS = [
+    (left, right)
+    for left, right in itertools.permutations(FORMATS, 2)
+    if not left[:2] == right[:2] == "b3"
+]
+
+
+def quiet(formats, **options):
+    return Propagator(formats, counters=Counters(lambda: 0.0), **options)
+
+
+def span_context(context):
+    return trace.get_current_span(context).get_span_context()
+
+
+@pytest.mark.parametrize(("left", "right"), PAIRS)
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_conflict_matrix(left, right, order):
+    """Of two formats that name different spans the configured order decides, and it is counted."""
+    propagator = quiet((left, right), order=order)
+    carrier = encode(left, Remote(1, 1, sampled=True)) | encode(right, Remote(2, 2, sampled=True))
+    winner, loser = (left, right) if order == "first" else (right, left)
+    assert span_context(propagator.extract(carrier)).trace_id == (1 if winner == left else 2)
+    assert propagator.counters.conflicts == {(winner, loser): 1}
+
+
+@pytest.mark.parametrize(("left", "right"), PAIRS)
+def test_agreement_is_no_conflict(left, right):
+    """The same span in two formats, one of them cut to 64 bits, is one parent."""
+    propagator = quiet((left, right))
+    cut = T & ((1 << 64) - 1)
+    carrier = encode(left, Remote(cut, S, sampled=True)) | encode(right, Remote(T, S, sampled=True))
+    assert span_context(propagator.extract(carrier)).trace_id == T
+    assert propagator.counters.conflicts == {}
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+@pytest.mark.parametrize("decision", [Decision.DEBUG, Decision.DEFER])
+def test_what_w3c_cannot_say_another_format_says(order, decision):
+    """DEBUG and DEFER of B3 stay when W3C names the same span with its two-valued flag."""
+    remote = Remote(T, S, sampled=None, debug=False)
+    if decision is Decision.DEBUG:
+        remote = Remote(T, S, sampled=True, debug=True)
+    propagator = quiet(("w3c", "b3"), order=order)
+    context = propagator.extract(encode("w3c", remote) | encode("b3", remote))
+    assert span_context(context).decision is decision
+    made = {}
+    propagator.inject(made, context)
+    assert made == encode("w3c", remote) | encode("b3", remote)
+
+
+@pytest.mark.parametrize("name", ["b3", "b3single"])
+@pytest.mark.parametrize(
+    ("carrier", "decision"),
+    [
+        ({"b3": "0"}, Decision.DENY),
+        ({"b3": "1"}, Decision.ACCEPT),
+        ({"b3": "d"}, Decision.DEBUG),
+        ({"x-b3-sampled": "0"}, Decision.DENY),
+        ({"X-B3-Flags": "1"}, Decision.DEBUG),
+    ],
+)
+def test_decision_without_ids(name, carrier, decision):
+    """A lone decision becomes the root's hint, and passes through a service without a span."""
+    propagator = quiet((name,))
+    context = propagator.extract(carrier)
+    assert root_hint(context).decision is decision
+    assert not span_context(context).is_valid
+    made = {}
+    propagator.inject(made, context)
+    assert root_hint(propagator.extract(made)).decision is decision
+
+
+def test_lone_hints_never_shadow_a_context():
+    """A debug id, baggage or a deny without ids stands back behind a real parent."""
+    propagator = quiet(("jaeger", "b3", "w3c"))
+    carrier = {
+        "jaeger-debug-id": "look",
+        "uberctx-user": "ann",
+        "b3": "0",
+        **encode("w3c", Remote(T, S, sampled=True)),
+    }
+    context = propagator.extract(carrier)
+    assert span_context(context).trace_id == T
+    assert span_context(context).decision is Decision.ACCEPT
+    assert root_hint(context) is None
+    assert baggage.get_all(context) == {"user": "ann"}
+    assert propagator.counters.conflicts == {}
+
+
+def test_strongest_lone_hint_wins():
+    """Debug beats deny, whatever the order; of equals the preferred format's counts."""
+    for formats in (("jaeger", "b3"), ("b3", "jaeger")):
+        context = quiet(formats).extract({"b3": "0", "jaeger-debug-id": "look"})
+        assert root_hint(context) == (Decision.DEBUG, "look")
+
+
+def test_debug_id_passes_through_without_a_span():
+    """A service that does not trace hands the debug id on; one with a span hands on flag 3."""
+    propagator = quiet(("jaeger",))
+    context = propagator.extract({"Jaeger-Debug-Id": "look"})
+    made = {}
+    propagator.inject(made, context)
+    assert made == {"jaeger-debug-id": "look"}
+    tracing = tracekit.testing.tracing(sampler_type="const", sampler_param=0)
+    with tracing.tracer("t").start_as_current_span("root", context):
+        made = {}
+        propagator.inject(made)
+    assert list(made) == ["uber-trace-id"]
+    assert made["uber-trace-id"].endswith(":3")
+
+
+@pytest.mark.parametrize("decision", list(Decision))
+@pytest.mark.parametrize("name", FORMATS)
+def test_decision_through_a_real_span(name, decision):
+    """Extract, sampler, span, inject: a child says what its parent's caller decided."""
+    remote = Remote(T, S, sampled={0: None, 1: False}.get(decision, True), debug=decision == 3)
+    tracing = tracekit.testing.tracing(propagation=(name,), sampler_type="const", sampler_param=1)
+    context = tracing.propagator.extract(encode(name, remote))
+    with tracing.tracer("t").start_as_current_span("child", context):
+        made = {}
+        tracing.propagator.inject(made)
+    said = span_context(quiet((name,)).extract(made))
+    assert said.trace_id == T
+    expected = decision
+    if name in {"jaeger", "w3c"} and decision is Decision.DEFER:
+        expected = Decision.DENY  # that is what the format said on the way in
+    elif decision is Decision.DEFER or (name == "w3c" and decision is Decision.DEBUG):
+        expected = Decision.ACCEPT  # our sampler decided; W3C has no debug
+    assert said.decision is expected
+
+
+def test_tracestate_goes_on():
+    """A legal tracestate reaches the next service, also one that only level 2 allows."""
+    propagator = quiet(("w3c",))
+    carrier = encode("w3c", Remote(T, S, sampled=True, tracestate="0a@b@c=1,foo=2"))
+    context = propagator.extract(carrier)
+    state = span_context(context).trace_state
+    assert dict(state) == {"0a@b@c": "1", "foo": "2"}
+    assert list(state.update("foo", "3").items()) == [("foo", "3"), ("0a@b@c", "1")]
+    assert state.add("foo", "4") is state
+    assert state.update("BAD", "4") is state
+    assert list(state.delete("foo")) == ["0a@b@c"]
+    assert state.get("none") is None
+    assert "foo" in state
+    assert len(state) == 2
+    assert list(state.values()) == ["1", "2"]
+    made = {}
+    propagator.inject(made, context)
+    assert made == carrier
+    assert pickle.loads(pickle.dumps(span_context(context))).trace_state == state
+
+
+class ListGetter(Getter):
+    """A carrier that only answers by name, in its own spelling, as framework getters do."""
+
+    def get(self, carrier, key):
+        return carrier.get(key.upper())
+
+    def keys(self, carrier):
+        return []
+
+
+class PairSetter(Setter):
+    """Appends to a list."""
+
+    def set(self, carrier, key, value):
+        carrier.append((key, value))
+
+
+class Broken(Getter, Setter):
+    """Raises, whatever is asked."""
+
+    def get(self, carrier, key):
+        raise KeyError(key)
+
+    def keys(self, carrier):
+        raise KeyError
+
+    def set(self, carrier, key, value):
+        raise KeyError(key)
+
+
+def test_other_getters_and_setters():
+    """Any getter, setter and mapping is read and written through its own interface."""
+    propagator = quiet(("b3",))
+    values = {
+        name.upper(): [text] for name, text in encode("b3", Remote(T, S, sampled=True)).items()
+    }
+    for context in (
+        propagator.extract(values, getter=ListGetter()),
+        propagator.extract(UserDict(values)),
+        propagator.extract(values),
+        propagator.extract_pairs([(name, text[0].encode()) for name, text in values.items()]),
+    ):
+        assert span_context(context).trace_id == T
+        made = []
+        propagator.inject(made, context, PairSetter())
+        assert dict(made) == encode("b3", Remote(T, S, sampled=True))
+
+
+def test_broken_carriers_cost_a_counter():
+    """A getter, setter or span that raises never reaches the program."""
+    propagator = quiet(("w3c",))
+    context = trace.set_span_in_context(trace.NonRecordingSpan(SpanContext(T, S, False)), Context())
+    assert propagator.extract({}, context, Broken()) is context
+    assert propagator.extract(None) == Context()
+    propagator.inject({}, context, Broken())
+    propagator.inject({}, trace.set_span_in_context("no span", Context()))
+    assert propagator.counters.decode_errors == {("carrier", "error"): 2}
+    assert propagator.counters.unsendable == {("carrier", "error"): 2}
+
+
+def test_foreign_spans_are_injected():
+    """A span of OpenTelemetry's own SDK is described like ours, its parent where B3 has a place."""
+    tracer = TracerProvider().get_tracer("t")
+    with tracer.start_as_current_span("a") as outer, tracer.start_as_current_span("b") as inner:
+        made = {}
+        quiet(("b3", "jaeger")).inject(made)
+    parent = f"{outer.get_span_context().span_id:016x}"
+    span = f"{inner.get_span_context().span_id:016x}"
+    assert made["x-b3-spanid"] == span
+    assert made["x-b3-parentspanid"] == parent
+    assert made["uber-trace-id"].endswith(f":{span}:{parent}:1")
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "tracecontext", "baggage"])
+def test_fields_is_what_inject_sets(name):
+    """``fields`` names every header that inject may set, and no other."""
+    propagator = quiet((name,))
+    seen = set()
+    for decision in (None, True, False):
+        for debug in (False, True):
+            remote = Remote(T, S, 7, debug or decision, debug, tracestate="a=1")
+            context = quiet(FORMATS).extract(encode("b3", remote) | encode("w3c", remote))
+            made = {}
+            propagator.inject(made, baggage.set_baggage("k", "v", context))
+            seen |= {key for key in made if not key.startswith("uberctx-")}
+    assert seen | {"x-b3-parentspanid"} == propagator.fields | {"x-b3-parentspanid"}
+
+
+def test_inject_replaces_what_describes_another_span():
+    """In a dict with headers, stale ones of the format go in any case; all others stay."""
+    propagator = quiet(("b3",))
+    context = propagator.extract(encode("b3", Remote(T, S, sampled=True)))
+    made = {"X-B3-TraceId": "1", "x-b3-flags": "1", "B3": "0", "Accept": "*/*"}
+    propagator.inject(made, context)
+    assert made == {"Accept": "*/*", **encode("b3", Remote(T, S, sampled=True))}
+    propagator.inject(made, Context())
+    assert made["x-b3-sampled"] == "1"
+
+
+def test_custom_header_names():
+    """Deployments that renamed Jaeger's headers keep their names, in any letter case."""
+    names = JaegerHeaders("X-Trace", "X-Ctx-", "X-Debug")
+    propagator = quiet(("jaeger",), jaeger_headers=names)
+    context = propagator.extract({"x-TRACE": "1:2:0:1", "X-Ctx-User": "ann"})
+    made = {}
+    propagator.inject(made, context)
+    assert made == {"x-trace": "0000000000000001:0000000000000002:0:1", "x-ctx-user": "ann"}
+    assert propagator.fields == {"x-trace"}
+    assert root_hint(propagator.extract({"X-DEBUG": "look"})).debug_id == "look"
+    assert not span_context(propagator.extract({"uber-trace-id": "1:2:0:1"})).is_valid
+
+
+def test_decode_errors_are_counted_by_format_and_reason():
+    """Each malformed header is one count, and means no parent."""
+    propagator = quiet(("jaeger", "b3", "w3c"))
+    context = propagator.extract(
+        {
+            "uber-trace-id": "1:2:3",
+            "b3": "nonsense",
+            "traceparent": f"00-{'0' * 32}-{'1' * 16}-01",
+            "baggage": "no-equals",
+        }
+    )
+    assert context == Context()
+    assert propagator.counters.decode_errors == {
+        ("jaeger", "malformed"): 1,
+        ("b3", "malformed"): 1,
+        ("w3c", "zero_id"): 1,
+        ("w3c", "baggage"): 1,
+    }
+
+
+def test_one_log_line_per_reason_and_minute(caplog):
+    """A flood of one kind is one line a minute, with the count; another kind has its own."""
+    now = [0.0]
+    counters = Counters(lambda: now[0])
+    with caplog.at_level(logging.WARNING, "tracekit.propagation"):
+        for _ in range(100):
+            counters.decode_error("b3", "malformed")
+        counters.decode_error("b3", "zero_id")
+        now[0] = 60.0
+        counters.decode_error("b3", "malformed")
+    assert [record.getMessage() for record in caplog.records] == [
+        "ignored incoming b3 header: malformed (1 so far)",
+        "ignored incoming b3 header: zero_id (1 so far)",
+        "ignored incoming b3 header: malformed (101 so far)",
+    ]
+
+
+def test_baggage_joins_what_the_context_holds():
+    """Extracted baggage is added to the given context's, which is not changed."""
+    context = baggage.set_baggage("mine", "1", Context())
+    made = quiet(("w3c",)).extract({"baggage": "theirs=2"}, context)
+    assert baggage.get_all(made) == {"mine": "1", "theirs": "2"}
+    assert baggage.get_all(context) == {"mine": "1"}
+
+
+def test_extract_leaves_the_current_context_alone():
+    """Without a context, extract starts from an empty one, not from a thread's leftovers."""
+    token = otel_context.attach(baggage.set_baggage("left", "over", Context()))
+    try:
+        assert quiet(("jaeger",)).extract({}) == Context()
+    finally:
+        otel_context.detach(token)
+
+
+def test_entry_points_factories():
+    """The names for OTEL_PROPAGATORS give Jaeger's headers, and B3's."""
+    assert jaeger_propagator().formats == ("jaeger",)
+    assert b3_propagator().formats == ("b3",)
+    with pytest.raises(ValueError, match="unknown format"):
+        Propagator(("nonsense",))
+
+
+@given(
+    st.dictionaries(st.text(max_size=12), st.one_of(st.text(), st.binary(), st.none())),
+    st.permutations(FORMATS),
+)
+def test_extract_and_inject_never_raise(carrier, formats):
+    """Any dict gives a context that can be injected again."""
+    propagator = quiet(formats)
+    propagator.inject({}, propagator.extract(carrier))
+    assert ("carrier", "error") not in propagator.counters.decode_errors
+    assert propagator.counters.unsendable == {}
+
+
+def test_captured_headers_are_whole_and_not_empty():
+    """Captured for the mesh: other formats, x-request-id; nothing empty, nothing over 8 KiB."""
+    propagator = quiet(("jaeger",))
+    context = propagator.extract(
+        {"X-Request-Id": "r", "x-b3-traceid": "1", "sw8": "", "b3": "x" * 9000, "cookie": "c"}
+    )
+    assert dict(forwarded_headers(context)) == {"x-request-id": "r", "x-b3-traceid": "1"}
