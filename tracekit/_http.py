@@ -6,7 +6,7 @@ in use before them (``http.method``, ``http.target``, ``net.*``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tracekit._redaction import redact_query, redact_url
 
@@ -23,22 +23,26 @@ Semconv = Literal["current", "both", "old"]
 METHODS = frozenset(
     "CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT QUERY TRACE".split()  # noqa: SIM905 (a table)
 )
+_OTHER = "_OTHER"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # Current name, older name: where only the name changed.
 _RENAMED = {
     "http.request.method": "http.method",
-    "http.response.status_code": "http.status_code",
     "url.scheme": "http.scheme",
     "url.full": "http.url",
     "client.address": "http.client_ip",
-    "network.peer.address": "net.sock.peer.addr",
-    "network.peer.port": "net.sock.peer.port",
     "network.protocol.version": "http.flavor",
     "user_agent.original": "http.user_agent",
 }
 _RENAMED_SERVER = _RENAMED | {"server.address": "net.host.name", "server.port": "net.host.port"}
 _RENAMED_CLIENT = _RENAMED | {"server.address": "net.peer.name", "server.port": "net.peer.port"}
+STATUS_KEYS: dict[str, tuple[str, ...]] = {
+    "current": ("http.response.status_code",),
+    "both": ("http.response.status_code", "http.status_code"),
+    "old": ("http.status_code",),
+}
+"""Names of the response's status."""
 # What the older conventions say in another way or not at all.
 _CURRENT_ONLY = frozenset({"url.path", "url.query", "http.request.method_original"})
 
@@ -52,56 +56,54 @@ def span_name(method: str, route: str | None = None) -> str:
     return f"{method} {route}" if route else method
 
 
-def semconv_of(asked: str | None, configured: str) -> Semconv:
-    """Return the names to use: what an edge asked for, else what the settings say."""
-    name = configured if asked is None else asked
-    if name not in {"current", "both", "old"}:
-        raise ValueError(f"semconv is 'current', 'both' or 'old', not {name!r}")
-    return cast("Semconv", name)
+def semconv_of(asked: str) -> Semconv:
+    """Check the names that an edge was asked to use; ValueError for others."""
+    if asked not in STATUS_KEYS:
+        raise ValueError(f"semconv is 'current', 'both' or 'old', not {asked!r}")
+    return cast("Semconv", asked)
 
 
-def server_attributes(environ: Mapping[str, object], semconv: Semconv) -> Attributes:
-    """Return what a WSGI ``environ`` (PEP 3333) says about the request; secrets are redacted."""
+def server_attributes(environ: Mapping[str, Any], semconv: Semconv) -> Attributes:
+    """Return what a WSGI ``environ`` (PEP 3333) says about the request; secrets are redacted.
+
+    Of the peer's address only the client's is told: behind a proxy the two are mixed up anyway.
+    """
     get = environ.get
-    found: Attributes = {}
-    _put_method(found, str(get("REQUEST_METHOD", "")))
-    scheme = str(get("wsgi.url_scheme", "http"))
-    path = _path(environ)
-    query = redact_query(str(get("QUERY_STRING") or ""))
-    found["url.scheme"] = scheme
-    found["url.path"] = path
-    if query:
-        found["url.query"] = query
-    found.update(_addresses(environ, scheme))
-    if agent := get("HTTP_USER_AGENT"):
-        found["user_agent.original"] = str(agent)
-    if (protocol := str(get("SERVER_PROTOCOL", ""))).startswith("HTTP/"):
-        found["network.protocol.version"] = protocol[5:]
-    if semconv == "current":
-        return found
-    older = _renamed(found, _RENAMED_SERVER)
-    older["http.target"] = f"{path}?{query}" if query else path
-    if host := get("HTTP_HOST"):
-        older["http.host"] = str(host)
-    return older if semconv == "old" else found | older
-
-
-def _addresses(environ: Mapping[str, object], scheme: str) -> Attributes:
-    """Return whom the client spoke to, and who it is (behind a proxy: what ProxyFix made of it)."""
-    get = environ.get
-    found: Attributes = {}
-    host, port = split_host(str(get("HTTP_HOST") or ""))
+    method = get("REQUEST_METHOD", "")
+    scheme = get("wsgi.url_scheme", "http")
+    path = f"{get('SCRIPT_NAME') or ''}{get('PATH_INFO') or ''}" or "/"
+    found: Attributes = {
+        "http.request.method": method if method in METHODS else _OTHER,
+        "url.scheme": scheme,
+        "url.path": path if path.isascii() else _text(path),
+    }
+    if found["http.request.method"] is _OTHER:
+        found["http.request.method_original"] = method
+    if query := get("QUERY_STRING"):
+        found["url.query"] = redact_query(query)
+    host, port = split_host(get("HTTP_HOST") or "")
     if not host:
-        host, port = str(get("SERVER_NAME", "")), _number(get("SERVER_PORT"))
+        host, port = get("SERVER_NAME"), _number(get("SERVER_PORT"))
     if host:
         found["server.address"] = host
         if port := port or _DEFAULT_PORTS.get(scheme, 0):
             found["server.port"] = port
     if client := get("REMOTE_ADDR"):
-        found["client.address"] = found["network.peer.address"] = str(client)
-        if peer_port := _number(get("REMOTE_PORT")):
-            found["network.peer.port"] = peer_port
-    return found
+        found["client.address"] = client
+    if agent := get("HTTP_USER_AGENT"):
+        found["user_agent.original"] = agent
+    if (protocol := get("SERVER_PROTOCOL") or "")[:5] == "HTTP/":
+        found["network.protocol.version"] = protocol[5:]
+    return found if semconv == "current" else _server_in(found, semconv, get("HTTP_HOST"))
+
+
+def _server_in(found: Attributes, semconv: Semconv, authority: str | None) -> Attributes:
+    older = _renamed(found, _RENAMED_SERVER)
+    path, query = found["url.path"], found.get("url.query")
+    older["http.target"] = f"{path}?{query}" if query else path
+    if authority:
+        older["http.host"] = authority
+    return older if semconv == "old" else found | older
 
 
 def client_attributes(method: str, url: str, host: str, port: int, semconv: Semconv) -> Attributes:
@@ -113,19 +115,9 @@ def client_attributes(method: str, url: str, host: str, port: int, semconv: Semc
         found["server.address"] = host
         if port:
             found["server.port"] = port
-    return in_semconv(found, semconv, _RENAMED_CLIENT)
-
-
-def status_attributes(status: int, semconv: Semconv) -> Attributes:
-    """Return what the response's status adds."""
-    return in_semconv({"http.response.status_code": status}, semconv, _RENAMED)
-
-
-def in_semconv(found: Attributes, semconv: Semconv, renamed: Mapping[str, str]) -> Attributes:
-    """Return ``found``, which has the current names, under the names of ``semconv``."""
     if semconv == "current":
         return found
-    older = _renamed(found, renamed)
+    older = _renamed(found, _RENAMED_CLIENT)
     return older if semconv == "old" else found | older
 
 
@@ -159,7 +151,7 @@ def _put_method(found: Attributes, method: str) -> None:
     if method in METHODS:
         found["http.request.method"] = method
     else:
-        found["http.request.method"] = "_OTHER"
+        found["http.request.method"] = _OTHER
         found["http.request.method_original"] = method
 
 
@@ -169,11 +161,9 @@ def _renamed(found: Attributes, renamed: Mapping[str, str]) -> Attributes:
     }
 
 
-def _path(environ: Mapping[str, object]) -> str:
-    path = f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}" or "/"
-    if path.isascii():
-        return path
-    try:  # PEP 3333: the path's bytes, disguised as latin-1
+def _text(path: str) -> str:
+    """Return the text of a path whose UTF-8 bytes PEP 3333 disguises as latin-1."""
+    try:
         return path.encode("latin-1").decode("utf-8", "replace")
     except UnicodeEncodeError:
         return path
@@ -181,4 +171,4 @@ def _path(environ: Mapping[str, object]) -> str:
 
 def _number(value: object) -> int:
     text = str(value or "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else 0
+    return int(text) if len(text) <= 5 and text.isascii() and text.isdigit() else 0

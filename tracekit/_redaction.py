@@ -33,6 +33,11 @@ _WHOLE = frozenset(
         "subscription-key",
     }
 )
+# Without any of these there is nothing to redact: one look at most queries is enough.
+_SUSPECT = re.compile(
+    f"[%@+]|=[^&;]*=|{_PART.pattern.replace('^', '')}|(?:^|[&;?]) *(?:{'|'.join(_WHOLE)}) *=",
+    re.IGNORECASE,
+)
 # A value may hold a URL of its own (redirect targets).
 _NESTED = re.compile(r"(?:^|[?&;#])([^?&;#=]{1,256})=", re.DOTALL)
 _USER_INFO = re.compile(r"//[^/?#\s]*@")
@@ -48,7 +53,7 @@ def is_secret(name: str) -> bool:
 
 def redact_query(query: str) -> str:
     """Return a query string (or fragment) with the values of secret parameters replaced."""
-    if "=" not in query:
+    if not _SUSPECT.search(query):
         return query
     pieces = _SEPARATORS.split(query)
     for at in range(0, len(pieces), 2):

@@ -194,7 +194,7 @@ class FlaskTracing:
             return
         name = None
         if exchange.sampled_by_operation():
-            name = self._operation(exchange, _matched(app, exchange.environ))
+            name = self._operation(exchange, *_matched(app, exchange.environ))
         exchange.begin(_SCOPE, name)
 
     def _routed(self) -> None:
@@ -205,43 +205,42 @@ class FlaskTracing:
             return
         context.__class__ = _carrying(context.__class__)
         if exchange.call is not None and not exchange.named:
-            self._describe(exchange, context.request, self._attributes)
+            self._describe(exchange.call, exchange, context.request, self._attributes)
 
     def _describe(
-        self, exchange: Exchange, request: flask.Request, attributes: Iterable[str]
+        self, call: Call, exchange: Exchange, request: flask.Request, attributes: Iterable[str]
     ) -> None:
         """Say on the span what Flask knows. Nothing that fails in here fails the request."""
         exchange.named = True
-        span = cast("trace.Span", exchange.span)
         try:
             rule = request.url_rule
-            matched = None if rule is None else (rule.rule, str(rule.endpoint))
-            name = self._operation(exchange, matched)
-            cast("Call", exchange.call).name = name
+            if rule is None:
+                name = self._operation(exchange)
+            else:
+                name = self._operation(exchange, rule.rule, rule.endpoint)
+            call.name = name
             if exchange.recording:
+                span = call.span
                 span.update_name(name)
-                exchange.describe_behind_proxy(span)
+                exchange.describe_behind_proxy()
                 if rule is not None:
                     span.set_attribute("http.route", exchange.mount + rule.rule)
                 if self._old is not None:
-                    span.set_attributes(
-                        {"component": "Flask", "http.url": redact_url(request.base_url)}
-                    )
-                _copy_attributes(span, request, attributes)
+                    span.set_attribute("component", "Flask")
+                    span.set_attribute("http.url", redact_url(request.base_url))
+                if attributes:
+                    _copy_attributes(span, request, attributes)
             if self._callback is not None:
                 self._callback(self._shown(exchange), request)
         except Exception:
             _log.exception("describing a request's span failed; the request goes on")
 
-    def _operation(self, exchange: Exchange, matched: tuple[str, str] | None) -> str:
-        """Return the operation of a request that matched ``(rule, endpoint)``."""
-        method = exchange.environ.get("REQUEST_METHOD", "")
-        if matched is None:
-            return _http.span_name(method)
-        rule, endpoint = matched
-        if self._old is not None:
+    def _operation(self, exchange: Exchange, rule: str | None = None, endpoint: str = "") -> str:
+        """Return the operation of a request that matched ``rule`` (None: nothing)."""
+        if rule is not None and self._old is not None:
             return endpoint
-        return _http.span_name(method, exchange.mount + rule)
+        route = None if rule is None else exchange.mount + rule
+        return _http.span_name(exchange.environ.get("REQUEST_METHOD", ""), route)
 
     def _shown(self, exchange: Exchange) -> object:
         span = exchange.span
@@ -267,8 +266,10 @@ class FlaskTracing:
                 _copy_attributes(exchange.span, request, attributes)
             yield
             return
-        exchange.begin(_SCOPE, None, exchange.context if alone else otel_context.get_current())
-        self._describe(exchange, request, (*self._attributes, *attributes))
+        call = exchange.begin(
+            _SCOPE, None, exchange.context if alone else otel_context.get_current()
+        )
+        self._describe(call, exchange, request, (*self._attributes, *attributes))
         try:
             with exchange.step:
                 yield
@@ -350,20 +351,20 @@ def _copy_attributes(span: trace.Span, request: flask.Request, names: Iterable[s
                 span.set_attribute(name, str(value))
 
 
-def _matched(app: Flask, environ: dict[str, Any]) -> tuple[str, str] | None:
+def _matched(app: Flask, environ: dict[str, Any]) -> tuple[str | None, str]:
     """Match a request ahead of Flask, for a sampler that decides by operation.
 
     Only where that can have no effect: converters of the application's own may want its context.
     """
     try:
         if not _converters_are_plain(app):
-            return None
+            return None, ""
         adapter = app.create_url_adapter(app.request_class(environ))
         if adapter is None:
-            return None
+            return None, ""
         rule, _ = adapter.match(return_rule=True)
     except Exception:  # not found, wrong method, redirect to a slash, untrusted host
-        return None
+        return None, ""
     return rule.rule, rule.endpoint
 
 

@@ -137,12 +137,10 @@ class _Client:
     ) -> None:
         if tracing is not None:
             _handle.resolve(tracing)
-        if semconv is not None:
-            _http.semconv_of(semconv, "")
         self.active = True
         self._tracing = tracing
         self._rule = ForwardRule.of(allow, hosts)
-        self._semconv = semconv
+        self._semconv = None if semconv is None else _http.semconv_of(semconv)
         self._captures: weakref.WeakSet[Any] = weakref.WeakSet()
         if tracing is not None:
             self._handle()
@@ -191,7 +189,7 @@ class _Client:
         context = otel_context.get_current()
         method, url = request.method or "", request.url or ""
         host, port = _http.server_of(url)
-        semconv = _http.semconv_of(self._semconv, handle.settings.semconv)
+        semconv = self._semconv or cast("_http.Semconv", handle.settings.semconv)
         span = handle.tracer(_SCOPE).start_span(
             _http.span_name(method), context, trace.SpanKind.CLIENT
         )
@@ -311,7 +309,7 @@ def _record(span: trace.Span, error: BaseException, message: str) -> None:
 
 
 def _answer(status: int, raw: object, semconv: _http.Semconv) -> _http.Attributes:
-    found = _http.status_attributes(status, semconv) if status else {}
+    found: _http.Attributes = dict.fromkeys(_http.STATUS_KEYS[semconv], status) if status else {}
     if semconv != "old":
         version = {10: "1.0", 11: "1.1", 20: "2"}.get(getattr(raw, "version", 0))
         if version:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from opentelemetry import trace
 
@@ -102,11 +102,9 @@ class Server:
         response_headers: bool,
         semconv: str | None,
     ) -> None:
-        if semconv is not None:
-            _http.semconv_of(semconv, "")
         self._handle = handle
         self._exclude = frozenset((exclude,) if isinstance(exclude, str) else exclude)
-        self._semconv = semconv
+        self._semconv = None if semconv is None else _http.semconv_of(semconv)
         self._tracer: tuple[_handle.Tracing, str, trace.Tracer] | None = None
         self.answers = response_headers
         """Whether responses name their trace."""
@@ -130,7 +128,7 @@ class Server:
 
     def semconv(self, handle: _handle.Tracing) -> _http.Semconv:
         """Return which names the attributes have."""
-        return _http.semconv_of(self._semconv, handle.settings.semconv)
+        return self._semconv or cast("_http.Semconv", handle.settings.semconv)
 
 
 class Exchange:
@@ -193,7 +191,7 @@ class Exchange:
         parent = trace.get_current_span(self.context).get_span_context()
         return not parent.is_valid or bool(marks_of(parent) & DEFER)
 
-    def begin(self, scope: str, name: str | None = None, context: Context | None = None) -> None:
+    def begin(self, scope: str, name: str | None = None, context: Context | None = None) -> Call:
         """Start the span, in ``context`` (None: what arrived); later steps run under it."""
         environ, handle = self.environ, self.handle
         context = self.context if context is None else context
@@ -201,22 +199,23 @@ class Exchange:
         span = self.server.tracer(handle, scope).start_span(name, context, trace.SpanKind.SERVER)
         if span.is_recording():
             self.recording = True
-            self.describe(span)
+            self._describe(span)
         self.call = call = Call(span, context, handle.call_observer, name=name)
         self.context = call.context
         self.step = call.step()
+        return call
 
-    def describe(self, span: trace.Span) -> None:
+    def _describe(self, span: trace.Span) -> None:
         """Put on the span what the environ says."""
         found = _http.server_attributes(self.environ, self._semconv())
         for key, value in found.items():  # each is one store; set_attributes takes a lock
             span.set_attribute(key, value)
 
-    def describe_behind_proxy(self, span: trace.Span) -> None:
+    def describe_behind_proxy(self) -> None:
         """Say it again when a ProxyFix further in has meanwhile found out who the client is."""
-        if _PROXY_FIXED in self.environ and not self.proxy_fixed:
+        if self.call is not None and _PROXY_FIXED in self.environ and not self.proxy_fixed:
             self.proxy_fixed = True
-            self.describe(span)
+            self._describe(self.call.span)
 
     def respond(self, start_response: StartResponse) -> Callable[..., object]:
         """Return a ``start_response`` that notes the status on its way to the server's."""
@@ -253,8 +252,8 @@ class Exchange:
             kind = str(status)
         if self.recording:
             if status:
-                for key, value in _http.status_attributes(status, self._semconv()).items():
-                    call.span.set_attribute(key, value)
+                for key in _http.STATUS_KEYS[self._semconv()]:
+                    call.span.set_attribute(key, status)
             if aborted and self._is_short():
                 call.span.set_attribute("response.aborted", True)
         call.finish(
