@@ -7,7 +7,7 @@ UV     := $(BUILD)/uv/bin/uv
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-oldest lint format types docs clean
+.PHONY: fuzz help demo test test-all test-oldest lint format types docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -41,6 +41,9 @@ test-oldest: $(UV) ## The suite on the oldest dependencies that pyproject.toml a
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(BUILD)/oldest
 	VIRTUAL_ENV=$(BUILD)/oldest $(UV) pip install --quiet -e . --group oldest
 	$(BUILD)/oldest/bin/pytest -n 2 --dist loadfile
+
+fuzz: $(STAMP) ## Ten million odd headers through every decoder, at low priority
+	nice -n 19 $(BIN)/python tests/fuzz/fuzz_headers.py --inputs 10000000
 
 lint: $(STAMP) ## ruff: every rule, each exception argued in pyproject.toml
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jaeger_client.codecs import BinaryCodec, TextCodec
 from jaeger_client.span_context import SpanContext as JaegerContext
+from opentelemetry import baggage as api
 from opentelemetry import trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
@@ -117,8 +118,6 @@ def test_otel_w3c_baggage_reads_ours(baggage):
     context = W3CBaggagePropagator().extract(
         encode("w3c", Remote(1, 2, baggage=baggage)), Context()
     )
-    from opentelemetry import baggage as api  # noqa: PLC0415 -- the name is the strategy's here
-
     assert api.get_all(context) == {key: value.strip() for key, value in baggage.items()}
 
 
@@ -168,3 +167,40 @@ def test_where_jaeger_client_differs():
     with pytest.raises(Exception, match=r"(?i)malformed|corrupt|trace"):
         TextCodec(url_encoding=True).extract({"uber-trace-id": "1:2:3"})
     assert decode("jaeger", {"uber-trace-id": "1:2:3"}) is None
+
+
+def test_where_blanks_differ(caplog):
+    """What our table says about ``+``: a blank of Go and Java in Jaeger's baggage, a plus in W3C's."""
+    headers = {"uber-trace-id": "1:2:0:1", "uberctx-k": "a+b"}
+    assert TextCodec(url_encoding=True).extract(headers).baggage == {"k": "a+b"}
+    assert decode("jaeger", headers).baggage == {"k": "a b"}
+    context = W3CBaggagePropagator().extract({"baggage": "k=a+b"}, Context())
+    assert api.get_all(context) == {"k": "a b"}
+    assert decode("w3c", {"baggage": "k=a+b"}).baggage == {"k": "a+b"}
+
+
+def test_where_otel_w3c_differs(caplog):
+    """What our table says about OpenTelemetry's tracestate."""
+    caplog.set_level(logging.CRITICAL)
+    parent = f"00-{T:032x}-{S:016x}-01"
+
+    def both(state):
+        carrier = {"traceparent": parent, "tracestate": state}
+        theirs = otel(TraceContextTextMapPropagator(), carrier).trace_state
+        return dict(theirs), decode("w3c", carrier).tracestate
+
+    assert both("foo@@bar=1,a=2") == ({}, "foo@@bar=1,a=2")
+    assert both("foo=1,foo=2") == ({}, "foo=1")
+    assert both("foo=,bar=3") == ({"foo": "", "bar": "3"}, "")
+    assert not otel(TraceContextTextMapPropagator(), {"Traceparent": parent}).is_valid
+    assert decode("w3c", {"Traceparent": parent}).has_ids
+
+
+def test_where_jaeger_client_baggage_differs():
+    """What our table says: jaeger-client takes ids of any length, and never samples baggage alone."""
+    codec = TextCodec(url_encoding=True)
+    assert codec.extract({"uber-trace-id": f"{'1' * 40}:2:0:1"}).trace_id >> 128
+    assert decode("jaeger", {"uber-trace-id": f"{'1' * 40}:2:0:1"}) is None
+    alone = decode("jaeger", {"uberctx-k": "v"})
+    assert alone == Remote(baggage={"k": "v"})
+    assert not codec.extract({"uberctx-k": "v"}).trace_id

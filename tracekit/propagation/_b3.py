@@ -46,6 +46,8 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> Parts | None:
         if parts is not None:
             return parts
     trace, span, sampled = headers.get(TRACE_ID), headers.get(SPAN_ID), headers.get(SAMPLED)
+    if sampled == "1" and trace is not None and span is not None and FLAGS not in headers:
+        return _ids(trace, span, headers.get(PARENT_ID), True, False, note)
     decision = None
     if sampled is not None:
         decision = _SAMPLED.get(sampled)

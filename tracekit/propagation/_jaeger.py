@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from binascii import unhexlify
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 from tracekit.propagation._baggage import is_token, members, percent, within_limits
 from tracekit.propagation._headers import MAX_VALUE_BYTES, ignore, sendable
@@ -127,8 +127,8 @@ def _decode_baggage(headers: Mapping[str, str], note: Note, names: Names) -> Map
     found: dict[str, str] = {}
     for key, value in within_limits(entries(), note):
         if key:
-            # "+" stays: Go and Java mean a blank by it, Python and Node a plus, and we send %20.
-            found[key] = unquote(value)
+            # Go and Java write a blank as "+"; no client leaves a plus unescaped.
+            found[key] = unquote_plus(value)
         else:
             note("baggage")
     return found

@@ -56,6 +56,7 @@ _FLAGS = tuple(map(trace.TraceFlags, range(4)))
 _NO_STATE = trace.DEFAULT_TRACE_STATE
 _new = tuple.__new__
 _set = dict.__setitem__
+_mark = object.__setattr__
 _NonRecordingSpan = trace.NonRecordingSpan
 _NOTHING: Parts = (0, 0, None, None, False, None, {}, "", 0)
 _NONE: frozenset[str] = frozenset()
@@ -357,8 +358,12 @@ def _fill(made: Context, parts: Parts, captured: Headers) -> Context:
         state = _trace_state(tracestate) if tracestate else _NO_STATE
         span_context = _new(SpanContext, (trace_id, span_id, True, flags, state, True))
         if debug or sampled is None or bits & 12:
-            marks = bits & 12 | (DEBUG if debug else DEFER if sampled is None else 0)
-            object.__setattr__(span_context, "marks", marks)
+            marks = bits & 12
+            if debug:
+                marks |= DEBUG
+            elif sampled is None:
+                marks |= DEFER
+            _mark(span_context, "marks", marks)
         _set(made, _SPAN_KEY, _NonRecordingSpan(span_context))
     elif sampled is not None:
         decision = Decision.DEBUG if debug else Decision.ACCEPT if sampled else Decision.DENY
