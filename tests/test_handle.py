@@ -123,6 +123,27 @@ def test_a_disabled_handle_makes_no_spans_and_flushes_at_once():
     off.shutdown()
 
 
+@pytest.mark.parametrize(
+    ("environ", "level"), [({}, "WARNING"), ({"JAEGER_SAMPLER_TYPE": "remote"}, "INFO")]
+)
+def test_the_start_up_line_says_why_a_newcomer_sees_no_traces(caplog, environ, level):
+    """Whoever chose no sampler reads how to change it, even where INFO is not shown."""
+    with caplog.at_level(logging.INFO, "tracekit"):
+        tracekit.init("shop", environ=environ, set_global=False).shutdown()
+    (line,) = caplog.records
+    assert line.levelname == level
+    assert "JAEGER_SAMPLER_TYPE=const" in line.getMessage()
+
+
+def test_what_is_worth_saying_about_the_settings_is_logged_once(caplog):
+    """A misspelt variable is named with the one that is read."""
+    environ = {**ENVIRON, "JAEGER_AGENT_HOSTT": "agent"}
+    tracekit.init(environ=environ, set_global=False).shutdown()
+    (line,) = caplog.messages
+    assert "JAEGER_AGENT_HOSTT" in line
+    assert "JAEGER_AGENT_HOST?" in line
+
+
 def test_resolve_takes_a_handle_something_with_one_or_none(handle):
     """Edges accept the handle, a tracer of ours that holds one, or nothing."""
 

@@ -158,7 +158,10 @@ def _report(settings: Settings) -> None:
     for said in (*settings.problems, *settings.notes):
         _log.warning("%s", said)
     if not settings.disabled:
-        _log.info("%s", settings.summary())
+        # Nobody chose a sampler, so next to nothing is sampled: a newcomer who sees no traces must
+        # find the reason here, also where INFO is not shown.
+        unchosen = settings.sources.get("sampler_type") == "default"
+        _log.log(logging.WARNING if unchosen else logging.INFO, "%s", settings.summary())
 
 
 def current() -> Tracing:
