@@ -42,25 +42,33 @@ _PRIORITY = "sampling.priority"
 """A start attribute of this name goes before the parent's decision (OpenTracing): ask the rule."""
 
 
+Arguments = tuple[
+    "Tracer",
+    str,
+    "Context | None",
+    "SpanKind",
+    "Attributes",
+    "Sequence[Link] | None",
+    "int | None",
+    bool,
+    bool,
+    bool,
+]
+"""The tracer, then the arguments of ``start_as_current_span``; most spans need few of them."""
+
+
 def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
-    tracer: Tracer,
+    arguments: Arguments,
     parent: Any,  # noqa: ANN401 - whatever the context holds as its span
-    context: Context | None,
-    name: str,
-    kind: SpanKind,
-    attributes: Attributes,
-    links: Sequence[Link] | None = None,
-    start_time: int | None = None,
-    record_exception: bool = True,
-    set_status_on_exception: bool = True,
 ) -> trace.Span:
-    """Start a span below ``parent``, the span of ``context`` (None: of the current context)."""
+    """Start a span below ``parent``, the span of its context."""
+    tracer, attributes = arguments[0], arguments[4]
     provider = tracer._provider
     lives = tracer._lives
     life = lives.current if lives.mark[0] else lives.now()
     of = type(parent)
     if (
-        (of is Span or of is UnsampledSpan)
+        (of is UnsampledSpan or of is Span)
         and provider._inline
         and (attributes is None or _PRIORITY not in attributes)
     ):
@@ -78,11 +86,13 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
             quiet._state = parent._state
             quiet._made = None
             return quiet
+        _, name, context, kind, _, links, start_time, record, set_status, _ = arguments
         span = _new(Span)
         span._trace_id = parent._trace_id
         span._state = parent._state
         span._source = parent._span_id
     else:
+        _, name, context, kind, _, links, start_time, record, set_status, _ = arguments
         decided = decide(tracer, parent, context, name, kind, attributes, links)
         span_id = provider.id_generator.generate_span_id()
         bits, attributes = decided.bits, decided.attributes
@@ -116,9 +126,9 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
         span._attrs = {}
     if links:
         span._added_links = valid_links(tracer, links)
-    if not record_exception:
+    if not record:
         span._record_exception = False
-    if not set_status_on_exception:
+    if not set_status:
         span._set_status_on_exception = False
     span._start_time = time_ns() if start_time is None else start_time
     if bits & SAMPLED:

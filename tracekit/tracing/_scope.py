@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from opentelemetry import trace
-    from opentelemetry.util.types import Attributes
 
-    from tracekit.tracing._tracer import Tracer
+    from tracekit.tracing._begin import Arguments
 
 _log = logging.getLogger(__name__)
 _F = TypeVar("_F", bound="Callable[..., Any]")
@@ -82,41 +81,19 @@ class CurrentSpan(Scope):
     ``async def`` function the span lasts until the coroutine is done.
     """
 
-    __slots__ = (
-        "_attributes",
-        "_context",
-        "_end_on_exit",
-        "_kind",
-        "_name",
-        "_rest",
-        "_span",
-        "_token",
-        "_tracer",
-    )
-    _attributes: Attributes
-    _context: Context | None
-    _end_on_exit: bool
-    _kind: trace.SpanKind
-    _name: str
-    _rest: tuple[Any, Any, bool, bool] | None
-    """The other arguments of ``start_span``; None when all are the defaults, which is faster."""
+    __slots__ = ("_arguments", "_span", "_token")
+    _arguments: Arguments  # all in one store
     _span: trace.Span
     _token: Token[Context]
-    _tracer: Tracer
 
     def __enter__(self) -> trace.Span:
         current = get_current()
         held = current.get(SPAN_KEY)
-        context = self._context
-        parent = held if context is None else context.get(SPAN_KEY)
-        if self._rest is None:
-            span = begin(self._tracer, parent, context, self._name, self._kind, self._attributes)
-        else:
-            span = begin(
-                self._tracer, parent, context, self._name, self._kind, self._attributes, *self._rest
-            )
+        arguments = self._arguments
+        context = arguments[2]
+        span = begin(arguments, held if context is None else context.get(SPAN_KEY))
         self._span = span
-        if len(current) == (held is not None):  # nothing else to copy: half the time
+        if not current if held is None else len(current) == 1:  # nothing to copy: half the time
             self._token = attach(Context({SPAN_KEY: span}))
         else:
             self._token = attach(Context({**current, SPAN_KEY: span}))
@@ -133,14 +110,16 @@ class CurrentSpan(Scope):
         except Exception:  # attached in another contextvars.Context: OpenTelemetry logs it
             otel_context.detach(self._token)
         span = self._span
+        if type(span) is UnsampledSpan:
+            return  # it takes no error and has no end
         if error is not None and isinstance(error, Exception) and span.is_recording():
             self._record(span, error)
-        if self._end_on_exit and type(span) is not UnsampledSpan:  # it has no end
+        if self._arguments[-1]:  # end_on_exit
             span.end()
 
     def _record(self, span: trace.Span, error: Exception) -> None:
         """Record an error of the block; GeneratorExit, KeyboardInterrupt and such are none."""
-        record_exception, set_status = (True, True) if self._rest is None else self._rest[2:]
+        record_exception, set_status, _ = self._arguments[-3:]
         try:
             if record_exception:
                 span.record_exception(error)
@@ -152,11 +131,5 @@ class CurrentSpan(Scope):
 
     def _again(self) -> CurrentSpan:
         again = CurrentSpan()
-        again._tracer = self._tracer
-        again._end_on_exit = self._end_on_exit
-        again._name = self._name
-        again._context = self._context
-        again._kind = self._kind
-        again._attributes = self._attributes
-        again._rest = self._rest
+        again._arguments = self._arguments
         return again

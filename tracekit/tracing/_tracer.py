@@ -49,18 +49,20 @@ class Tracer(trace.Tracer):
         ``start_time`` in ns since the epoch. Never raises: a sampler or processor that does is
         logged and counted.
         """
-        return begin(
+        parent = (get_current() if context is None else context).get(SPAN_KEY)
+        arguments = (
             self,
-            (get_current() if context is None else context).get(SPAN_KEY),
-            context,
             name,
+            context,
             kind,
             attributes,
             links,
             start_time,
             record_exception,
             set_status_on_exception,
+            True,
         )
+        return begin(arguments, parent)
 
     def start_as_current_span(  # type: ignore[override]  # ours is no contextlib generator
         self,
@@ -76,14 +78,16 @@ class Tracer(trace.Tracer):
     ) -> CurrentSpan:
         """Return a context manager, or decorator, that starts a span and makes it current."""
         made = CurrentSpan()
-        made._tracer = self
-        made._name = name
-        made._context = context
-        made._kind = kind
-        made._attributes = attributes
-        made._end_on_exit = end_on_exit
-        if links or start_time is not None or not (record_exception and set_status_on_exception):
-            made._rest = (links, start_time, record_exception, set_status_on_exception)
-        else:
-            made._rest = None
+        made._arguments = (
+            self,
+            name,
+            context,
+            kind,
+            attributes,
+            links,
+            start_time,
+            record_exception,
+            set_status_on_exception,
+            end_on_exit,
+        )
         return made
