@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import logging
 import os
 import platform
 import statistics
@@ -199,6 +200,7 @@ def main() -> None:
     parser.add_argument("--bursts", type=int, default=20, help=f"bursts of {BURST} spans a round")
     options = parser.parse_args()
     os.environ.pop("OTEL_SDK_DISABLED", None)
+    logging.disable()  # the transport discards, which the reporter would rightly complain of
     print(
         f"CPython {platform.python_version()}, opentelemetry-sdk "
         f"{metadata.version('opentelemetry-sdk')}, median of {options.rounds} interleaved rounds\n"
