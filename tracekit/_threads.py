@@ -66,10 +66,10 @@ class _CarryingExecutor(Executor):
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         return self._executor.submit(wrap(fn), *args, **kwargs)
 
-    def map(  # type: ignore[override] # with whatever options its Python has
+    def map(
         self, fn: Callable[..., R], *iterables: Iterable[object], **options: float | None
     ) -> Iterator[R]:
-        return self._executor.map(wrap(fn), *iterables, **options)
+        return self._executor.map(wrap(fn), *iterables, **options)  # type: ignore[arg-type]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self._executor.shutdown(wait=wait, cancel_futures=cancel_futures)

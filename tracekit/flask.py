@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from contextvars import Token
 
+    from _typeshed.wsgi import WSGIEnvironment
     from opentelemetry import trace
     from opentelemetry.context import Context
 
@@ -194,7 +195,7 @@ class FlaskTracing:
             return
         name = None
         if exchange.sampled_by_operation():
-            name = self._operation(exchange, *_matched(app, exchange.environ))
+            name = self._operation(exchange.environ, *_matched(app, exchange.environ))
         exchange.begin(_SCOPE, name)
 
     def _routed(self) -> None:
@@ -215,16 +216,16 @@ class FlaskTracing:
         try:
             rule = request.url_rule
             if rule is None:
-                name = self._operation(exchange)
+                name = self._operation(request.environ)
             else:
-                name = self._operation(exchange, rule.rule, rule.endpoint)
+                name = self._operation(request.environ, rule.rule, rule.endpoint)
             call.name = name
             if exchange.recording:
                 span = call.span
                 span.update_name(name)
                 exchange.describe_behind_proxy()
                 if rule is not None:
-                    span.set_attribute("http.route", exchange.mount + rule.rule)
+                    span.set_attribute("http.route", _route(request.environ, rule.rule))
                 if self._old is not None:
                     span.set_attribute("component", "Flask")
                     span.set_attribute("http.url", redact_url(request.base_url))
@@ -235,12 +236,14 @@ class FlaskTracing:
         except Exception:
             _log.exception("describing a request's span failed; the request goes on")
 
-    def _operation(self, exchange: Exchange, rule: str | None = None, endpoint: str = "") -> str:
+    def _operation(
+        self, environ: WSGIEnvironment, rule: str | None = None, endpoint: str = ""
+    ) -> str:
         """Return the operation of a request that matched ``rule`` (None: nothing)."""
         if rule is not None and self._old is not None:
             return endpoint
-        route = None if rule is None else exchange.mount + rule
-        return _http.span_name(exchange.environ.get("REQUEST_METHOD", ""), route)
+        route = None if rule is None else _route(environ, rule)
+        return _http.span_name(environ.get("REQUEST_METHOD", ""), route)
 
     def _shown(self, exchange: Exchange) -> object:
         span = exchange.span
@@ -336,6 +339,11 @@ def _notice(error: BaseException) -> None:
             exchange.error = error
 
 
+def _route(environ: WSGIEnvironment, rule: str) -> str:
+    """Return the route with the prefix below which the application is mounted."""
+    return f"{environ.get('SCRIPT_NAME') or ''}{rule}"
+
+
 def _answered(exchange: Exchange, response: flask.Response) -> flask.Response:
     """End an exchange of which only the view is traced."""
     exchange.status = response.status_code
@@ -351,7 +359,7 @@ def _copy_attributes(span: trace.Span, request: flask.Request, names: Iterable[s
                 span.set_attribute(name, str(value))
 
 
-def _matched(app: Flask, environ: dict[str, Any]) -> tuple[str | None, str]:
+def _matched(app: Flask, environ: WSGIEnvironment) -> tuple[str | None, str]:
     """Match a request ahead of Flask, for a sampler that decides by operation.
 
     Only where that can have no effect: converters of the application's own may want its context.

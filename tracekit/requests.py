@@ -135,14 +135,12 @@ class _Client:
         hosts: Hosts,
         semconv: str | None,
     ) -> None:
-        if tracing is not None:
-            _handle.resolve(tracing)
         self.active = True
         self._tracing = tracing
         self._rule = ForwardRule.of(allow, hosts)
         self._semconv = None if semconv is None else _http.semconv_of(semconv)
         self._captures: weakref.WeakSet[Any] = weakref.WeakSet()
-        if tracing is not None:
+        if tracing is not None or self._rule.allow:
             self._handle()
 
     def sending(self, original: Callable[..., requests.Response]) -> Callable[..., Any]:
@@ -272,7 +270,7 @@ class _Exchange:
         """End the span, once."""
         kind = description = None
         if error is not None:
-            kind, description = _http.error_type(error), redact_text(str(error))
+            kind, description = _http.error_type(error), redact_text(_http.message_of(error))
             if self.call.span.is_recording():
                 _record(self.call.span, error, description)
         elif self._status >= 400:

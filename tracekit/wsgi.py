@@ -179,14 +179,9 @@ class Exchange:
         """The server span; None when the request is not traced."""
         return None if self.call is None else self.call.span
 
-    @property
-    def mount(self) -> str:
-        """Where the application is mounted ("": at the root); its routes are below that."""
-        return str(self.environ.get("SCRIPT_NAME") or "")
-
     def sampled_by_operation(self) -> bool:
         """Whether a sampler will decide, and wants to know the operation for that."""
-        if self.handle.settings.sampler.type != "remote":
+        if self.handle.settings.sampler.type not in {"remote", "file"}:
             return False
         parent = trace.get_current_span(self.context).get_span_context()
         return not parent.is_valid or bool(marks_of(parent) & DEFER)
@@ -245,9 +240,9 @@ class Exchange:
         call.status = status or None
         if error is None and (status >= 500 or not status):
             error = handled
-        kind = None
+        kind = description = None
         if error is not None:
-            kind = _http.error_type(error)
+            kind, description = _http.error_type(error), _http.message_of(error)
         elif status >= 500:
             kind = str(status)
         if self.recording:
@@ -256,9 +251,7 @@ class Exchange:
                     call.span.set_attribute(key, status)
             if aborted and self._is_short():
                 call.span.set_attribute("response.aborted", True)
-        call.finish(
-            error_type=kind, description=None if error is None else str(error), exception=error
-        )
+        call.finish(error_type=kind, description=description, exception=error)
 
     def _semconv(self) -> _http.Semconv:
         return self.server.semconv(self.handle)

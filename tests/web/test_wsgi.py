@@ -140,7 +140,23 @@ def nothing(environ, start_response):
     start_response(*OK)
 
 
+def upgraded(environ, start_response):
+    raise StopIteration  # how flask-sock leaves a websocket under gunicorn
+
+
+class Mute(Exception):  # noqa: N818 (it cannot even say that)
+    def __str__(self):
+        raise RuntimeError("nothing to say")
+
+    __repr__ = object.__repr__
+
+
+def muttering(environ, start_response):
+    raise Mute
+
+
 APPS = [
+    upgraded,
     plain,
     pieces,
     lazy,
@@ -213,6 +229,18 @@ def test_only_server_errors_are_errors(tracing, status):
     assert span.status.status_code is (StatusCode.ERROR if broken else StatusCode.UNSET)
     assert span.attributes.get("error.type") == ("503" if broken else None)
     assert not span.events
+
+
+def test_a_websocket_that_ends_is_no_error(tracing):
+    """Leaving by StopIteration, without a status, is the way out of an upgraded connection."""
+    Served(tracekit.wsgi.middleware(upgraded, tracing))
+    assert tracing.sink.take().status.status_code is StatusCode.UNSET
+
+
+def test_an_exception_that_cannot_be_printed_is_the_applications(tracing):
+    """The server gets the exception itself; the span still ends as an error."""
+    assert type(Served(tracekit.wsgi.middleware(muttering, tracing)).error) is Mute
+    assert tracing.sink.take().attributes["error.type"].endswith("Mute")
 
 
 def test_a_client_that_leaves_is_no_error(tracing):
