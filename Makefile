@@ -7,7 +7,7 @@ UV     := $(BUILD)/uv/bin/uv
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz help demo test test-all test-oldest lint format types docs clean
+.PHONY: fuzz help demo test test-all test-oldest lint format types bench-reliability docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -55,6 +55,9 @@ format: $(STAMP) ## Put the code into shape
 
 types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy
+
+bench-reliability: $(STAMP) ## What arrives under load and faults, beside jaeger-client
+	$(BIN)/python tests/bench/bench_reliability.py
 
 docs: $(STAMP) ## Print the reference pages from the tables
 	$(BIN)/python -m docs

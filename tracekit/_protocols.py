@@ -55,6 +55,12 @@ Bag = tuple["Mapping[str, AnyValue]", int]
 """Attributes, and how many were dropped."""
 
 
+class UnnamedEvent(str):
+    """The name of an event that has none: OpenTelemetry demands one, a log of Jaeger's does not."""
+
+    __slots__ = ()
+
+
 class Frame(NamedTuple):
     """One encoded span: an element of its format's list of spans, ready to be concatenated."""
 
@@ -155,7 +161,8 @@ class Encoder(Protocol):
         """Return the size of a payload of that many frames without the frames' own bytes.
 
         Exact for the Thrift formats, never too small for any, so that a payload of
-        ``overhead_bytes(…) + Σ len(frame.data)`` is never larger than announced.
+        ``overhead_bytes(…) + Σ len(frame.data)`` is never larger than announced. More frames or
+        scopes never make it smaller.
         """
 
     def seal(self, process: bytes, frames: Sequence[Frame], seq_no: int, loss: Loss) -> Payload:

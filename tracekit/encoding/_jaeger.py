@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tracekit._context import DEBUG, FIREHOSE
-from tracekit._protocols import MARKS_SHIFT, Frame, Loss, Payload
+from tracekit._protocols import MARKS_SHIFT, Frame, Loss, Payload, UnnamedEvent
 from tracekit.encoding._facts import facts_of
 from tracekit.encoding._idl import (
     BATCH,
@@ -97,8 +97,15 @@ class Tags:
                 append(numbers.get(pair) or self._number(pair))  # type: ignore[arg-type]
             elif kind is bool:
                 append(bools.get(pair) or self._bool(pair))  # type: ignore[arg-type]
+            elif kind is float:
+                append(self._double(pair[0], value))  # type: ignore[arg-type]
             else:
                 append(self.one(pair[0], value))
+
+    def string(self, key: str, value: str) -> bytes:
+        """Return one encoded Tag for a string."""
+        pair = (key, value)
+        return self._texts.get(pair) or self._text(pair)
 
     def _text(self, pair: tuple[str, str]) -> bytes:
         key, value = pair
@@ -106,6 +113,11 @@ class Tags:
         prefix = self._strings.get(key) or self._prefix(self._strings, key, TagType.STRING, "vStr")
         tag = b"%b%b%b\0" % (prefix, self._size(len(text)), text)
         return _remember(self._texts, pair, tag) if len(text) <= _MAX_KEPT_BYTES else tag
+
+    def _double(self, key: str, value: float) -> bytes:
+        doubles = self._doubles
+        prefix = doubles.get(key) or self._prefix(doubles, key, TagType.DOUBLE, "vDouble")
+        return prefix + self._dialect.double(value) + _STOP
 
     def _number(self, pair: tuple[str, int]) -> bytes:
         return _remember(self._numbers, pair, self.one(*pair))
@@ -118,9 +130,7 @@ class Tags:
             prefix = self._prefix(self._longs, key, TagType.LONG, "vLong")
             return prefix + self._dialect.i64(value) + _STOP
         if isinstance(value, float):
-            doubles = self._doubles
-            prefix = doubles.get(key) or self._prefix(doubles, key, TagType.DOUBLE, "vDouble")
-            return prefix + self._dialect.double(value) + _STOP
+            return self._double(key, value)
         if isinstance(value, bytes):
             return self._head(key, TagType.BINARY, "vBinary") + self.sized(value) + _STOP
         prefix = self._prefix(self._strings, key, TagType.STRING, "vStr")
@@ -262,7 +272,8 @@ class JaegerEncoder:
             i64((end_ns - start_ns) // 1000 if end_ns > start_ns else 0),
             self._span_tags[tags] if tags < _MAX_TABLED else self._list(SPAN, "tags", tags),
         ]
-        self._tags.extend(out, attributes.items())
+        if attributes:
+            self._tags.extend(out, attributes.items())
         out += rare
         out.append(ending.tags)
         if events or links:
@@ -335,7 +346,7 @@ class JaegerEncoder:
         out.append(self._span_logs[after])
         out.append(self._dialect.structs(len(logs)))
         for name, time_ns, (attributes, dropped) in logs:
-            named = "event" in attributes
+            named = "event" in attributes or type(name) is UnnamedEvent
             fields = len(attributes) + (not named) + (dropped > 0)
             out.append(self._log_head)
             out.append(self._dialect.i64(time_ns // 1000))
@@ -345,8 +356,9 @@ class JaegerEncoder:
                 else self._list(LOG, "fields", fields)
             )
             if not named:
-                self._tags.extend(out, (("event", name),))
-            self._tags.extend(out, attributes.items())
+                out.append(self._tags.string("event", name))
+            if attributes:
+                self._tags.extend(out, attributes.items())
             self._dropped(out, "attributes", dropped)
             out.append(_STOP)
 

@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from tracekit._protocols import Encoder, Frame, Loss, Payload
 
 
+_MANY = 1 << 30
+"""More frames than any payload has."""
+
+
 class Batch:
     """Frames of one process that will share a payload. Not thread-safe: part of the drain.
 
@@ -15,36 +19,50 @@ class Batch:
     measured is the size that is sealed.
     """
 
-    __slots__ = ("_encoder", "_loss", "_scopes", "_seq_no", "_spans_bytes", "frames", "process")
+    __slots__ = (
+        "_bound",
+        "_encoder",
+        "_frames_bytes",
+        "_loss",
+        "_scopes",
+        "_seq_no",
+        "frames",
+        "process",
+    )
 
     def __init__(self, encoder: Encoder, process: bytes, seq_no: int, loss: Loss) -> None:
         self._encoder = encoder
         self._seq_no = seq_no
         self._loss = loss
         self._scopes: set[bytes] = set()
-        self._spans_bytes = 0
+        self._bound = 0
+        self._frames_bytes = 0
         self.process = process
         self.frames: list[Frame] = []
 
     def admit(self, frame: Frame, max_bytes: int, max_spans: int) -> bool:
         """Add ``frame`` if the payload then still is within both limits; return whether it is."""
         frames = self.frames
-        count = len(frames) + 1
-        if count > max_spans:
-            return False
-        data = self._spans_bytes + len(frame.data)
-        if data > max_bytes:
+        if len(frames) >= max_spans:
             return False
         if frame.scope not in self._scopes:
             self._scopes.add(frame.scope)
-        overhead = self._encoder.overhead_bytes(
-            self.process, count, self._scopes, self._seq_no, self._loss
-        )
-        if overhead + data > max_bytes:
+            self._bound = self._overhead_bytes(_MANY)
+        total = self._frames_bytes + len(frame.data)
+        # The bound serves but for the last frames of a payload: for them it is measured.
+        if (
+            total + self._bound > max_bytes
+            and total + self._overhead_bytes(len(frames) + 1) > max_bytes
+        ):
             return False
         frames.append(frame)
-        self._spans_bytes = data
+        self._frames_bytes = total
         return True
+
+    def _overhead_bytes(self, frames: int) -> int:
+        return self._encoder.overhead_bytes(
+            self.process, frames, self._scopes, self._seq_no, self._loss
+        )
 
     def seal(self) -> Payload:
         """Return the payload of what was admitted."""
