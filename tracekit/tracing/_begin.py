@@ -17,15 +17,9 @@ from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util import BoundedList
 
 from tracekit._context import DEBUG, DEFER, marks_of
-from tracekit.tracing._span import (
-    DEBUG_BITS,
-    FLAGS,
-    MARKS_SHIFT,
-    SAMPLED,
-    Span,
-    UnsampledSpan,
-    is_valid_link,
-)
+from tracekit._protocols import MARKS_SHIFT
+from tracekit.tracing._readable import DEBUG_BITS, FLAGS, SAMPLED
+from tracekit.tracing._span import Span, UnsampledSpan, is_valid_link
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from tracekit.tracing._attributes import Limits
 from tracekit.tracing._life import Lives
-from tracekit.tracing._span import FLAGS, SAMPLED
+from tracekit.tracing._readable import FLAGS, SAMPLED
 from tracekit.tracing._tracer import Tracer
 
 if TYPE_CHECKING:

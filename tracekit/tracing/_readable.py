@@ -1,0 +1,238 @@
+"""What can be read of a span: the SDK's names, and the SDK's objects made when somebody asks.
+
+The public properties, ``to_json``, the status rules and ``record_exception`` are inherited from
+the installed SDK. They read private names (``_context``, ``_events`` ...), which are properties
+here: what they return is made on demand, as a rule on the exporting thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.sdk.util.instrumentation import InstrumentationInfo
+from opentelemetry.trace import Link, Status, TraceFlags, TraceState
+
+from tracekit._context import DEBUG, SpanContext
+from tracekit._protocols import MARKS_SHIFT, Facts
+from tracekit.tracing._attributes import Bag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry import trace
+    from opentelemetry.attributes import BoundedAttributes
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import SpanKind
+    from opentelemetry.util.types import AttributeValue
+
+    from tracekit.tracing._life import Life
+    from tracekit.tracing._tracer import Tracer
+
+_T = TypeVar("_T")
+
+SAMPLED = int(TraceFlags.SAMPLED)
+FLAGS = SAMPLED | getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
+"""The trace flags that the installed API knows; the others of a remote parent are not ours."""
+DEBUG_BITS = SAMPLED | DEBUG << MARKS_SHIFT
+_TRACE_FLAGS = tuple(TraceFlags(bits) for bits in range(4))
+UNSET = Status()
+
+
+def span_context(trace_id: int, span_id: int, bits: int, state: TraceState) -> trace.SpanContext:
+    """Return the context of a local span from its slots."""
+    return SpanContext.marked(
+        trace_id,
+        span_id,
+        is_remote=False,
+        trace_flags=_TRACE_FLAGS[bits & FLAGS],
+        trace_state=state,
+        marks=bits >> MARKS_SHIFT,
+    )
+
+
+class Readable(sdk.Span):
+    """The state of a recording span, and everything that only reads it."""
+
+    __slots__ = (
+        "_attrs",
+        "_bits",  # trace flags, and the marks of tracekit._context from bit 8 on
+        "_end_time",
+        "_guard",  # None until the first compound change
+        "_kind",
+        "_life",  # the process that started it; deleted by the one call that ends it
+        "_made",  # the SpanContext, once somebody asked
+        "_name",
+        "_source",  # the parent: its SpanContext, or its span id if all else is as in this span
+        "_span_id",
+        "_start_time",
+        "_state",
+        "_trace_id",
+        "_tracer",
+    )
+    _attrs: dict[str, AttributeValue]
+    _bits: int
+    _end_time: int | None
+    _guard: threading.RLock | None
+    _kind: SpanKind
+    _life: Life
+    _made: trace.SpanContext | None
+    _name: str
+    _source: trace.SpanContext | int | None
+    _span_id: int
+    _start_time: int
+    _state: TraceState
+    _trace_id: int
+    _tracer: Tracer
+
+    _accounted = True
+    """For a reporter: each sampled span is told of once, and never one of another process."""
+
+    # Rarely set, so no slot: the class holds the default and a store goes to the instance's
+    # dictionary, which the SDK's class has anyway and which costs nothing before the first store.
+    _dropped: int = 0
+    _added_events: BoundedList[tuple[str, int, Bag]] | None = None
+    _added_links: BoundedList[tuple[trace.SpanContext, Bag]] | None = None
+    _status: Status = UNSET
+    _record_exception: bool = True
+    _set_status_on_exception: bool = True
+
+    def _facts(self) -> Facts:
+        """Return all that an encoder needs of this ended span; makes none of the SDK's objects."""
+        source = self._source
+        if isinstance(source, int):
+            parent_id, remote = source, False
+        else:
+            parent_id, remote = (0, False) if source is None else (source.span_id, source.is_remote)
+        events, links = self._added_events, self._added_links
+        # Whoever adds was waited for when the span ended, so nothing is being added now.
+        facts = (
+            self._trace_id,
+            self._span_id,
+            parent_id,
+            self._bits,
+            self._state,
+            self._name,
+            self._kind,
+            self._start_time,
+            self._end_time or 0,
+            self._attrs.copy(),  # a store that raced with the end may still come
+            () if events is None else tuple(events._dq),  # type: ignore[attr-defined]
+            () if links is None else tuple(links._dq),  # type: ignore[attr-defined]
+            self._status,
+            self._tracer.scope,
+            self._dropped,
+            0 if events is None else events.dropped,
+            0 if links is None else links.dropped,
+            remote,
+        )
+        return tuple.__new__(Facts, facts)  # a third of the time of the constructor
+
+    # (type: ignore[override] below: what the SDK keeps as writable attributes is derived here.)
+
+    def get_span_context(self) -> trace.SpanContext:
+        """Return the ids, flags and marks of this span."""
+        made = self._made
+        if made is None:  # two threads may both make it: equal values, either will do
+            made = self._made = span_context(self._trace_id, self._span_id, self._bits, self._state)
+        return made
+
+    def is_recording(self) -> bool:
+        """Return whether the span is still live."""
+        return self._end_time is None
+
+    @property
+    def attributes(self) -> MappingProxyType[str, AttributeValue]:
+        """A snapshot of the attributes; of an ended span always the same one."""
+        if self._end_time is None:
+            return MappingProxyType(self._attrs.copy())
+        frozen: MappingProxyType[str, AttributeValue] | None = self.__dict__.get("_frozen")
+        if frozen is None:
+            # A store that raced with the end may still come: into the dictionary, not the copy.
+            # And setdefault is atomic: the first reader's copy is what all readers see.
+            copy = self._attrs.copy()
+            frozen = self.__dict__.setdefault("_frozen", MappingProxyType(copy))
+        return frozen
+
+    @property
+    def dropped_attributes(self) -> int:
+        """How many attributes did not fit or were invalid."""
+        return self._dropped
+
+    @property
+    def _lock(self) -> threading.RLock:  # type: ignore[override]
+        """The span's lock, made by the first compound change. Reentrant, for signal handlers."""
+        guard = self._guard
+        if guard is None:  # setdefault is atomic: racing threads get the same lock
+            guard = self._guard = self.__dict__.setdefault("_first_guard", threading.RLock())
+        return guard
+
+    @property
+    def _context(self) -> trace.SpanContext:  # type: ignore[override]
+        return self.get_span_context()
+
+    @property
+    def _parent(self) -> trace.SpanContext | None:  # type: ignore[override]
+        source = self._source
+        if isinstance(source, int):
+            return span_context(self._trace_id, source, self._bits, self._state)
+        return source
+
+    @property
+    def _resource(self) -> Resource:  # type: ignore[override]
+        return self._tracer._provider.resource
+
+    @property
+    def _limits(self) -> sdk.SpanLimits:
+        return self._tracer._provider.span_limits
+
+    @property
+    def _instrumentation_scope(self) -> InstrumentationScope:  # type: ignore[override]
+        return self._tracer.scope
+
+    @property
+    def _instrumentation_info(self) -> InstrumentationInfo:  # type: ignore[override]
+        scope = self._tracer.scope
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return InstrumentationInfo(scope.name, scope.version, scope.schema_url)
+
+    @property
+    def _attributes(self) -> BoundedAttributes:  # type: ignore[override]
+        rules = self._tracer._limits.span
+        return rules.sdk(Bag(dict(self.attributes), self._dropped))
+
+    @property
+    def _events(self) -> BoundedList[sdk.Event]:  # type: ignore[override]
+        return self._converted("_sdk_events", self._added_events, self._event)
+
+    @property
+    def _links(self) -> BoundedList[Link]:  # type: ignore[override]
+        return self._converted("_sdk_links", self._added_links, self._link)
+
+    def _event(self, name: str, timestamp: int, bag: Bag) -> sdk.Event:
+        return sdk.Event(name, self._tracer._limits.event.sdk(bag), timestamp)
+
+    def _link(self, context: trace.SpanContext, bag: Bag) -> Link:
+        return Link(context, self._tracer._limits.link.sdk(bag))
+
+    def _converted(
+        self, cache: str, added: BoundedList[Any] | None, convert: Callable[..., _T]
+    ) -> BoundedList[_T]:
+        """Return what was added as the SDK's objects; of an ended span always the same ones."""
+        known: BoundedList[_T] | None = self.__dict__.get(cache)
+        if known is not None:
+            return known
+        if added is None:
+            return BoundedList(0)
+        with self._lock:  # whoever adds holds it, so this waits for one that began before the end
+            result: BoundedList[_T] = BoundedList.from_seq(None, (convert(*item) for item in added))
+            result.dropped = added.dropped
+        if self._end_time is not None:
+            result = self.__dict__.setdefault(cache, result)
+        return result
