@@ -18,23 +18,14 @@ from opentelemetry.propagators.textmap import (
     default_setter,
 )
 
-from tracekit._context import (
-    DEBUG,
-    DEFER,
-    FORWARDED_KEY,
-    ROOT_HINT_KEY,
-    Decision,
-    RootHint,
-    SpanContext,
-    forwarded_headers,
-    root_hint,
-)
+from tracekit._context import SpanContext, forwarded_headers, root_hint
 from tracekit.propagation import _formats, _forwarding, _jaeger
+from tracekit.propagation._arrival import BAGGAGE_KEY, NO_STATE, SPAN_KEY, fill
 from tracekit.propagation._counters import Counters
 from tracekit.propagation._forwarding import ForwardRule, Outgoing
 from tracekit.propagation._headers import MAX_VALUE_BYTES, collect
 from tracekit.propagation._merge import merge
-from tracekit.propagation._tracestate import TraceState, parse
+from tracekit.propagation._remote import NO_BAGGAGE
 from tracekit.propagation._w3c import TRACESTATE
 
 if TYPE_CHECKING:
@@ -47,18 +38,7 @@ if TYPE_CHECKING:
 
 Order = Literal["first", "last"]
 
-# OpenTelemetry makes these keys up at import. Reading the context once by key, instead of through
-# two functions that each look it up, is a third of what inject costs.
-_SPAN_KEY = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
-_BAGGAGE_KEY = next(iter(otel_baggage.set_baggage("key", "value", Context())))
-
-_FLAGS = tuple(map(trace.TraceFlags, range(4)))
-_NO_STATE = trace.DEFAULT_TRACE_STATE
-_new = tuple.__new__
-_set = dict.__setitem__
-_mark = object.__setattr__
-_NonRecordingSpan = trace.NonRecordingSpan
-_NOTHING: Parts = (0, 0, None, None, False, None, {}, "", 0)
+_NOTHING: Parts = (0, 0, None, None, False, None, NO_BAGGAGE, "", 0)
 _NONE: frozenset[str] = frozenset()
 
 
@@ -149,22 +129,24 @@ class Propagator(TextMapPropagator):
             return Context() if context is None else context
 
     def extract_pairs(
-        self, pairs: Iterable[tuple[str, str | bytes]], context: Context | None = None
+        self, pairs: Iterable[tuple[str | bytes, object]], context: Context | None = None
     ) -> Context:
-        """Like ``extract``, of header pairs in any letter case with repetitions."""
-        headers = self._wanted(pairs)
+        """Like ``extract``, of header pairs (text or bytes) in any letter case with repetitions."""
+        try:
+            headers = self._wanted(pairs)
+        except Exception:  # pairs that are none
+            self.counters.decode_error("carrier", "error")
+            headers = {}
         return self._enter(headers, context, self._capture(headers))
 
-    def _wanted(self, pairs: Iterable[tuple[object, object]]) -> dict[str, str]:
+    def _wanted(self, pairs: Iterable[tuple[str | bytes, object]]) -> dict[str, str]:
+        """Return what concerns us; most headers of a request do not, and are not looked into."""
         reads, captured, prefixes = self._reads, self._captured, self._prefixes
-        wanted = [
-            pair
-            for pair in pairs
-            if isinstance(pair[0], str)
-            and (
-                (name := pair[0].lower()) in reads or name in captured or name.startswith(prefixes)
-            )
-        ]
+        wanted = []
+        for name, value in pairs:
+            key = (name if isinstance(name, str) else name.decode("latin-1")).lower()
+            if key in reads or key in captured or key.startswith(prefixes):
+                wanted.append((key, value))
         return collect(wanted, partial(self.counters.decode_error, "carrier"))
 
     def extract_environ(
@@ -208,7 +190,7 @@ class Propagator(TextMapPropagator):
             if not captured:
                 return Context() if context is None else context
             parts = _NOTHING
-        return _fill(Context() if context is None else Context(context), parts, captured)
+        return fill(Context() if context is None else Context(context), parts, captured)
 
     def _capture(self, headers: Mapping[str, str]) -> Headers:
         captured, prefix = self._captured, self._foreign_baggage
@@ -241,7 +223,7 @@ class Propagator(TextMapPropagator):
                 return
             into: dict[str, str] = carrier  # type: ignore[assignment] # tested above
             described = False
-            span = context.get(_SPAN_KEY)
+            span = context.get(SPAN_KEY)
             if span is not None:
                 span_context = span.get_span_context()  # type: ignore[attr-defined] # OTel's key
                 described = span_context[5]
@@ -252,11 +234,11 @@ class Propagator(TextMapPropagator):
                     parent = getattr(span, "parent", None)
                     parent_id = None if parent is None else parent[1]
                     self._write_ids(into, span_context, parent_id, marks)
-                    if span_context[4] is not _NO_STATE:
+                    if span_context[4] is not NO_STATE:
                         self._write_state(into, span_context[4])
             if not described:
                 self._write_hint(into, context)
-            if self._write_baggage and context.get(_BAGGAGE_KEY):
+            if self._write_baggage and context.get(BAGGAGE_KEY):
                 self._inject_baggage(into, context)
         except Exception:  # a setter or a span of somebody else's
             self.counters.cannot_send("carrier", "error")
@@ -347,37 +329,6 @@ def _all_of(writers: list[WriteIds]) -> WriteIds:
             write_one(into, span, parent_id, marks)
 
     return write
-
-
-def _fill(made: Context, parts: Parts, captured: Headers) -> Context:
-    """Fill a fresh context before anybody sees it; a second copy would cost as much again."""
-    trace_id, span_id, _, sampled, debug, debug_id, baggage, tracestate, bits = parts
-    if trace_id:
-        # SpanContext.__new__ would check the ranges that decoders have checked already.
-        flags = _FLAGS[bits & 2 | 1 if sampled else bits & 2]
-        state = _trace_state(tracestate) if tracestate else _NO_STATE
-        span_context = _new(SpanContext, (trace_id, span_id, True, flags, state, True))
-        if debug or sampled is None or bits & 12:
-            marks = bits & 12
-            if debug:
-                marks |= DEBUG
-            elif sampled is None:
-                marks |= DEFER
-            _mark(span_context, "marks", marks)
-        _set(made, _SPAN_KEY, _NonRecordingSpan(span_context))
-    elif sampled is not None:
-        decision = Decision.DEBUG if debug else Decision.ACCEPT if sampled else Decision.DENY
-        _set(made, ROOT_HINT_KEY, RootHint(decision, debug_id))
-    if captured:
-        _set(made, FORWARDED_KEY, captured)
-    if baggage:
-        _set(made, _BAGGAGE_KEY, {**otel_baggage.get_all(made), **baggage})
-    return made
-
-
-def _trace_state(text: str) -> trace.TraceState:
-    members = parse(text)
-    return TraceState(members) if members else _NO_STATE
 
 
 def _environ_key(name: str) -> str:

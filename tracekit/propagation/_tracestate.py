@@ -1,7 +1,7 @@
 """W3C ``tracestate``, level 2: parsed strictly, carried in order.
 
-OpenTelemetry's own class refuses level 2 keys (an ``@`` anywhere but once), accepts a member
-without a value and drops the list over a repeated key; W3C's suite fails it for these.
+OpenTelemetry's own class refuses what level 2 allows in keys (an ``@`` anywhere but in front) and
+drops the whole list over a repeated one; W3C's suite fails it for that.
 """
 
 from __future__ import annotations
