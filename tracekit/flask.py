@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
@@ -50,7 +49,6 @@ __all__ = ["DEFAULT_EXCLUDE", "FlaskTracer", "FlaskTracing", "init_app"]
 DEFAULT_EXCLUDE = wsgi.DEFAULT_EXCLUDE
 _SCOPE = "tracekit.flask"
 _EXTENSION = "tracekit"
-_log = logging.getLogger("tracekit")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -234,7 +232,7 @@ class FlaskTracing:
             if self._callback is not None:
                 self._callback(self._shown(exchange), request)
         except Exception:
-            _log.exception("describing a request's span failed; the request goes on")
+            self._server.complain("describing a request's span failed; the request goes on")
 
     def _operation(
         self, environ: WSGIEnvironment, rule: str | None = None, endpoint: str = ""
@@ -289,9 +287,13 @@ FlaskTracer = FlaskTracing
 """The name that ``flask_opentracing`` had before."""
 
 
-def init_app(app: Flask, **options: Any) -> FlaskTracing:  # noqa: ANN401 (FlaskTracing's own)
+def init_app(
+    app: Flask,
+    tracing: _handle.Tracing | _handle.HasTracing | None = None,
+    **options: Any,  # noqa: ANN401 (FlaskTracing's own)
+) -> FlaskTracing:
     """Trace ``app`` and return its ``FlaskTracing``, which takes ``options``."""
-    return FlaskTracing(app, **options)
+    return FlaskTracing(app, tracing, **options)
 
 
 class _OldForm:

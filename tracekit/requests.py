@@ -136,6 +136,7 @@ class _Client:
         semconv: str | None,
     ) -> None:
         self.active = True
+        self.complained = False
         self._tracing = tracing
         self._rule = ForwardRule.of(allow, hosts)
         self._semconv = None if semconv is None else _http.semconv_of(semconv)
@@ -224,7 +225,9 @@ class _Adapter:
         try:
             exchange, sent = self._client.begin(request)
         except Exception:
-            _log.exception("tracing a request failed; it is sent untraced")
+            if not self._client.complained:  # or every request would repeat it
+                self._client.complained = True
+                _log.exception("tracing a request failed; it is sent untraced")
             return adapter.send(request, *args, **kwargs)
         try:
             with exchange.call.step():

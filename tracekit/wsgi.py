@@ -106,8 +106,15 @@ class Server:
         self._exclude = frozenset((exclude,) if isinstance(exclude, str) else exclude)
         self._semconv = None if semconv is None else _http.semconv_of(semconv)
         self._tracer: tuple[_handle.Tracing, str, trace.Tracer] | None = None
+        self._complained = False
         self.answers = response_headers
         """Whether responses name their trace."""
+
+    def complain(self, message: str) -> None:
+        """Log the current exception; of one edge once, or every request would repeat it."""
+        if not self._complained:
+            self._complained = True
+            _log.exception(message)
 
     def receive(self, environ: WSGIEnvironment) -> Exchange:
         """Read what the request's headers say; no span yet."""
@@ -285,7 +292,7 @@ class Middleware:
             if self._begin is not None:
                 self._begin(exchange)
         except Exception:
-            _log.exception("tracing a request failed; it is served untraced")
+            self._server.complain("tracing a request failed; it is served untraced")
             environ.pop(KEY, None)
             return self._app(environ, start_response)
         try:
