@@ -1,5 +1,8 @@
 """Who decides about a span, and that following a parent inline is the same as asking the rule."""
 
+import sys
+import threading
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -188,3 +191,26 @@ def test_something_else_in_the_contexts_span_slot_is_no_parent(tracer):
     """A value that is no span at all makes the next span a root."""
     context = trace.set_span_in_context("no span", Context())
     assert tracer.start_span("x", context).parent is None
+
+
+def test_racing_threads_miscount_nothing(provider_of):
+    """The lock-free counter of unsampled spans is exact under threads that switch all the time."""
+    provider = provider_of(ParentRule(ALWAYS_OFF))
+    tracer = provider.get_tracer("x")
+
+    def start_many():
+        with tracer.start_as_current_span("root"):
+            for _ in range(2499):
+                tracer.start_span("child")
+
+    threads = [threading.Thread(target=start_many) for _ in range(4)]
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    finally:
+        sys.setswitchinterval(switch)
+    assert provider.counts().unsampled == 4 * 2500

@@ -58,8 +58,9 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     """Start a span below ``parent``, the span of its context."""
     tracer, attributes = arguments[0], arguments[4]
     provider = tracer._provider
-    lives = tracer._lives
-    life = lives.current if lives.mark[0] else lives.now()
+    life = tracer._lives.current
+    if not life.mark[0]:
+        life = tracer._lives.now()
     of = type(parent)
     if (
         (of is UnsampledSpan or of is Span)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import struct
-import threading
 
 from tracekit._fork import fork_mark
 
@@ -24,9 +23,12 @@ class Life:
     the store of a slot. A free-threaded build would need an atomic add here.
     """
 
-    __slots__ = ("ended_twice", "failures", "foreign", "stock", "unsampled")
+    __slots__ = ("ended_twice", "failures", "foreign", "heirs", "mark", "stock", "unsampled")
 
     def __init__(self) -> None:
+        self.mark = fork_mark()
+        self.mark[0] = 1
+        self.heirs: dict[int, Life] = {}
         self.stock: list[int] = []
         self.unsampled = 0
         self.foreign = 0
@@ -50,21 +52,20 @@ class Life:
 class Lives:
     """The current process's ``Life``, renewed by whoever first looks after a fork."""
 
-    __slots__ = ("_lock", "current", "mark")
+    __slots__ = ("current",)
 
     def __init__(self) -> None:
-        self.mark = fork_mark()
-        self._lock = threading.Lock()
         self.current = Life()
-        self.mark[0] = 1
 
     def now(self) -> Life:
-        """Return the life of this process. The tracer's hot path looks at ``mark`` itself."""
-        if not self.mark[0]:
-            # Held for a moment after a fork only, so no fork can find it taken by another thread
-            # unless two generations are born within that moment.
-            with self._lock:
-                if not self.mark[0]:
-                    self.current = Life()
-                    self.mark[0] = 1  # last: who sees it must see the new life
-        return self.current
+        """Return the life of this process. The tracer's hot path looks at the mark itself.
+
+        After a fork, threads and signal handlers may race here, and a lock could have been taken
+        at the moment of the fork. So each brings a life and ``dict.setdefault``, which is atomic,
+        picks one.
+        """
+        life = self.current
+        while not life.mark[0]:
+            life = life.heirs.setdefault(0, Life())
+        self.current = life
+        return life

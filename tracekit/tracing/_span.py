@@ -147,8 +147,7 @@ class Span(Readable):
             with guard:  # a compound change began before the end: wait until it is whole
                 pass
         tracer = self._tracer
-        lives = tracer._lives
-        if life is not lives.current or not lives.mark[0]:
+        if life is not tracer._lives.current or not life.mark[0]:
             tracer._provider._ended_abroad()
             return
         provider = tracer._provider
