@@ -43,8 +43,7 @@ _MARKS = 0x0E
 """The flags that travel as marks: debug, unused, firehose."""
 _DENY, _ACCEPT, _DEBUG = (False, False, 0), (True, False, 1), (True, True, 1)
 _FLAGS = {"0": _DENY, "00": _DENY, "1": _ACCEPT, "01": _ACCEPT, "3": _DEBUG, "03": _DEBUG}
-_WHOLE = (32, 16)
-_NO_PARENT = frozenset({"0", "0" * 16})
+_NO_PARENT = "0" * 16
 _MAX_64_BIT = (1 << 64) - 1
 _HEX = "0123456789abcdef"
 _from_bytes = int.from_bytes
@@ -56,8 +55,7 @@ _VALUE = re.compile(
 def decode(headers: Mapping[str, str], note: Note = ignore, names: Names = NAMES) -> Parts | None:
     """Read Jaeger's headers. A debug id counts only where no trace context stands beside it."""
     value = headers.get(names[0])
-    ids = None if value is None else _decode_ids(value, note)
-    if ids is not None:
+    if value is not None and (ids := _decode_ids(value, note)) is not None:
         if len(headers) == 1:
             return ids
         baggage = _decode_baggage(headers, note, names)
@@ -77,13 +75,13 @@ def _decode_ids(value: str, note: Note) -> Parts | None:
     if (
         len(fields) == 4
         and (flags := _FLAGS.get(fields[3])) is not None
-        and fields[2] in _NO_PARENT
-        and len(fields[1]) == 16
-        and len(trace := fields[0]) in _WHOLE
+        and ((parent := fields[2]) == "0" or parent == _NO_PARENT)
+        and len(span := fields[1]) == 16
+        and ((length := len(trace := fields[0])) == 32 or length == 16)
     ):
         try:
             trace_id = _from_bytes(unhexlify(trace), "big")
-            span_id = _from_bytes(unhexlify(fields[1]), "big")
+            span_id = _from_bytes(unhexlify(span), "big")
         except ValueError:
             note("malformed")
             return None
