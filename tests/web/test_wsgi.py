@@ -14,6 +14,7 @@ from opentelemetry.trace import StatusCode
 
 import tracekit.testing
 import tracekit.wsgi
+from tracekit.wsgi._exchange import Server
 
 
 class Served:
@@ -443,7 +444,7 @@ def test_broken_tracing_does_not_break_a_request(tracing):
     def handle():
         raise RuntimeError("no handle")
 
-    server = tracekit.wsgi.Server(handle, (), False, None)
+    server = Server(handle, (), False, None)
     app = tracekit.wsgi.Middleware(plain, server, None)
     assert Served(app) == Served(plain)
 

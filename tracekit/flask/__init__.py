@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 try:
     import flask
@@ -30,17 +29,19 @@ from opentelemetry import context as otel_context
 
 from tracekit import _handle, _http, wsgi
 from tracekit._redaction import redact_url
+from tracekit.flask._carrying import carrying
+from tracekit.flask._old_form import OldForm
+from tracekit.wsgi._exchange import KEY, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from contextvars import Token
 
     from _typeshed.wsgi import WSGIEnvironment
     from opentelemetry import trace
-    from opentelemetry.context import Context
 
     from tracekit._calls import Call
-    from tracekit.wsgi import Exchange
+    from tracekit.flask._old_form import OpenTracingTracer
+    from tracekit.wsgi._exchange import Exchange
 
     StartSpanCallback = Callable[[Any, flask.Request], object]
 
@@ -54,13 +55,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 # Flask 3.2 merges the request's context into the application's and deprecates the old name.
 _context_proxy = vars(flask.globals).get("request_ctx", flask.globals.app_ctx)
-
-
-class OpenTracingTracer(_handle.HasTracing, Protocol):
-    """A tracer of ``tracekit.opentracing``: built on a handle, it shows our spans as its own."""
-
-    def span_of(self, span: trace.Span) -> object:
-        """Return the ``opentracing.Span`` that stands for ``span``."""
 
 
 class FlaskTracing:
@@ -96,13 +90,13 @@ class FlaskTracing:
         if start_span_cb is not None and not callable(start_span_cb):
             raise ValueError("start_span_cb is not callable")
         first = app_or_tracer if tracer is None else tracer
-        self._old: _OldForm | None = None
+        self._old: OldForm | None = None
         if isinstance(first, Flask) or (first is None and not isinstance(tracing, bool)):
             app = first or app
             handle = wsgi.handle_of(cast("_handle.Tracing | None", tracing))
         else:
             # flask_opentracing's form: tracer, trace_all_requests, app, attributes, callback.
-            self._old = _OldForm(first)
+            self._old = OldForm(first)
             handle = self._old.handle
             app = trace_all if isinstance(trace_all, Flask) else app
             trace_all = tracing if isinstance(tracing, bool) else trace_all_requests
@@ -113,7 +107,7 @@ class FlaskTracing:
         self._trace_all = trace_all is None or bool(trace_all)
         self._attributes = tuple(traced_attributes)
         self._callback = start_span_cb
-        self._server = wsgi.Server(handle, exclude, response_headers, semconv)
+        self._server = Server(handle, exclude, response_headers, semconv)
         if app is not None:
             self.init_app(app)
 
@@ -178,7 +172,7 @@ class FlaskTracing:
             if not flask.has_request_context():
                 return None
             request = flask.request
-        exchange: Exchange | None = request.environ.get(wsgi.KEY)
+        exchange: Exchange | None = request.environ.get(KEY)
         return None if exchange is None else self._shown(exchange)
 
     @property
@@ -199,10 +193,10 @@ class FlaskTracing:
     def _routed(self) -> None:
         """Name the span, and have copies of the request's context carry it."""
         context = _context_proxy._get_current_object()
-        exchange: Exchange | None = context.request.environ.get(wsgi.KEY)
+        exchange: Exchange | None = context.request.environ.get(KEY)
         if exchange is None or exchange.finished:
             return
-        context.__class__ = _carrying(context.__class__)
+        context.__class__ = carrying(context.__class__)
         if exchange.call is not None and not exchange.named:
             self._describe(exchange.call, exchange, context.request, self._attributes)
 
@@ -258,10 +252,10 @@ class FlaskTracing:
     def _viewing(self, attributes: tuple[str, ...]) -> Iterator[None]:
         """Trace one view, unless its request is traced or excluded already."""
         request = flask.request
-        exchange: Exchange | None = request.environ.get(wsgi.KEY)
+        exchange: Exchange | None = request.environ.get(KEY)
         alone = exchange is None
         if exchange is None:  # the application itself is not traced: only decorated views are
-            exchange = request.environ[wsgi.KEY] = self._server.receive(request.environ)
+            exchange = request.environ[KEY] = self._server.receive(request.environ)
         if exchange.excluded or exchange.call is not None:
             if exchange.span is not None:
                 _copy_attributes(exchange.span, request, attributes)
@@ -296,47 +290,10 @@ def init_app(
     return FlaskTracing(app, tracing, **options)
 
 
-class _OldForm:
-    """The tracer that the old form was given, made when it is first needed, once."""
-
-    def __init__(self, given: OpenTracingTracer | Callable[[], OpenTracingTracer] | None) -> None:
-        self._given = given
-        self._lock = threading.Lock()
-        self._made = None if given is None or callable(given) else _checked(given)
-
-    @property
-    def tracer(self) -> OpenTracingTracer:
-        """The tracer; TypeError when it turns out to be none of tracekit's."""
-        if self._made is None:
-            with self._lock:
-                if self._made is None:
-                    self._made = _checked(self._make())
-        return self._made
-
-    def _make(self) -> object:
-        if callable(self._given):
-            return self._given()
-        import opentracing  # noqa: PLC0415 (an extra, which only this form needs)
-
-        return opentracing.global_tracer()
-
-    def handle(self) -> _handle.Tracing:
-        """Return the handle that the tracer was built on."""
-        return _handle.resolve(self.tracer)
-
-
-def _checked(tracer: object) -> OpenTracingTracer:
-    if not hasattr(tracer, "tracing") or not hasattr(tracer, "span_of"):
-        raise TypeError(
-            f"FlaskTracing takes a tracer of tracekit.opentracing, not {type(tracer).__name__}"
-        )
-    return cast("OpenTracingTracer", tracer)
-
-
 def _notice(error: BaseException) -> None:
     """Remember which exception the response is made of; an abort is no exception but an answer."""
     if flask.has_request_context() and not isinstance(error, HTTPException):
-        exchange: Exchange | None = flask.request.environ.get(wsgi.KEY)
+        exchange: Exchange | None = flask.request.environ.get(KEY)
         if exchange is not None:
             exchange.error = error
 
@@ -382,41 +339,3 @@ def _converters_are_plain(app: Flask) -> bool:
     return all(
         kind.__module__ == "werkzeug.routing.converters" for kind in app.url_map.converters.values()
     )
-
-
-@functools.cache
-def _carrying(kind: Any) -> Any:  # noqa: ANN401 (a class of Flask's, by version)
-    """Return a subclass of a Flask context whose copies carry the OpenTelemetry context.
-
-    ``copy_current_request_context`` runs a function elsewhere, in a thread or greenlet, under a
-    copy of the request's context; what was current where it was copied is then current there.
-    """
-    if hasattr(kind, "_tracekit_carried"):
-        return kind
-
-    class Carrying(kind):  # type: ignore[misc] # a class known at run time only
-        _tracekit_carried: Context | None = None
-        _tracekit_tokens: list[Token[Context]]
-
-        def copy(self) -> object:
-            copied = super().copy()
-            copied.__class__ = Carrying
-            copied._tracekit_carried = otel_context.get_current()
-            copied._tracekit_tokens = []
-            return copied
-
-        def push(self) -> None:
-            super().push()
-            if self._tracekit_carried is not None:
-                self._tracekit_tokens.append(otel_context.attach(self._tracekit_carried))
-
-        def pop(self, *args: object) -> None:
-            try:
-                super().pop(*args)
-            finally:
-                if self._tracekit_carried is not None:
-                    otel_context.detach(self._tracekit_tokens.pop())
-
-    Carrying.__name__, Carrying.__qualname__ = kind.__name__, kind.__qualname__
-    Carrying.__module__ = kind.__module__
-    return Carrying

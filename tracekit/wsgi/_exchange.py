@@ -1,95 +1,35 @@
-"""Trace any WSGI application: Django, Pyramid, Bottle, or a plain callable.
-
-::
-
-    application = tracekit.wsgi.middleware(application)
-
-The span lives from the first line of the application until the server has taken, or closed, the
-last piece of the body, so it covers what is sent and not only what is computed. The context is
-attached for each stretch of the application's code and never in between: nothing is left behind
-on a server's thread.
-"""
+"""One request on the server side: what arrived, its span, and how it was answered."""
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import TYPE_CHECKING, cast
 
 from opentelemetry import trace
 
-from tracekit import _handle, _http
+from tracekit import _http
 from tracekit._calls import Call, Step
 from tracekit._context import DEFER, Decision, RootHint, marks_of, with_root_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from opentelemetry.context import Context
+
+    from tracekit import _handle
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
     Headers = list[tuple[str, str]]
 
-__all__ = ["DEFAULT_EXCLUDE", "middleware"]
-
 _log = logging.getLogger("tracekit")
-
-DEFAULT_EXCLUDE = (
-    "/health",
-    "/healthz",
-    "/livez",
-    "/readyz",
-    "/ready",
-    "/live",
-    "/alive",
-    "/ping",
-    "/metrics",
-)
-"""Paths of probes and scrapers, which would flood the traces. Whole paths: no prefix, no query."""
 
 KEY = "tracekit.exchange"
 """Where an environ holds its ``Exchange``."""
 
 _PROXY_FIXED = "werkzeug.proxy_fix.orig"  # where ProxyFix keeps what it replaced
 _NOT_ERRORS = (GeneratorExit, StopIteration)  # StopIteration: how flask-sock leaves under gunicorn
-
-
-def middleware(
-    app: WSGIApplication,
-    tracing: _handle.Tracing | _handle.HasTracing | None = None,
-    *,
-    exclude: Iterable[str] = DEFAULT_EXCLUDE,
-    response_headers: bool = False,
-    semconv: str | None = None,
-) -> WSGIApplication:
-    """Return ``app`` with a server span around each request.
-
-    ``exclude`` lists paths that get no span, and under which none starts a trace.
-    ``response_headers`` tells the client which trace it was (``traceresponse``,
-    ``Server-Timing``). ``semconv`` picks the attributes' names: ``"current"``, ``"old"`` or
-    ``"both"`` (None: as configured). A request that an outer edge traces is left to that one.
-    """
-    server = Server(handle_of(tracing), exclude, response_headers, semconv)
-    return Middleware(app, server, _begin)
-
-
-def handle_of(
-    tracing: _handle.Tracing | _handle.HasTracing | None,
-) -> Callable[[], _handle.Tracing]:
-    """Return how to get the handle later: the process' one may start after the edge was made.
-
-    Raises ``TypeError`` now for what ``tracing=`` does not take.
-    """
-    if tracing is not None:
-        _handle.resolve(tracing)
-    return functools.partial(_handle.resolve, tracing)
-
-
-def _begin(exchange: Exchange) -> None:
-    if not exchange.excluded:
-        exchange.begin("tracekit.wsgi")
 
 
 class Server:
@@ -267,133 +207,6 @@ class Exchange:
         """Whether a body that was closed early was one: a HEAD response has none to send."""
         has_none = self.status in {204, 304} or 100 <= self.status < 200
         return not has_none and self.environ.get("REQUEST_METHOD") != "HEAD"
-
-
-class Middleware:
-    """A WSGI application around another one."""
-
-    def __init__(
-        self,
-        app: WSGIApplication,
-        server: Server,
-        begin: Callable[[Exchange], None] | None,
-    ) -> None:
-        self._app = app
-        self._server = server
-        self._begin = begin
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve one request."""
-        outer = environ.get(KEY)
-        if outer is not None and not outer.finished:
-            return self._app(environ, start_response)
-        try:
-            exchange = environ[KEY] = self._server.receive(environ)
-            if self._begin is not None:
-                self._begin(exchange)
-        except Exception:
-            self._server.complain("tracing a request failed; it is served untraced")
-            environ.pop(KEY, None)
-            return self._app(environ, start_response)
-        try:
-            with exchange.step:
-                result = self._app(environ, exchange.respond(start_response))  # type: ignore[arg-type]
-        except BaseException as error:
-            exchange.finish(error)
-            raise
-        return _followed(result, exchange)
-
-
-def _followed(result: Iterable[bytes], exchange: Exchange) -> Iterable[bytes]:
-    """Return the body so that its end is noticed, in the shape in which the server knows it."""
-    wrapper = exchange.environ.get("wsgi.file_wrapper")
-    if wrapper is not None and _is_file(result, wrapper):
-        # The server looks for this very object, to send the file without reading it.
-        try:
-            result.close = _Closing(exchange, getattr(result, "close", None))  # type: ignore[attr-defined]
-        except (AttributeError, TypeError):
-            exchange.finish()
-        return result
-    return SizedBody(result, exchange) if hasattr(result, "__len__") else Body(result, exchange)
-
-
-def _is_file(result: object, wrapper: object) -> bool:
-    if isinstance(wrapper, type):
-        return isinstance(result, wrapper)
-    return hasattr(result, "fileno")  # uWSGI's is a function that hands the file itself back
-
-
-class Body:
-    """A response body that runs the application's code under its span, piece by piece."""
-
-    __slots__ = ("_exchange", "_iterator", "_result", "_step")
-
-    def __init__(self, result: Iterable[bytes], exchange: Exchange) -> None:
-        self._result = result
-        self._iterator: Iterator[bytes] | None = None
-        self._exchange: Exchange | None = exchange
-        self._step = exchange.step
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            with self._step:
-                if self._iterator is None:
-                    self._iterator = iter(self._result)
-                return next(self._iterator)
-        except StopIteration:
-            self._end()
-            raise
-        except BaseException as error:
-            self._end(error)
-            raise
-
-    def close(self) -> None:
-        """Close the application's iterable as the server asks to (PEP 3333)."""
-        close = getattr(self._result, "close", None)
-        try:
-            if close is not None:
-                with self._step:
-                    close()
-        except BaseException as error:
-            self._end(error)
-            raise
-        self._end(aborted=True)
-
-    def __del__(self) -> None:
-        # A server that drops the iterable without closing it must not cost us the span.
-        self._end(aborted=True)
-
-    def _end(self, error: BaseException | None = None, *, aborted: bool = False) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.finish(error, aborted=aborted)
-
-
-class SizedBody(Body):
-    """A body whose number of pieces is known: servers derive Content-Length from a single one."""
-
-    __slots__ = ()
-
-    def __len__(self) -> int:
-        return len(self._result)  # type: ignore[arg-type] # it has a length, or it were a Body
-
-
-class _Closing:
-    """The ``close`` of a file that the server sends: also the end of the exchange."""
-
-    def __init__(self, exchange: Exchange, close: Callable[[], object] | None) -> None:
-        self._exchange = exchange
-        self._close = close
-
-    def __call__(self) -> None:
-        try:
-            if self._close is not None:
-                self._close()
-        finally:
-            self._exchange.finish()
 
 
 def _status(line: object) -> int:

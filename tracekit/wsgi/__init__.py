@@ -1,0 +1,111 @@
+"""Trace any WSGI application: Django, Pyramid, Bottle, or a plain callable.
+
+::
+
+    application = tracekit.wsgi.middleware(application)
+
+The span lives from the first line of the application until the server has taken, or closed, the
+last piece of the body, so it covers what is sent and not only what is computed. The context is
+attached for each stretch of the application's code and never in between: nothing is left behind
+on a server's thread.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from tracekit import _handle
+from tracekit.wsgi._body import followed
+from tracekit.wsgi._exchange import KEY, Exchange, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+__all__ = ["DEFAULT_EXCLUDE", "middleware"]
+
+DEFAULT_EXCLUDE = (
+    "/health",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/ready",
+    "/live",
+    "/alive",
+    "/ping",
+    "/metrics",
+)
+"""Paths of probes and scrapers, which would flood the traces. Whole paths: no prefix, no query."""
+
+
+def middleware(
+    app: WSGIApplication,
+    tracing: _handle.Tracing | _handle.HasTracing | None = None,
+    *,
+    exclude: Iterable[str] = DEFAULT_EXCLUDE,
+    response_headers: bool = False,
+    semconv: str | None = None,
+) -> WSGIApplication:
+    """Return ``app`` with a server span around each request.
+
+    ``exclude`` lists paths that get no span, and under which none starts a trace.
+    ``response_headers`` tells the client which trace it was (``traceresponse``,
+    ``Server-Timing``). ``semconv`` picks the attributes' names: ``"current"``, ``"old"`` or
+    ``"both"`` (None: as configured). A request that an outer edge traces is left to that one.
+    """
+    server = Server(handle_of(tracing), exclude, response_headers, semconv)
+    return Middleware(app, server, _begin)
+
+
+def handle_of(
+    tracing: _handle.Tracing | _handle.HasTracing | None,
+) -> Callable[[], _handle.Tracing]:
+    """Return how to get the handle later: the process' one may start after the edge was made.
+
+    Raises ``TypeError`` now for what ``tracing=`` does not take.
+    """
+    if tracing is not None:
+        _handle.resolve(tracing)
+    return functools.partial(_handle.resolve, tracing)
+
+
+def _begin(exchange: Exchange) -> None:
+    if not exchange.excluded:
+        exchange.begin("tracekit.wsgi")
+
+
+class Middleware:
+    """A WSGI application around another one."""
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        server: Server,
+        begin: Callable[[Exchange], None] | None,
+    ) -> None:
+        self._app = app
+        self._server = server
+        self._begin = begin
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        outer = environ.get(KEY)
+        if outer is not None and not outer.finished:
+            return self._app(environ, start_response)
+        try:
+            exchange = environ[KEY] = self._server.receive(environ)
+            if self._begin is not None:
+                self._begin(exchange)
+        except Exception:
+            self._server.complain("tracing a request failed; it is served untraced")
+            environ.pop(KEY, None)
+            return self._app(environ, start_response)
+        try:
+            with exchange.step:
+                result = self._app(environ, exchange.respond(start_response))  # type: ignore[arg-type]
+        except BaseException as error:
+            exchange.finish(error)
+            raise
+        return followed(result, exchange)
