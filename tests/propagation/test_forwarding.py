@@ -172,3 +172,14 @@ def test_metadata_drops_and_counts_what_grpc_refuses():
         ("sw8", "ok"),
     ]
     assert counters.unsendable == {("grpc", "name"): 3, ("grpc", "value"): 2}
+
+
+def test_the_recipe_for_any_other_client():
+    """The documented lines give any client one header of each name, in place of forwarded ones."""
+    propagator = Propagator(("b3",))
+    headers = {"Accept": "*/*", **forward_headers(INCOMING)}
+    outgoing = propagator.outgoing(served(propagator))
+    headers = dict(merge_headers(outgoing, headers.items()))
+    assert headers["x-b3-traceid"] == f"{7:016x}"
+    assert headers["Accept"] == "*/*"
+    assert headers["x-request-id"] == "r-1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import pickle
+import threading
 from collections import UserDict
 
 import pytest
@@ -370,3 +371,54 @@ def test_captured_headers_are_whole_and_not_empty():
         {"X-Request-Id": "r", "x-b3-traceid": "1", "sw8": "", "b3": "x" * 9000, "cookie": "c"}
     )
     assert dict(forwarded_headers(context)) == {"x-request-id": "r", "x-b3-traceid": "1"}
+
+
+def test_pairs_may_be_bytes_or_nonsense():
+    """An ASGI scope's byte pairs are read; pairs that are none cost a counter."""
+    propagator = quiet(("jaeger",))
+    context = propagator.extract_pairs([(b"Uber-Trace-Id", b"1:2:0:1"), (b"Accept", b"*/*")])
+    assert span_context(context).span_id == 2
+    assert propagator.extract_pairs([("alone",)]) == Context()
+    assert propagator.counters.decode_errors == {("carrier", "error"): 1}
+
+
+def test_repeated_headers():
+    """Two parents are malformed; B3 takes the first; lists go on whole."""
+    first, second = Remote(1, 1, sampled=True), Remote(2, 2, sampled=True)
+
+    def read(name):
+        propagator = quiet((name,))
+        pairs = [*encode(name, first).items(), *encode(name, second).items()]
+        return span_context(propagator.extract_pairs(pairs)).trace_id
+
+    assert {name: read(name) for name in FORMATS} == {"jaeger": 0, "w3c": 0, "b3": 1, "b3single": 1}
+    context = quiet(("w3c",)).extract_pairs([("baggage", "a=1"), ("Baggage", "b=2")])
+    assert baggage.get_all(context) == {"a": "1", "b": "2"}
+
+
+def test_environ_is_read_like_headers():
+    """A WSGI environ gives what the same headers would, and is not searched beyond them."""
+    propagator = quiet(("jaeger", "w3c"))
+    headers = {
+        "uber-trace-id": "1:2:0:1",
+        "uberctx-some-key": "v",
+        "tracestate": "a=1",
+        "x-request-id": "r",
+    }
+    environ = {f"HTTP_{name.upper().replace('-', '_')}": text for name, text in headers.items()}
+    environ |= {"wsgi.input": object(), "PATH_INFO": "/"}
+    made = propagator.extract_environ(environ)
+    wanted = propagator.extract(headers)
+    assert span_context(made) == span_context(wanted)
+    assert baggage.get_all(made) == baggage.get_all(wanted) == {"some-key": "v"}
+    assert forwarded_headers(made) == forwarded_headers(wanted)
+
+
+def test_counters_survive_a_lock_that_nobody_releases():
+    """A lock that a fork copied while held is replaced, not waited for."""
+    counters = Counters(lambda: 0.0)
+    held = threading.Thread(target=counters._lock.acquire)
+    held.start()
+    held.join()
+    counters.conflict("b3", "w3c")
+    assert counters.conflicts == {("b3", "w3c"): 1}
