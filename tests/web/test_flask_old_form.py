@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 
 import flask
+import opentracing
 import pytest
 
+import tracekit.opentracing
 import tracekit.testing
 from tracekit.flask import FlaskTracer, FlaskTracing
 
@@ -151,3 +153,64 @@ def test_a_factory_that_fails_costs_the_span_not_the_request(app, caplog):
     FlaskTracing(object, True, app)
     assert app.test_client().get("/ready", buffered=True).status_code == 200
     assert "untraced" in caplog.text
+
+
+def test_a_service_written_for_the_old_libraries_runs_as_it_is(tracing, monkeypatch):
+    """A span below get_span(), started by OpenTracing's global tracer, with tags, in one trace."""
+
+    def initialize_tracer():
+        tracer = tracekit.opentracing.tracer(tracing)
+        monkeypatch.setattr(opentracing, "tracer", tracer)
+        return tracer
+
+    app = flask.Flask(__name__)
+    flask_tracer = FlaskTracer(initialize_tracer, True, app, ["url_rule"])
+
+    @app.route("/ready")
+    def ready():
+        parent = flask_tracer.get_span()
+        with opentracing.tracer.start_span("redis-ping", child_of=parent) as span:
+            span.set_tag("redis-ping", True)
+        return "ok"
+
+    @app.route("/pulls/<user>")
+    def pulls(user):
+        parent = flask_tracer.get_span()
+        assert isinstance(parent, opentracing.Span)
+        assert parent is flask_tracer.get_span()
+        parent.set_tag("user", user)
+        with opentracing.tracer.start_active_span("github-api") as scope:
+            scope.span.log_kv({"event": "called"})
+        return user
+
+    client = app.test_client()
+    assert client.get("/ready", buffered=True).data == b"ok"
+    assert client.get("/pulls/bob", buffered=True).data == b"bob"
+    ping, ready_span, api, pulls_span = tracing.sink.take_many(4)
+    assert [span.name for span in (ping, ready_span, api, pulls_span)] == [
+        "redis-ping",
+        "ready",
+        "github-api",
+        "pulls",
+    ]
+    assert ping.parent.span_id == ready_span.context.span_id
+    assert api.parent.span_id == pulls_span.context.span_id
+    assert ping.attributes["redis-ping"] is True
+    assert pulls_span.attributes["user"] == "bob"
+    assert pulls_span.attributes["url_rule"] == "/pulls/<user>"
+
+
+def test_the_new_form_takes_the_tracer_too(tracing, app):
+    """``tracing=`` of an edge may be an OpenTracing tracer, and child_of an OpenTelemetry span."""
+    tracer = tracekit.opentracing.tracer(tracing)
+    traced = FlaskTracing(app, tracing=tracer)
+
+    @app.route("/child")
+    def child():
+        with tracer.start_span("child", child_of=traced.get_span()):
+            return ""
+
+    app.test_client().get("/child", buffered=True)
+    inner, server = tracing.sink.take_many(2)
+    assert server.name == "GET /child"
+    assert inner.parent.span_id == server.context.span_id
