@@ -187,6 +187,12 @@ def test_the_pace_allows_a_burst_and_then_a_rate():
     assert pace.wait_s(500, 1.2) == 0.0
 
 
+@pytest.mark.parametrize("pace", [Pace(0, 1.0), Pace(100, 0.0)])
+def test_without_a_burst_or_an_interval_there_is_no_pace(pace):
+    """Zero turns pacing off."""
+    assert [pace.wait_s(1_000, 0.0) for _ in range(3)] == [0.0] * 3
+
+
 def test_datagrams_are_filled_and_one_huge_span_harms_nobody():
     """Waiting spans fill datagrams to 95 % of the limit; a span of 1 MB alone is dropped."""
     with FakeAgent() as agent:

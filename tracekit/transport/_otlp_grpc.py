@@ -1,0 +1,171 @@
+"""OTLP over gRPC: one unary call on bytes, so no code is generated and no message is built.
+
+Needs grpcio (``pip install 'tracekit[otlp]'``); this module is imported for this wire only.
+"""
+
+from __future__ import annotations
+
+import time
+import urllib.parse
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+
+from tracekit._protocols import SendResult
+from tracekit.transport._http import MAX_BODY_BYTES, MAX_RETRY_S, MIN_BODY_BYTES, Tls
+from tracekit.transport._otlp import one_line, rejected, retry_delay_s
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from tracekit._protocols import Payload
+
+METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_DETAILS = "grpc-status-details-bin"
+_CODES = grpc.StatusCode
+_RETRYABLE = frozenset(
+    (
+        _CODES.CANCELLED,
+        _CODES.DEADLINE_EXCEEDED,
+        _CODES.ABORTED,
+        _CODES.OUT_OF_RANGE,
+        _CODES.UNAVAILABLE,
+        _CODES.DATA_LOSS,
+    )
+)
+"""RESOURCE_EXHAUSTED is another one, but only if the server says when to come back."""
+_UNHEARD = frozenset((_CODES.CANCELLED, _CODES.DEADLINE_EXCEEDED))
+"""Codes that our own end sets: the server may have taken the payload meanwhile."""
+_OPTIONS = (
+    # gRPC's own back-off grows to two minutes; ours decides when to try again.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.enable_retries", 0),
+)
+
+
+class Failure(Protocol):
+    """What a failed call tells (``grpc.RpcError`` and ``grpc.Call`` in one)."""
+
+    def code(self) -> grpc.StatusCode:
+        """Return the status."""
+
+    def details(self) -> str | None:
+        """Return the server's words."""
+
+    def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """Return what came after the answer."""
+
+
+class OtlpGrpcTransport:
+    """Calls ``Export`` at ``endpoint`` (``http://host:port``: plain text, ``https://``: TLS).
+
+    Connects at the first send. One thread at a time. One call takes ``timeout_s`` at most, one
+    payload is tried for ``max_retry_s``. ValueError for an endpoint of another form.
+    """
+
+    max_retry_s: float | None = MAX_RETRY_S
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        gzipped: bool = False,
+        tls: Tls = Tls(),  # noqa: B008 (immutable)
+        timeout_s: float = 10.0,
+        max_bytes: int = MAX_BODY_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        url = urllib.parse.urlsplit(endpoint)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError("not the URL of a gRPC collector")
+        secure = url.scheme == "https"
+        host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+        self._target = f"{host}:{url.port or (443 if secure else 80)}"
+        self._tls = tls if secure else None
+        self._metadata = tuple((name.lower(), value) for name, value in (headers or {}).items())
+        self._compression = grpc.Compression.Gzip if gzipped else grpc.Compression.NoCompression
+        self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._channel: grpc.Channel | None = None
+
+    @property
+    def max_bytes(self) -> int:
+        """The largest request, before compression."""
+        return self._max_bytes
+
+    def send(self, payload: Payload, deadline: float) -> SendResult:
+        """Call ``Export`` once with ``payload``."""
+        timeout_s = min(deadline - self._clock(), self._timeout_s)
+        if timeout_s <= 0:
+            return SendResult.retry(f"{self._target}: timed out")
+        try:
+            if self._channel is None:
+                self._channel = self._open()
+            export = self._channel.unary_unary(METHOD)  # without serializers: bytes in and out
+            response = export(
+                payload.body,
+                timeout=timeout_s,
+                metadata=self._metadata,
+                compression=self._compression,
+            )
+        except grpc.RpcError as error:
+            return self._judge(payload, error)  # it is a Call, too
+        except (OSError, ValueError) as error:  # certificates, metadata
+            self.close()
+            return SendResult.retry(f"{self._target}: {one_line(error)}")
+        number, words = rejected(response)
+        return SendResult.sent(rejected=number, reason=words)
+
+    def close(self) -> None:
+        """Close the channel; the next send opens one."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _open(self) -> grpc.Channel:
+        """Open a channel with the certificates as they are now."""
+        if self._tls is None:
+            return grpc.insecure_channel(self._target, _OPTIONS)
+        credentials = grpc.ssl_channel_credentials(
+            *(
+                _content(file)
+                for file in (
+                    self._tls.ca_file,
+                    self._tls.key_file or self._tls.cert_file,
+                    self._tls.cert_file,
+                )
+            )
+        )
+        return grpc.secure_channel(self._target, credentials, _OPTIONS)
+
+    def _judge(self, payload: Payload, error: Failure) -> SendResult:
+        code, details = error.code(), error.details() or ""
+        reason = f"{self._target} answers {code.name}: {one_line(details)}"
+        after_s = _retry_delay_s(error)
+        if code is _CODES.RESOURCE_EXHAUSTED and after_s is None:
+            if "larger than max" not in details:
+                return SendResult.failed(reason)
+            self._max_bytes = max(MIN_BODY_BYTES, min(len(payload.body), self._max_bytes) // 2)
+            return SendResult.too_large(reason)
+        if code in _RETRYABLE or code is _CODES.RESOURCE_EXHAUSTED:
+            doubt = [payload] if code in _UNHEARD else ()
+            return SendResult.retry(reason, after_s=after_s, doubt=doubt)
+        return SendResult.failed(reason)
+
+
+def _content(file: str | None) -> bytes | None:
+    if file is None:
+        return None
+    with open(file, "rb") as opened:  # noqa: PTH123 - a path as the user wrote it
+        return opened.read()
+
+
+def _retry_delay_s(error: Failure) -> float | None:
+    for name, value in error.trailing_metadata() or ():
+        if name == _DETAILS and isinstance(value, bytes):
+            return retry_delay_s(value)
+    return None
