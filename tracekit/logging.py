@@ -195,7 +195,7 @@ class _Stamp:
             fields = ("", "", False, self._service())
         for name, value in zip(FIELDS, fields, strict=True):
             if name in held:
-                if not value:
+                if not value or held[name] == value:
                     continue  # we have nothing to say: the user's own id stands
                 held[f"extra_{name}"] = held[name]
             held[name] = value

@@ -127,6 +127,16 @@ def test_extra_wins_nothing_and_loses_nothing(tracing, installed, log):
     assert outside.trace_id == "mine"
 
 
+def test_a_record_is_stamped_twice_without_harm(tracing, log):
+    """A filter over an installed stamp, or a second stamp, moves nothing aside."""
+    stamp = tracekit.logging._Stamp(tracing)
+    with tracing.tracer("t").start_as_current_span("work"):
+        log.info("said")
+        stamp.put(vars(log.records[0]))
+        stamp.put(vars(log.records[0]))
+    assert not [name for name in vars(log.records[0]) if name.startswith("extra_")]
+
+
 def test_extra_that_logging_refuses_is_refused_still(installed, log):
     """What raises KeyError without us does so with us."""
     with pytest.raises(KeyError, match="message"):

@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+import tracekit
 import tracekit.flask
 import tracekit.testing
 from tracekit.flask import FlaskTracing
@@ -475,3 +476,35 @@ def test_context_copies_are_contexts_like_any(tracing):
     answer(app, "GET", "/kind")
     assert issubclass(kinds[0], flask.ctx.RequestContext)
     assert kinds[0].__name__ == "RequestContext"
+
+
+class Observer:
+    """Takes note of what it is told of each finished call."""
+
+    def __init__(self):
+        self.told = []
+
+    def on_finish(self, call, error_type):
+        self.told.append((call.name, call.status, error_type))
+
+
+@pytest.mark.parametrize("sampler", [0, 1])
+def test_every_finished_request_is_observed(sampler):
+    """Whoever counts requests learns operation, status and error, sampled or not."""
+
+    class Observed(tracekit.testing.TestTracing):
+        call_observer = Observer()
+
+    settings = tracekit.Settings.resolve(
+        environ={}, service_name="test", sampler_type="const", sampler_param=sampler
+    )
+    tracing = Observed(settings, tracekit.testing.MemoryTransport())
+    app = trace_app(tracing)
+    for path in ("/pulls/bob", "/raise/value", "/nowhere", "/health"):
+        answer(app, "GET", path)
+    tracing.shutdown()
+    assert tracing.call_observer.told == [
+        ("GET /pulls/<user>", 200, None),
+        ("GET /raise/<kind>", 500, "ValueError"),
+        ("GET", 404, None),
+    ]
