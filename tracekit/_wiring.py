@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,8 +10,8 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import SpanLimits
 
 from tracekit._lifecycle import on_first_span
-from tracekit._process import jaeger_tags, resource_of
-from tracekit.encoding import jaeger_binary, jaeger_compact
+from tracekit._process import resource_of
+from tracekit._wires import wire
 from tracekit.propagation import JaegerHeaders, Propagator
 from tracekit.reporting import FlushResult, Reporter, Stats
 from tracekit.reporting._worker import start_worker
@@ -21,14 +19,12 @@ from tracekit.sampling import ParentRule, RemoteSampler, from_type, state_of
 from tracekit.tracing import DisabledTracerProvider, TracerProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from opentelemetry.sdk.trace.sampling import Sampler
 
     from tracekit._calls import CallObserver
-    from tracekit._protocols import Encoder, Transport
+    from tracekit._protocols import Transport
     from tracekit.reporting._pipeline import Pipeline
-    from tracekit.settings import LimitSettings, SamplerSettings, Settings, TransportSettings
+    from tracekit.settings import LimitSettings, SamplerSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ def build(settings: Settings, transport: Transport | None = None) -> Parts:
     resource = resource_of(settings)
     if settings.disabled:
         return Parts(DisabledTracerProvider(resource), propagator, None, None)
-    encoder, connect = _wire(settings.transport)
+    encoder, connect = wire(settings.transport)
     reporter = Reporter(
         encoder,
         connect if transport is None else lambda: transport,
@@ -127,51 +123,6 @@ def _root_sampler(settings: SamplerSettings, service_name: str) -> Sampler:
         initial_rate=settings.param,
         max_operations=settings.max_operations,
         interval_s=settings.refresh_s,
-    )
-
-
-def _wire(settings: TransportSettings) -> tuple[Encoder, Callable[[], Transport]]:
-    """Return the encoder and what makes the transport, once per process."""
-    if settings.kind == "udp":
-        return _datagrams(settings)
-    if settings.kind == "http":
-        return jaeger_binary(jaeger_tags), _posts(settings)
-    raise NotImplementedError(settings.kind)
-
-
-_FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
-
-
-def _datagrams(settings: TransportSettings) -> tuple[Encoder, Callable[[], Transport]]:
-    from tracekit.transport import UdpTransport  # noqa: PLC0415 - one wire is imported, not all
-
-    encoder = (
-        jaeger_compact(jaeger_tags)
-        if settings.agent_protocol == "compact"
-        else jaeger_binary(jaeger_tags, call=True)
-    )
-    return encoder, lambda: UdpTransport(
-        settings.agent_host,
-        settings.agent_port,
-        max_packet_bytes=settings.max_packet_bytes,
-        pace=(settings.max_burst_bytes, settings.burst_pause_s),
-        lookup_s=settings.reconnect_s if settings.reconnect else math.inf,
-        family=_FAMILIES[settings.agent_family],
-    )
-
-
-def _posts(settings: TransportSettings) -> Callable[[], Transport]:
-    from tracekit.transport._http import HttpTransport, Tls  # noqa: PLC0415 - as above
-
-    headers = dict(settings.headers)
-    if settings.authorization is not None:
-        headers["Authorization"] = settings.authorization
-    return lambda: HttpTransport(
-        settings.endpoint or "",
-        headers=headers,
-        gzipped=settings.compression == "gzip",
-        tls=Tls(settings.ca_file, settings.cert_file, settings.key_file),
-        timeout_s=settings.timeout_s,
     )
 
 

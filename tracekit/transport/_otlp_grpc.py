@@ -127,18 +127,14 @@ class OtlpGrpcTransport:
             self._channel = None
 
     def _open(self) -> grpc.Channel:
-        """Open a channel with the certificates as they are now."""
-        if self._tls is None:
+        """Open a channel with the certificates as they are now (no CA file: gRPC's own list)."""
+        tls = self._tls
+        if tls is None:
             return grpc.insecure_channel(self._target, _OPTIONS)
         credentials = grpc.ssl_channel_credentials(
-            *(
-                _content(file)
-                for file in (
-                    self._tls.ca_file,
-                    self._tls.key_file or self._tls.cert_file,
-                    self._tls.cert_file,
-                )
-            )
+            root_certificates=_content(tls.ca_file),
+            private_key=_content(tls.key_file or tls.cert_file),
+            certificate_chain=_content(tls.cert_file),
         )
         return grpc.secure_channel(self._target, credentials, _OPTIONS)
 

@@ -1,0 +1,102 @@
+"""Settings of the destination → format and wire. Of each, only what is asked for is imported."""
+
+from __future__ import annotations
+
+import math
+import socket
+from typing import TYPE_CHECKING, TypedDict
+
+from tracekit._process import jaeger_tags
+from tracekit.encoding import jaeger_binary, jaeger_compact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tracekit._protocols import Encoder, Transport
+    from tracekit.settings import TransportSettings
+    from tracekit.transport._http import Tls
+
+    class _HttpOptions(TypedDict):
+        headers: dict[str, str]
+        gzipped: bool
+        tls: Tls
+        timeout_s: float
+
+
+Wire = tuple["Encoder", "Callable[[], Transport]"]
+"""A format, and what makes the transport, once per process."""
+
+_FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+
+
+def wire(settings: TransportSettings) -> Wire:
+    """Return format and wire of ``settings.kind``. Nothing is opened before the first send."""
+    make = {
+        "udp": _datagrams,
+        "http": _posts,
+        "otlp-http": _otlp_posts,
+        "otlp-grpc": _otlp_calls,
+    }
+    return make[settings.kind](settings)
+
+
+def _datagrams(settings: TransportSettings) -> Wire:
+    from tracekit.transport import UdpTransport  # noqa: PLC0415 - one wire is imported, not all
+
+    encoder = (
+        jaeger_compact(jaeger_tags)
+        if settings.agent_protocol == "compact"
+        else jaeger_binary(jaeger_tags, call=True)
+    )
+    return encoder, lambda: UdpTransport(
+        settings.agent_host,
+        settings.agent_port,
+        max_packet_bytes=settings.max_packet_bytes,
+        pace=(settings.max_burst_bytes, settings.burst_pause_s),
+        lookup_s=settings.reconnect_s if settings.reconnect else math.inf,
+        family=_FAMILIES[settings.agent_family],
+    )
+
+
+def _posts(settings: TransportSettings) -> Wire:
+    from tracekit.transport._http import HttpTransport  # noqa: PLC0415 - as above
+
+    endpoint, options = settings.endpoint or "", _http_options(settings)
+    return jaeger_binary(jaeger_tags), lambda: HttpTransport(endpoint, **options)
+
+
+def _otlp_posts(settings: TransportSettings) -> Wire:
+    from tracekit.encoding import OtlpEncoder  # noqa: PLC0415 - as above
+    from tracekit.transport import _otlp  # noqa: PLC0415
+    from tracekit.transport._http import HttpTransport  # noqa: PLC0415
+
+    endpoint, options = settings.endpoint or "", _http_options(settings)
+    return OtlpEncoder(), lambda: HttpTransport(
+        endpoint,
+        content_type=_otlp.CONTENT_TYPE,
+        retryable=_otlp.RETRYABLE,
+        rejected=_otlp.rejected,
+        **options,
+    )
+
+
+def _otlp_calls(settings: TransportSettings) -> Wire:
+    from tracekit.encoding import OtlpEncoder  # noqa: PLC0415 - as above
+    from tracekit.transport._otlp_grpc import OtlpGrpcTransport  # noqa: PLC0415
+
+    endpoint, options = settings.endpoint or "", _http_options(settings)
+    return OtlpEncoder(), lambda: OtlpGrpcTransport(endpoint, **options)
+
+
+def _http_options(settings: TransportSettings) -> _HttpOptions:
+    from tracekit.transport._http import Tls  # noqa: PLC0415 - as above
+
+    headers = dict(settings.headers)
+    if settings.authorization is not None:
+        headers["Authorization"] = settings.authorization
+    return {
+        "headers": headers,
+        "gzipped": settings.compression == "gzip",
+        "tls": Tls(settings.ca_file, settings.cert_file, settings.key_file),
+        "timeout_s": settings.timeout_s,
+    }
