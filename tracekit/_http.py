@@ -83,7 +83,7 @@ def server_attributes(environ: Mapping[str, Any], semconv: Semconv) -> Attribute
         found["url.query"] = redact_query(query)
     host, port = split_host(get("HTTP_HOST") or "")
     if not host:
-        host, port = get("SERVER_NAME"), _number(get("SERVER_PORT"))
+        host, port = get("SERVER_NAME") or "", _number(get("SERVER_PORT"))
     if host:
         found["server.address"] = host
         if port := port or _DEFAULT_PORTS.get(scheme, 0):
@@ -99,8 +99,8 @@ def server_attributes(environ: Mapping[str, Any], semconv: Semconv) -> Attribute
 
 def _server_in(found: Attributes, semconv: Semconv, authority: str | None) -> Attributes:
     older = _renamed(found, _RENAMED_SERVER)
-    path, query = found["url.path"], found.get("url.query")
-    older["http.target"] = f"{path}?{query}" if query else path
+    query = found.get("url.query")
+    older["http.target"] = f"{found['url.path']!s}?{query!s}" if query else found["url.path"]
     if authority:
         older["http.host"] = authority
     return older if semconv == "old" else found | older
