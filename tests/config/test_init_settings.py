@@ -44,10 +44,11 @@ def test_each_bad_variable_costs_one_log_line(caplog):
     }
     with caplog.at_level(logging.WARNING, "tracekit"):
         tracekit.init(environ=environ, set_global=False).shutdown()
-    sampler, port = (record.getMessage() for record in caplog.records)
+    sampler, port, started = (record.getMessage() for record in caplog.records)
     assert sampler.startswith("JAEGER_SAMPLER_TYPE='all': is none of const, probabilistic")
     assert sampler.endswith("; using 'remote'")
     assert port == "JAEGER_AGENT_PORT='sixty': is not a whole number; using 6831"
+    assert started.startswith("tracing shop:")  # a warning, for no sampler was chosen
 
 
 def test_strict_raises_all_problems_together():
