@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tracekit.opentracing._tracer import Tracer
+    from tracekit.tracing import Unrecorded
 
 SEEN_KEY = otel_context.create_key("tracekit-opentracing-baggage")
 """The baggage of the active span as it was when it was last put into the context."""
@@ -37,9 +38,17 @@ class Span(opentracing.Span):
     ``otel`` is the OpenTelemetry span that it shows.
     """
 
-    def __init__(self, tracer: Tracer, otel: trace.Span, context: SpanContext) -> None:
+    def __init__(
+        self,
+        tracer: Tracer,
+        otel: trace.Span,
+        context: SpanContext,
+        unrecorded: Unrecorded | None = None,
+    ) -> None:
         super().__init__(tracer, context)
         self.otel = otel
+        self._first = otel  # what stays in contexts when ``otel`` becomes a recording span
+        self._unrecorded = unrecorded
 
     # --- what OpenTracing asks for ---
 
@@ -52,7 +61,10 @@ class Span(opentracing.Span):
 
     def set_operation_name(self, operation_name: str) -> Self:
         """Change the operation."""
-        self.otel.update_name(_tags.text(operation_name))
+        name = _tags.text(operation_name)
+        if self._unrecorded is not None:
+            self._unrecorded = self._unrecorded._replace(name=name)
+        self.otel.update_name(name)
         return self
 
     def set_tag(self, key: str, value: object) -> Self:
@@ -85,7 +97,7 @@ class Span(opentracing.Span):
         before = self.get_baggage_item(key)
         self._context = changed = self.context.with_baggage_item(key, value)
         current = get_current()
-        if current.get(SPAN_KEY) is self.otel:
+        if self._is_current(current):
             # Whoever made the span current goes back to what was before it, and so past this.
             held = changed.baggage
             attach(Context({**current, BAGGAGE_KEY: held, SEEN_KEY: held}))
@@ -102,7 +114,9 @@ class Span(opentracing.Span):
 
     @property
     def operation_name(self) -> str:
-        """The operation; of a span that is not sampled "", nobody keeps it."""
+        """The operation; "" of an unsampled span of OpenTelemetry's, which does not keep it."""
+        if self._unrecorded is not None:
+            return self._unrecorded.name
         return str(getattr(self.otel, "name", ""))
 
     @property
@@ -183,7 +197,7 @@ class Span(opentracing.Span):
         """Return the baggage, and what OpenTelemetry made of it where this span is current."""
         baggage = held.baggage
         current = get_current()
-        if current.get(SPAN_KEY) is not self.otel:
+        if not self._is_current(current):
             return baggage
         here, seen = baggage_of(current), current.get(SEEN_KEY)
         if here is baggage or here is seen or here == baggage:
@@ -195,9 +209,17 @@ class Span(opentracing.Span):
         decision = priority({tags.SAMPLING_PRIORITY: value})
         if decision is Decision.DEFER or (decision is Decision.DEBUG and self.is_debug()):
             return False
-        if isinstance(self.otel, RecordingSpan | UnsampledSpan):
-            self.otel._force(decision)
+        otel, unrecorded = self.otel, self._unrecorded
+        if decision is Decision.DEBUG and unrecorded and isinstance(otel, UnsampledSpan):
+            self.otel = unrecorded.record(otel, decision)
+            self._unrecorded = None
+        elif isinstance(otel, RecordingSpan | UnsampledSpan):
+            otel._force(decision)
         return decision is Decision.DEBUG
+
+    def _is_current(self, context: Context) -> bool:
+        held = context.get(SPAN_KEY)
+        return held is self._first or held is self.otel
 
 
 def nanoseconds(seconds: float | None) -> int | None:

@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentracing.ext import tags as ext
 
-from tracekit import _handle, tracing
+from tracekit import _handle
 from tracekit._context import (
     DEBUG,
     ROOT_HINT_KEY,
@@ -32,6 +32,8 @@ from tracekit.opentracing._span_context import (
     baggage_of,
 )
 from tracekit.sampling._parent import priority
+from tracekit.tracing import Tracer as RecordingTracer
+from tracekit.tracing import TracerProvider, Unrecorded, UnsampledSpan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,18 +95,17 @@ class Tracer(opentracing.Tracer):
         above = trace.get_current_span(base).get_span_context()
         tags = _prioritised(tags, parent)
         kind, attributes = _tags.at_start(tags, self.values)
-        otel = self._tracer().start_span(
-            _tags.text(operation_name or ""),
-            base,
-            kind,
-            attributes or None,
-            [
-                trace.Link(context.otel, {_REF_TYPE: ref_type})
-                for ref_type, context in linked
-                if context.has_trace
-            ],
-            nanoseconds(start_time),
-        )
+        links = [
+            trace.Link(context.otel, {_REF_TYPE: ref_type})
+            for ref_type, context in linked
+            if context.has_trace
+        ]
+        name, start_ns = _tags.text(operation_name or ""), nanoseconds(start_time)
+        tracer = self._tracer()
+        otel = tracer.start_span(name, base, kind, attributes or None, links, start_ns)
+        unrecorded = None
+        if isinstance(otel, UnsampledSpan) and isinstance(tracer, RecordingTracer):
+            unrecorded = Unrecorded.of(tracer, base, above, name, kind, links, start_ns)
         if ext.ERROR in attributes:
             _tags.mark(otel, attributes[ext.ERROR])
         context = SpanContext.of(
@@ -114,7 +115,7 @@ class Tracer(opentracing.Tracer):
             None if otel.get_span_context().is_valid else root_hint(base),
             above.span_id or None,
         )
-        return self._show(otel, context)
+        return self._show(otel, context, unrecorded)
 
     def start_active_span(
         self,
@@ -163,8 +164,13 @@ class Tracer(opentracing.Tracer):
             return self._show(span, SpanContext.of(span))
         return self._show(span, SpanContext.of(span, baggage_of(held), forwarded_headers(held)))
 
-    def _show(self, otel: trace.Span, context: SpanContext) -> Span:
-        span = Span(self, otel, context)
+    def _show(
+        self,
+        otel: trace.Span,
+        context: SpanContext,
+        unrecorded: Unrecorded | None = None,
+    ) -> Span:
+        span = Span(self, otel, context, unrecorded)
         if otel is not trace.INVALID_SPAN:
             # The span holds ``otel``: while this entry lives, its id belongs to no other object.
             self._shown[id(otel)] = span
@@ -204,8 +210,8 @@ class Tracer(opentracing.Tracer):
         if bound is None or bound[0] is not handle:
             provider = handle.provider
             made = (
-                tracing.Tracer(provider, _NO_SCOPE)
-                if isinstance(provider, tracing.TracerProvider)
+                RecordingTracer(provider, _NO_SCOPE)
+                if isinstance(provider, TracerProvider)
                 else provider.get_tracer("opentracing")
             )
             bound = self._bound = (handle, made)

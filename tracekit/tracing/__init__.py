@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from tracekit.tracing._disabled import DisabledTracerProvider
+from tracekit.tracing._late import Unrecorded
 from tracekit.tracing._provider import Reporter, SpanCounts, TracerProvider, default_limits
 from tracekit.tracing._scope import CurrentSpan
 from tracekit.tracing._span import Span, UnsampledSpan
@@ -19,6 +20,7 @@ __all__ = [
     "SpanCounts",
     "Tracer",
     "TracerProvider",
+    "Unrecorded",
     "UnsampledSpan",
     "default_limits",
 ]

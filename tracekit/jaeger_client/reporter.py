@@ -1,0 +1,160 @@
+"""Reporters: where a tracer's finished spans go. ``Reporter`` leads into a tracekit pipeline."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.resources import Resource
+
+from tracekit import _handle
+from tracekit.jaeger_client._bridge import LegacySpan, readable
+from tracekit.jaeger_client._closing import Closing
+from tracekit.opentracing import Span
+from tracekit.tracing import TracerProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+__all__ = [
+    "BaseReporter",
+    "CompositeReporter",
+    "InMemoryReporter",
+    "LoggingReporter",
+    "NullReporter",
+    "Reporter",
+]
+
+_log = logging.getLogger("tracekit")
+
+
+class BaseReporter:
+    """What a reporter is made of; derive yours from it."""
+
+    def report_span(self, span: Any) -> None:  # noqa: ANN401 (ours, or any tracer's)
+        """Take a finished, sampled span; on the thread that finished it."""
+        raise NotImplementedError
+
+    def set_process(self, service_name: str, tags: Mapping[str, object], max_length: int) -> None:
+        """Hear whose spans they are."""
+
+    def close(self) -> Closing:
+        """Send what is left; the future is done when that is over."""
+        closing = Closing()
+        closing.set_result(True)
+        return closing
+
+
+class NullReporter(BaseReporter):
+    """Takes no notice."""
+
+    def report_span(self, span: Span) -> None:
+        """Do nothing."""
+
+
+class InMemoryReporter(BaseReporter):
+    """Keeps the spans, for tests."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.spans: list[Span] = []
+
+    def report_span(self, span: Span) -> None:
+        """Keep ``span``."""
+        with self._lock:
+            self.spans.append(span)
+
+    def get_spans(self) -> list[Span]:
+        """Return the spans so far."""
+        with self._lock:
+            return list(self.spans)
+
+
+class LoggingReporter(BaseReporter):
+    """Writes one line per span."""
+
+    def __init__(self, logger: logging.Logger = _log) -> None:
+        self._logger = logger
+
+    def report_span(self, span: Span) -> None:
+        """Log ``span``."""
+        self._logger.info("Reporting span %s", span)
+
+
+class CompositeReporter(BaseReporter):
+    """Hands each span to several reporters, in order."""
+
+    def __init__(self, *reporters: BaseReporter) -> None:
+        self._reporters = reporters
+
+    def report_span(self, span: Span) -> None:
+        """Hand ``span`` to all."""
+        for reporter in self._reporters:
+            reporter.report_span(span)
+
+    def set_process(self, service_name: str, tags: Mapping[str, object], max_length: int) -> None:
+        """Tell all."""
+        for reporter in self._reporters:
+            reporter.set_process(service_name, tags, max_length)
+
+    def close(self) -> Closing:
+        """Close all."""
+        parts = [reporter.close() for reporter in self._reporters]
+        return Closing.after(lambda: [part.result() for part in parts])
+
+
+class Reporter(BaseReporter):
+    """Takes the spans of an existing ``jaeger_client.Tracer`` into a tracekit pipeline.
+
+    ::
+
+        jaeger_client.Tracer("shop", reporter=tracekit.jaeger_client.Reporter(), sampler=...)
+
+    ``tracing`` is the handle whose pipeline it is (None: the process' one, at each span). The
+    spans keep ids, tags, logs, references and flags, and the process of their own tracer. Queue,
+    batches and losses are the pipeline's. Any thread may report; nothing is raised.
+    """
+
+    def __init__(self, tracing: _handle.Tracing | _handle.HasTracing | None = None) -> None:
+        if tracing is not None:
+            _handle.resolve(tracing)
+        self._given = tracing
+        self._resource: Resource | None = None
+
+    @property
+    def tracing(self) -> _handle.Tracing:
+        """The handle that spans go to now."""
+        return _handle.resolve(self._given)
+
+    def set_process(self, service_name: str, tags: Mapping[str, object], max_length: int) -> None:
+        """Take the name and tags of the tracer whose spans these will be."""
+        values = {
+            key: value if isinstance(value, bool | int | float) else str(value)[:max_length]
+            for key, value in tags.items()
+        }
+        self._resource = Resource({**values, "service.name": service_name})
+
+    def report_span(self, span: Span | LegacySpan) -> None:
+        """Queue a finished span of ``jaeger_client`` (or of ours)."""
+        handle = self.tracing
+        provider = handle.provider
+        if not isinstance(provider, TracerProvider):
+            return
+        try:
+            taken: ReadableSpan = (
+                span.otel  # type: ignore[assignment] # one that is reported was recorded
+                if isinstance(span, Span)
+                else readable(span, self._resource or provider.resource)
+            )
+            provider.reporter.on_start(taken)  # type: ignore[arg-type] # told of at its end only
+            provider.reporter.on_end(taken)  # type: ignore[arg-type] # read, not ended, from here
+        except Exception:  # a span that another library made, of whatever version
+            _log.warning("A span of jaeger_client could not be read", exc_info=True)
+
+    def close(self) -> Closing:
+        """Send what is queued. The pipeline goes on: it belongs to the handle."""
+        handle = self.tracing
+        return Closing.after(lambda: handle.flush(handle.settings.reporter.exit_budget_s))

@@ -1,0 +1,82 @@
+"""A span that becomes sampled in the middle: Jaeger's clients recorded it from there on.
+
+OpenTelemetry knows no such turn, so there a span that nobody recorded stays lost. OpenTracing's
+``sampling.priority`` is exactly that turn, and its tracer keeps what is needed to make it.
+"""
+
+from __future__ import annotations
+
+from time import time_ns
+from typing import TYPE_CHECKING, NamedTuple
+
+from tracekit.tracing._begin import valid_links
+from tracekit.tracing._span import Span, UnsampledSpan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Link, SpanContext, SpanKind
+
+    from tracekit._context import Decision
+    from tracekit.tracing._tracer import Tracer
+
+
+class Unrecorded(NamedTuple):
+    """What an unsampled span does not keep of its own start."""
+
+    tracer: Tracer
+    context: Context
+    parent: SpanContext | None
+    name: str
+    kind: SpanKind
+    links: Sequence[Link]
+    start_ns: int
+
+    def record(self, quiet: UnsampledSpan, decision: Decision) -> Span:
+        """Return a recording span with the ids of ``quiet``, sampled by ``decision``.
+
+        It is counted as started now, and owes one end. ``quiet`` says the same from now on, for
+        those who hold it.
+        """
+        quiet._force(decision)
+        tracer = self.tracer
+        span: Span = object.__new__(Span)
+        span._trace_id = quiet._trace_id
+        span._span_id = quiet._span_id
+        span._state = quiet._state
+        span._bits = quiet._bits
+        span._source = self.parent
+        span._tracer = tracer
+        span._life = tracer._lives.now()
+        span._name = self.name
+        span._kind = self.kind
+        span._attrs = {}
+        span._made = None
+        span._guard = None
+        span._start_time = self.start_ns
+        span._end_time = None
+        if self.links:
+            span._added_links = valid_links(tracer, self.links)
+        provider = tracer._provider
+        provider._on_start(span, self.context)
+        if provider._processors:
+            provider._notify_start(span, self.context)
+        return span
+
+    @classmethod
+    def of(
+        cls,
+        tracer: Tracer,
+        context: Context,
+        parent: SpanContext,
+        name: str,
+        kind: SpanKind,
+        links: Sequence[Link],
+        start_ns: int | None,
+    ) -> Unrecorded:
+        """Return what is known of a start; ``start_ns`` None: now."""
+        above = parent if parent.is_valid else None
+        return cls(
+            tracer, context, above, name, kind, links, time_ns() if start_ns is None else start_ns
+        )
