@@ -44,11 +44,12 @@ class ShellTracer(trace.Tracer):
     def point(self, provider: trace.TracerProvider) -> None:
         """Follow ``provider`` from now on."""
         tracer = provider.get_tracer(*self._scope)
-        self.start_span = tracer.start_span  # type: ignore[method-assign]
-        self.start_as_current_span = tracer.start_as_current_span  # type: ignore[method-assign]
+        vars(self).update(
+            start_span=tracer.start_span, start_as_current_span=tracer.start_as_current_span
+        )
 
     # The abstract class wants both on the type; the instance's own attributes win.
-    def start_span(self, *args: object, **kwargs: object) -> trace.Span:  # type: ignore[override]
+    def start_span(self, *args: object, **kwargs: object) -> trace.Span:
         """Start a span (see ``opentelemetry.trace.Tracer.start_span``)."""
         raise NotImplementedError
 
@@ -103,7 +104,7 @@ class ShellPropagator(TextMapPropagator):
         self,
         carrier: CarrierT,
         context: Context | None = None,
-        getter: Getter[CarrierT] = default_getter,  # type: ignore[assignment]
+        getter: Getter[CarrierT] = default_getter,
     ) -> Context:
         """Read what the running handle's formats say."""
         return self.delegate.extract(carrier, context, getter)
@@ -112,7 +113,7 @@ class ShellPropagator(TextMapPropagator):
         self,
         carrier: CarrierT,
         context: Context | None = None,
-        setter: Setter[CarrierT] = default_setter,  # type: ignore[assignment]
+        setter: Setter[CarrierT] = default_setter,
     ) -> None:
         """Write the current span in the running handle's formats."""
         self.delegate.inject(carrier, context, setter)
