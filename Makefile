@@ -5,6 +5,7 @@ VENV   := $(BUILD)/venv
 BIN    := $(VENV)/bin
 UV     := $(BUILD)/uv/bin/uv
 STAMP  := $(VENV)/.installed
+ORACLE := $(BUILD)/jaeger-client/.tried
 
 .DEFAULT_GOAL := help
 .PHONY: fuzz help demo test test-all test-oldest lint format types bench-reliability docs clean
@@ -31,7 +32,16 @@ demo: $(UV) ## Build the wheel, install it in an environment of its own, show on
 	wheel=$$(ls $(BUILD)/dist/*.whl) && VIRTUAL_ENV=$(BUILD)/demo $(UV) pip install --quiet "$$wheel[demo]"
 	demo=$(CURDIR)/$(BUILD)/demo/bin/tracekit && cd "$$(mktemp -d)" && "$$demo" demo
 
-test: $(STAMP) ## The whole suite
+# The client that tracekit.jaeger_client is compared with, in an environment of its own and on an
+# interpreter that it was made for, if there is one. If not, the tests look further, or say so.
+$(ORACLE): | $(UV)
+	-for python in 3.9 3.8 3.7 $(wildcard $(HOME)/.pyenv/versions/3.[987].*/bin/python); do \
+	  $(UV) venv --quiet --allow-existing --no-python-downloads --python $$python $(@D) 2>/dev/null \
+	    && VIRTUAL_ENV=$(@D) $(UV) pip install --quiet jaeger-client six && break; \
+	done
+	@mkdir -p $(@D) && touch $@
+
+test: $(STAMP) $(ORACLE) ## The whole suite
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-all: $(UV) ## The suite on every supported interpreter that is found
