@@ -18,6 +18,8 @@ from tracekit.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opentelemetry.sdk.trace.export import SpanExporter
+
     from tracekit._calls import CallObserver
     from tracekit._protocols import Transport
     from tracekit.propagation import Propagator
@@ -35,9 +37,14 @@ class Tracing:
     and still passes remote context and mesh headers through.
     """
 
-    def __init__(self, settings: Settings, transport: Transport | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        transport: Transport | None = None,
+        exporter: SpanExporter | None = None,
+    ) -> None:
         self.settings = settings
-        self._parts = _wiring.build(settings, transport)
+        self._parts = _wiring.build(settings, transport, exporter)
 
     @property
     def provider(self) -> TracerProvider | DisabledTracerProvider:
@@ -103,6 +110,7 @@ def init(
     strict: bool = False,
     set_global: bool = True,
     transport: Transport | str | None = None,
+    exporter: SpanExporter | None = None,
     **settings_fields: object,
 ) -> Tracing:
     """Start tracing from the environment and return the handle.
@@ -114,10 +122,13 @@ def init(
     With ``set_global`` this becomes the process' handle and OpenTelemetry's globals follow it:
     a second call with equal settings returns the running handle, with other settings it warns
     and returns the running one. Without, it is independent of any other. ``transport`` is the
-    setting of that name or an object that replaces the wire (``tracekit.testing.MemoryTransport``).
+    setting of that name or an object that replaces the wire (``tracekit.testing.MemoryTransport``),
+    ``exporter`` any OpenTelemetry exporter that takes the spans instead.
 
     Raises ``ConfigError`` only when ``strict``; ``TypeError`` for an unknown keyword.
     """
+    if exporter is not None and transport is not None:
+        raise TypeError("transport= and exporter= cannot be given together")
     if isinstance(transport, str):
         settings_fields["transport"], transport = transport, None
     if settings is None:
@@ -131,11 +142,11 @@ def init(
         raise ConfigError(settings.problems)
     if not set_global:
         _report(settings)
-        return Tracing(settings, transport)
+        return Tracing(settings, transport, exporter)
     with _slot.lock:
         if _slot.running is not None:
             return _keep(_slot.running, settings)
-        tracing = _slot.running = Tracing(settings, transport)
+        tracing = _slot.running = Tracing(settings, transport, exporter)
         _report(settings)  # after: a log line of ours carries the service's name, too
         _slot.otel.point(tracing.provider, tracing.propagator)
         if not _slot.exit_registered:

@@ -12,6 +12,8 @@ from tracekit.encoding import jaeger_binary, jaeger_compact
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry.sdk.trace.export import SpanExporter
+
     from tracekit._protocols import Encoder, Transport
     from tracekit.settings import TransportSettings
     from tracekit.transport._http import Tls
@@ -38,6 +40,14 @@ def wire(settings: TransportSettings) -> Wire:
         "otlp-grpc": _otlp_calls,
     }
     return make[settings.kind](settings)
+
+
+def handing_to(exporter: SpanExporter, max_batch_spans: int | None) -> Wire:
+    """Return what hands batches of ``max_batch_spans`` at most to ``exporter``."""
+    from tracekit.transport import _exporter  # noqa: PLC0415 - as below
+
+    max_spans = max_batch_spans or _exporter.MAX_BATCH_SPANS
+    return _exporter.Unencoded(), lambda: _exporter.ExporterTransport(exporter, max_spans)
 
 
 def _datagrams(settings: TransportSettings) -> Wire:

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import SpanLimits
 
 from tracekit._lifecycle import on_first_span
 from tracekit._process import resource_of
-from tracekit._wires import wire
+from tracekit._wires import handing_to, wire
 from tracekit.propagation import JaegerHeaders, Propagator
 from tracekit.reporting import FlushResult, Reporter, Stats
 from tracekit.reporting._worker import start_worker
@@ -19,6 +19,7 @@ from tracekit.sampling import ParentRule, RemoteSampler, from_type, state_of
 from tracekit.tracing import DisabledTracerProvider, TracerProvider
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.sdk.trace.sampling import Sampler
 
     from tracekit._calls import CallObserver
@@ -62,8 +63,15 @@ class Parts:
         self.provider.shutdown(timeout_s)
 
 
-def build(settings: Settings, transport: Transport | None = None) -> Parts:
-    """Return the parts that ``settings`` name; ``transport`` replaces the wire. Starts nothing."""
+def build(
+    settings: Settings,
+    transport: Transport | None = None,
+    exporter: SpanExporter | None = None,
+) -> Parts:
+    """Return the parts that ``settings`` name. Starts nothing.
+
+    ``transport`` replaces the wire, ``exporter`` the format and the wire.
+    """
     names = settings.jaeger_headers
     propagator = Propagator(
         settings.propagation,
@@ -75,7 +83,11 @@ def build(settings: Settings, transport: Transport | None = None) -> Parts:
     resource = resource_of(settings)
     if settings.disabled:
         return Parts(DisabledTracerProvider(resource), propagator, None, None)
-    encoder, connect = wire(settings.transport)
+    encoder, connect = (
+        wire(settings.transport)
+        if exporter is None
+        else handing_to(exporter, settings.reporter.max_batch_spans)
+    )
     reporter = Reporter(
         encoder,
         connect if transport is None else lambda: transport,

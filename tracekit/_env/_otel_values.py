@@ -126,12 +126,15 @@ def headers(written: str) -> v.Several:
 
 
 def exporter(written: str, protocol: str) -> v.Several:
-    """Return the wire that a list of exporters names: OTLP is the only one known here."""
+    """Return the wire that a list of exporters names: OTLP's, or Jaeger's, which is the default."""
     names = [name.lower() for name in v.names(written)]
-    if "otlp" not in names:
-        raise ValueError("names no exporter known here (otlp)")
-    wrong = tuple(f"{name!r} is not known here and is skipped" for name in names if name != "otlp")
-    return v.Several({"transport": _wire(protocol)}, wrong)
+    known = {"otlp", "jaeger", "tracekit"}
+    if not known & set(names):
+        raise ValueError("names no exporter known here (otlp, jaeger)")
+    wrong = tuple(
+        f"{name!r} is not known here and is skipped" for name in names if name not in known
+    )
+    return v.Several({"transport": _wire(protocol)} if "otlp" in names else {}, wrong)
 
 
 def endpoint(written: str, protocol: str, *, insecure: str = "", base: bool = False) -> v.Several:
