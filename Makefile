@@ -35,9 +35,9 @@ demo: $(UV) ## Build the wheel, install it in an environment of its own, show on
 # The client that tracekit.jaeger_client is compared with, in an environment of its own and on an
 # interpreter that it was made for, if there is one. If not, the tests look further, or say so.
 $(ORACLE): | $(UV)
-	-for python in 3.9 3.8 3.7 $(wildcard $(HOME)/.pyenv/versions/3.[987].*/bin/python); do \
+	-for python in 3.9 3.8 $(wildcard $(HOME)/.pyenv/versions/3.[98].*/bin/python); do \
 	  $(UV) venv --quiet --allow-existing --no-python-downloads --python $$python $(@D) 2>/dev/null \
-	    && VIRTUAL_ENV=$(@D) $(UV) pip install --quiet jaeger-client six && break; \
+	    && VIRTUAL_ENV=$(@D) $(UV) pip install --quiet jaeger-client six 2>/dev/null && break; \
 	done
 	@mkdir -p $(@D) && touch $@
 

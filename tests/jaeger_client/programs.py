@@ -2,7 +2,7 @@
 
     python programs.py jaeger_client|tracekit.jaeger_client PORT
 
-Runs on Python 3.7, the oldest that jaeger_client supports. Every operation occurs once.
+Runs on old Pythons, which jaeger_client was made for. Every operation occurs once.
 """
 
 import importlib
