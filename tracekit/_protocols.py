@@ -106,6 +106,8 @@ class SendResult(NamedTuple):
     """How many spans of a payload that was sent the receiver refused for good."""
     doubt: Sequence[Payload] = ()
     """Payloads that may or may not have arrived, of this send or an earlier one."""
+    max_pause_s: float | None = None
+    """How long a back-off may become at most, where an attempt costs the receiver nothing."""
     reason: str = ""
     """What went wrong, for the log: no secrets, no line breaks."""
 
@@ -116,14 +118,19 @@ class SendResult(NamedTuple):
 
     @classmethod
     def retry(
-        cls, reason: str, *, after_s: float | None = None, doubt: Sequence[Payload] = ()
+        cls,
+        reason: str,
+        *,
+        after_s: float | None = None,
+        doubt: Sequence[Payload] = (),
+        max_pause_s: float | None = None,
     ) -> SendResult:
         """Return *try again*.
 
         When the payload itself stands in ``doubt``, the first try may have arrived. An earlier
         payload there was reported as sent and is to be sent once more, before this one.
         """
-        return cls(Outcome.RETRY, after_s, doubt=doubt, reason=reason)
+        return cls(Outcome.RETRY, after_s, doubt=doubt, max_pause_s=max_pause_s, reason=reason)
 
     @classmethod
     def paced(cls, after_s: float) -> SendResult:

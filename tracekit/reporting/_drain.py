@@ -269,7 +269,7 @@ class Drain:
         self._told_to_wait = pause is not None
         if pause is None:
             ceiling = min(
-                MAX_HURRIED_PAUSE_S if hurried else MAX_PAUSE_S,
+                MAX_HURRIED_PAUSE_S if hurried else result.max_pause_s or MAX_PAUSE_S,
                 FIRST_PAUSE_S * 2 ** min(parcel.attempts - 1, 10),
             )
             pause = ceiling * (0.5 + self._jitter() / 2)

@@ -37,6 +37,8 @@ PACE_S = 0.004
 A default receive buffer (212 992 bytes) holds three datagrams of 60 kB. At twice this burst a
 receiver that shares its cores with others was overrun now and then.
 """
+MAX_PAUSE_S = 0.25
+"""Between two refusals: they cost next to nothing, and an agent that is back is used at once."""
 _SEND_BUFFER_FULL_S = 0.002
 
 
@@ -132,7 +134,9 @@ class UdpTransport:
             doubt.append(sent)
         self._latest = None
         self._resolver.doubt()
-        return SendResult.retry(f"the agent {self._name} refuses datagrams", doubt=doubt)
+        return SendResult.retry(
+            f"the agent {self._name} refuses datagrams", doubt=doubt, max_pause_s=MAX_PAUSE_S
+        )
 
     def _failed(self, payload: Payload, error: OSError) -> SendResult:
         if error.errno == errno.EMSGSIZE:

@@ -1,0 +1,149 @@
+"""Jaeger's tags: one encoded key and value each, the short ones remembered whole."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, TypeVar
+
+from tracekit.encoding._idl import TAG, TagType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opentelemetry.util.types import AnyValue
+
+    from tracekit.encoding._thrift import Dialect
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_STOP = b"\0"
+_SIGN = 1 << 63
+_MAX_CACHED = 4096
+"""Entries after which a cache starts anew: names and ids are bounded only by what users do."""
+_MAX_KEPT_BYTES = 64
+
+
+class Tags:
+    """Encodes tags; remembers whole short ones, and what stands before the value of each key."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._size = dialect.size
+        self._texts: dict[tuple[str, str], bytes] = {}
+        self._numbers: dict[tuple[str, int], bytes] = {}
+        self._strings: dict[str, bytes] = {}
+        self._longs: dict[str, bytes] = {}
+        self._doubles: dict[str, bytes] = {}
+        self._bools: dict[tuple[str, bool], bytes] = {}
+
+    def extend(self, out: list[bytes], pairs: Iterable[tuple[str, AnyValue]]) -> None:
+        """Append one encoded Tag per pair to ``out``.
+
+        Most values of most spans come again (methods, routes, status codes, hosts), so a look
+        into a bounded memory is cheaper than encoding; what is long or of another type is not kept.
+        """
+        append = out.append
+        texts = self._texts
+        numbers = self._numbers
+        bools = self._bools
+        for pair in pairs:
+            value = pair[1]
+            kind = type(value)
+            if kind is str:
+                append(texts.get(pair) or self._text(pair))  # type: ignore[arg-type]
+            elif kind is int:
+                append(numbers.get(pair) or self._number(pair))  # type: ignore[arg-type]
+            elif kind is bool:
+                append(bools.get(pair) or self._bool(pair))  # type: ignore[arg-type]
+            elif kind is float:
+                append(self._double(pair[0], value))  # type: ignore[arg-type]
+            else:
+                append(self.one(pair[0], value))
+
+    def string(self, key: str, value: str) -> bytes:
+        """Return one encoded Tag for a string."""
+        pair = (key, value)
+        return self._texts.get(pair) or self._text(pair)
+
+    def _text(self, pair: tuple[str, str]) -> bytes:
+        key, value = pair
+        text = value.encode("utf-8", "replace")
+        prefix = self._strings.get(key) or self._prefix(self._strings, key, TagType.STRING, "vStr")
+        tag = b"%b%b%b\0" % (prefix, self._size(len(text)), text)
+        return remember(self._texts, pair, tag) if len(text) <= _MAX_KEPT_BYTES else tag
+
+    def _double(self, key: str, value: float) -> bytes:
+        doubles = self._doubles
+        prefix = doubles.get(key) or self._prefix(doubles, key, TagType.DOUBLE, "vDouble")
+        return prefix + self._dialect.double(value) + _STOP
+
+    def _number(self, pair: tuple[str, int]) -> bytes:
+        return remember(self._numbers, pair, self.one(*pair))
+
+    def one(self, key: str, value: AnyValue) -> bytes:
+        """Return one encoded Tag for a value of any type."""
+        if isinstance(value, bool):
+            return self._bools.get((key, value)) or self._bool((key, value))
+        if isinstance(value, int) and -_SIGN <= value < _SIGN:
+            prefix = self._prefix(self._longs, key, TagType.LONG, "vLong")
+            return prefix + self._dialect.i64(value) + _STOP
+        if isinstance(value, float):
+            return self._double(key, value)
+        if isinstance(value, bytes):
+            return self._head(key, TagType.BINARY, "vBinary") + self.sized(value) + _STOP
+        prefix = self._prefix(self._strings, key, TagType.STRING, "vStr")
+        return prefix + self.text(_as_text(value)) + _STOP
+
+    def text(self, text: str) -> bytes:
+        """Return a Thrift string; what UTF-8 cannot hold (lone surrogates) becomes ``?``."""
+        return self.sized(text.encode("utf-8", "replace"))
+
+    def sized(self, data: bytes) -> bytes:
+        """Return length and bytes."""
+        return self._size(len(data)) + data
+
+    def _bool(self, pair: tuple[str, bool]) -> bytes:
+        key, value = pair
+        head = self._dialect.header(TAG["key"]) + self.text(key)
+        kind = self._dialect.header(TAG["vType"], TAG["key"]) + self._dialect.i32(TagType.BOOL)
+        whole = head + kind + self._dialect.flag(TAG["vBool"], TAG["vType"], value=value) + _STOP
+        return remember(self._bools, pair, whole)
+
+    def _prefix(self, known: dict[str, bytes], key: str, tag_type: TagType, value: str) -> bytes:
+        return known.get(key) or remember(known, key, self._head(key, tag_type, value))
+
+    def _head(self, key: str, tag_type: TagType, value: str) -> bytes:
+        header = self._dialect.header
+        return b"".join(
+            (
+                header(TAG["key"]),
+                self.text(key),
+                header(TAG["vType"], TAG["key"]),
+                self._dialect.i32(tag_type),
+                header(TAG[value], TAG["vType"]),
+            )
+        )
+
+
+def remember(known: dict[K, V], key: K, value: V) -> V:
+    if len(known) >= _MAX_CACHED:
+        known.clear()
+    known[key] = value
+    return value
+
+
+def _as_text(value: AnyValue) -> str:
+    """Return nested values as JSON, None as nothing, everything else as ``str`` says it."""
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_json)
+    return str(value)
+
+
+def _json(value: object) -> object:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    return dict(value) if hasattr(value, "keys") else str(value)  # type: ignore[call-overload]
