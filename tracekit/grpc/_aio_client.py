@@ -128,8 +128,9 @@ class AioCalling(ClientRpc):
         self._converts_response = False
         self._ended()
 
-    def conversion_failed(self) -> None:
+    def unconverted(self, error: Exception) -> None:
         """Hear that a message was unreadable. To gRPC that is no failure of the call."""
+        self.note(error)
         if self._core is not None and self._core.done():
             self.responded()
 

@@ -7,6 +7,7 @@ how they come by the facts that ``finish`` is told.
 from __future__ import annotations
 
 import base64
+import functools
 import time
 from typing import TYPE_CHECKING
 
@@ -118,23 +119,30 @@ class Rpc:
             try:
                 result = message if convert is None else convert(message)
             except Exception as error:
-                self.note(error)
-                self.conversion_failed()
+                self._heed(functools.partial(self.unconverted, error))
                 raise
-            data = result if outgoing else message
             tally.count += 1
+            data = result if outgoing else message
             if isinstance(data, bytes):  # a serializer that returns anything else fails in gRPC
                 tally.bytes += len(data)
                 if events:
-                    self._add_event(tally, len(data))
+                    self._heed(functools.partial(self._add_event, tally, len(data)))
             if then is not None:
-                then()
+                self._heed(then)
             return result
 
         return counting
 
-    def conversion_failed(self) -> None:
-        """Hear that a message could not be turned into or from bytes: ``failure`` says why."""
+    def _heed(self, what: Callable[[], None]) -> None:
+        """Do something of ours where gRPC would fail the call for what is raised."""
+        try:
+            what()
+        except Exception:
+            self.plan.complain("following a call")
+
+    def unconverted(self, error: Exception) -> None:
+        """Hear that a message could not be turned into or from bytes."""
+        self.note(error)
 
     def note(self, error: BaseException) -> None:
         """Record what went wrong with a message or a request iterator, at once and as text.

@@ -35,15 +35,20 @@ _KINDS: dict[tuple[bool, bool], tuple[str, Callable[..., grpc.RpcMethodHandler]]
     (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
 }
 
+_OURS = "_tracekit_traced"
+
 
 def rewrap(
     handler: grpc.RpcMethodHandler, rpc: ServerRpc, wrap: Callable[[Behavior], Behavior]
 ) -> grpc.RpcMethodHandler:
-    """Return ``handler`` with its behavior wrapped and its converters watched by ``rpc``."""
+    """Return ``handler`` with its behavior wrapped and its converters watched, but only once."""
     streaming = bool(handler.response_streaming)
     kind, make = _KINDS[bool(handler.request_streaming), streaming]
     behavior: Behavior = getattr(handler, kind)
+    if hasattr(behavior, _OURS):
+        return handler
     wrapped = wrap(behavior)
+    setattr(wrapped, _OURS, True)
     for name in ("experimental_non_blocking", "experimental_thread_pool"):
         if hasattr(behavior, name):  # gRPC reads these off the function
             setattr(wrapped, name, getattr(behavior, name))

@@ -77,7 +77,8 @@ class ServerRpc(Rpc):
 
     def responded(self) -> None:
         """Hear that the one response could be serialized."""
-        self.end(over=False)
+        if self.call is not None:
+            self.end(over=False)
 
     def dropped(self) -> None:
         """Hear that gRPC gave up a stream of responses."""
@@ -111,17 +112,14 @@ class ServerRpc(Rpc):
         if found:
             span.set_attributes(found)
 
-    def note(self, error: BaseException) -> None:
-        """Record a failed message; begin for it, if no handler was called and none will be."""
+    def unconverted(self, error: Exception) -> None:
+        """Record a failed message; begin and end for it, if no handler has been called."""
         if self.call is None:
             self.begin(None, None)
-            super().note(error)
+            self.note(error)
             self.conclude(None, None, over=True)
-        else:
-            super().note(error)
-
-    def conversion_failed(self) -> None:
-        """End if the response, or the one waiting to be sent, cannot be."""
+            return
+        self.note(error)
         if self.unattended:
             self.end(over=True)
 
@@ -149,6 +147,7 @@ class ServerRpc(Rpc):
             error = None
         elif over:
             code = code or self._if_unconvertible
+            error = None  # it only follows from the failure that was noted
             text = text or self.failure
         elif error is None:
             code = code or grpc.StatusCode.OK

@@ -1,0 +1,182 @@
+"""The contract of all flavours: the program sees what it would see bare, the span what happened.
+
+Every case runs against the bare program and against the traced one and compares all that a client
+can see; then it looks at the spans. The expected values are the same for every flavour.
+"""
+
+from __future__ import annotations
+
+import time
+
+import grpc
+import pytest
+from opentelemetry.trace import SpanKind, StatusCode
+
+FLAVOURS = ("blocking", "aio", "aio_writer", "aio_threads")
+KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+STREAMS = ("unary_stream", "stream_stream")
+SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE"}
+
+# command -> exception events on the server's span
+COMMANDS = {
+    "ok": 0,
+    "context": 0,
+    "trailers": 0,
+    "set_code": 0,
+    "abort": 0,
+    "abort_internal": 0,
+    "raise": 1,
+    "set_code_raise": 1,
+    "bad_response": 1,
+    "unreadable": 1,
+}
+
+
+@pytest.fixture(autouse=True)
+def _every_span_is_taken(tracing):
+    yield
+    left = tracing.sink.take_many(len(tracing.sink.spans))
+    assert not left
+    assert tracing.sink.open == 0
+
+
+def take_pair(tracing):
+    """Take the client's and the server's span of one call, whichever ended first."""
+    spans = {span.kind: span for span in tracing.sink.take_many(2)}
+    client, server = spans[SpanKind.CLIENT], spans[SpanKind.SERVER]
+    assert server.parent.span_id == client.context.span_id
+    assert server.context.trace_id == client.context.trace_id
+    return client, server
+
+
+def settled(tracing):
+    """Take all spans of a call of which the server may never have heard."""
+    end = time.monotonic() + 5
+    quiet_since = None
+    while time.monotonic() < end:
+        if tracing.sink.open:
+            quiet_since = None
+        elif quiet_since is None:
+            quiet_since = time.monotonic()
+        elif time.monotonic() - quiet_since > 0.1:
+            break
+        time.sleep(0.01)
+    return tracing.sink.take_many(len(tracing.sink.spans))
+
+
+def code_of(span):
+    return span.attributes["rpc.response.status_code"]
+
+
+def failed(span):
+    return span.status.status_code is StatusCode.ERROR
+
+
+def exceptions(span):
+    return [event.name for event in span.events].count("exception")
+
+
+def both(pair_of, flavour, kind, command, **how):
+    """Call bare and traced; the client must not be able to tell them apart."""
+    bare = pair_of(flavour, traced=False).call(kind, command, **how)
+    traced = pair_of(flavour, traced=True).call(kind, command, **how)
+    assert traced == bare
+    return traced
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_outcome_is_the_bare_one_and_both_spans_tell_it(
+    pair_of, tracing, flavour, kind, command
+):
+    """Result, code, details and metadata are those of the bare program; both spans agree."""
+    seen = both(pair_of, flavour, kind, command)
+    client, server = take_pair(tracing)
+    assert client.name == server.name == f"shop.Orders/{kind}"
+    assert code_of(client) == code_of(server) == seen.code.name
+    assert failed(client) == (seen.code is not grpc.StatusCode.OK)
+    assert failed(server) == (seen.code.name in SERVER_FAULTS)
+    assert exceptions(server) == COMMANDS[command]
+    assert exceptions(client) == 0
+    if seen.code is grpc.StatusCode.OK:  # a response may come with a code that hides it
+        assert server.attributes["rpc.response.message_count"] == len(seen.messages)
+        # The status may overtake the last message on the client.
+        late = len(seen.messages) - client.attributes["rpc.response.message_count"]
+        assert late in (0, 1)
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("command", ["raise", "abort", "set_code", "bad_response"])
+def test_a_stream_that_fails_late_keeps_its_first_message(pair_of, tracing, flavour, kind, command):
+    """What came before the failure arrives and is counted, and the code is the true one."""
+    if (flavour, command) == ("aio_threads", "abort"):
+        pytest.skip("grpc.aio leaves the client waiting for the status, bare as well")
+    seen = both(pair_of, flavour, kind, f"late_{command}")
+    client, server = take_pair(tracing)
+    assert seen.messages[0] == "first"
+    assert code_of(client) == code_of(server) == seen.code.name
+    assert server.attributes["rpc.response.message_count"] == len(seen.messages)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("flavour", ["blocking", "aio", "aio_writer"])
+def test_a_rich_status_arrives_with_its_trailers(pair_of, tracing, flavour, kind):
+    """``abort_with_status`` keeps code, details and trailing metadata."""
+    seen = both(pair_of, flavour, kind, "abort_with_status")
+    client, server = take_pair(tracing)
+    assert seen.trailing == (("why", "sold"),)
+    assert code_of(client) == code_of(server) == "NOT_FOUND"
+    assert not failed(server)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_deadline_is_the_code_of_both_sides(pair_of, tracing, flavour, kind):
+    """A handler that outlives the deadline ends DEADLINE_EXCEEDED, cancelled, on both sides."""
+    seen = both(pair_of, flavour, kind, "wait", timeout=0.15)
+    client, server = take_pair(tracing)
+    assert seen.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert code_of(client) == code_of(server) == "DEADLINE_EXCEEDED"
+    assert server.attributes["rpc.cancelled"]
+    assert failed(client)
+    assert failed(server)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_cancelled_call_is_cancelled_on_both_sides(pair_of, tracing, flavour, kind):
+    """Cancelling a call or a future ends it CANCELLED on both sides."""
+    late = "late_wait" if kind in STREAMS else "wait"
+    seen = both(pair_of, flavour, kind, late, end="cancel")
+    client, server = take_pair(tracing)
+    assert seen.code is grpc.StatusCode.CANCELLED
+    assert code_of(client) == code_of(server) == "CANCELLED"
+    assert server.attributes["rpc.cancelled"]
+    assert failed(client)
+    assert not failed(server)
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_a_dropped_stream_is_cancelled_as_promptly_as_bare(pair_of, tracing, kind):
+    """When the last reference to a call goes, the handler is stopped and both spans end."""
+    for traced in (False, True):
+        pair = pair_of("blocking", traced=traced)
+        pair.call(kind, "late_wait", end="drop")
+        assert pair.program.closed.wait(1.5), f"traced={traced}: the handler would wait 3 s"
+    client, server = take_pair(tracing)
+    assert code_of(client) == code_of(server) == "CANCELLED"
+
+
+@pytest.mark.parametrize("kind", ["stream_unary", "stream_stream"])
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_request_iterator_that_fails_is_recorded_once(pair_of, tracing, flavour, kind):
+    """The code is gRPC's own, and the exception is on the client's span."""
+    bare = pair_of(flavour, traced=False).call(kind, "requests_fail")
+    traced = pair_of(flavour, traced=True).call(kind, "requests_fail")
+    # How far the handler got before the cancel reached it differs from run to run.
+    assert (traced.code, traced.details, traced.error) == (bare.code, bare.details, bare.error)
+    spans = {span.kind: span for span in settled(tracing)}
+    assert code_of(spans[SpanKind.CLIENT]) == traced.code.name
+    assert exceptions(spans[SpanKind.CLIENT]) == 1

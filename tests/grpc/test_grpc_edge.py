@@ -1,0 +1,330 @@
+"""What an application sets on the edges of gRPC, and how they sit among others."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
+import tracekit.grpc
+import tracekit.grpc.aio
+import tracekit.testing
+
+ECHO = "/shop.Orders/Echo"
+
+
+class Shop:
+    """A server whose one handler is replaced by each test; on a free port until the test ends."""
+
+    def __init__(self):
+        self.handle = lambda request, context: request
+        self.stack = contextlib.ExitStack()
+
+    def answer(self, request, context):
+        return self.handle(request, context)
+
+    def serve(self, *interceptors, service="shop.Orders"):
+        handler = grpc.unary_unary_rpc_method_handler(self.answer)
+        handlers = grpc.method_handlers_generic_handler(service, {"Echo": handler})
+        server = grpc.server(ThreadPoolExecutor(4), (handlers,), interceptors)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        self.stack.callback(lambda: server.stop(0).wait(5))
+        return f"127.0.0.1:{port}"
+
+    def channel(self, target):
+        channel = grpc.insecure_channel(target)
+        self.stack.callback(channel.close)
+        return channel
+
+
+@pytest.fixture
+def shop():
+    shop = Shop()
+    with shop.stack:
+        yield shop
+
+
+@pytest.fixture
+def tracing():
+    tracing = tracekit.testing.tracing()
+    yield tracing
+    tracing.sink.assert_empty()
+    tracing.shutdown()
+
+
+def server_span(tracing, count=1):
+    spans = tracing.sink.take_many(count)
+    return next(span for span in spans if span.kind is SpanKind.SERVER)
+
+
+def test_what_a_handler_starts_is_a_child_of_its_span(shop, tracing):
+    """Spans and outgoing calls of a handler have the server span as parent."""
+    other = shop.serve(tracekit.grpc.server_interceptor(tracing))
+    inner = tracekit.grpc.trace_channel(shop.channel(other), tracing)
+    target = shop.serve(tracekit.grpc.server_interceptor(tracing))
+    seen = []
+
+    def handle(request, context):
+        if request == b"outer":
+            seen.append(trace.get_current_span().get_span_context().span_id)
+            inner.unary_unary(ECHO)(b"inner")
+            with tracing.tracer("shop").start_as_current_span("work"):
+                pass
+        return request
+
+    shop.handle = handle
+    assert shop.channel(target).unary_unary(ECHO)(b"outer") == b"outer"
+    spans = tracing.sink.take_many(4)
+    outer = spans[-1]
+    children = [s.name for s in spans if s.parent and s.parent.span_id == outer.context.span_id]
+    assert seen == [outer.context.span_id]
+    assert sorted(children) == ["shop.Orders/Echo", "work"]
+
+
+def test_metadata_arrives_whole_and_the_callers_object_is_left_alone(shop, tracing):
+    """Repeated keys and bytes arrive; tuple, list, iterator and None are all taken."""
+    target = shop.serve(tracekit.grpc.server_interceptor(tracing))
+    got = []
+
+    def handle(request, context):
+        got.append([(k, v) for k, v in context.invocation_metadata() if k.startswith("x-")])
+        return request
+
+    shop.handle = handle
+    call = tracekit.grpc.trace_channel(shop.channel(target), tracing).unary_unary(ECHO)
+    pairs = [("x-a", "1"), ("x-a", "2"), ("x-raw-bin", b"\x00\xfe")]
+    held = list(pairs)
+    for metadata in (tuple(pairs), held, iter(pairs), None):
+        call(b"", metadata=metadata)
+    assert held == pairs
+    assert got == [pairs, pairs, pairs, []]
+    tracing.sink.take_many(8)
+
+
+def test_a_malformed_header_costs_its_parent_only(shop, tracing):
+    """Nonsense in every format means a root span, not a failed call."""
+    target = shop.serve(tracekit.grpc.server_interceptor(tracing))
+    nonsense = (("uber-trace-id", "x:y:z"), ("traceparent", "00-"), ("b3", "?"))
+    assert shop.channel(target).unary_unary(ECHO)(b"ok", metadata=nonsense) == b"ok"
+    assert server_span(tracing).parent is None
+
+
+def test_health_reflection_and_collectors_are_not_traced_unless_asked(shop, tracing):
+    """The default list is replaced by ``exclude``."""
+    default = shop.serve(tracekit.grpc.server_interceptor(tracing), service="grpc.health.v1.Health")
+    asked = shop.serve(
+        tracekit.grpc.server_interceptor(tracing, exclude=()), service="grpc.health.v1.Health"
+    )
+    for target in (default, asked):
+        shop.channel(target).unary_unary("/grpc.health.v1.Health/Echo")(b"")
+    assert server_span(tracing).name == "grpc.health.v1.Health/Echo"
+
+
+@pytest.mark.parametrize(
+    "exclude", [["shop.Orders"], ["shop.Orders/Echo"], [lambda name: name.endswith("Echo")]]
+)
+def test_exclude_takes_services_methods_and_predicates(shop, tracing, exclude):
+    """What is excluded runs untraced on either side."""
+    target = shop.serve(tracekit.grpc.server_interceptor(tracing, exclude=exclude))
+    channel = tracekit.grpc.trace_channel(shop.channel(target), tracing, exclude=exclude)
+    assert channel.unary_unary(ECHO)(b"hi") == b"hi"
+
+
+def test_hooks_see_the_span_and_may_throw(shop, tracing, caplog):
+    """A hook adds attributes; one that raises costs one warning, never the call."""
+
+    def on_start(span, rpc):
+        span.set_attribute("shop.request", rpc.request.decode())
+
+    def on_finish(span, rpc):
+        span.set_attribute("shop.code", rpc.code.name)
+        raise RuntimeError("hook")
+
+    interceptor = tracekit.grpc.server_interceptor(tracing, on_start=on_start, on_finish=on_finish)
+    call = shop.channel(shop.serve(interceptor)).unary_unary(ECHO)
+    assert [call(b"one"), call(b"two")] == [b"one", b"two"]
+    spans = tracing.sink.take_many(2)
+    assert [span.attributes["shop.request"] for span in spans] == ["one", "two"]
+    assert {span.attributes["shop.code"] for span in spans} == {"OK"}
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_metadata_is_kept_by_allow_list_only(shop, tracing):
+    """All values of an allowed key, on both sides and in both directions; nothing else."""
+    options = {"metadata": ["X-Tenant"], "response_metadata": ["x-shard"]}
+    target = shop.serve(tracekit.grpc.server_interceptor(tracing, **options))
+
+    def handle(request, context):
+        context.set_trailing_metadata((("x-shard", "7"), ("x-secret", "no")))
+        return request
+
+    shop.handle = handle
+    channel = tracekit.grpc.trace_channel(shop.channel(target), tracing, **options)
+    channel.unary_unary(ECHO)(b"", metadata=(("x-tenant", "a"), ("x-tenant", "b"), ("auth", "s")))
+    for span in tracing.sink.take_many(2):
+        kept = {k: v for k, v in span.attributes.items() if "metadata" in k}
+        assert kept == {
+            "rpc.request.metadata.x-tenant": ("a", "b"),
+            "rpc.response.metadata.x-shard": ("7",),
+        }
+
+
+def test_message_events_number_the_messages(shop, tracing):
+    """With ``message_events`` each message is an event with its number and size."""
+    target = shop.serve(tracekit.grpc.server_interceptor(tracing))
+    channel = tracekit.grpc.trace_channel(shop.channel(target), tracing, message_events=True)
+    channel.unary_unary(ECHO)(b"four")
+    spans = tracing.sink.take_many(2)
+    client = next(span for span in spans if span.kind is SpanKind.CLIENT)
+    assert [(e.name, dict(e.attributes)) for e in client.events] == [
+        (
+            "rpc.message",
+            {
+                "rpc.message.type": way,
+                "rpc.message.id": 1,
+                "rpc.message.uncompressed_size": 4,
+            },
+        )
+        for way in ("SENT", "RECEIVED")
+    ]
+
+
+def test_only_slow_and_failing_calls_are_kept_when_asked(shop, tracing):
+    """With ``slow_s`` a quick success leaves no span; a failure does, as its own caller's child."""
+    target = shop.serve(tracekit.grpc.server_interceptor(tracing, slow_s=30))
+    call = shop.channel(target).unary_unary(ECHO)
+    call(b"quick")
+
+    def fail(request, context):
+        raise ValueError(request)
+
+    shop.handle = fail
+    with pytest.raises(grpc.RpcError):
+        call(b"bad", metadata=(("uber-trace-id", "abc:def:0:1"),))
+    span = server_span(tracing)
+    assert span.parent.span_id == 0xDEF
+    assert span.attributes["rpc.response.status_code"] == "UNKNOWN"
+
+
+def test_a_slow_call_that_is_not_kept_leaves_the_callers_span_open(shop, tracing):
+    """Putting a client span off never touches the span in which the call is made."""
+    channel = tracekit.grpc.trace_channel(shop.channel(shop.serve()), tracing, slow_s=30)
+    with tracing.tracer("shop").start_as_current_span("caller") as caller:
+        channel.unary_unary(ECHO)(b"")
+        assert caller.is_recording()
+    assert tracing.sink.take().name == "caller"
+
+
+@pytest.mark.parametrize(
+    ("semconv", "expected"),
+    [
+        ("current", {"rpc.system.name": "grpc", "rpc.response.status_code": "OK"}),
+        ("older", {"rpc.system": "grpc", "rpc.service": "shop.Orders", "rpc.grpc.status_code": 0}),
+        ("both", {"rpc.system.name": "grpc", "rpc.system": "grpc", "rpc.grpc.status_code": 0}),
+    ],
+)
+def test_the_generation_of_names_is_an_option(shop, tracing, semconv, expected):
+    """``semconv`` chooses current names, older ones, or both."""
+    target = shop.serve(tracekit.grpc.server_interceptor(tracing, semconv=semconv))
+    shop.channel(target).unary_unary(ECHO)(b"")
+    span = server_span(tracing)
+    assert expected.items() <= dict(span.attributes).items()
+    assert ("rpc.system.name" in span.attributes) == (semconv != "older")
+
+
+def test_tracing_a_call_twice_makes_one_span(shop, tracing):
+    """Two interceptors, or an interceptor under a traced channel, see the same call."""
+    interceptor = tracekit.grpc.server_interceptor(tracing)
+    target = shop.serve(interceptor, tracekit.grpc.server_interceptor(tracing))
+    twice = tracekit.grpc.client_interceptors(tracing) + tracekit.grpc.client_interceptors(tracing)
+    channel = tracekit.grpc.trace_channel(
+        grpc.intercept_channel(shop.channel(target), *twice), tracing
+    )
+    assert tracekit.grpc.trace_channel(channel, tracing) is channel
+    channel.unary_unary(ECHO)(b"")
+    kinds = [span.kind for span in tracing.sink.take_many(2)]
+    assert sorted(kind.name for kind in kinds) == ["CLIENT", "SERVER"]
+
+
+class Other(grpc.ServerInterceptor):
+    """Somebody else's interceptor, which reads the final code after the handler."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def intercept_service(self, continuation, details):
+        handler = continuation(details)
+
+        def behavior(request, context):
+            response = handler.unary_unary(request, context)
+            self.seen.append((context.code(), response))
+            return response
+
+        return grpc.unary_unary_rpc_method_handler(behavior)  # and forgets the serializers
+
+
+@pytest.mark.parametrize("outermost", [True, False])
+def test_other_interceptors_may_stand_on_either_side(shop, tracing, outermost):
+    """One that forgets our serializer costs the sizes, not the span; codes stay readable."""
+    seen = []
+    ours, other = tracekit.grpc.server_interceptor(tracing), Other(seen)
+    target = shop.serve(*((ours, other) if outermost else (other, ours)))
+
+    def handle(request, context):
+        context.set_code(grpc.StatusCode.OK)
+        return request
+
+    shop.handle = handle
+    assert shop.channel(target).unary_unary(ECHO)(b"x") == b"x"
+    assert server_span(tracing).attributes["rpc.response.status_code"] == "OK"
+    assert seen == [(grpc.StatusCode.OK, b"x")]
+
+
+def test_instrument_traces_what_is_constructed_and_undoes_itself(shop, tracing):
+    """Servers and channels made while it is in force are traced, once, in any call style."""
+    bare = grpc.insecure_channel
+    undo = tracekit.grpc.instrument(tracing)
+    try:
+        assert tracekit.grpc.aio.instrument(tracing) is undo
+        target = shop.serve(tracekit.grpc.server_interceptor(tracing))
+        with grpc.insecure_channel(target, None, None) as channel:
+            assert channel.unary_unary(ECHO)(b"") == b""
+        with pytest.raises(TypeError):
+            grpc.insecure_channel()
+        assert len(tracing.sink.take_many(2)) == 2
+        for interceptors in ((), [], None):
+            grpc.server(ThreadPoolExecutor(1), interceptors=interceptors).stop(None)
+    finally:
+        undo()
+    undo()
+    assert grpc.insecure_channel is bare
+
+
+def test_importing_tracekit_needs_no_grpc_and_the_edge_says_what_it_needs():
+    """``import tracekit`` leaves grpc alone; ``tracekit.grpc`` without it names the extra."""
+    program = """
+        import sys
+        import tracekit
+        assert "grpc" not in sys.modules, "import tracekit imports grpc"
+        sys.modules["grpc"] = None
+        try:
+            import tracekit.grpc
+        except ImportError as error:
+            print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert "tracekit[grpc]" in done.stdout
