@@ -1,0 +1,339 @@
+"""OTLP over HTTP and gRPC, from the environment to OpenTelemetry's own protobuf services."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
+
+import tracekit
+import tracekit.grpc
+from tracekit._protocols import Frame, Outcome, Payload
+from tracekit.transport import _otlp
+from tracekit.transport._http import Tls
+from tracekit.transport._otlp_grpc import OtlpGrpcTransport
+
+SOON = 20.0
+
+
+@contextlib.contextmanager
+def running(environ, **fields):
+    """Run a handle; what it has not sent by the end is lost at once."""
+    tracing = tracekit.init(environ=environ, set_global=False, flush_s=0.02, **fields)
+    try:
+        yield tracing
+    finally:
+        tracing.shutdown(0.0)
+
+
+def make(tracing, count=1, name="step"):
+    tracer = tracing.tracer("scope")
+    for number in range(count):
+        tracer.start_span(f"{name} {number}", attributes={"n": number}).end()
+
+
+def balanced(stats):
+    return stats.finished == stats.sent + stats.queued + stats.in_flight + sum(
+        stats.dropped.values()
+    )
+
+
+def test_what_was_created_is_received(receiver):
+    """The variables alone choose the wire; every span arrives once, with its resource."""
+    with running(receiver.environ) as tracing:
+        make(tracing, 300)
+        assert tracing.flush(SOON)
+    assert sorted(span.name for span in receiver.spans) == sorted(f"step {n}" for n in range(300))
+    tags = {item.key: item.value.string_value for item in _resource(receiver).attributes}
+    assert tags["service.name"] == "shop"
+    assert (tracing.stats().sent, receiver.gzipped) == (300, False)
+
+
+def _resource(receiver):
+    return receiver.requests[0].resource_spans[0].resource
+
+
+def test_http_appends_the_path_of_traces_to_a_base_endpoint_only(receiver):
+    """``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` is used as it is."""
+    environ = dict(receiver.environ)
+    with running(environ) as tracing:
+        make(tracing)
+        assert tracing.flush(SOON)
+    if receiver.protocol == "grpc":
+        return
+    assert receiver.headers[-1][":path"] == "/v1/traces"
+    environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = f"http://127.0.0.1:{receiver.port}/mine?x=1"
+    with running(environ) as tracing:
+        make(tracing)
+        assert tracing.flush(SOON)
+    assert receiver.headers[-1][":path"] == "/mine?x=1"
+
+
+def test_headers_are_percent_decoded_and_sent(receiver):
+    """Credentials and tenants come from the variable; those of traces win over the general."""
+    environ = receiver.environ | {
+        "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20t%3D1,X-Tenant=a%2Cb",
+    }
+    with running(environ) as tracing:
+        make(tracing)
+        assert tracing.flush(SOON)
+    headers = receiver.headers[-1]
+    assert (headers["authorization"], headers["x-tenant"]) == ("Bearer t=1", "a,b")
+
+
+def test_gzip_by_choice(receiver):
+    """``OTEL_EXPORTER_OTLP_COMPRESSION=gzip`` compresses on either wire."""
+    with running(receiver.environ | {"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}) as tracing:
+        make(tracing, 50)
+        assert tracing.flush(SOON)
+    assert len(receiver.spans) == 50
+    if receiver.protocol != "grpc":  # grpc's server hides the header that it has undone
+        assert receiver.gzipped
+
+
+def test_tls_both_ways(make_receiver, certificates):
+    """The receiver is verified by the CA file and verifies us; a stranger gets nothing through."""
+    with make_receiver(certificates) as receiver:
+        with running(receiver.environ) as tracing:
+            make(tracing, 20)
+            assert tracing.flush(SOON)
+        stranger = dict(receiver.environ)
+        for name in ("CLIENT_CERTIFICATE", "CLIENT_KEY"):
+            del stranger[f"OTEL_EXPORTER_OTLP_{name}"]
+        with running(stranger) as tracing:
+            make(tracing)
+            assert not tracing.flush(0.5)
+            assert balanced(tracing.stats())
+    assert len(receiver.spans) == 20
+
+
+def test_an_overloaded_receiver_says_when_to_come_back(receiver, mood):
+    """``Retry-After`` and ``RetryInfo`` are waited out, then the payload is sent again, once."""
+    receiver.moods = [mood(error="overloaded", after_s=0.4)]
+    with running(receiver.environ) as tracing:
+        make(tracing, 5)
+        assert tracing.flush(SOON)
+    first, second = receiver.arrivals
+    assert second - first >= 0.4
+    assert (len(receiver.spans), tracing.stats().retries) == (5, 1)
+
+
+def test_a_passing_fault_is_retried(receiver, mood):
+    """503 and UNAVAILABLE cost a retry and nothing else."""
+    receiver.moods = [mood(error="unavailable")] * 3
+    with running(receiver.environ) as tracing:
+        make(tracing, 5)
+        assert tracing.flush(SOON)
+    assert (len(receiver.spans), tracing.stats().retries) == (5, 3)
+
+
+@pytest.mark.parametrize("error", ["invalid", "unauthenticated", "internal"])
+def test_what_is_final_is_dropped_and_counted(receiver, mood, caplog, error):
+    """A payload that can never be taken is not sent again; the warning has the server's words."""
+    receiver.moods = [mood(error=error, words="no such tenant")]
+    with running(receiver.environ) as tracing, caplog.at_level(logging.WARNING, "tracekit"):
+        make(tracing, 5)
+        assert tracing.flush(SOON)
+    stats = tracing.stats()
+    assert (stats.sent, stats.dropped["send_failed"], len(receiver.arrivals)) == (0, 5, 1)
+    assert "no such tenant" in caplog.text
+
+
+def test_partial_success_is_counted_as_rejected(receiver, mood, caplog):
+    """What the receiver refuses of a payload is a loss, in its own words; the rest is sent."""
+    receiver.moods = [mood(rejected=2, words="too\nold")]
+    with running(receiver.environ) as tracing, caplog.at_level(logging.WARNING, "tracekit"):
+        make(tracing, 5)
+        assert tracing.flush(SOON)
+    stats = tracing.stats()
+    assert (stats.sent, stats.dropped["rejected"]) == (3, 2)
+    assert "too old" in caplog.text
+    assert "rejected: 2" in caplog.text
+
+
+def test_a_warning_of_the_receiver_is_no_loss(receiver, mood):
+    """Partial success with nothing rejected is success."""
+    receiver.moods = [mood(words="please send less")]
+    with running(receiver.environ) as tracing:
+        make(tracing, 5)
+        assert tracing.flush(SOON)
+    assert tracing.stats().sent == 5
+
+
+def test_a_receiver_that_restarts_gets_everything(receiver):
+    """Spans wait while nobody listens, and arrive within a back-off step of the return."""
+    with running(receiver.environ) as tracing:
+        make(tracing, 5, "before")
+        assert tracing.flush(SOON)
+        receiver.stop()
+        make(tracing, 20, "between")
+        assert not tracing.flush(0.3)
+        assert balanced(tracing.stats())
+        receiver.start()
+        assert tracing.flush(SOON)
+        assert tracing.stats().sent == 25
+    assert len({span.name for span in receiver.spans}) == 25
+
+
+def test_a_flush_is_bounded_while_the_receiver_hangs(make_receiver):
+    """Neither flush nor shutdown waits longer than it was told to; what is left is counted."""
+    release = threading.Event()
+
+    class Hanging(make_receiver):
+        def take(self, request, headers):
+            release.wait(SOON)
+            return super().take(request, headers)
+
+    with Hanging() as receiver:
+        try:
+            with running(receiver.environ) as tracing:
+                make(tracing, 5)
+                began = time.monotonic()
+                assert not tracing.flush(0.2)
+                tracing.shutdown(0.2)
+                assert time.monotonic() - began < SOON / 2
+                stats = tracing.stats()
+                assert balanced(stats)
+                assert stats.sent == 0
+        finally:
+            release.set()
+
+
+def test_the_timeout_of_the_variable_bounds_a_request(make_receiver):
+    """``OTEL_EXPORTER_OTLP_TIMEOUT`` is in milliseconds; what may have arrived is sent again."""
+    release = threading.Event()
+
+    class Slow(make_receiver):
+        def take(self, request, headers):
+            if not self.arrivals:
+                self.arrivals.append(0.0)
+                release.wait(SOON)
+            return super().take(request, headers)
+
+    with Slow() as receiver:
+        try:
+            with running(receiver.environ | {"OTEL_EXPORTER_OTLP_TIMEOUT": "200"}) as tracing:
+                make(tracing, 5)
+                assert tracing.flush(SOON)
+                assert tracing.stats().resent == 5
+        finally:
+            release.set()
+
+
+def test_a_message_that_is_too_large_is_split(make_receiver, mood):
+    """A limit of the receiver, learnt from its refusal, shrinks what is sent."""
+    with make_receiver() as receiver, running(receiver.environ) as tracing:
+        if receiver.protocol == "grpc":
+            receiver.stop()
+            receiver.options = [("grpc.max_receive_message_length", 20_000)]
+            receiver.start()
+        else:
+            receiver.moods = [mood(error="too large")]
+        for _ in range(100):
+            tracing.tracer("t").start_span("x", attributes={"text": "y" * 1000}).end()
+        assert tracing.flush(SOON)
+        assert tracing.stats().sent == 100
+    assert len(receiver.spans) == 100
+    assert len(receiver.requests) > 1
+
+
+def test_our_own_calls_are_not_traced(receiver):
+    """With every channel instrumented, a flush brings no spans but the program's."""
+    with running(receiver.environ) as tracing:
+        undo = tracekit.grpc.instrument(tracing)
+        try:
+            make(tracing, 5)
+            assert tracing.flush(SOON)
+            assert tracing.flush(SOON)
+        finally:
+            undo()
+        assert tracing.stats().started == 5
+    assert len(receiver.spans) == 5
+    assert not {"uber-trace-id", "traceparent"} & receiver.headers[-1].keys()
+
+
+def test_a_program_without_this_wire_does_not_import_grpc():
+    """Only OTLP over gRPC imports grpcio."""
+    program = (
+        "import sys, tracekit\n"
+        "t = tracekit.init('x', transport='otlp-http', set_global=False)\n"
+        "t.shutdown(0)\n"
+        "sys.exit('grpc' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
+
+
+def grpc_send(transport, body=b"", timeout_s=SOON):
+    return transport.send(Payload(body, [Frame(b"")]), time.monotonic() + timeout_s)
+
+
+def test_nothing_that_surely_did_not_arrive_is_in_doubt():
+    """A refused connection is retried without being counted as a possible twin."""
+    transport = OtlpGrpcTransport("http://127.0.0.1:9")
+    result = grpc_send(transport)
+    transport.close()
+    assert (result.outcome, list(result.doubt)) == (Outcome.RETRY, [])
+    assert "UNAVAILABLE" in result.reason
+
+
+def test_certificates_that_are_missing_are_waited_for(tmp_path):
+    """A file that a sidecar has yet to write is a reason to try again, and is named."""
+    transport = OtlpGrpcTransport("https://127.0.0.1:9", tls=Tls(str(tmp_path / "ca.pem")))
+    result = grpc_send(transport)
+    assert result.outcome is Outcome.RETRY
+    assert "ca.pem" in result.reason
+
+
+@pytest.mark.parametrize("endpoint", ["collector:4317", "unix:///x", ""])
+def test_an_endpoint_of_another_form_is_refused(endpoint):
+    """Settings never let one through; who builds a transport by hand is told."""
+    with pytest.raises(ValueError, match="not the URL"):
+        OtlpGrpcTransport(endpoint)
+
+
+@given(st.integers(-5, 100), st.text(max_size=300))
+def test_partial_success_is_read_as_it_was_written(number, words):
+    """The number and the words of the response, the latter as one bounded line."""
+    words = words.encode("utf-8", "replace").decode()
+    partial = ExportTracePartialSuccess(rejected_spans=number, error_message=words)
+    response = ExportTraceServiceResponse(partial_success=partial).SerializeToString()
+    found, said = _otlp.rejected(response)
+    assert found == max(0, number)
+    assert said == " ".join("".join(c if c.isprintable() else " " for c in words[:200]).split())
+
+
+@given(st.binary(max_size=40))
+def test_no_answer_makes_the_readers_raise(data):
+    """Whatever a receiver answers, it is read or ignored."""
+    number, words = _otlp.rejected(data)
+    assert number >= 0
+    assert "\n" not in words
+    delay = _otlp.retry_delay_s(data)
+    assert delay is None or 0.0 <= delay <= 60.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos", "delay"),
+    [(1, 500_000_000, 1.5), (0, 0, 0.0), (-3, 0, 0.0), (1_000_000, 0, 60.0)],
+)
+def test_retry_info_is_found_among_other_details(seconds, nanos, delay):
+    """The delay is honoured within reason."""
+    status = Status(code=8)
+    status.details.append(Any(type_url="type.googleapis.com/other", value=b"\xff"))
+    status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=seconds, nanos=nanos)))
+    assert _otlp.retry_delay_s(status.SerializeToString()) == delay
