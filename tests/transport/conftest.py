@@ -261,3 +261,10 @@ def receiver(make_receiver):
     """Return a running receiver."""
     with make_receiver() as running:
         yield running
+
+
+@pytest.fixture
+def grpc_receiver():
+    """Return a running receiver of OTLP over gRPC."""
+    with GrpcReceiver() as running:
+        yield running
