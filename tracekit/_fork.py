@@ -11,8 +11,12 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from typing import Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 _MADV_WIPEONFORK = 18  # linux/mman.h since 4.14; the mmap module has no name for it
 
 
@@ -50,3 +54,37 @@ def fork_mark() -> ForkMark:
         else:
             return page
     return PidMark()
+
+
+class PerProcess(Generic[T]):
+    """One value a process: what a fork inherits is replaced when somebody first looks there."""
+
+    __slots__ = ("_make", "_own")
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._own = _Own(make())
+
+    def now(self) -> T:
+        """Return this process' value. Any thread, and signal handlers, may ask.
+
+        Those may race after a fork, and a lock could have been taken at the moment of the fork.
+        So each brings a value and ``dict.setdefault``, which is atomic, picks one.
+        """
+        own = self._own
+        while not own.mark[0]:
+            own = own.heirs.setdefault(0, _Own(self._make()))
+        self._own = own
+        return own.value
+
+
+class _Own(Generic[T]):
+    """A value, the mark that a fork wipes, and who takes over then."""
+
+    __slots__ = ("heirs", "mark", "value")
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+        self.heirs: dict[int, _Own[T]] = {}
+        self.mark = fork_mark()
+        self.mark[0] = 1

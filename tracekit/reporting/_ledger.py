@@ -84,7 +84,8 @@ class Ledger:
         full = self.refused.value + self.evicted.value
         abandoned = self.abandoned.value
         finished = self.finished.value
-        started = self.started.value - self.withdrawn.value
+        withdrawn = self.withdrawn.value
+        started = self.started.value - withdrawn
         dropped[DropReason.QUEUE_FULL] += full
         dropped[DropReason.SHUTDOWN] += abandoned
         return Stats(
@@ -101,6 +102,8 @@ class Ledger:
             payload_bytes=self.payload_bytes,
             retries=self.retries,
             resent=self.resent,
+            taken=taken,
+            withdrawn=withdrawn,
         )
 
     def loss(self) -> Loss:

@@ -63,6 +63,10 @@ class Stats:
     retries: int = 0
     resent: int = 0
     """Spans sent once more because their datagram or request was in doubt: possible twins."""
+    taken: int = 0
+    """Spans that have left the queue for the wire: sent, in flight, or lost on the way."""
+    withdrawn: int = 0
+    """Spans that started sampled and were made unsampled before their end: in ``unsampled``."""
 
     def as_dict(self) -> dict[str, object]:
         """Return the figures as plain values, ready for JSON."""

@@ -81,6 +81,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
             quiet._state = parent._state
             quiet._made = None
             return quiet
+        life.children += 1
         _, name, context, kind, _, links, start_time, record, set_status, _ = arguments
         span = _new(Span)
         span._trace_id = parent._trace_id
@@ -91,8 +92,8 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
         decided = decide(tracer, parent, context, name, kind, attributes, links)
         span_id = provider.id_generator.generate_span_id()
         bits, attributes = decided.bits, decided.attributes
+        life.begin(decided.parent, bits & SAMPLED)
         if not decided.recording:
-            life.unsampled += 1
             quiet = UnsampledSpan()
             quiet._trace_id = decided.trace_id
             quiet._span_id = span_id
@@ -113,6 +114,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     span._made = None
     span._guard = None
     span._end_time = None
+    span._added_events = None
     if attributes:
         span._attrs, dropped = tracer._limits.span.clean(attributes)
         if dropped:
@@ -128,8 +130,6 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     span._start_time = time_ns() if start_time is None else start_time
     if bits & SAMPLED:
         provider._on_start(span, context)
-    else:
-        life.unsampled += 1
     if provider._processors:
         provider._notify_start(span, context)
     return span

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import os
 import struct
+from typing import TYPE_CHECKING
 
 from tracekit._fork import fork_mark
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
 
 _BATCH = 256  # 2 KiB of entropy: one read per 256 span ids, and little to throw away on a fork
 _UNPACK = struct.Struct(f"={_BATCH}Q").unpack
@@ -18,22 +22,50 @@ _UNPACK = struct.Struct(f"={_BATCH}Q").unpack
 class Life:
     """What belongs to one process. Compared by identity.
 
+    A started span raises exactly one of ``children``, ``unsampled``, ``roots`` and ``joined``; the
+    last two are ``[unsampled, sampled]``, the first two are the hot path's.
+
     Any thread raises a counter with ``+= 1`` and no lock: from 3.10 on CPython switches threads
     and runs signal handlers at calls and jumps back only, and there is none between the load and
-    the store of a slot. A free-threaded build would need an atomic add here.
+    the store of a slot or of an item. A free-threaded build would need an atomic add here.
     """
 
-    __slots__ = ("ended_twice", "failures", "foreign", "heirs", "mark", "stock", "unsampled")
+    __slots__ = (
+        "children",
+        "ended_twice",
+        "failures",
+        "foreign",
+        "heirs",
+        "joined",
+        "mark",
+        "roots",
+        "stock",
+        "unsampled",
+    )
 
     def __init__(self) -> None:
         self.mark = fork_mark()
         self.mark[0] = 1
         self.heirs: dict[int, Life] = {}
         self.stock: list[int] = []
+        self.children = 0
         self.unsampled = 0
+        self.roots = [0, 0]
+        self.joined = [0, 0]
         self.foreign = 0
         self.ended_twice = 0
         self.failures = 0
+
+    def begin(self, parent: SpanContext | None, sampled: int) -> None:
+        """Count a span that does not begin below one of our own; ``sampled`` is 0 or 1."""
+        if parent is None:
+            self.roots[sampled] += 1
+        elif parent.is_remote:
+            self.joined[sampled] += 1
+        elif sampled:
+            self.children += 1
+        else:
+            self.unsampled += 1
 
     def draw(self) -> int:
         """Return 64 random bits, never 0, never twice. Safe on any thread.

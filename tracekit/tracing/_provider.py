@@ -101,14 +101,27 @@ class Ids(IdGenerator):
 
 
 class SpanCounts(NamedTuple):
-    """What happened to spans outside the reporter's law, in this process."""
+    """How spans began, and what happened to some outside the reporter's law, in this process."""
 
-    unsampled: int
+    children: int
+    """Sampled spans below a span of this process."""
+    unsampled_children: int
+    roots: int
+    """Sampled spans that began a trace."""
+    unsampled_roots: int
+    joined: int
+    """Sampled spans that took up a trace of another process."""
+    unsampled_joined: int
     foreign: int
     """Spans that a parent process began and this one ended: only the former ships them."""
     ended_twice: int
     failures: int
     """Exceptions of samplers and span processors that were kept from the program."""
+
+    @property
+    def unsampled(self) -> int:
+        """Spans that were never to be sent."""
+        return self.unsampled_children + self.unsampled_roots + self.unsampled_joined
 
 
 class TracerProvider(trace.TracerProvider):
@@ -182,10 +195,16 @@ class TracerProvider(trace.TracerProvider):
         self._processors = self._active_span_processor._span_processors
 
     def counts(self) -> SpanCounts:
-        """Return what happened in this process to spans that the reporter does not count."""
+        """Return what the tracer counts in this process."""
         life = self._lives.now()
+        (unsampled_roots, roots), (unsampled_joined, joined) = life.roots, life.joined
         return SpanCounts(
+            life.children,
             life.unsampled,
+            roots,
+            unsampled_roots,
+            joined,
+            unsampled_joined,
             life.foreign,
             life.ended_twice,
             life.failures,
