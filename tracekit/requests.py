@@ -33,6 +33,7 @@ except ImportError as error:
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
 
 from tracekit import _handle, _http
 from tracekit._calls import Call
@@ -50,7 +51,12 @@ __all__ = ["instrument"]
 
 _log = logging.getLogger("tracekit")
 _SCOPE = "tracekit.requests"
-_SUPPRESSED = ("suppress_instrumentation", "suppress_http_instrumentation")
+_SUPPRESSED = (
+    "suppress_instrumentation",
+    _SUPPRESS_INSTRUMENTATION_KEY,
+    "suppress_http_instrumentation",
+    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
+)
 _MARK = "_tracekit_client"
 _EXCHANGE = "_tracekit_exchange"
 _lock = threading.Lock()
