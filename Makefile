@@ -49,7 +49,7 @@ test-all: $(UV) ## The suite on every supported interpreter that is found
 
 test-oldest: $(UV) ## The suite on the oldest dependencies that pyproject.toml admits
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(BUILD)/oldest
-	VIRTUAL_ENV=$(BUILD)/oldest $(UV) pip install --quiet -e . --group oldest
+	VIRTUAL_ENV=$(BUILD)/oldest $(UV) pip install --quiet -e . --group test --group oldest --prerelease=allow
 	$(BUILD)/oldest/bin/pytest -n 2 --dist loadfile
 
 fuzz: $(STAMP) ## Ten million odd headers through every decoder, at low priority
