@@ -39,15 +39,20 @@ class AioMultiCallable:
         if method is None:
             return self._bare(request, metadata=metadata, **options)
         unary = not self._response_streaming
-        rpc = AioCalling(self._plan, method, metadata, converts_response=unary)
+        rpc = AioCalling(self._plan, method, metadata)
         if not rpc.begin(None if self._request_streaming else request):
             return self._bare(request, metadata=rpc.metadata, **options)
         if self._request_streaming:
             request = requests_of(request, rpc, count=False)
-        traced = self._factory.make(
-            rpc.counted(self._factory.serializer, rpc.sent),
-            rpc.counted(self._factory.deserializer, rpc.received, rpc.responded if unary else None),
-        )
+        traced = self._bare
+        if rpc.is_counting:
+            rpc.converts_response = unary
+            traced = self._factory.make(
+                rpc.counted(self._factory.serializer, rpc.sent),
+                rpc.counted(
+                    self._factory.deserializer, rpc.received, rpc.responded if unary else None
+                ),
+            )
         try:
             with rpc.invoking():
                 call = traced(request, metadata=rpc.metadata, **options)

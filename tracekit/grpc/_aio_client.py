@@ -54,19 +54,13 @@ class _Core(Protocol):
 class AioCalling(ClientRpc):
     """An RPC made by asyncio code; only the loop's thread touches it."""
 
-    __slots__ = ("_converts_response", "_core")
+    __slots__ = ("_core", "converts_response")
 
-    def __init__(
-        self,
-        plan: Plan,
-        method: Method,
-        metadata: Iterable[Pair] | None,
-        *,
-        converts_response: bool = False,
-    ) -> None:
+    def __init__(self, plan: Plan, method: Method, metadata: Iterable[Pair] | None) -> None:
         super().__init__(plan, method, metadata)
-        self._converts_response = converts_response  # one, which comes after the status
         self._core: _Core | None = None
+        self.converts_response = False
+        """Whether one response is to be converted and counted, which comes after the status."""
 
     def raised(self, error: BaseException) -> None:
         """Hear what making the call raised."""
@@ -114,7 +108,7 @@ class AioCalling(ClientRpc):
             return
         status = core._status
         code = conventions.CODES.get(status.code(), grpc.StatusCode.UNKNOWN)
-        if self._converts_response and code is grpc.StatusCode.OK:
+        if self.converts_response and code is grpc.StatusCode.OK:
             return  # gRPC does that next, and then we are told
         self._core = None  # its callbacks lead here: leave no circle behind
         self.finish(
@@ -125,7 +119,7 @@ class AioCalling(ClientRpc):
 
     def responded(self) -> None:
         """Hear that the one response has been converted."""
-        self._converts_response = False
+        self.converts_response = False
         self._ended()
 
     def unconverted(self, error: Exception) -> None:

@@ -40,7 +40,7 @@ class ClientRpc(Rpc):
         try:
             current = otel_context.get_current()
             calling = current.get(_CALLING)
-            if calling and calling[0] == self.method.name:  # type: ignore[index]
+            if calling and calling[0].method.name == self.method.name:  # type: ignore[index]
                 return False
             if current.get(_SUPPRESS_INSTRUMENTATION_KEY):
                 return False
@@ -62,7 +62,13 @@ class ClientRpc(Rpc):
     def invoking(self) -> Invoking:
         """Return the ``with`` block around the bare call: what is nested in it is this call."""
         assert self.call is not None  # noqa: S101 (begun)
-        return Invoking(self.call.context, self.method.name)
+        return Invoking(self.call.context, self)
+
+
+def invoked() -> ClientRpc | None:
+    """Return the RPC that this thread is handing down at the moment."""
+    cell = otel_context.get_current().get(_CALLING)
+    return cell[0] if cell else None  # type: ignore[index]
 
 
 class Invoking:
@@ -74,8 +80,8 @@ class Invoking:
 
     __slots__ = ("_cell", "_context", "_token")
 
-    def __init__(self, context: Context, name: str) -> None:
-        self._cell = [name]
+    def __init__(self, context: Context, rpc: ClientRpc) -> None:
+        self._cell = [rpc]
         self._context = otel_context.set_value(_CALLING, self._cell, context)
 
     def __enter__(self) -> None:

@@ -6,10 +6,12 @@ channel, are gRPC's.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
 
+from tracekit.grpc._calling import invoked
 from tracekit.grpc._client import Calling, Requests
 
 if TYPE_CHECKING:
@@ -58,6 +60,9 @@ class MultiCallable:
     """
 
     _request_streaming: bool
+    # Blocking and unary both ways: gRPC converts in the caller's thread, which knows its call,
+    # so one multi-callable serves all calls. A new one each time costs as much as a span.
+    _converts_in_thread = False
     _response_streaming: bool
 
     def __init__(self, plan: Plan, method: str, factory: Factory) -> None:
@@ -65,6 +70,7 @@ class MultiCallable:
         self._method = method
         self._factory = factory
         self._bare = factory.make(factory.serializer, factory.deserializer)
+        self._shared: Invoke | None = None
 
     def _run(
         self,
@@ -84,10 +90,7 @@ class MultiCallable:
             return getattr(self._bare, verb)(request, timeout, rpc.metadata, *args, **kwargs)
         if self._request_streaming:
             request = Requests(cast("Iterator[object]", request), rpc, count=False)
-        traced = self._factory.make(
-            rpc.counted(self._factory.serializer, rpc.sent),
-            rpc.counted(self._factory.deserializer, rpc.received),
-        )
+        traced = self._invoke_for(rpc, verb)
         try:
             with rpc.invoking():
                 result = getattr(traced, verb)(request, timeout, rpc.metadata, *args, **kwargs)
@@ -101,6 +104,38 @@ class MultiCallable:
         else:
             rpc.answered(*result)
         return result
+
+    def _invoke_for(self, rpc: Calling, verb: str) -> Invoke:
+        """Return gRPC's multi-callable with converters that count for ``rpc``."""
+        if not rpc.is_counting:
+            return self._bare
+        serializer, deserializer = self._factory.serializer, self._factory.deserializer
+        if self._converts_in_thread and verb != "future":
+            rpc.sent.counted = rpc.sent.weighed = True
+            rpc.received.counted = rpc.received.weighed = True
+            if self._shared is None:
+                self._shared = self._factory.make(
+                    functools.partial(_convert_sent, serializer),
+                    functools.partial(_convert_received, deserializer),
+                )
+            return self._shared
+        return self._factory.make(
+            rpc.counted(serializer, rpc.sent), rpc.counted(deserializer, rpc.received)
+        )
+
+
+def _convert_sent(serializer: Convert | None, message: object) -> object:
+    rpc = invoked()
+    if rpc is None:
+        return message if serializer is None else serializer(message)
+    return rpc.convert(serializer, message, rpc.sent)
+
+
+def _convert_received(deserializer: Convert | None, message: object) -> object:
+    rpc = invoked()
+    if rpc is None:
+        return message if deserializer is None else deserializer(message)
+    return rpc.convert(deserializer, message, rpc.received)
 
 
 class _UnaryResponse(MultiCallable):
@@ -159,6 +194,7 @@ _Kind = TypeVar("_Kind", bound=MultiCallable)
 
 class _UnaryUnary(_UnaryResponse, grpc.UnaryUnaryMultiCallable):
     _request_streaming = False
+    _converts_in_thread = True
 
 
 class _UnaryStream(_StreamResponse, grpc.UnaryStreamMultiCallable):

@@ -86,6 +86,12 @@ class Rpc:
         """The method, ``package.Service/Method``."""
         return self.method.name
 
+    @property
+    def is_counting(self) -> bool:
+        """Whether anybody will read the tallies: the span is recording, or may yet be started."""
+        call = self.call
+        return call is not None and (call.span.is_recording() or self._deferred is not None)
+
     def _open(self, parent: Context) -> Call:
         """Start the span; if only slow and failing calls are kept, put that off till the end."""
         plan = self.plan
@@ -111,27 +117,30 @@ class Rpc:
         self, convert: Convert | None, tally: Tally, then: Callable[[], None] | None = None
     ) -> Convert:
         """Wrap a serializer (``tally`` is ``sent``) or a deserializer (``received``)."""
-        outgoing = tally is self.sent
-        events = self.plan.message_events
         tally.counted = tally.weighed = True
 
         def counting(message: object) -> object:
-            try:
-                result = message if convert is None else convert(message)
-            except Exception as error:
-                self._heed(functools.partial(self.unconverted, error))
-                raise
-            tally.count += 1
-            data = result if outgoing else message
-            if isinstance(data, bytes):  # a serializer that returns anything else fails in gRPC
-                tally.bytes += len(data)
-                if events:
-                    self._heed(functools.partial(self._add_event, tally, len(data)))
+            result = self.convert(convert, message, tally)
             if then is not None:
                 self._heed(then)
             return result
 
         return counting
+
+    def convert(self, convert: Convert | None, message: object, tally: Tally) -> object:
+        """Convert one message as gRPC would, and count it."""
+        try:
+            result = message if convert is None else convert(message)
+        except Exception as error:
+            self._heed(functools.partial(self.unconverted, error))
+            raise
+        tally.count += 1
+        data = result if tally is self.sent else message
+        if isinstance(data, bytes):  # a serializer that returns anything else fails in gRPC
+            tally.bytes += len(data)
+            if self.plan.message_events:
+                self._heed(functools.partial(self._add_event, tally, len(data)))
+        return result
 
     def _heed(self, what: Callable[[], None]) -> None:
         """Do something of ours where gRPC would fail the call for what is raised."""
