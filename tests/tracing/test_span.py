@@ -67,6 +67,14 @@ def test_concurrent_writers_lose_nothing(tracer):
     assert (span.dropped_attributes, span.dropped_events, span.dropped_links) == (0, 0, 0)
 
 
+def test_racing_first_events_all_arrive(tracer):
+    """Of events that several threads add to a span without any, none replaces another."""
+    for _ in range(100):
+        span = tracer.start_span("x")
+        hammer(*[lambda name=name: span.add_event(name) for name in ("a", "b", "c")])
+        assert sorted(event.name for event in span.events) == ["a", "b", "c"]
+
+
 def test_racing_ends_hand_the_span_on_once(provider_of, told):
     """Of racing callers one ends the span; the others are counted."""
     provider = provider_of()

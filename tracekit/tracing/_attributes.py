@@ -11,7 +11,7 @@ import contextlib
 import logging
 import sys
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from opentelemetry.attributes import BoundedAttributes
 
@@ -25,11 +25,12 @@ _log = logging.getLogger(__name__)
 _PLAIN = frozenset((str, bool, int, float))
 """Types that every version keeps as they are: immutable, exact (a subclass may do anything)."""
 
+Bag = tuple[dict[str, "AttributeValue"], int]
+"""Cleaned attributes, and how many were dropped. A plain tuple: the collector lets go of it."""
+
 
 def _copied(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue] | None:
-    """Return a copy of a dictionary or of a view of one (a sampler's answer); None for others."""
-    if type(attributes) is dict:
-        return attributes.copy()
+    """Return a copy of what a view of a dictionary shows (a sampler's answer); None for others."""
     copy = None
     if type(attributes) is MappingProxyType:
         with contextlib.suppress(Exception):  # it forwards to whatever it is a view of
@@ -58,49 +59,43 @@ class Rules:
         Not ``bounded``: all that are valid, however many (they will meet others on a span).
         """
         if not attributes:
-            return Bag({}, 0)
-        copy = _copied(attributes)
+            return {}, 0
+        copy = attributes.copy() if type(attributes) is dict else _copied(attributes)
         if copy is not None and (not bounded or len(copy) <= self.room):
             plain = self.plain
             for key, value in copy.items():
                 if type(value) not in plain or type(key) is not str or not key:
                     break
             else:
-                return Bag(copy, 0)
+                return copy, 0
         max_count = self.max_count if bounded or not self.room else None
         try:
             kept = BoundedAttributes(max_count, attributes, max_value_len=self.max_length)
         except Exception:  # no mapping, or a value whose __str__ raises
             _log.warning("Attributes that cannot be read were dropped", exc_info=True)
-            return Bag({}, 1)
-        return Bag(dict(kept), kept.dropped)
+            return {}, 1
+        return dict(kept), kept.dropped
 
     def clean_one(self, key: str, value: AttributeValue) -> Bag:
         """Return ``{key: cleaned value}``, or nothing and 1 dropped where the version drops it."""
         if type(value) in self.plain and type(key) is str and key:
-            return Bag({key: value}, 0)
+            return {key: value}, 0
         max_count = None if self.room else 0  # no room: even what is invalid counts as dropped
         scratch = BoundedAttributes(max_count, None, immutable=False, max_value_len=self.max_length)
         try:
             scratch[key] = value
         except Exception:
             _log.warning("An attribute that cannot be read was dropped", exc_info=True)
-            return Bag({}, 1)
-        return Bag(dict(scratch), scratch.dropped)
+            return {}, 1
+        return dict(scratch), scratch.dropped
 
     def sdk(self, bag: Bag) -> BoundedAttributes:
         """Return ``bag`` as the SDK's own immutable mapping."""
-        bounded = BoundedAttributes(None, bag.values)  # no limits: they were applied once already
+        values, dropped = bag
+        bounded = BoundedAttributes(None, values)  # no limits: they were applied once already
         bounded.maxlen, bounded.max_value_len = self.max_count, self.max_length
-        bounded.dropped = bag.dropped
+        bounded.dropped = dropped
         return bounded
-
-
-class Bag(NamedTuple):
-    """Cleaned attributes and the number of those that were dropped."""
-
-    values: dict[str, AttributeValue]
-    dropped: int
 
 
 class Limits:
@@ -112,5 +107,5 @@ class Limits:
         self.span = Rules(limits.max_span_attributes, limits.max_span_attribute_length)
         self.event = Rules(limits.max_event_attributes, limits.max_attribute_length)
         self.link = Rules(limits.max_link_attributes, limits.max_attribute_length)
-        self.max_events = limits.max_events
+        self.max_events = sys.maxsize if limits.max_events is None else limits.max_events
         self.max_links = limits.max_links

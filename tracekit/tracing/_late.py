@@ -56,6 +56,7 @@ class Unrecorded(NamedTuple):
         span._guard = None
         span._start_time = self.start_ns
         span._end_time = None
+        span._added_events = None
         if self.links:
             span._added_links = valid_links(tracer, self.links)
         provider = tracer._provider

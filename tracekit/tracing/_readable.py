@@ -19,10 +19,9 @@ from opentelemetry.trace import Link, Status, TraceFlags, TraceState
 
 from tracekit._context import DEBUG, SpanContext
 from tracekit._protocols import MARKS_SHIFT, Facts
-from tracekit.tracing._attributes import Bag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from opentelemetry import trace
     from opentelemetry.attributes import BoundedAttributes
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanKind
     from opentelemetry.util.types import AttributeValue
 
+    from tracekit.tracing._attributes import Bag
     from tracekit.tracing._life import Life
     from tracekit.tracing._tracer import Tracer
 
@@ -60,6 +60,7 @@ class Readable(sdk.Span):
     """The state of a recording span, and everything that only reads it."""
 
     __slots__ = (
+        "_added_events",  # None before the first
         "_attrs",
         "_bits",  # trace flags, and the marks of tracekit._context from bit 8 on
         "_end_time",
@@ -75,6 +76,7 @@ class Readable(sdk.Span):
         "_trace_id",
         "_tracer",
     )
+    _added_events: list[tuple[str, int, Bag]] | None
     _attrs: dict[str, AttributeValue]
     _bits: int
     _end_time: int | None
@@ -96,7 +98,7 @@ class Readable(sdk.Span):
     # Rarely set, so no slot: the class holds the default and a store goes to the instance's
     # dictionary, which the SDK's class has anyway and which costs nothing before the first store.
     _dropped: int = 0
-    _added_events: BoundedList[tuple[str, int, Bag]] | None = None
+    _dropped_events: int = 0
     _added_links: BoundedList[tuple[trace.SpanContext, Bag]] | None = None
     _status: Status = UNSET
     _record_exception: bool = True
@@ -110,7 +112,6 @@ class Readable(sdk.Span):
         else:
             parent_id, remote = (0, False) if source is None else (source.span_id, source.is_remote)
         events, links = self._added_events, self._added_links
-        # Whoever adds was waited for when the span ended, so nothing is being added now.
         facts = (
             self._trace_id,
             self._span_id,
@@ -122,12 +123,12 @@ class Readable(sdk.Span):
             self._start_time,
             self._end_time or 0,
             self._attrs.copy(),  # a store that raced with the end may still come
-            () if events is None else tuple(events._dq),  # type: ignore[attr-defined]
+            () if events is None else tuple(events),
             () if links is None else tuple(links._dq),  # type: ignore[attr-defined]
             self._status,
             self._tracer.scope,
             self._dropped,
-            0 if events is None else events.dropped,
+            self._dropped_events,
             0 if links is None else links.dropped,
             remote,
         )
@@ -205,15 +206,18 @@ class Readable(sdk.Span):
     @property
     def _attributes(self) -> BoundedAttributes:  # type: ignore[override]
         rules = self._tracer._limits.span
-        return rules.sdk(Bag(dict(self.attributes), self._dropped))
+        return rules.sdk((dict(self.attributes), self._dropped))
 
     @property
     def _events(self) -> BoundedList[sdk.Event]:  # type: ignore[override]
-        return self._converted("_sdk_events", self._added_events, self._event)
+        added, dropped = self._added_events, self._dropped_events
+        return self._converted("_sdk_events", added, dropped, self._event)
 
     @property
     def _links(self) -> BoundedList[Link]:  # type: ignore[override]
-        return self._converted("_sdk_links", self._added_links, self._link)
+        added = self._added_links
+        dropped = 0 if added is None else added.dropped
+        return self._converted("_sdk_links", added, dropped, self._link)
 
     def _event(self, name: str, timestamp: int, bag: Bag) -> sdk.Event:
         return sdk.Event(name, self._tracer._limits.event.sdk(bag), timestamp)
@@ -222,7 +226,11 @@ class Readable(sdk.Span):
         return Link(context, self._tracer._limits.link.sdk(bag))
 
     def _converted(
-        self, cache: str, added: BoundedList[Any] | None, convert: Callable[..., _T]
+        self,
+        cache: str,
+        added: Sequence[tuple[Any, ...]] | None,
+        dropped: int,
+        convert: Callable[..., _T],
     ) -> BoundedList[_T]:
         """Return what was added as the SDK's objects; of an ended span always the same ones."""
         known: BoundedList[_T] | None = self.__dict__.get(cache)
@@ -230,9 +238,10 @@ class Readable(sdk.Span):
             return known
         if added is None:
             return BoundedList(0)
-        with self._lock:  # whoever adds holds it, so this waits for one that began before the end
-            result: BoundedList[_T] = BoundedList.from_seq(None, (convert(*item) for item in added))
-            result.dropped = added.dropped
+        with self._lock:  # a compound change is waited for
+            added = tuple(added)
+        result: BoundedList[_T] = BoundedList.from_seq(None, (convert(*item) for item in added))
+        result.dropped = dropped
         if self._end_time is not None:
             result = self.__dict__.setdefault(cache, result)
         return result

@@ -3,11 +3,13 @@
 ``Span`` is a subclass of the SDK's, so every ``isinstance`` check of a processor or an exporter
 holds. What costs time is done our way: nothing is made before something needs it.
 
-Threads. ``set_attribute`` of a plain value under a new key rests on one dictionary store, which
-is atomic, so it takes no lock. Everything compound takes the span's lock, which is made on first
-use. Two things rest on the GIL and would need that lock on a free-threaded build: the check
-before that store (at the limit, two racing setters may both fit), and ``del self._life`` in
-``end``, which lets exactly one of several racing callers pass.
+Threads. ``set_attribute`` of a plain value under a new key rests on one dictionary store, and
+``add_event`` below the limit on one store or append, which are atomic, so they take no lock.
+Everything compound takes the span's lock, which is made on first use. Three things rest on the
+GIL and would need that lock on a free-threaded build: the checks before those stores (at the
+limit, two racing setters may both fit), the first event's (CPython changes threads at calls and
+jumps back only, and none is between the look and the store), and ``del self._life`` in ``end``,
+which lets exactly one of several racing callers pass.
 """
 
 from __future__ import annotations
@@ -83,8 +85,8 @@ class Span(Readable):
             if self._end_time is not None:
                 _log.warning("Setting attribute on ended span.")
                 return
-            dropped = bag.dropped
-            for key, value in bag.values.items():
+            values, dropped = bag
+            for key, value in values.items():
                 attrs.pop(key, None)  # the SDK moves what is set again to the end
                 attrs[key] = value
                 while len(attrs) > rules.room:  # more than once after a race at the limit
@@ -98,15 +100,26 @@ class Span(Readable):
     ) -> None:
         """Add an event; ``timestamp`` in ns since the epoch. Attributes are copied now."""
         limits = self._tracer._limits
-        bag = limits.event.clean(attributes)
-        event = (name, time_ns() if timestamp is None else timestamp, bag)
+        moment = time_ns() if timestamp is None else timestamp
+        event = (name, moment, limits.event.clean(attributes))
+        first = [event]
+        events = self._added_events
+        if self._end_time is None:
+            if events is None and limits.max_events:
+                self._added_events = first
+                return
+            if events is not None and len(events) < limits.max_events:
+                events.append(event)
+                return
         with self._lock:
             if self._end_time is not None:
                 _log.warning("Tried calling _add_event on an ended span.")
                 return
-            if self._added_events is None:
-                self._added_events = BoundedList(limits.max_events)
-            self._added_events.append(event)
+            events = self._added_events = self._added_events or []
+            events.append(event)
+            while len(events) > limits.max_events:  # more than once after a race at the limit
+                del events[0]
+                self._dropped_events += 1
 
     def add_link(self, context: trace.SpanContext, attributes: Attributes = None) -> None:
         """Add a link; ignored without a valid context, attributes or trace state."""
