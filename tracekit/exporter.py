@@ -96,14 +96,18 @@ class JaegerExporter(SpanExporter):
         does not fit there is lost.
         """
         deadline_s = time.monotonic() + self._timeout_s
-        complete = True
+        lost = self._lost()
+        nothing_left = True
         for first in range(0, len(spans), _MAX_OFFERED):
             for span in spans[first : first + _MAX_OFFERED]:
                 self._reporter.on_start(span)  # type: ignore[arg-type] # it is only counted
                 self._reporter.on_end(span)
-            result = self._reporter.flush(max(0.0, deadline_s - time.monotonic()))
-            complete = complete and bool(result) and not result.dropped
+            nothing_left = bool(self._reporter.flush(max(0.0, deadline_s - time.monotonic())))
+        complete = nothing_left and self._lost() == lost
         return SpanExportResult.SUCCESS if complete else SpanExportResult.FAILURE
+
+    def _lost(self) -> int:
+        return sum(self._reporter.stats().dropped.values())
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Send what earlier calls have left; True when nothing is left."""
