@@ -136,7 +136,8 @@ def test_ours_says_at_least_what_the_retired_one_said(python):
     for before, after in zip(was, now, strict=True):
         for field in ("service", "trace_id", "span_id", "parent_id", "operation", "kind", "flags"):
             assert getattr(after, field) == getattr(before, field), field
-        assert (after.start_us, after.references) == (before.start_us, before.references)
+        assert after.references == before.references
+        assert abs(after.start_us - before.start_us) <= 1  # it rounded where clients cut off
         # What it repeated on each span stands in the process, once.
         said = {"service.name": after.service, **after.process_tags, **after.tags}
         assert said.items() >= before.tags.items()
