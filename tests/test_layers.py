@@ -19,7 +19,7 @@ FLOORS: list[tuple[str, int]] = [
     (r"tracekit\.reporting\._worker", 2),
     (r"tracekit\.transport(\.\w+)*", 2),
     (r"tracekit\.(propagation|sampling|tracing|encoding|reporting)(\.\w+)*", 1),
-    (r"tracekit\.(_calls|_http|_protobuf|_redaction)", 1),
+    (r"tracekit\.(_calls|_http|_protobuf|_redaction|_rpc_metrics)", 1),
     (r"tracekit\.(cli|run|_demo|pytest_plugin)(\.\w+)*", 5),
     (r"tracekit\.(testing|local)(\.\w+)*", 6),
     (

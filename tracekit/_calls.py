@@ -23,17 +23,20 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
+    Labels = Callable[[], Mapping[str, AttributeValue]]
+    """What OpenTelemetry's conventions tell calls apart by in metrics, made when asked for."""
+
 _log = logging.getLogger("tracekit")
 
 
 class CallObserver(Protocol):
     """Sees every finished server call, sampled or not (RPC metrics)."""
 
-    def on_finish(self, call: Call, error_type: str | None) -> None:
+    def on_finish(self, call: Call, error_type: str | None, labels: Labels | None) -> None:
         """Count one call; ``error_type`` is None when it succeeded. Must not raise.
 
         ``call.name`` is the operation, ``call.duration_s()`` how long it took, ``call.status``
-        the HTTP or gRPC status number where the edge knows one.
+        the HTTP or gRPC status number where the edge knows one, ``labels`` without ``error.type``.
         """
 
 
@@ -84,12 +87,14 @@ class Call:
         attributes: Mapping[str, AttributeValue]
         | Callable[[], Mapping[str, AttributeValue]]
         | None = None,
+        labels: Labels | None = None,
     ) -> bool:
         """End the span once; return whether this call did it.
 
         ``error_type`` (semantic convention ``error.type``) makes the status ERROR with
         ``description``; ``exception`` adds one exception event. ``attributes`` may be a function:
-        it is called by the one who ends the span, and only if that is recording.
+        it is called by the one who ends the span, and only if that is recording. ``labels`` are
+        for the observer.
         """
         try:
             self._open.pop()
@@ -106,7 +111,7 @@ class Call:
                 if exception is not None:
                     span.record_exception(exception)  # runs the exception's own __str__
             if self._observer is not None:
-                self._observer.on_finish(self, error_type)
+                self._observer.on_finish(self, error_type, labels)
         except Exception:
             _log.warning("A span is incomplete: its call ended oddly", exc_info=True)
         finally:

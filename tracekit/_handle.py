@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from opentelemetry import trace
 
-from tracekit import _lifecycle, _wiring
+from tracekit import _lifecycle, _wiring, metrics
 from tracekit._globals import Globals
 from tracekit.errors import ConfigError
 from tracekit.settings import Settings
@@ -59,7 +59,7 @@ class Tracing:
     @property
     def call_observer(self) -> CallObserver | None:
         """Who counts finished server calls (RPC metrics), if anybody does."""
-        return self._parts.call_observer
+        return self._parts.calls
 
     def tracer(self, name: str) -> trace.Tracer:
         """Return the tracer of the instrumentation scope ``name``."""
@@ -72,6 +72,10 @@ class Tracing:
     def stats(self) -> Stats:
         """Return the figures of this process: every span is in exactly one of them."""
         return self._parts.stats()
+
+    def metrics(self) -> list[metrics.Family]:
+        """Read all instruments of ``tracekit.metrics`` at once; what back ends publish."""
+        return metrics.families(self._parts.reading())
 
     def shutdown(self, timeout_s: float = 2.0) -> None:
         """Drain and close within ``timeout_s`` seconds; what is left is counted. Idempotent."""

@@ -11,20 +11,21 @@ from opentelemetry.sdk.trace import SpanLimits
 
 from tracekit._lifecycle import on_first_span
 from tracekit._process import resource_of
+from tracekit._rpc_metrics import CallMetrics
 from tracekit._wires import handing_to, wire
+from tracekit.metrics import Reading
 from tracekit.propagation import JaegerHeaders, Propagator
 from tracekit.reporting import FlushResult, Reporter, Stats
 from tracekit.reporting._worker import start_worker
 from tracekit.sampling import ParentRule, RemoteSampler, from_type, state_of
-from tracekit.tracing import DisabledTracerProvider, TracerProvider
+from tracekit.tracing import DisabledTracerProvider, SpanCounts, TracerProvider
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.sdk.trace.sampling import Sampler
 
-    from tracekit._calls import CallObserver
     from tracekit._protocols import Transport
-    from tracekit.reporting._pipeline import Pipeline
+    from tracekit.reporting._pipeline import Pipeline, Worker
     from tracekit.settings import LimitSettings, SamplerSettings, Settings
 
 
@@ -36,7 +37,8 @@ class Parts:
     propagator: Propagator
     reporter: Reporter | None
     sampler: Sampler | None
-    call_observer: CallObserver | None = None
+    queue_size: int
+    calls: CallMetrics | None = None
 
     def flush(self, timeout_s: float) -> FlushResult:
         """Send what is queued."""
@@ -46,21 +48,31 @@ class Parts:
         """Put the reporter's, the tracer's and the sampler's figures together."""
         if self.reporter is None or self.sampler is None:
             return Stats()
-        figures = self.reporter.stats()
-        counts = self.provider.counts() if isinstance(self.provider, TracerProvider) else None
+        figures, counts = self.reporter.stats(), self._counts()
         return dataclasses.replace(
             figures,
-            unsampled=figures.unsampled + (counts.unsampled if counts else 0),
-            foreign=figures.foreign + (counts.foreign if counts else 0),
+            unsampled=figures.unsampled + counts.unsampled,
+            foreign=figures.foreign + counts.foreign,
             sampler=state_of(self.sampler),
         )
 
+    def reading(self) -> Reading:
+        """Return what the instruments read their figures from."""
+        return Reading(
+            self.stats(), self._counts(), self.propagator.counters, self.queue_size, self.calls
+        )
+
+    def _counts(self) -> SpanCounts:
+        provider = self.provider
+        return provider.counts() if isinstance(provider, TracerProvider) else SpanCounts()
+
     def close(self, timeout_s: float) -> None:
-        """End everything within ``timeout_s`` seconds; the sampler's thread stops at once."""
+        """End everything within ``timeout_s`` seconds, the sampler last: it is in no hurry."""
+        deadline_s = time.monotonic() + timeout_s
+        self.provider.shutdown(timeout_s)
         root = self.sampler.root if isinstance(self.sampler, ParentRule) else self.sampler
         if isinstance(root, RemoteSampler):
-            root.close()
-        self.provider.shutdown(timeout_s)
+            root.close(deadline_s - time.monotonic())
 
 
 def build(
@@ -82,7 +94,7 @@ def build(
     )
     resource = resource_of(settings)
     if settings.disabled:
-        return Parts(DisabledTracerProvider(resource), propagator, None, None)
+        return Parts(DisabledTracerProvider(resource), propagator, None, None, 0)
     encoder, connect = (
         wire(settings.transport)
         if exporter is None
@@ -107,13 +119,14 @@ def build(
         traceid_128bit=settings.traceid_128bit,
         limits=_limits(settings.limits),
     )
-    return Parts(provider, propagator, reporter, sampler)
+    calls = CallMetrics() if settings.rpc_metrics else None
+    return Parts(provider, propagator, reporter, sampler, settings.reporter.queue_size, calls)
 
 
-def _begin_process(pipeline: Pipeline, exit_budget_s: float) -> None:
+def _begin_process(pipeline: Pipeline, exit_budget_s: float) -> Worker:
     """See to the end of a process, then start its worker; the first span in it causes this."""
     on_first_span(lambda: pipeline.close(exit_budget_s))
-    start_worker(pipeline)
+    return start_worker(pipeline)
 
 
 def _root_sampler(settings: SamplerSettings, service_name: str) -> Sampler:

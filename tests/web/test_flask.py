@@ -484,7 +484,7 @@ class Observer:
     def __init__(self):
         self.told = []
 
-    def on_finish(self, call, error_type):
+    def on_finish(self, call, error_type, labels):
         self.told.append((call.name, call.status, error_type))
 
 

@@ -103,19 +103,19 @@ class Ids(IdGenerator):
 class SpanCounts(NamedTuple):
     """How spans began, and what happened to some outside the reporter's law, in this process."""
 
-    children: int
+    children: int = 0
     """Sampled spans below a span of this process."""
-    unsampled_children: int
-    roots: int
+    unsampled_children: int = 0
+    roots: int = 0
     """Sampled spans that began a trace."""
-    unsampled_roots: int
-    joined: int
+    unsampled_roots: int = 0
+    joined: int = 0
     """Sampled spans that took up a trace of another process."""
-    unsampled_joined: int
-    foreign: int
+    unsampled_joined: int = 0
+    foreign: int = 0
     """Spans that a parent process began and this one ended: only the former ships them."""
-    ended_twice: int
-    failures: int
+    ended_twice: int = 0
+    failures: int = 0
     """Exceptions of samplers and span processors that were kept from the program."""
 
     @property
