@@ -32,7 +32,7 @@ from thrift.transport import TTransport
 from tracekit.encoding import jaeger_binary, jaeger_compact
 from tracekit.reporting import DEFAULT_QUEUE_SIZE, Reporter
 from tracekit.reporting._worker import start_worker
-from tracekit.sampling import from_type
+from tracekit.sampling import ParentRule, from_type
 from tracekit.tracing import TracerProvider
 from tracekit.transport import UdpTransport
 from tracekit.transport._http import HttpTransport
@@ -57,7 +57,9 @@ class Kept:
 
 
 def ours(reporter):
-    provider = TracerProvider(from_type("const", 1), reporter, Resource({"service.name": "bench"}))
+    """Return a tracer that is put together as ``tracekit.init`` does it."""
+    sampler = ParentRule(from_type("const", 1))
+    provider = TracerProvider(sampler, reporter, Resource({"service.name": "bench"}))
     return provider.get_tracer("bench", "1.0")
 
 

@@ -5,6 +5,7 @@ import logging
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 from opentelemetry import trace
@@ -71,7 +72,7 @@ def test_racing_first_events_all_arrive(tracer):
     """Of events that several threads add to a span without any, none replaces another."""
     for _ in range(100):
         span = tracer.start_span("x")
-        hammer(*[lambda name=name: span.add_event(name) for name in ("a", "b", "c")])
+        hammer(*[partial(span.add_event, name) for name in ("a", "b", "c")])
         assert sorted(event.name for event in span.events) == ["a", "b", "c"]
 
 
