@@ -7,7 +7,7 @@ import math
 import threading
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
@@ -15,7 +15,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from tracekit.reporting._alarm import Alarm
 from tracekit.reporting._drain import Drain
 from tracekit.reporting._ledger import Ledger
-from tracekit.reporting._queue import SpanQueue
+from tracekit.reporting._queue import Bell, SpanQueue
 from tracekit.reporting._stats import FlushResult
 
 if TYPE_CHECKING:
@@ -27,16 +27,45 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tracekit")
 
 _GLANCE_S = 0.02
-"""How often a flush that waits for the worker looks whether its spans are out."""
+"""How often a thread that waits for another one's drain looks whether its spans are out."""
+_TURN_S = 0.05
+"""How long the worker sends, under a steady flow of spans, before it looks for errands."""
+_LOST_S = 0.1
+"""How soon a flush sees that the worker has ended and will not answer."""
 _RESPAWN_S = 1.0
+
+
+class Worker(Protocol):
+    """As much of a thread as a pipeline needs to know."""
+
+    @property
+    def ident(self) -> int | None:
+        """Its number."""
+
+    def is_alive(self) -> bool:
+        """Return whether it has not ended."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end."""
+
+
+class Errand(NamedTuple):
+    """What a flush asks of the worker: that so many spans be settled until then."""
+
+    target: int
+    deadline_s: float
+    done: Bell
 
 
 class Pipeline:
     """Queue, drain and figures of one process.
 
-    Any thread may offer, flush and close. One thread at a time drives the drain: it holds a
-    reentrant lock, so a signal handler that interrupts the drain on the same thread gets it too,
-    sees ``_driving`` and leaves the drain alone instead of waiting for itself.
+    Any thread may offer, flush and close. Once there is a worker, it alone sends: ``flush`` and
+    ``close`` ask it and wait. So whatever a send waits for (a name server, an exporter, a lock
+    of some log handler), the caller's wait is bounded, and a signal handler that flushes never
+    meets a lock that the code below it holds. Without a worker the caller sends. One thread at
+    a time drives the drain: it holds a reentrant lock, so a signal handler that interrupts the
+    drain on the same thread gets it too, sees ``_driving`` and leaves the drain alone.
     """
 
     def __init__(
@@ -49,7 +78,7 @@ class Pipeline:
         flush_s: float,
         max_batch_spans: int | None,
         log_spans: bool,
-        spawn: Callable[[Pipeline], None],
+        spawn: Callable[[Pipeline], Worker | None],
         clock: Callable[[], float],
         wait: Callable[[float], object],
     ) -> None:
@@ -75,17 +104,21 @@ class Pipeline:
         self._driving = False
         self._spawn = deque([spawn])  # popped by exactly one of the threads that come first
         self._spawn_after_s = -math.inf
+        self._worker: Worker | None = None
+        self._errands: deque[Errand] = deque()
+        self._end_s = math.inf
+        self._over = False  # nobody sends any more: what is in hand is to be counted as lost
 
     def start(self) -> None:
         """Start the worker, once. Never raises: without one, ``flush`` and ``close`` drain."""
-        if self.clock() < self._spawn_after_s:
+        if self.queue.closed or self.clock() < self._spawn_after_s:
             return
         try:
             spawn = self._spawn.pop()
         except IndexError:  # another thread is at it, or the code that this signal interrupted
             return
         try:
-            spawn(self)
+            self._worker = spawn(self)
         except RuntimeError as error:  # a limit was met, or the interpreter is about to end
             self._spawn_after_s = self.clock() + _RESPAWN_S
             self._spawn.append(spawn)
@@ -93,26 +126,76 @@ class Pipeline:
         else:
             self.unmanned = False
 
+    # --- for the worker ---
+
     def work(self, *, partial: bool) -> float | None:
         """Do the worker's share; return when it wants to come again (None: when woken)."""
         with self._turn(math.inf, lambda: False) as mine:
             if not mine:
                 return None
             due = self._drain.run(
-                math.inf, until_s=self.clock() + self.flush_s, partial=partial or self.queue.closed
+                math.inf, until_s=self.clock() + min(self.flush_s, _TURN_S), partial=partial
             )
             self._look()
             return due
 
+    def run_errands(self) -> None:
+        """Send what flushes wait for, until each has it or has given up."""
+        while (errands := self._open_errands()) and not self.queue.closed:
+            deadline_s = max(errand.deadline_s for errand in errands)
+            with self._turn(deadline_s, lambda: False) as mine:
+                if not mine:
+                    continue
+                due = self._drain.run(
+                    deadline_s,
+                    until_s=min(deadline_s, self.clock() + _TURN_S),
+                    partial=True,
+                    hurried=True,
+                    target=min(errand.target for errand in errands),
+                )
+            if due is None:
+                self._end_errands()
+            elif due > self.clock():
+                self.queue.bell.wait(min(due, deadline_s) - self.clock())
+
+    def _open_errands(self) -> list[Errand]:
+        """Return the errands that are still to be run; tell those that are done."""
+        now, settled = self.clock(), self.ledger.settled()
+        for errand in list(self._errands):
+            if settled >= errand.target:
+                errand.done.ring()
+            if settled >= errand.target or now >= errand.deadline_s:
+                self._errands.remove(errand)
+        return list(self._errands)
+
+    def _end_errands(self) -> None:
+        while self._errands:
+            self._errands.popleft().done.ring()
+
+    def retire(self) -> None:
+        """Send until the end that ``close`` has set; the worker's last act."""
+        with self._turn(self._end_s, lambda: False) as mine:
+            if mine:
+                self._drive(self._end_s, None)
+        self._end_errands()
+        if self._over:  # ``close`` could not wait any longer, so the rest is ours to count
+            self._finish()
+
+    # --- for everybody ---
+
     def flush(self, timeout_s: float) -> FlushResult:
-        """Send what is queued now, on this thread unless another is at it. See ``Reporter``."""
+        """Have everything sent that is queued now. See ``Reporter``."""
         ledger = self.ledger
         before = ledger.snapshot()
         target = ledger.finished.value - ledger.refused.value
         deadline_s = self.clock() + timeout_s
-        with self._turn(deadline_s, lambda: ledger.settled() >= target) as mine:
-            if mine:
-                self._drive(deadline_s, target)
+        if self._is_manned():
+            self._ask(Errand(target, deadline_s, Bell()))
+        else:
+            with self._turn(deadline_s, lambda: ledger.settled() >= target) as mine:
+                if mine:
+                    self._drive(deadline_s, target)
+                    self._look()
         after = ledger.snapshot()
         return FlushResult(
             sent=after.sent - before.sent,
@@ -120,23 +203,44 @@ class Pipeline:
             left=max(0, target - ledger.settled()),
         )
 
+    def _ask(self, errand: Errand) -> None:
+        """Have the worker run ``errand`` and wait for that, as long as there is a worker."""
+        self._errands.append(errand)
+        self.queue.bell.ring()
+        while self.ledger.settled() < errand.target and self._is_manned():
+            left_s = errand.deadline_s - self.clock()
+            if left_s <= 0 or errand.done.wait(min(left_s, _LOST_S)):
+                return
+
     def close(self, timeout_s: float) -> None:
         """Refuse spans from now on, send what can be sent in time, count the rest. Idempotent."""
-        deadline_s = self.clock() + timeout_s
+        deadline_s = self._end_s = self.clock() + timeout_s
         self.queue.close()
-        with self._turn(deadline_s, lambda: False) as mine:
-            if mine:
-                self._drive(deadline_s, None)
+        worker = self._worker
+        if worker is not None and self._is_manned():
+            worker.join(min(max(0.0, timeout_s), threading.TIMEOUT_MAX))
+        else:
+            with self._turn(deadline_s, lambda: False) as mine:
+                if mine:
+                    self._drive(deadline_s, None)
         self.queue.abandon()
-        self.finish()
+        self._over = True
+        self._finish()
 
-    def finish(self) -> None:
+    def _is_manned(self) -> bool:
+        """Return whether another thread is there to send."""
+        worker = self._worker
+        return worker is not None and worker.is_alive() and worker.ident != threading.get_ident()
+
+    def _finish(self) -> None:
         """Count what is in hand as lost and let go of the wire, unless a thread is still at it."""
         with self._turn(-math.inf, lambda: False) as mine:
             if mine:
                 self._drain.abandon()
-                self._look(final=True)
                 self._transport.close()
+        self._look(final=True)
+        if not mine and (left := self.ledger.snapshot().in_flight):
+            _log.warning("%d spans are still being sent, but the time for it is up", left)
 
     def _drive(self, deadline_s: float, target: int | None) -> None:
         """Run the drain on this thread until ``target`` spans are settled or the time is up."""
@@ -144,7 +248,6 @@ class Pipeline:
             due = self._drain.run(
                 deadline_s, until_s=deadline_s, partial=True, hurried=True, target=target
             )
-            self._look()
             if due is None or due >= deadline_s:
                 return
             self._wait(max(0.0, due - self.clock()))

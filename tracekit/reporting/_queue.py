@@ -48,7 +48,7 @@ class Bell:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait up to ``timeout_s`` seconds; return whether the bell rang."""
-        return self._lock.acquire(timeout=max(0.0, timeout_s))
+        return self._lock.acquire(timeout=min(max(0.0, timeout_s), threading.TIMEOUT_MAX))
 
 
 class SpanQueue:

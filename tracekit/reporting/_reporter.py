@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tracekit._fork import ForkMark
     from tracekit._protocols import Encoder, Transport
+    from tracekit.reporting._pipeline import Worker
     from tracekit.reporting._queue import DropPolicy
     from tracekit.reporting._stats import FlushResult, Stats
 
@@ -83,7 +84,7 @@ class Reporter(SpanProcessor):
         encoder: Encoder,
         connect: Callable[[], Transport],
         *,
-        spawn: Callable[[Pipeline], None],
+        spawn: Callable[[Pipeline], Worker | None],
         wait: Callable[[float], object],
         queue_size: int = DEFAULT_QUEUE_SIZE,
         drop_policy: DropPolicy = "newest",
@@ -140,7 +141,7 @@ class Reporter(SpanProcessor):
     # --- for everybody ---
 
     def flush(self, timeout_s: float = 2.0) -> FlushResult:
-        """Send what has ended, within ``timeout_s`` seconds, on this thread if need be.
+        """Have what has ended sent within ``timeout_s`` seconds, on this thread if need be.
 
         Truthy when nothing that had ended before the call is left. From a signal handler that
         interrupted a flush on this thread it returns at once with what is left.

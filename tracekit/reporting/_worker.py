@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tracekit")
 
 
-def start_worker(pipeline: Pipeline) -> None:
+def start_worker(pipeline: Pipeline) -> threading.Thread:
     """Start the worker of ``pipeline``; RuntimeError when no thread can be started."""
-    threading.Thread(target=_work, args=(pipeline,), name="tracekit-worker", daemon=True).start()
+    worker = threading.Thread(target=_work, args=(pipeline,), name="tracekit-worker", daemon=True)
+    worker.start()
+    return worker
 
 
 def _work(pipeline: Pipeline) -> None:
@@ -27,6 +29,7 @@ def _work(pipeline: Pipeline) -> None:
         bell.armed = due_s is None
         bell.wait((tick_s if due_s is None else min(tick_s, due_s)) - pipeline.clock())
         bell.armed = False
+        pipeline.run_errands()
         now = pipeline.clock()
         partial = now >= tick_s
         if partial:
@@ -36,4 +39,4 @@ def _work(pipeline: Pipeline) -> None:
         except Exception:
             _log.exception("the worker goes on after an error")
             due_s = now + pipeline.flush_s
-    pipeline.finish()
+    pipeline.retire()

@@ -216,8 +216,8 @@ class Poller:
                 run.last_error,
             )
 
-    def close(self) -> None:
-        """Stop the thread, also in the middle of a fetch; do not wait for longer than a moment."""
+    def close(self, timeout_s: float = 0.5) -> None:
+        """Stop the thread, also in the middle of a fetch; wait for it up to ``timeout_s``."""
         self._closed = True
         run = self._run
         if run.pid != os.getpid():
@@ -225,7 +225,7 @@ class Poller:
         run.stop.set()
         self._source.abort()
         if run.thread is not None and run.thread is not threading.current_thread():
-            run.thread.join(0.5)
+            run.thread.join(min(max(0.0, timeout_s), 0.5))
 
     def state(self) -> dict[str, object]:
         """Return the counters of this process and its last error (None: all is well)."""

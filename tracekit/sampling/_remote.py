@@ -31,8 +31,8 @@ class Feed(Protocol):
     def state(self) -> dict[str, object]:
         """Return what happened so far: plain counters and the last error."""
 
-    def close(self) -> None:
-        """Stop for good, promptly."""
+    def close(self, timeout_s: float) -> None:
+        """Stop for good; wait ``timeout_s`` seconds at most."""
 
 
 class RemoteSampler(RootSampler):
@@ -79,10 +79,10 @@ class RemoteSampler(RootSampler):
             return RateLimiting(strategy.param, clock=self._clock, limiter=limiter)
         return Probabilistic(strategy.param)
 
-    def close(self) -> None:
-        """Stop the feed; the last strategy stays in force."""
+    def close(self, timeout_s: float = 0.5) -> None:
+        """Stop the feed within ``timeout_s`` seconds; the last strategy stays in force."""
         if self.feed is not None:
-            self.feed.close()
+            self.feed.close(timeout_s)
 
     def state(self) -> dict[str, object]:
         """Return the strategy in force, its age in seconds (None: never applied), the feed's."""
