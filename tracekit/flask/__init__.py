@@ -211,13 +211,14 @@ class FlaskTracing:
                 name = self._operation(request.environ)
             else:
                 name = self._operation(request.environ, rule.rule, rule.endpoint)
+                exchange.route = _route(request.environ, rule.rule)
             call.name = name
             if exchange.recording:
                 span = call.span
                 span.update_name(name)
                 exchange.describe_behind_proxy()
-                if rule is not None:
-                    span.set_attribute("http.route", _route(request.environ, rule.rule))
+                if exchange.route:
+                    span.set_attribute("http.route", exchange.route)
                 if self._old is not None:
                     span.set_attribute("component", "Flask")
                     span.set_attribute("http.url", redact_url(request.base_url))

@@ -94,6 +94,14 @@ def status_attributes(code: grpc.StatusCode, semconv: Semconv) -> Attributes:
     return found
 
 
+def call_labels(name: str, code: grpc.StatusCode | None) -> Attributes:
+    """Return what tells the calls of ``package.Service/Method`` apart in metrics."""
+    found: Attributes = {"rpc.system.name": "grpc", "rpc.method": name}
+    if code is not None:
+        found["rpc.response.status_code"] = code.name
+    return found
+
+
 class Address(NamedTuple):
     """A host (or path of a Unix socket) and the port, where there is one."""
 

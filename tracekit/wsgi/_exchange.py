@@ -92,6 +92,7 @@ class Exchange:
         "named",
         "proxy_fixed",
         "recording",
+        "route",
         "server",
         "shown",
         "status",
@@ -116,6 +117,7 @@ class Exchange:
         self.named = False
         self.proxy_fixed = _PROXY_FIXED in environ
         self.recording = False
+        self.route = ""  # the pattern that matched, where there are such
         self.shown: object = None  # the span as another API shows it
         self.finished = False
         self.status = 0
@@ -198,7 +200,12 @@ class Exchange:
                     call.span.set_attribute(key, status)
             if aborted and self._is_short():
                 call.span.set_attribute("response.aborted", True)
-        call.finish(error_type=kind, description=description, exception=error)
+        call.finish(
+            error_type=kind, description=description, exception=error, labels=self._labels
+        )
+
+    def _labels(self) -> _http.Attributes:
+        return _http.server_labels(self.environ, self.route, self.status)
 
     def _semconv(self) -> _http.Semconv:
         return self.server.semconv(self.handle)
