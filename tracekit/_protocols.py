@@ -9,16 +9,20 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from opentelemetry.trace import Status
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import SpanContext, SpanKind, Status, TraceState
+    from opentelemetry.trace import SpanContext, SpanKind, TraceState
     from opentelemetry.util.types import AnyValue
 
 MARKS_SHIFT = 8
+UNSET = Status()
+"""The status that nobody has set: told by identity, because asking it costs a call."""
 
 
 class Facts(NamedTuple):

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanKind, StatusCode
 
 from tracekit._context import DEBUG, FIREHOSE
-from tracekit._protocols import MARKS_SHIFT, Frame, Loss, Payload, UnnamedEvent
+from tracekit._protocols import MARKS_SHIFT, UNSET, Frame, Loss, Payload, UnnamedEvent
 from tracekit.encoding._facts import facts_of
 from tracekit.encoding._idl import (
     BATCH,
@@ -28,7 +28,8 @@ from tracekit.encoding._idl import (
     SPAN_REF,
     SpanRefType,
 )
-from tracekit.encoding._tags import Tags, remember
+from tracekit.encoding._memory import remember
+from tracekit.encoding._tags import Tags
 from tracekit.encoding._thrift import Binary, Compact
 
 if TYPE_CHECKING:
@@ -44,11 +45,8 @@ if TYPE_CHECKING:
 
 _STOP = b"\0"
 _LOW = 0xFFFF_FFFF_FFFF_FFFF
-_SIGN = 1 << 63
-_WRAP = 1 << 64
 _MAX_TABLED = 64
 """List headers up to this length are made in advance."""
-_UNSET = StatusCode.UNSET  # a look-up in an enum costs a function call
 _MARKS = DEBUG | FIREHOSE
 _REF_TYPE = "opentracing.ref_type"
 
@@ -76,12 +74,15 @@ class JaegerEncoder:
         process_tags: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._dialect = dialect
+        self._i64 = dialect.i64
+        self._id = dialect.u64
         self._call = call
         self._process_tags = process_tags
         self._tags = Tags(dialect)
         self._traces: dict[int, bytes] = {}
         self._parents: dict[int, bytes] = {}
         self._names: dict[str, bytes] = {}
+        self._events: dict[str, bytes] = {}
         self._endings: dict[tuple[int, int], Ending] = {}
         header = dialect.header
         flags, after_refs = (
@@ -103,7 +104,12 @@ class JaegerEncoder:
         self._duration = header(SPAN["duration"], SPAN["startTime"])
         self._span_tags = [self._list(SPAN, "tags", count) for count in range(_MAX_TABLED)]
         self._span_tags[0] = b""  # an empty list is left out
-        self._span_logs = {name: header(SPAN["logs"], SPAN[name]) for name in ("tags", "duration")}
+        self._span_logs = {
+            name: [
+                header(SPAN["logs"], SPAN[name]) + dialect.structs(n) for n in range(_MAX_TABLED)
+            ]
+            for name in ("tags", "duration")
+        }
         self._log_head = header(LOG["timestamp"])
         self._log_fields = [self._list(LOG, "fields", count) for count in range(_MAX_TABLED)]
 
@@ -112,7 +118,7 @@ class JaegerEncoder:
     def frame(self, span: ReadableSpan) -> Frame:
         """Encode one ended span. ValueError without a context or an end."""
         facts = facts_of(span)
-        i64 = self._dialect.i64
+        i64 = self._i64
         (
             trace_id,
             span_id,
@@ -135,8 +141,8 @@ class JaegerEncoder:
         ) = facts
         rare = (
             self._rarities(facts)
-            if status.status_code is not _UNSET
-            or state
+            if status is not UNSET
+            or (state is not DEFAULT_TRACE_STATE and state)
             or lost_attributes
             or lost_events
             or lost_links
@@ -146,7 +152,7 @@ class JaegerEncoder:
         tags = len(attributes) + len(rare) + ending.length
         out = [
             self._traces.get(trace_id) or self._trace(trace_id),
-            i64(span_id if span_id < _SIGN else span_id - _WRAP),
+            self._id(span_id),
             self._parents.get(parent_id) or self._parent(parent_id),
             self._names.get(name) or self._name(name),
             self._refs(links) if links else b"",
@@ -162,8 +168,10 @@ class JaegerEncoder:
             self._tags.extend(out, attributes.items())
         out += rare
         out.append(ending.tags)
-        if events or links:
-            self._logs(facts, out, after="tags" if tags else "duration")
+        if links:
+            events = [*events, *_link_logs(links, start_ns)]
+        if events:
+            self._logs(out, events, "tags" if tags else "duration")
         out.append(_STOP)
         return tuple.__new__(Frame, (b"".join(out), b"", None))  # as Facts are made
 
@@ -205,7 +213,7 @@ class JaegerEncoder:
         """Return the tags that few spans have: status, trace state, what did not fit."""
         tags: list[bytes] = []
         status = facts.status
-        if status.status_code is not _UNSET:
+        if status.status_code is not StatusCode.UNSET:
             tags.append(self._tags.one("otel.status_code", status.status_code.name))
             if status.description:
                 tags.append(self._tags.one("otel.status_description", status.description))
@@ -222,31 +230,31 @@ class JaegerEncoder:
         if count:
             tags.append(self._tags.one(f"otel.dropped_{what}_count", count))
 
-    def _logs(self, facts: Facts, out: list[bytes], after: str) -> None:
-        start_ns = facts.start_ns
-        logs = facts.events
-        if facts.links:
-            logs = [*logs, *_link_logs(facts.links, start_ns)]
-        if not logs:
-            return
-        out.append(self._span_logs[after])
-        out.append(self._dialect.structs(len(logs)))
+    def _logs(self, out: list[bytes], logs: Sequence[tuple[str, int, Bag]], after: str) -> None:
+        i64, events, heads = self._i64, self._events, self._log_fields
+        append = out.append
+        count = len(logs)
+        append(
+            self._span_logs[after][count]
+            if count < _MAX_TABLED
+            else self._field(SPAN["logs"], SPAN[after], self._dialect.structs(count))
+        )
         for name, time_ns, (attributes, dropped) in logs:
+            append(self._log_head)
+            append(i64(time_ns // 1000))
             named = "event" in attributes or type(name) is UnnamedEvent
             fields = len(attributes) + (not named) + (dropped > 0)
-            out.append(self._log_head)
-            out.append(self._dialect.i64(time_ns // 1000))
-            out.append(
-                self._log_fields[fields]
-                if fields < _MAX_TABLED
-                else self._list(LOG, "fields", fields)
-            )
+            append(heads[fields] if fields < _MAX_TABLED else self._list(LOG, "fields", fields))
             if not named:
-                out.append(self._tags.string("event", name))
+                append(events.get(name) or self._event(name))
             if attributes:
                 self._tags.extend(out, attributes.items())
-            self._dropped(out, "attributes", dropped)
-            out.append(_STOP)
+            if dropped:
+                self._dropped(out, "attributes", dropped)
+            append(_STOP)
+
+    def _event(self, name: str) -> bytes:
+        return remember(self._events, name, self._tags.one("event", name))
 
     def _refs(self, links: Sequence[tuple[SpanContext, Bag]]) -> bytes:
         refs = b"".join([self._ref(context, _ref_type(bag)) for context, bag in links])
@@ -264,10 +272,6 @@ class JaegerEncoder:
                 _STOP,
             )
         )
-
-    def _id(self, unsigned: int) -> bytes:
-        """Encode an unsigned id: the same eight bytes, read as a signed number."""
-        return self._dialect.i64(unsigned if unsigned < _SIGN else unsigned - _WRAP)
 
     def _field(self, field: Field, after: Field | None, value: bytes) -> bytes:
         return self._dialect.header(field, after) + value

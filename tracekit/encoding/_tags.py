@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from tracekit.encoding._idl import TAG, TagType
+from tracekit.encoding._memory import MAX_KEPT_BYTES, remember
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,14 +16,8 @@ if TYPE_CHECKING:
 
     from tracekit.encoding._thrift import Dialect
 
-K = TypeVar("K")
-V = TypeVar("V")
-
 _STOP = b"\0"
 _SIGN = 1 << 63
-_MAX_CACHED = 4096
-"""Entries after which a cache starts anew: names and ids are bounded only by what users do."""
-_MAX_KEPT_BYTES = 64
 
 
 class Tags:
@@ -72,7 +67,7 @@ class Tags:
         text = value.encode("utf-8", "replace")
         prefix = self._strings.get(key) or self._prefix(self._strings, key, TagType.STRING, "vStr")
         tag = b"%b%b%b\0" % (prefix, self._size(len(text)), text)
-        return remember(self._texts, pair, tag) if len(text) <= _MAX_KEPT_BYTES else tag
+        return remember(self._texts, pair, tag) if len(text) <= MAX_KEPT_BYTES else tag
 
     def _double(self, key: str, value: float) -> bytes:
         doubles = self._doubles
@@ -125,13 +120,6 @@ class Tags:
                 header(TAG[value], TAG["vType"]),
             )
         )
-
-
-def remember(known: dict[K, V], key: K, value: V) -> V:
-    if len(known) >= _MAX_CACHED:
-        known.clear()
-    known[key] = value
-    return value
 
 
 def _as_text(value: AnyValue) -> str:

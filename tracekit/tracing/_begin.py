@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tracekit.tracing._tracer import Tracer
 
 _new = object.__new__
-_NO_STATE = trace.TraceState.get_default()
+_NO_STATE = trace.DEFAULT_TRACE_STATE
 _PRIORITY = "sampling.priority"
 """A start attribute of this name goes before the parent's decision (OpenTracing): ask the rule."""
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationInfo
-from opentelemetry.trace import Link, Status, TraceFlags, TraceState
+from opentelemetry.trace import Link, TraceFlags, TraceState
 
 from tracekit._context import DEBUG, SpanContext
-from tracekit._protocols import MARKS_SHIFT, Facts
+from tracekit._protocols import MARKS_SHIFT, UNSET, Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from opentelemetry.attributes import BoundedAttributes
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace import SpanKind, Status
     from opentelemetry.util.types import AttributeValue
 
     from tracekit.tracing._attributes import Bag
@@ -41,7 +41,6 @@ FLAGS = SAMPLED | getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
 """The trace flags that the installed API knows; the others of a remote parent are not ours."""
 DEBUG_BITS = SAMPLED | DEBUG << MARKS_SHIFT
 _TRACE_FLAGS = tuple(TraceFlags(bits) for bits in range(4))
-UNSET = Status()
 
 
 def span_context(trace_id: int, span_id: int, bits: int, state: TraceState) -> trace.SpanContext:
