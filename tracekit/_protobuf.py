@@ -48,16 +48,15 @@ class Field(NamedTuple):
 
 
 class Message:
-    """A message: its fields by name and by number."""
+    """A message: its fields by number for a reader, by name for a writer."""
 
     def __init__(self, *fields: Field) -> None:
-        self.by_name = {field.name: field for field in fields}
         self.by_number = {field.number: field for field in fields}
+        self._keys = {field.name: varint(field.number << 3 | field.type.wire) for field in fields}
 
     def key(self, name: str) -> bytes:
         """Return the bytes that stand before the value of a field."""
-        field = self.by_name[name]
-        return varint(field.number << 3 | field.type.wire)
+        return self._keys[name]
 
 
 Value = int | float | str | bytes | dict[str, "Value"] | list["Value"]

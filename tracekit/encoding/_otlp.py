@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import DEFAULT_TRACE_STATE, StatusCode
 
 from tracekit._protobuf import varint
 from tracekit._protocols import Frame, Loss, Payload
 from tracekit.encoding._facts import facts_of
+from tracekit.encoding._memory import MAX_KEPT_BYTES, remember
 from tracekit.encoding._otlp_idl import (
     ANY_VALUE,
     ARRAY_VALUE,
@@ -53,13 +54,7 @@ if TYPE_CHECKING:
 
     _Elements = dict[tuple[str, AnyValue], bytes]
 
-K = TypeVar("K")
-V = TypeVar("V")
-
 _SIGN = 1 << 63
-_MAX_CACHED = 4096
-"""Entries after which a cache starts anew: names and values are bounded only by what users do."""
-_MAX_KEPT_BYTES = 64
 _MAX_TABLED = 2048
 _SIZES = tuple(varint(n) for n in range(_MAX_TABLED))
 _UNSET = StatusCode.UNSET  # a look-up in an enum costs a function call
@@ -75,14 +70,22 @@ def _sized(data: bytes) -> bytes:
     return _size(len(data)) + data
 
 
+def utf8(text: str) -> bytes:
+    """Encode a text; what UTF-8 cannot hold (lone surrogates) becomes ``?``."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
+
+
 def _field(table: Message, name: str, data: bytes) -> bytes:
     """Return a whole field that has a length."""
     return table.key(name) + _sized(data)
 
 
 def _text(table: Message, name: str, text: str | None) -> bytes:
-    """Return a text field, nothing if it is empty; what UTF-8 cannot hold becomes ``?``."""
-    return _field(table, name, text.encode("utf-8", "replace")) if text else b""
+    """Return a text field, nothing if it is empty."""
+    return _field(table, name, utf8(text)) if text else b""
 
 
 def _count(table: Message, name: str, count: int) -> bytes:
@@ -100,7 +103,7 @@ _f64 = struct.Struct("<d").pack
 def any_value(value: AnyValue) -> bytes:  # noqa: PLR0911 (a row per type)
     """Return an AnyValue without its length: None is one with nothing set."""
     if isinstance(value, str):
-        return _STRING + _sized(value.encode("utf-8", "replace"))
+        return _STRING + _sized(utf8(value))
     if isinstance(value, bool):
         return _BOOL + _SIZES[value]
     if isinstance(value, int) and -_SIGN <= value < _SIGN:
@@ -124,7 +127,7 @@ def any_value(value: AnyValue) -> bytes:  # noqa: PLR0911 (a row per type)
 def key_value(key: str, value: AnyValue) -> bytes:
     """Return a KeyValue without its length."""
     encoded = any_value(value)
-    return _KEY + _sized(key.encode("utf-8", "replace")) + _VALUE + _sized(encoded)
+    return _KEY + _sized(utf8(key)) + _VALUE + _sized(encoded)
 
 
 class Attributes:
@@ -140,6 +143,7 @@ class Attributes:
         self._texts: _Elements = {}
         self._numbers: _Elements = {}
         self._bools: _Elements = {}
+        self._heads: dict[str, bytes] = {}
         self._doubles: dict[str, bytes] = {}
 
     def extend(self, out: list[bytes], pairs: Iterable[tuple[str, AnyValue]]) -> None:
@@ -152,7 +156,7 @@ class Attributes:
             value = pair[1]
             kind = type(value)
             if kind is str:
-                append(texts.get(pair) or self._kept(texts, pair))
+                append(texts.get(pair) or self._text(*pair))  # type: ignore[arg-type]
             elif kind is int:
                 append(numbers.get(pair) or self._kept(numbers, pair))
             elif kind is bool:
@@ -174,14 +178,28 @@ class Attributes:
             self.extend(out, attributes.items())
         return b"".join(out)
 
+    def _text(self, key: str, value: str) -> bytes:
+        """Return the element of a text: what ``one`` returns, in half of its time."""
+        text = utf8(value)
+        length = len(text)
+        head = self._heads.get(key) or self._head(key)
+        string = _STRING + _size(length) + text
+        size = _size(len(string))
+        element = self._key + _size(len(head) + len(size) + len(string)) + head + size + string
+        return remember(self._texts, (key, value), element) if length <= MAX_KEPT_BYTES else element
+
+    def _head(self, key: str) -> bytes:
+        """Return what stands before the length of a value."""
+        return remember(self._heads, key, _KEY + _sized(utf8(key)) + _VALUE)
+
     def _kept(self, known: _Elements, pair: tuple[str, AnyValue]) -> bytes:
         element = self.one(*pair)
-        short = len(element) - len(pair[0]) <= _MAX_KEPT_BYTES
-        return _remember(known, pair, element) if short else element
+        short = len(element) - len(pair[0]) <= MAX_KEPT_BYTES
+        return remember(known, pair, element) if short else element
 
     def _double(self, key: str) -> bytes:
         """Return what stands before the eight bytes of a double."""
-        return _remember(self._doubles, key, self.one(key, 0.0)[:-8])
+        return remember(self._doubles, key, self.one(key, 0.0)[:-8])
 
 
 class OtlpEncoder:
@@ -202,6 +220,8 @@ class OtlpEncoder:
         self._event_time_key = EVENT.key("time_unix_nano")
         self._event_time = struct.Struct("<cQ").pack
         self._span_key = SCOPE_SPANS.key("spans")
+        self._scope_key = RESOURCE_SPANS.key("scope_spans")
+        self._resource_key = EXPORT_REQUEST.key("resource_spans")
         self._event_key = SPAN.key("events")
         unset = _field(SPAN, "status", b"")
         self._endings = {remote: unset + _flags(SPAN, remote=remote) for remote in (False, True)}
@@ -240,7 +260,7 @@ class OtlpEncoder:
         out = [
             self._traces.get(trace_id) or self._trace(trace_id),
             self._id(span_id),
-            _text(SPAN, "trace_state", state.to_header()) if state else b"",
+            b"" if state is DEFAULT_TRACE_STATE else _text(SPAN, "trace_state", state.to_header()),
             (self._parents.get(parent_id) or self._parent(parent_id)) if parent_id else b"",
             self._names.get((name, id(kind))) or self._name(name, kind),
             self._times(start_ns, self._end_key, end_ns),
@@ -263,22 +283,22 @@ class OtlpEncoder:
         size = _SIZES[length] if length < _MAX_TABLED else varint(length)
         known = self._scopes.get(id(scope)) or self._scope(scope)
         # As Facts are made: the constructor of a named tuple costs three times as much.
-        return tuple.__new__(Frame, (b"%b%b%b" % (self._span_key, size, body), known[0], None))
+        return tuple.__new__(Frame, (self._span_key + size + body, known[0], None))
 
     def _trace(self, trace_id: int) -> bytes:
         """Return the field that all spans of a trace share, and the head of the span id."""
         field = _field(SPAN, "trace_id", trace_id.to_bytes(16, "big"))
-        return _remember(self._traces, trace_id, field + SPAN.key("span_id") + _SIZES[8])
+        return remember(self._traces, trace_id, field + SPAN.key("span_id") + _SIZES[8])
 
     def _parent(self, parent_id: int) -> bytes:
         field = _field(SPAN, "parent_span_id", self._id(parent_id))
-        return _remember(self._parents, parent_id, field)
+        return remember(self._parents, parent_id, field)
 
     def _name(self, name: str, kind: SpanKind) -> bytes:
         """Return name and kind, and the key of the start time that follows them."""
         number = SPAN.key("kind") + varint(kind.value + 1)  # OTLP's 0 is "unspecified"
         encoded = _text(SPAN, "name", name) + number + self._start_key
-        return _remember(self._names, (name, id(kind)), encoded)
+        return remember(self._names, (name, id(kind)), encoded)
 
     def _events(self, out: list[bytes], events: Sequence[tuple[str, int, Bag]]) -> None:
         for name, time_ns, (attributes, dropped) in events:
@@ -291,10 +311,12 @@ class OtlpEncoder:
             if dropped:
                 parts.append(_count(EVENT, "dropped_attributes_count", dropped))
             body = b"".join(parts)
-            out += (self._event_key, _size(len(body)), body)
+            length = len(body)
+            size = _SIZES[length] if length < _MAX_TABLED else varint(length)
+            out.append(self._event_key + size + body)
 
     def _event_name(self, name: str) -> bytes:
-        return _remember(self._event_names, name, _text(EVENT, "name", name))
+        return remember(self._event_names, name, _text(EVENT, "name", name))
 
     def _rarities(self, out: list[bytes], facts: Facts) -> None:
         """Append what few spans have: links, and how many events and links did not fit."""
@@ -318,7 +340,7 @@ class OtlpEncoder:
             encoded = _field(SCOPE_SPANS, "scope", body) + _text(
                 SCOPE_SPANS, "schema_url", scope.schema_url
             )
-        return _remember(self._scopes, id(scope), (encoded, scope))
+        return remember(self._scopes, id(scope), (encoded, scope))
 
     # --- many spans ---
 
@@ -339,22 +361,23 @@ class OtlpEncoder:
     def seal(self, process: bytes, frames: Sequence[Frame], seq_no: int, loss: Loss) -> Payload:
         """Return the request of ``frames``; those of one scope stand together, in their order."""
         del seq_no, loss
-        spans: dict[bytes, list[bytes]] = {}
-        for frame in frames:
-            held = spans.get(frame.scope)
+        groups: dict[bytes, list[bytes]] = {}
+        for data, scope, _ in frames:
+            held = groups.get(scope)
             if held is None:
-                held = spans[frame.scope] = [frame.scope]
-            held.append(frame.data)
-        scopes = [_field(RESOURCE_SPANS, "scope_spans", b"".join(held)) for held in spans.values()]
-        body = _field(EXPORT_REQUEST, "resource_spans", process + b"".join(scopes))
-        return Payload(body, frames)
-
-
-def _remember(known: dict[K, V], key: K, value: V) -> V:
-    if len(known) >= _MAX_CACHED:
-        known.clear()
-    known[key] = value
-    return value
+                held = groups[scope] = [scope]
+            held.append(data)
+        # Lengths stand before what they measure: they are summed up, and all is copied once.
+        parts = [b"", process]
+        total = len(process)
+        for held in groups.values():
+            length = sum(map(len, held))
+            head = self._scope_key + _size(length)
+            parts.append(head)
+            parts += held
+            total += len(head) + length
+        parts[0] = self._resource_key + _size(total)
+        return Payload(b"".join(parts), frames)
 
 
 def _flags(table: Message, *, remote: bool) -> bytes:
