@@ -37,8 +37,10 @@ class Parts:
     propagator: Propagator
     reporter: Reporter | None
     sampler: Sampler | None
-    queue_size: int
+    settings: Settings
     calls: CallMetrics | None = None
+    stand_in: Transport | SpanExporter | None = None
+    """What was given in place of the wire that ``settings`` name."""
 
     def flush(self, timeout_s: float) -> FlushResult:
         """Send what is queued."""
@@ -59,7 +61,11 @@ class Parts:
     def reading(self) -> Reading:
         """Return what the instruments read their figures from."""
         return Reading(
-            self.stats(), self._counts(), self.propagator.counters, self.queue_size, self.calls
+            self.stats(),
+            self._counts(),
+            self.propagator.counters,
+            self.settings.reporter.queue_size if self.reporter is not None else 0,
+            self.calls,
         )
 
     def _counts(self) -> SpanCounts:
@@ -94,7 +100,7 @@ def build(
     )
     resource = resource_of(settings)
     if settings.disabled:
-        return Parts(DisabledTracerProvider(resource), propagator, None, None, 0)
+        return Parts(DisabledTracerProvider(resource), propagator, None, None, settings)
     encoder, connect = (
         wire(settings.transport)
         if exporter is None
@@ -120,7 +126,7 @@ def build(
         limits=_limits(settings.limits),
     )
     calls = CallMetrics() if settings.rpc_metrics else None
-    return Parts(provider, propagator, reporter, sampler, settings.reporter.queue_size, calls)
+    return Parts(provider, propagator, reporter, sampler, settings, calls, exporter or transport)
 
 
 def _begin_process(pipeline: Pipeline, exit_budget_s: float) -> Worker:

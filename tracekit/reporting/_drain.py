@@ -12,6 +12,7 @@ import logging
 import math
 import random
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tracekit._protocols import Outcome, SendResult
@@ -19,7 +20,7 @@ from tracekit.reporting._batch import Batch
 from tracekit.reporting._stats import DropReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tracekit")
 _spans_log = logging.getLogger("tracekit.spans")
+
+TellSent = Callable[[float, SendResult], None]
+"""Called after each attempt to send: how long it took, in seconds, and its result."""
 
 FIRST_PAUSE_S = 0.05
 MAX_PAUSE_S = 5.0
@@ -67,6 +71,7 @@ class Drain:
         *,
         max_batch_spans: int | None,
         log_spans: bool,
+        tell_sent: Sequence[TellSent],
         clock: Callable[[], float],
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -76,6 +81,7 @@ class Drain:
         self._transport = transport
         self._max_spans = max_batch_spans or (1 << 31)
         self._log_spans = log_spans
+        self._tell_sent = tell_sent
         self._clock = clock
         self._jitter = jitter
         self._hand: ReadableSpan | None = None
@@ -222,6 +228,9 @@ class Drain:
         except Exception as error:
             _log.debug("the transport raised", exc_info=True)
             result = SendResult.failed(f"{type(error).__name__}: {error}")
+        if result.outcome is not Outcome.PACED:
+            for tell in self._tell_sent:
+                tell(self._clock() - started_s, result)
         self._settle(parcel, result, hurried=hurried)
 
     def _settle(self, parcel: Parcel, result: SendResult, *, hurried: bool) -> None:

@@ -19,9 +19,10 @@ from tracekit.reporting._queue import Bell, SpanQueue
 from tracekit.reporting._stats import FlushResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tracekit._protocols import Encoder, Transport
+    from tracekit.reporting._drain import TellSent
     from tracekit.reporting._queue import DropPolicy
 
 _log = logging.getLogger("tracekit")
@@ -78,6 +79,7 @@ class Pipeline:
         flush_s: float,
         max_batch_spans: int | None,
         log_spans: bool,
+        tell_sent: Sequence[TellSent],
         spawn: Callable[[Pipeline], Worker | None],
         clock: Callable[[], float],
         wait: Callable[[float], object],
@@ -96,6 +98,7 @@ class Pipeline:
             transport,
             max_batch_spans=max_batch_spans,
             log_spans=log_spans,
+            tell_sent=tell_sent,
             clock=clock,
         )
         self._alarm = Alarm(clock)

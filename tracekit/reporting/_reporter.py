@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tracekit._fork import ForkMark
     from tracekit._protocols import Encoder, Transport
+    from tracekit.reporting._drain import TellSent
     from tracekit.reporting._pipeline import Worker
     from tracekit.reporting._queue import DropPolicy
     from tracekit.reporting._stats import FlushResult, Stats
@@ -93,6 +94,9 @@ class Reporter(SpanProcessor):
         log_spans: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.tell_sent: list[TellSent] = []
+        """Whom the worker tells of each attempt to send; they must be quick and not raise."""
+
         def pipeline() -> Pipeline:
             return Pipeline(
                 encoder,
@@ -102,6 +106,7 @@ class Reporter(SpanProcessor):
                 flush_s=flush_s,
                 max_batch_spans=max_batch_spans,
                 log_spans=log_spans,
+                tell_sent=self.tell_sent,
                 spawn=spawn,
                 clock=clock,
                 wait=wait,
