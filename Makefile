@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 ORACLE := $(BUILD)/jaeger-client/.tried
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz help demo test test-all test-oldest lint format types bench-reliability docs clean
+.PHONY: fuzz help demo test test-all test-oldest lint format types bench-otlp bench-reliability docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -65,6 +65,9 @@ format: $(STAMP) ## Put the code into shape
 
 types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy
+
+bench-otlp: $(STAMP) ## OTLP beside OpenTelemetry's encoder and exporter
+	$(BIN)/python tests/bench/bench_otlp.py
 
 bench-reliability: $(STAMP) ## What arrives under load and faults, beside jaeger-client
 	$(BIN)/python tests/bench/bench_reliability.py

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.trace import DEFAULT_TRACE_STATE, StatusCode
 
 from tracekit._protobuf import varint
-from tracekit._protocols import Frame, Loss, Payload
+from tracekit._protocols import UNSET, Frame, Loss, Payload
 from tracekit.encoding._facts import facts_of
 from tracekit.encoding._memory import MAX_KEPT_BYTES, remember
 from tracekit.encoding._otlp_idl import (
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 _SIGN = 1 << 63
 _MAX_TABLED = 2048
 _SIZES = tuple(varint(n) for n in range(_MAX_TABLED))
-_UNSET = StatusCode.UNSET  # a look-up in an enum costs a function call
 _MAX_HEADER_BYTES = 6
 """A key and the length behind it: enough for any message below 4 GiB."""
 
@@ -275,7 +274,7 @@ class OtlpEncoder:
             self._rarities(out, facts)
         out.append(
             self._endings[remote]
-            if status.status_code is _UNSET
+            if status is UNSET or status.status_code is StatusCode.UNSET
             else _status(status) + _flags(SPAN, remote=remote)
         )
         body = b"".join(out)
