@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from opentelemetry import trace
@@ -18,6 +19,7 @@ from tracekit.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
     from tracekit._calls import CallObserver
@@ -45,6 +47,7 @@ class Tracing:
     ) -> None:
         self.settings = settings
         self._parts = _wiring.build(settings, transport, exporter)
+        self._meter_providers: list[MeterProvider] = []
 
     @property
     def provider(self) -> TracerProvider | DisabledTracerProvider:
@@ -76,6 +79,22 @@ class Tracing:
     def metrics(self) -> list[metrics.Family]:
         """Read all instruments of ``tracekit.metrics`` at once; what back ends publish."""
         return metrics.families(self._parts.reading())
+
+    def publish_metrics(self, meter_provider: MeterProvider | None = None) -> None:
+        """Show the figures on OpenTelemetry's meters as well (None: the global provider's).
+
+        They are read when a metric reader collects; with RPC metrics on, the duration of each
+        call is recorded, too. A second time on the same provider does nothing.
+        """
+        # Deferred: a service without meters never needs them.
+        from opentelemetry.metrics import get_meter_provider  # noqa: PLC0415
+
+        from tracekit import _meters  # noqa: PLC0415
+
+        provider = meter_provider or get_meter_provider()
+        if not any(known is provider for known in self._meter_providers):
+            self._meter_providers.append(provider)
+            _meters.publish(self._parts, provider)
 
     def shutdown(self, timeout_s: float = 2.0) -> None:
         """Drain and close within ``timeout_s`` seconds; what is left is counted. Idempotent."""
@@ -216,9 +235,21 @@ def _at_exit() -> None:
 
 
 def _drain() -> None:
+    """Send, within the exit budget, also what other threads end meanwhile; in a signal handler."""
     running = _slot.running
-    if running is not None:
-        running.flush(running.settings.reporter.exit_budget_s)
+    if running is None:
+        return
+    budget_s = running.settings.reporter.exit_budget_s
+    deadline_s = time.monotonic() + budget_s
+    while (left_s := deadline_s - time.monotonic()) > 0:
+        if running.flush(left_s) and not running.stats().queued:
+            return
+    left = running.stats()
+    _lifecycle.say(
+        "%d spans could not be sent within the exit budget of %g s",
+        left.queued + left.in_flight,
+        budget_s,
+    )
 
 
 def drain_on(signum: int) -> None:

@@ -6,11 +6,13 @@ a SIGTERM, so the handler sends what is queued and then gives way to whatever wa
 
 from __future__ import annotations
 
+import _thread
+import contextlib
+import errno
 import logging
 import os
 import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,25 +23,43 @@ _log = logging.getLogger("tracekit")
 
 _AFTER_ALL_OTHERS = -1_000
 """Exit priority among multiprocessing's finalizers: users' own may still end spans."""
+_MAX_SAYING_S = 0.1
 
 
 class DrainingHandler:
-    """A signal handler that drains and then does what the signal would have done."""
+    """A signal handler that drains and then does what the signal would have done.
+
+    ``drain`` is bounded in time and takes no lock that the interrupted code may hold.
+    """
 
     def __init__(self, signum: int, drain: Callable[[], object]) -> None:
         self._drain = drain
         self._previous = signal.getsignal(signum)
+        self._at_it = False
 
     def install(self, signum: int) -> None:
         """Take the signal; ``ValueError`` outside the main thread (as ``signal.signal``)."""
         signal.signal(signum, self)
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        """Drain, give way; come back when the signal turned out to do nothing."""
+        """Drain, give way; come back when the signal turned out to do nothing.
+
+        Supervisors that signal a process and its group deliver twice: the first one gives way
+        for both. In an event loop of green threads nothing may wait, so one of them serves.
+        """
+        if self._at_it:
+            return
+        self._at_it = True
+        if not _on_a_green_thread(lambda: self._serve(signum, None), frame):
+            self._serve(signum, frame)
+
+    def _serve(self, signum: int, frame: FrameType | None) -> None:
         try:
             self._drain()
-        except Exception:
-            _log.exception("spans could not be sent on signal %d", signum)
+        except Exception as error:
+            say("spans could not be sent on signal %d: %r", signum, error)
+        finally:
+            self._at_it = False
         previous = self._previous
         if callable(previous):
             previous(signum, frame)
@@ -49,6 +69,48 @@ class DrainingHandler:
             # Still here: PID 1 without a handler is not killed by a signal from inside its
             # container, and the default of some signals is to do nothing. Be ready for the next.
             self.install(signum)
+
+
+def say(message: str, *args: object) -> None:
+    """Log a warning from a signal handler: on a thread of its own, and wait a moment only.
+
+    The code that the signal interrupted may hold the lock of a log handler, or of ``threading``.
+    """
+    said = _thread.allocate_lock()
+    said.acquire()
+
+    def log() -> None:
+        try:
+            _log.warning(message, *args)
+        finally:
+            said.release()
+
+    try:
+        _thread.start_new_thread(log, ())
+    except RuntimeError:  # the interpreter is about to end
+        return
+    said.acquire(timeout=_MAX_SAYING_S)
+
+
+def _on_a_green_thread(serve: Callable[[], None], frame: FrameType | None) -> bool:
+    """Have a green thread ``serve`` if this runs inside gevent's or eventlet's loop."""
+    gevent = sys.modules.get("gevent")
+    if gevent is not None and gevent.getcurrent() is gevent.get_hub():
+        gevent.spawn(serve)
+        return True
+    hubs = sys.modules.get("eventlet.hubs")
+    greenlet = sys.modules.get("greenlet")
+    if hubs is None or greenlet is None:
+        return False
+    hub = hubs.get_hub()
+    where = "" if frame is None else frame.f_code.co_name
+    if greenlet.getcurrent() is not hub.greenlet or where == "wait":
+        return False  # in ``wait`` it sleeps, for up to a minute, and cannot be woken
+    hub.schedule_call_global(0, greenlet.greenlet(serve).switch)
+    if where == "do_poll":
+        # It would go on polling for what it knew before. This is how it takes an interruption.
+        raise InterruptedError(errno.EINTR, "a green thread serves the signal")
+    return True
 
 
 def drain_on(signum: int, drain: Callable[[], object]) -> None:
@@ -67,10 +129,11 @@ def drain_on(signum: int, drain: Callable[[], object]) -> None:
 
 def drain_on_sigterm(drain: Callable[[], object]) -> None:
     """Drain on SIGTERM if that would end this program: it has no handler of its own."""
-    if threading.current_thread() is not threading.main_thread():
-        return  # Python sets handlers in the main thread only
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        drain_on(signal.SIGTERM, drain)
+        # ValueError: this is not the main thread of the main interpreter. Asking ``threading``
+        # instead would not do: under eventlet it takes the main thread for another one.
+        with contextlib.suppress(ValueError):
+            drain_on(signal.SIGTERM, drain)
 
 
 def on_first_span(end: Callable[[], object]) -> None:
