@@ -45,7 +45,7 @@ class AioMultiCallable:
         if self._request_streaming:
             request = requests_of(request, rpc, count=False)
         traced = self._bare
-        if rpc.is_counting:
+        if rpc.counts:
             rpc.converts_response = unary
             traced = self._factory.make(
                 rpc.counted(self._factory.serializer, rpc.sent),
@@ -54,12 +54,13 @@ class AioMultiCallable:
                 ),
             )
         try:
-            with rpc.invoking():
+            with rpc:
                 call = traced(request, metadata=rpc.metadata, **options)
         except BaseException as error:
             rpc.raised(error)
             raise
-        rpc.watch(call)
+        if rpc.matters:
+            rpc.watch(call)
         return call
 
 

@@ -209,14 +209,14 @@ class AioClientInterceptor:
             request = requests_of(request, rpc, count=True)
         else:
             rpc.sent.count, rpc.sent.counted = 1, True
-        invoking = rpc.invoking()
+        step = rpc.hand_down_in_task()
         try:
-            call = await Stepped(continuation(details, request), invoking.step())
+            call = await Stepped(continuation(details, request), step)
         except BaseException as error:
             rpc.raised(error)
             raise
         finally:
-            invoking.over()
+            rpc.handed_down()
         rpc.watch(call)
         return call
 

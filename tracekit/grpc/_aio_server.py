@@ -19,7 +19,7 @@ import grpc.aio
 
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._server import rewrap
-from tracekit.grpc._serving import ServerRpc
+from tracekit.grpc._serving import ServerRpc, first_sight
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -88,6 +88,9 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler | None:
         """Return the handler of this one RPC, traced."""
+        metadata = handler_call_details.invocation_metadata
+        if not first_sight(metadata):
+            return await continuation(handler_call_details)
         handler = await continuation(handler_call_details)
         method = self._plan.method(handler_call_details.method)
         if handler is None or method is None:
@@ -95,7 +98,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
         rpc = AioServing(
             self._plan,
             method,
-            handler_call_details.invocation_metadata,
+            metadata,
             grpc.StatusCode.UNKNOWN,
             streaming=handler.response_streaming,
         )
@@ -130,6 +133,8 @@ class AioServing(ServerRpc):
         self.leave()
 
     def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
+        if not self.matters:
+            return
         context = self._context
         cancelled = self.closed or isinstance(error, asyncio.CancelledError)
         code = self._code()

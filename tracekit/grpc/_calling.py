@@ -3,55 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
-from tracekit._calls import Step
 from tracekit.grpc._rpc import Rpc, kept
 from tracekit.propagation import merge_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from opentelemetry.context import Context
-
+    from tracekit._calls import Step
     from tracekit.grpc._plan import Method, Plan
     from tracekit.grpc._rpc import Pair
 
-_CALLING = "tracekit-grpc-calling"
+_handed_down: ContextVar[ClientRpc | None] = ContextVar("tracekit-grpc-call", default=None)
 
 
 class ClientRpc(Rpc):
     """An RPC that we make; ``metadata`` is what goes out, the caller's object is left alone."""
 
-    __slots__ = ()
+    __slots__ = ("_handing_down", "_tokens")
 
     def __init__(self, plan: Plan, method: Method, metadata: Iterable[Pair] | None) -> None:
         # An iterator can be read once only, and we are not its only reader.
         super().__init__(
             plan, method, list(metadata) if isinstance(metadata, Iterator) else metadata
         )
+        self._handing_down = False
 
     def begin(self, request: object) -> bool:
         """Start the span and write it into ``metadata``; False: not traced, call as you were."""
         plan = self.plan
         try:
-            current = otel_context.get_current()
-            calling = current.get(_CALLING)
-            if calling and calling[0].method.name == self.method.name:  # type: ignore[index]
+            outer = handed_down()
+            if outer is not None and outer.method.name == self.method.name:
                 return False
+            current = otel_context.get_current()
             if current.get(_SUPPRESS_INSTRUMENTATION_KEY):
                 return False
-            handle, _ = plan.handle()
+            handle, tracer = plan.handle()
             if plan.has_hooks:
                 self.request = request
-            call = self._open(current)
+            call = self._open(handle, tracer, current)
             propagator = handle.propagator
             outgoing = propagator.outgoing(call.context)
             self.metadata = merge_metadata(outgoing, self.metadata or (), propagator.counters)
-            if plan.metadata and call.span.is_recording():
+            if plan.metadata and self.counts:
                 call.span.set_attributes(
                     kept("rpc.request.metadata.", self.metadata, plan.metadata)
                 )
@@ -59,42 +59,34 @@ class ClientRpc(Rpc):
             plan.complain("starting a client span")
         return self.call is not None
 
-    def invoking(self) -> Invoking:
-        """Return the ``with`` block around the bare call: what is nested in it is this call."""
-        assert self.call is not None  # noqa: S101 (begun)
-        return Invoking(self.call.context, self)
-
-
-def invoked() -> ClientRpc | None:
-    """Return the RPC that this thread is handing down at the moment."""
-    cell = otel_context.get_current().get(_CALLING)
-    return cell[0] if cell else None  # type: ignore[index]
-
-
-class Invoking:
-    """The stretch in which an RPC is handed down, through other interceptors, to gRPC.
-
-    An edge of ours that sees the same method within it is looking at the same call. A ``with``
-    block; where the stretch has suspensions, ``step()`` and ``over()``.
-    """
-
-    __slots__ = ("_cell", "_context", "_token")
-
-    def __init__(self, context: Context, rpc: ClientRpc) -> None:
-        self._cell = [rpc]
-        self._context = otel_context.set_value(_CALLING, self._cell, context)
-
     def __enter__(self) -> None:
-        self._token = otel_context.attach(self._context)
+        """Begin to hand the call down, through other interceptors, to gRPC.
+
+        An edge of ours that sees the same method meanwhile is looking at the same call.
+        """
+        assert self.call is not None  # noqa: S101 (begun)
+        self._handing_down = True
+        self._tokens = _handed_down.set(self), otel_context.attach(self.call.context)
 
     def __exit__(self, *_: object) -> None:
-        otel_context.detach(self._token)
-        self.over()
+        mine, otel = self._tokens
+        otel_context.detach(otel)
+        _handed_down.reset(mine)
+        self.handed_down()
 
-    def step(self) -> Step:
-        """Return the stretch as a step."""
-        return Step(self._context)
+    def hand_down_in_task(self) -> Step:
+        """Do the same for a stretch with suspensions, in a task of its own."""
+        assert self.call is not None  # noqa: S101 (begun)
+        self._handing_down = True
+        _handed_down.set(self)
+        return self.call.step()
 
-    def over(self) -> None:
-        """End the stretch also for the tasks that were started in it and inherited its context."""
-        self._cell.clear()
+    def handed_down(self) -> None:
+        """End the stretch, also for the tasks that were started in it and inherited its context."""
+        self._handing_down = False
+
+
+def handed_down() -> ClientRpc | None:
+    """Return the RPC that this thread or task is handing down at the moment."""
+    rpc = _handed_down.get()
+    return rpc if rpc is not None and rpc._handing_down else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
 
-from tracekit.grpc._calling import invoked
+from tracekit.grpc._calling import handed_down
 from tracekit.grpc._client import Calling, Requests
 
 if TYPE_CHECKING:
@@ -92,11 +92,13 @@ class MultiCallable:
             request = Requests(cast("Iterator[object]", request), rpc, count=False)
         traced = self._invoke_for(rpc, verb)
         try:
-            with rpc.invoking():
+            with rpc:
                 result = getattr(traced, verb)(request, timeout, rpc.metadata, *args, **kwargs)
         except BaseException as error:
             rpc.raised(error)
             raise
+        if not rpc.matters:
+            return result
         if self._response_streaming or verb == "future":
             rpc.watch(result)
         elif verb == "__call__":
@@ -107,7 +109,7 @@ class MultiCallable:
 
     def _invoke_for(self, rpc: Calling, verb: str) -> Invoke:
         """Return gRPC's multi-callable with converters that count for ``rpc``."""
-        if not rpc.is_counting:
+        if not rpc.counts:
             return self._bare
         serializer, deserializer = self._factory.serializer, self._factory.deserializer
         if self._converts_in_thread and verb != "future":
@@ -125,14 +127,14 @@ class MultiCallable:
 
 
 def _convert_sent(serializer: Convert | None, message: object) -> object:
-    rpc = invoked()
+    rpc = handed_down()
     if rpc is None:
         return message if serializer is None else serializer(message)
     return rpc.convert(serializer, message, rpc.sent)
 
 
 def _convert_received(deserializer: Convert | None, message: object) -> object:
-    rpc = invoked()
+    rpc = handed_down()
     if rpc is None:
         return message if deserializer is None else deserializer(message)
     return rpc.convert(deserializer, message, rpc.received)

@@ -207,12 +207,13 @@ class ClientInterceptor(
         else:
             rpc.sent.count, rpc.sent.counted = 1, True
         try:
-            with rpc.invoking():
+            with rpc:
                 call = continuation(details, request)
         except BaseException as error:
             rpc.raised(error)
             raise
-        rpc.watch(call)
+        if rpc.matters:
+            rpc.watch(call)
         return call
 
 

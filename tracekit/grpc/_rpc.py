@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from opentelemetry.context import Context
+    from opentelemetry.trace import Tracer
 
+    from tracekit._handle import Tracing
     from tracekit.grpc._conventions import Attributes
     from tracekit.grpc._plan import Method, Plan
 
@@ -32,13 +34,10 @@ if TYPE_CHECKING:
 class Tally:
     """Messages that went one way, and their bytes; ``counted`` and ``weighed`` if known at all."""
 
-    __slots__ = ("bytes", "count", "counted", "weighed")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.bytes = 0
-        self.counted = False
-        self.weighed = False
+    count = 0
+    bytes = 0
+    counted = False
+    weighed = False
 
 
 class Rpc:
@@ -56,7 +55,9 @@ class Rpc:
         "_started_ns",
         "call",
         "code",
+        "counts",
         "failure",
+        "matters",
         "metadata",
         "method",
         "plan",
@@ -80,22 +81,19 @@ class Rpc:
         self.received = Tally()
         self._started_ns = time.time_ns()
         self._deferred: list[Context] | None = None
+        self.counts = False
+        """Whether anybody will read the tallies: the span is recording, or may yet be started."""
+        self.matters = False
+        """Whether anybody will hear of the end."""
 
     @property
     def name(self) -> str:
         """The method, ``package.Service/Method``."""
         return self.method.name
 
-    @property
-    def is_counting(self) -> bool:
-        """Whether anybody will read the tallies: the span is recording, or may yet be started."""
-        call = self.call
-        return call is not None and (call.span.is_recording() or self._deferred is not None)
-
-    def _open(self, parent: Context) -> Call:
+    def _open(self, handle: Tracing, tracer: Tracer, parent: Context) -> Call:
         """Start the span; if only slow and failing calls are kept, put that off till the end."""
         plan = self.plan
-        handle, tracer = plan.handle()
         if plan.slow_s is None:
             span = tracer.start_span(
                 self.method.name,
@@ -104,14 +102,27 @@ class Rpc:
                 self.method.attributes,
                 start_time=self._started_ns,
             )
+            self.counts = span.is_recording()
         else:
             # Not the parent's own span, which may be a live one of this process.
             span = trace.NonRecordingSpan(trace.get_current_span(parent).get_span_context())
             self._deferred = [parent]
+            self.counts = True
         observer = handle.call_observer if plan.kind is trace.SpanKind.SERVER else None
-        call = self.call = Call(span, parent, observer, name=self.method.name)
+        self.matters = self.counts or observer is not None
+        call = self.call = Call(
+            span,
+            parent,
+            observer,
+            name=self.method.name,
+            started_s=None if observer is None else self._arrived_s(),
+        )
         plan.run(plan.on_start, span, self)
         return call
+
+    def _arrived_s(self) -> float:
+        """Return when the span began, by the clock that durations are measured with."""
+        return time.perf_counter() - (time.time_ns() - self._started_ns) / 1e9
 
     def counted(
         self, convert: Convert | None, tally: Tally, then: Callable[[], None] | None = None
@@ -210,7 +221,11 @@ class Rpc:
             return found
 
         call.finish(
-            error_type=error_type, description=details, exception=exception, attributes=describe
+            error_type=error_type,
+            description=details,
+            exception=exception,
+            attributes=describe,
+            labels=lambda: conventions.call_labels(self.method.name, code),
         )
 
     def _error_type(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 import grpc
 
 from tracekit.grpc import _conventions as conventions
-from tracekit.grpc._serving import ServerRpc
+from tracekit.grpc._serving import ServerRpc, first_sight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,20 +35,15 @@ _KINDS: dict[tuple[bool, bool], tuple[str, Callable[..., grpc.RpcMethodHandler]]
     (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
 }
 
-_OURS = "_tracekit_traced"
-
 
 def rewrap(
     handler: grpc.RpcMethodHandler, rpc: ServerRpc, wrap: Callable[[Behavior], Behavior]
 ) -> grpc.RpcMethodHandler:
-    """Return ``handler`` with its behavior wrapped and its converters watched, but only once."""
+    """Return ``handler`` with its behavior wrapped and its converters watched by ``rpc``."""
     streaming = bool(handler.response_streaming)
     kind, make = _KINDS[bool(handler.request_streaming), streaming]
     behavior: Behavior = getattr(handler, kind)
-    if hasattr(behavior, _OURS):
-        return handler
     wrapped = wrap(behavior)
-    setattr(wrapped, _OURS, True)
     for name in ("experimental_non_blocking", "experimental_thread_pool"):
         if hasattr(behavior, name):  # gRPC reads these off the function
             setattr(wrapped, name, getattr(behavior, name))
@@ -71,6 +66,9 @@ class ServerInterceptor(grpc.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler | None:
         """Return the handler of this one RPC, traced."""
+        metadata = handler_call_details.invocation_metadata
+        if not first_sight(metadata):
+            return continuation(handler_call_details)
         handler = continuation(handler_call_details)
         method = self._plan.method(handler_call_details.method)
         if handler is None or method is None:
@@ -78,7 +76,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
         rpc = Serving(
             self._plan,
             method,
-            handler_call_details.invocation_metadata,
+            metadata,
             grpc.StatusCode.INTERNAL,
             streaming=handler.response_streaming,
         )
@@ -93,7 +91,7 @@ class Serving(ServerRpc):
     def enter(self, request: object, context: grpc.ServicerContext) -> Step | None:
         """Begin, in the handler's thread; None: not to be traced."""
         step = self.begin(context.peer, request)
-        if step is not None:
+        if step is not None and self.matters:
             self._context = context
             self.closed = not context.add_callback(self.on_closed)
         return step
@@ -109,6 +107,8 @@ class Serving(ServerRpc):
         self.leave()
 
     def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
+        if not self.matters:
+            return
         context = self._context
         code = conventions.code_of(context.code())
         empty = type(error) is Exception and not error.args
@@ -142,7 +142,8 @@ def _traced(rpc: Serving, behavior: Behavior) -> Behavior:
             rpc.end(error)
             raise
         if not rpc.streaming:
-            rpc.returned(response)
+            if rpc.matters:
+                rpc.returned(response)
             return response
         rpc.leave()  # until somebody asks for the first response
         return response if send else _responses(cast("Iterator[object]", response), rpc, step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import grpc
@@ -21,9 +22,20 @@ if TYPE_CHECKING:
     from tracekit.grpc._plan import Method, Plan
     from tracekit.grpc._rpc import Pair
 
-_SERVING = "tracekit-grpc-serving"
+_seen: ContextVar[object] = ContextVar("tracekit-grpc-serving", default=None)
 _DEADLINE_SLACK_S = 0.025
 """A cancel this close to the deadline *is* the deadline: the client's clock ran out first."""
+
+
+def first_sight(metadata: object) -> bool:
+    """Return whether no interceptor of ours has met the RPC to which this object belongs.
+
+    All interceptors of an RPC run in one context, one after the other, and are given one object.
+    """
+    if metadata is not None and _seen.get() is metadata:
+        return False
+    _seen.set(metadata)
+    return True
 
 
 class ServerRpc(Rpc):
@@ -77,7 +89,7 @@ class ServerRpc(Rpc):
 
     def responded(self) -> None:
         """Hear that the one response could be serialized."""
-        if self.call is not None:
+        if self.matters:
             self.end(over=False)
 
     def dropped(self) -> None:
@@ -85,18 +97,17 @@ class ServerRpc(Rpc):
         self.end(over=True)
 
     def begin(self, peer: Callable[[], str] | None, request: object) -> Step | None:
-        """Start the span and return the handler's step; None: an outer edge traces this call."""
+        """Start the span and return the handler's step; None: tracing is suppressed."""
         plan = self.plan
         try:
             current = otel_context.get_current()
-            if current.get(_SERVING) is self.metadata or current.get(_SUPPRESS_INSTRUMENTATION_KEY):
+            if current.get(_SUPPRESS_INSTRUMENTATION_KEY):
                 return None
-            handle, _ = plan.handle()
+            handle, tracer = plan.handle()
             parent = handle.propagator.extract_pairs(self.metadata or (), current)
-            parent = otel_context.set_value(_SERVING, self.metadata, parent)
             if plan.has_hooks:
                 self.request = request
-            call = self._open(parent)
+            call = self._open(handle, tracer, parent)
             if call.span.is_recording():
                 self._describe_caller(call.span, peer)
         except Exception:
