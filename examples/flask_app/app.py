@@ -8,7 +8,7 @@
 
 ``/dispatch`` asks the gRPC service next door (../grpc_service) for cars, the second process of
 this app for a route to each of them, and follows the best one. Customer 731 lives where nobody
-drives: that is the error to look for.
+drives: that is the error to look for. ``/metrics`` is for Prometheus.
 """
 
 from __future__ import annotations
@@ -23,17 +23,20 @@ import grpc
 import requests
 import routes
 from flask import Flask, request
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from werkzeug.serving import make_server
 
 import tracekit.grpc
 import tracekit.requests
 from tracekit.flask import FlaskTracing
+from tracekit.prometheus import collector
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "grpc_service"))
 rides, services = grpc.protos_and_services("driver.proto")
 
 log = logging.getLogger(__name__)
+REGISTRY.register(collector())
 CUSTOMERS = {"123": "Harbour Street", "392": "Mill Lane", "731": "Far Island"}
 
 
@@ -76,6 +79,10 @@ def create_app(driver: str, router: str) -> Flask:
         request_id = request.headers.get("x-request-id", "")
         car, blocks = request.args["car"], int(request.args["blocks"])
         return {"minutes": routes.minutes(car, blocks, request_id)}
+
+    @app.get("/metrics")
+    def metrics():
+        return generate_latest(), {"Content-Type": CONTENT_TYPE_LATEST}
 
     return app
 
