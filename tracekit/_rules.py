@@ -130,7 +130,7 @@ class _Choice:
         for given in filter(None, map(_destination_in, self.layers)):
             if found is None:
                 found = given
-            elif given.wire == "otlp":
+            elif given.wire == "otlp" and not str(found.value).startswith("otlp"):
                 self.notes.append(f"{given.source} is not used: {found.source} says where spans go")
         return found or Given(SETTINGS["transport"].default, _DEFAULT)
 
@@ -163,17 +163,36 @@ class _Choice:
             self._derive("endpoint", None)
             return
         if self.values["endpoint"] is None:
-            self._derive("endpoint", _DEFAULT_ENDPOINT[kind])
+            self._default_endpoint(kind)
         elif kind == "http" and urlsplit(str(self.values["endpoint"])).port in _OTLP_PORTS:
             self.notes.append(
                 f"{self.sources['endpoint']}: that port speaks OTLP, not Thrift;"
-                f" set {variable('transport')} to otlp-http or otlp-grpc"
+                f" set {variable('transport')} to otlp-http (4318) or otlp-grpc (4317)"
             )
         if kind != "http" and self.sources["timeout_s"] == _DEFAULT:
             self._derive("timeout_s", 10.0)  # OTLP's default; 5 s is the Jaeger clients'
         for name, other in (("user", "password"), ("password", "user")):
             if self.values[name] is not None and self.values[other] is None:
                 self._correct(name, None, f"is given without {other}: no basic authentication")
+
+    def _default_endpoint(self, kind: str) -> None:
+        """Choose where to when nobody said it for this wire.
+
+        Jaeger's endpoint is for Thrift. But if OTLP was asked for by name and that endpoint is on
+        an OTLP port, the host is meant and the path is left over from before.
+        """
+        default = _DEFAULT_ENDPOINT[kind]
+        given = self._first("endpoint", ("jaeger",)) if kind.startswith("otlp") else None
+        if given is None:
+            self._derive("endpoint", default)
+            return
+        url = urlsplit(str(given.value))
+        if url.port in _OTLP_PORTS:
+            path = urlsplit(default).path
+            self._derive("endpoint", f"{url.scheme}://{url.netloc}{path}", given.source)
+            return
+        self._derive("endpoint", default)
+        self.notes.append(f"{given.source} is not used: it is for Thrift, and spans go by OTLP")
 
     def _sampler(self) -> None:
         if self.values["sampler_file"] is not None and not self._asked_for("sampler_type"):
