@@ -241,15 +241,22 @@ def _drain() -> None:
         return
     budget_s = running.settings.reporter.exit_budget_s
     deadline_s = time.monotonic() + budget_s
-    while (left_s := deadline_s - time.monotonic()) > 0:
-        if running.flush(left_s) and not running.stats().queued:
+    in_vain = 0
+    while in_vain < 2 and (left_s := deadline_s - time.monotonic()) > 0:
+        sent = running.flush(left_s).sent
+        if not _unsent(running.stats()):
             return
-    left = running.stats()
+        # A span in whose end the signal came cannot be waited for: twice without success is enough.
+        in_vain = 0 if sent else in_vain + 1
     _lifecycle.say(
         "%d spans could not be sent within the exit budget of %g s",
-        left.queued + left.in_flight,
+        _unsent(running.stats()),
         budget_s,
     )
+
+
+def _unsent(stats: Stats) -> int:
+    return stats.queued + stats.in_flight
 
 
 def drain_on(signum: int) -> None:

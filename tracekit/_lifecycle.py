@@ -85,11 +85,11 @@ def say(message: str, *args: object) -> None:
         finally:
             said.release()
 
-    try:
+    # It fails when the interpreter is about to end, or in a loop of green threads, where nothing
+    # may wait: the signal matters more than the message.
+    with contextlib.suppress(Exception):
         _thread.start_new_thread(log, ())
-    except RuntimeError:  # the interpreter is about to end
-        return
-    said.acquire(timeout=_MAX_SAYING_S)
+        said.acquire(timeout=_MAX_SAYING_S)
 
 
 def _on_a_green_thread(serve: Callable[[], None], frame: FrameType | None) -> bool:
