@@ -113,7 +113,7 @@ _ROWS = (
             "largest datagram"),
     Setting("max_burst_bytes", "transport", "max_burst_bytes", v.integer(0), 64 * 1024,
             "bytes of datagrams sent without a pause; 0: no pacing"),
-    Setting("burst_pause_s", "transport", "burst_pause_s", v.seconds(), 0.004,
+    Setting("burst_pause_s", "transport", "burst_pause_s", v.seconds(), 0.003,
             "pause after such a burst"),
     Setting("reconnect", "transport", "reconnect", v.boolean, True,
             "look up the agent's address again from time to time"),
@@ -145,7 +145,7 @@ _ROWS = (
     Setting("max_attribute_length", "limits", "max_attribute_length", _count, None,
             "characters of a text attribute; unset: no limit"),
     Setting("max_span_attribute_length", "limits", "max_span_attribute_length", _count, None,
-            "the same for a span's own attributes"),
+            "the same for a span's own attributes; unset: as for all"),
 )
 # fmt: on
 

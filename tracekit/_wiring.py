@@ -160,6 +160,9 @@ def _root_sampler(settings: SamplerSettings, service_name: str) -> Sampler:
 def _limits(settings: LimitSettings) -> SpanLimits:
     """Return OpenTelemetry's limits with every number given, so that it reads no environment."""
     length = settings.max_attribute_length
+    own = (
+        length if settings.max_span_attribute_length is None else settings.max_span_attribute_length
+    )
     return SpanLimits(
         max_attributes=settings.max_attributes,
         max_events=settings.max_events,
@@ -168,5 +171,5 @@ def _limits(settings: LimitSettings) -> SpanLimits:
         max_event_attributes=settings.max_event_attributes,
         max_link_attributes=settings.max_link_attributes,
         max_attribute_length=SpanLimits.UNSET if length is None else length,
-        max_span_attribute_length=SpanLimits.UNSET if length is None else length,
+        max_span_attribute_length=SpanLimits.UNSET if own is None else own,
     )
