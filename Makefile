@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 ORACLE := $(BUILD)/jaeger-client/.tried
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz help demo test test-all test-oldest lint format types bench-otlp bench-reliability docs clean
+.PHONY: fuzz help demo test test-all test-oldest lint format types bench-otlp bench-grpc soak-grpc bench-reliability docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -68,6 +68,12 @@ types: $(STAMP) ## mypy --strict
 
 bench-otlp: $(STAMP) ## OTLP beside OpenTelemetry's encoder and exporter
 	$(BIN)/python tests/bench/bench_otlp.py
+
+bench-grpc: $(STAMP) ## What tracing adds to a gRPC call, beside OpenTelemetry's instrumentation
+	$(BIN)/python tests/bench/bench_grpc.py
+
+soak-grpc: $(STAMP) ## 64 clients for a minute on each flavour of gRPC: nothing may be left behind
+	SOAK_S=60 $(BIN)/pytest -q --timeout 200 tests/grpc/test_grpc_soak.py
 
 bench-reliability: $(STAMP) ## What arrives under load and faults, beside jaeger-client
 	$(BIN)/python tests/bench/bench_reliability.py

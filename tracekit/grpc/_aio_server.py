@@ -136,7 +136,9 @@ class AioServing(ServerRpc):
         if not self.matters:
             return
         context = self._context
-        cancelled = self.closed or isinstance(error, asyncio.CancelledError)
+        aborted = isinstance(error, grpc.aio.AbortError)
+        # An abort in a thread ends the RPC before its exception has left the handler.
+        cancelled = isinstance(error, asyncio.CancelledError) or (self.closed and not aborted)
         code = self._code()
         if error is not None and code is grpc.StatusCode.OK:
             code = None  # here, an exception overrules a code that says OK
@@ -144,7 +146,7 @@ class AioServing(ServerRpc):
             code,
             context.details(),
             error,
-            aborted=isinstance(error, grpc.aio.AbortError),
+            aborted=aborted,
             over=cancelled if over is None else over,
             remaining_s=context.time_remaining(),
             response_metadata=lambda: context.trailing_metadata() or (),
