@@ -19,6 +19,8 @@ from tracekit.reporting import Reporter
 from tracekit.testing import FakeClock
 
 ENVELOPE = 20
+MAX_BYTES = 400
+EMPTY = Payload(b"", [])
 
 
 class TinySpan:
@@ -55,7 +57,7 @@ class MoodyTransport:
     max_retry_s = 20.0
 
     def __init__(self):
-        self.max_bytes = 400
+        self.max_bytes = MAX_BYTES
         self.mood = "well"
         self.arrived = Counter()
         self.rejected = Counter()
@@ -64,7 +66,7 @@ class MoodyTransport:
 
     def send(self, payload, deadline):
         assert payload.frames, "an empty payload is never sent"
-        assert len(payload.body) <= 400
+        assert len(payload.body) <= MAX_BYTES
         if len(payload.body) > self.max_bytes:
             return SendResult.too_large("over the limit of the day")
         return getattr(self, f"_{self.mood}")(payload)
@@ -242,6 +244,16 @@ class Program(RuleBasedStateMachine):
         assert stats.sent <= len(self.transport.arrived) <= stats.sent + stats.resent
         assert stats.dropped["rejected"] <= self.transport.rejected.total()
 
+    @invariant()
+    def what_waits_encoded_is_bounded_by_bytes(self):
+        """One payload to send, one in doubt, one being filled, and the frame that did not fit."""
+        if not hasattr(self, "reporter"):
+            return
+        drain = self.reporter._now().pipeline._drain
+        frames = [*([drain._frame] if drain._frame else []), *(drain._batch or EMPTY).frames]
+        bodies = [parcel.payload.body for parcel in drain._parcels]
+        assert sum(len(frame.data) for frame in frames) + sum(map(len, bodies)) <= 4 * MAX_BYTES
+
     def teardown(self):
         if not hasattr(self, "reporter"):
             return
@@ -255,3 +267,27 @@ class Program(RuleBasedStateMachine):
 
 Program.TestCase.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
 TestProgram = Program.TestCase
+
+
+def test_however_much_waits_little_of_it_is_encoded():
+    """With nobody to take payloads, 10 000 spans wait as they are, two payloads of bytes apart."""
+    clock = FakeClock()
+    transport = MoodyTransport()
+    transport.mood = "down"
+    reporter = Reporter(
+        TinyEncoder(),
+        lambda: transport,
+        spawn=lambda _pipeline: None,
+        clock=clock,
+        wait=clock.wait,
+    )
+    for number in range(10_000):
+        span = TinySpan(number, 40)
+        reporter.on_start(span)
+        reporter.on_end(span)
+        if number % 100 == 0:
+            clock.advance(0.1)
+            reporter._now().pipeline.work(partial=True)
+    stats = reporter.stats()
+    assert stats.queued + stats.in_flight == 10_000
+    assert 0 < stats.in_flight * 40 <= 2 * MAX_BYTES
