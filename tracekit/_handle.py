@@ -163,14 +163,15 @@ def init(
         raise TypeError("settings= and single settings cannot be given together")
     elif strict and settings.problems:
         raise ConfigError(settings.problems)
+    instead = exporter if transport is None else transport
     if not set_global:
-        _report(settings)
+        _report(settings, instead)
         return Tracing(settings, transport, exporter)
     with _slot.lock:
         if _slot.running is not None:
             return _keep(_slot.running, settings)
         tracing = _slot.running = Tracing(settings, transport, exporter)
-        _report(settings)  # after: a log line of ours carries the service's name, too
+        _report(settings, instead)  # after: a log line of ours carries the service's name, too
         _slot.otel.point(tracing.provider, tracing.propagator)
         if not _slot.exit_registered:
             _slot.exit_registered = True
@@ -188,14 +189,16 @@ def _keep(running: Tracing, asked: Settings) -> Tracing:
     return running
 
 
-def _report(settings: Settings) -> None:
+def _report(settings: Settings, wire: Transport | SpanExporter | None) -> None:
     for said in (*settings.problems, *settings.notes):
         _log.warning("%s", said)
     if not settings.disabled:
         # Nobody chose a sampler, so next to nothing is sampled: a newcomer who sees no traces must
         # find the reason here, also where INFO is not shown.
         unchosen = settings.sources.get("sampler_type") == "default"
-        _log.log(logging.WARNING if unchosen else logging.INFO, "%s", settings.summary())
+        destination = None if wire is None else f"spans to {type(wire).__name__}"
+        summary = settings.summary(destination)
+        _log.log(logging.WARNING if unchosen else logging.INFO, "%s", summary)
 
 
 def current() -> Tracing:

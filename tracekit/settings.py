@@ -241,13 +241,16 @@ class Settings(_Masked):
             name: shown(name, value) if name in SETTINGS else value for name, value in flat.items()
         }
 
-    def summary(self) -> str:
-        """Return one line for the log: who, where to, how sampled, which headers."""
+    def summary(self, destination: str | None = None) -> str:
+        """Return one line for the log: who, where to, how sampled, which headers.
+
+        ``destination`` stands there if it is not what the settings say.
+        """
         if self.disabled:
             return f"tracing of {self.service_name} is disabled ({self.sources.get('disabled')})"
         return (
-            f"tracing {self.service_name}: {self._destination()}; {self._sampling()};"
-            f" headers {', '.join(self.propagation) or 'none'}"
+            f"tracing {self.service_name}: {destination or self._destination()};"
+            f" {self._sampling()}; headers {', '.join(self.propagation) or 'none'}"
         )
 
     def _destination(self) -> str:

@@ -169,6 +169,13 @@ def test_an_exporters_own_calls_are_not_traced():
     assert exporter.names == ["0"]
 
 
+def test_the_log_says_who_gets_the_spans(caplog):
+    """Not the agent, of which the settings still speak."""
+    with caplog.at_level(logging.INFO, "tracekit"), running(Exporter()):
+        assert "spans to Exporter;" in caplog.text
+        assert "agent" not in caplog.text
+
+
 def test_a_wire_and_an_exporter_exclude_each_other():
     """There is one way out."""
     with pytest.raises(TypeError, match="together"):

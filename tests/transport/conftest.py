@@ -18,14 +18,15 @@ import trustme
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as services
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    DESCRIPTOR,
     ExportTracePartialSuccess,
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 
 SOON = 20.0
+SERVICE = DESCRIPTOR.services_by_name["TraceService"]
 CODES = {
     "overloaded": (429, grpc.StatusCode.RESOURCE_EXHAUSTED),
     "unavailable": (503, grpc.StatusCode.UNAVAILABLE),
@@ -197,7 +198,7 @@ class HttpReceiver(Receiver):
         self._thread.join(SOON)
 
 
-class GrpcReceiver(Receiver, services.TraceServiceServicer):
+class GrpcReceiver(Receiver):
     """OTLP over gRPC."""
 
     protocol = "grpc"
@@ -206,7 +207,16 @@ class GrpcReceiver(Receiver, services.TraceServiceServicer):
     def start(self):
         options = [("grpc.so_reuseport", 0), *self.options]
         self._server = grpc.server(ThreadPoolExecutor(2), options=options)
-        services.add_TraceServiceServicer_to_server(self, self._server)
+        handlers = {
+            SERVICE.methods[0].name: grpc.unary_unary_rpc_method_handler(
+                self._export,
+                ExportTraceServiceRequest.FromString,
+                ExportTraceServiceResponse.SerializeToString,
+            )
+        }
+        self._server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler(SERVICE.full_name, handlers)]
+        )
         address = f"127.0.0.1:{self.port}"
         if self.certificates is None:
             self.port = self._server.add_insecure_port(address)
@@ -219,7 +229,7 @@ class GrpcReceiver(Receiver, services.TraceServiceServicer):
     def stop(self):
         self._server.stop(0).wait(SOON)
 
-    def Export(self, request, context):  # noqa: N802 - gRPC's name
+    def _export(self, request, context):
         metadata = context.invocation_metadata()
         mood = self.take(request, metadata)
         self.gzipped = "gzip" in str(dict(metadata).get("grpc-encoding", ""))
