@@ -38,6 +38,43 @@ SCOPES = [
     InstrumentationScope("other", None, None, {"zone": "eu", "n": 1}),
 ]
 
+
+def sealed(encoder, spans, resource=None):
+    process = encoder.process(spans[0].resource if resource is None else resource)
+    return encoder.seal(process, [encoder.frame(span) for span in spans], 1, Loss())
+
+
+def received(spans, encoder=None):
+    return ExportTraceServiceRequest.FromString(sealed(encoder or OtlpEncoder(), spans).body)
+
+
+def only_span(request):
+    return request.resource_spans[0].scope_spans[0].spans[0]
+
+
+def finished(**fields):
+    context = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(1))
+    return ReadableSpan(
+        **{
+            "name": "x",
+            "context": context,
+            "resource": Resource({}),
+            "start_time": 1,
+            "end_time": 2,
+            **fields,
+        }
+    )
+
+
+def is_told(value):
+    """Say whether this version of OpenTelemetry's encoder can tell such a value."""
+    return len(only_span(encode_spans([finished(attributes={"k": value})])).attributes) == 1
+
+
+# The oldest versions of that encoder lose the schema of a scope.
+URL_TOLD = encode_spans([finished(instrumentation_scope=SCOPES[2])])
+TOLD_SCOPES = SCOPES if "schema.example" in str(URL_TOLD) else [*SCOPES[:2], *SCOPES[3:]]
+
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 keys = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=10)
 scalars = st.one_of(
@@ -50,7 +87,7 @@ scalars = st.one_of(
     st.binary(max_size=20),
 )
 values = st.recursive(
-    scalars | st.none(),
+    scalars | st.none() if is_told(None) else scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
     max_leaves=6,
 )
@@ -105,34 +142,7 @@ def spans(draw):
         ),
         start_time=draw(times),
         end_time=draw(times),
-        instrumentation_scope=draw(st.sampled_from(SCOPES)),
-    )
-
-
-def sealed(encoder, spans, resource=None):
-    process = encoder.process(spans[0].resource if resource is None else resource)
-    return encoder.seal(process, [encoder.frame(span) for span in spans], 1, Loss())
-
-
-def received(spans, encoder=None):
-    return ExportTraceServiceRequest.FromString(sealed(encoder or OtlpEncoder(), spans).body)
-
-
-def only_span(request):
-    return request.resource_spans[0].scope_spans[0].spans[0]
-
-
-def finished(**fields):
-    context = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(1))
-    return ReadableSpan(
-        **{
-            "name": "x",
-            "context": context,
-            "resource": Resource({}),
-            "start_time": 1,
-            "end_time": 2,
-            **fields,
-        }
+        instrumentation_scope=draw(st.sampled_from(TOLD_SCOPES)),
     )
 
 
