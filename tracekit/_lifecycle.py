@@ -139,16 +139,23 @@ def drain_on_sigterm(drain: Callable[[], object]) -> None:
 def on_first_span(end: Callable[[], object]) -> None:
     """See to this process' end, once its first span is there; called once per process.
 
-    Children of multiprocessing (and of billiard, Celery's copy of it) leave by ``os._exit``
-    and never run ``atexit``; their finalizers do run.
+    ``end`` may be called in a child that was forked later: it ends what is that child's own.
+    Children of multiprocessing leave by ``os._exit`` and never run ``atexit``; their finalizers do
+    run. Workers of Celery's pool do not even run those: Celery's own signal tells of their end.
     """
-    for package in ("multiprocessing", "billiard"):
+    for package in ("multiprocessing", "billiard"):  # the second is Celery's copy of the first
         process = sys.modules.get(f"{package}.process")
         finalizers = sys.modules.get(f"{package}.util")
         if process is None or finalizers is None:
             continue
         if getattr(process.current_process(), "_parent_pid", None) is not None:
             finalizers.Finalize(None, end, exitpriority=_AFTER_ALL_OTHERS)
+    celery = sys.modules.get("celery.signals")
+    if celery is not None:
+        # Forked workers inherit the connection: the same ``end`` is connected once.
+        celery.worker_process_shutdown.connect(
+            lambda **_told: end(), weak=False, dispatch_uid=f"tracekit-{id(end)}"
+        )
     _warn_about_uwsgi()
 
 

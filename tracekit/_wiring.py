@@ -21,6 +21,8 @@ from tracekit.sampling import ParentRule, RemoteSampler, from_type, state_of
 from tracekit.tracing import DisabledTracerProvider, SpanCounts, TracerProvider
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.sdk.trace.sampling import Sampler
 
@@ -106,10 +108,14 @@ def build(
         if exporter is None
         else handing_to(exporter, settings.reporter.max_batch_spans)
     )
+
+    def end() -> None:
+        reporter.shutdown(settings.reporter.exit_budget_s)
+
     reporter = Reporter(
         encoder,
         connect if transport is None else lambda: transport,
-        spawn=lambda pipeline: _begin_process(pipeline, settings.reporter.exit_budget_s),
+        spawn=lambda pipeline: _begin_process(pipeline, end),
         wait=time.sleep,
         queue_size=settings.reporter.queue_size,
         drop_policy=settings.reporter.drop_policy,
@@ -129,9 +135,9 @@ def build(
     return Parts(provider, propagator, reporter, sampler, settings, calls, exporter or transport)
 
 
-def _begin_process(pipeline: Pipeline, exit_budget_s: float) -> Worker:
+def _begin_process(pipeline: Pipeline, end: Callable[[], object]) -> Worker:
     """See to the end of a process, then start its worker; the first span in it causes this."""
-    on_first_span(lambda: pipeline.close(exit_budget_s))
+    on_first_span(end)
     return start_worker(pipeline)
 
 
