@@ -90,6 +90,28 @@ def test_the_question_says_that_it_is_no_part_of_a_trace():
     assert "\r\nAuthorization: Basic dXNlcjpwQHNz\r\n" in head
 
 
+def test_each_address_of_a_name_is_asked_before_the_question_fails(monkeypatch):
+    """A name's first address refuses, the second answers: the strategy arrives at once."""
+
+    def talk(sock, _request):
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with raw_server(talk) as url:
+        port = urlsplit(url).port
+        monkeypatch.setattr(
+            socket,
+            "getaddrinfo",
+            lambda *_given, **_options: [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))
+                for host in ("127.0.0.9", "127.0.0.1")
+            ],
+        )
+        source = http(url.replace("127.0.0.1", "agent.example"))
+        assert source.fetch() == b"{}"
+    with pytest.raises(OSError, match="refused"):
+        source.fetch()
+
+
 def test_instrumentation_is_suppressed_while_the_poller_asks():
     """An instrumented HTTP library makes no span of our own question."""
     seen = []

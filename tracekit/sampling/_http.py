@@ -6,24 +6,22 @@ the body drip, and another thread can cut the read short; a connection pool woul
 
 from __future__ import annotations
 
-import http.client
-import io
 import socket
 import ssl
 import time
 from base64 import b64encode
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from tracekit.errors import StrategyError
 from tracekit.sampling._poller import MAX_ANSWER_BYTES, NOT_TRACED, TIMEOUT_S, Abortable, masked
 from tracekit.sampling._strategy import parse_strategy
+from tracekit.transport._deadline import Connection
+from tracekit.transport._resolver import Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from urllib.parse import SplitResult
-
-    from typing_extensions import Buffer
 
     from tracekit.sampling._strategy import AnyStrategy
 
@@ -46,35 +44,43 @@ class HttpSource(Abortable):
         self._target = f"{url.path or '/'}?{query}service={quote(service, safe='')}"
         self._timeout_s = timeout_s
         self._clock = clock
+        self._default_port = 443 if url.scheme == "https" else 80
+        self._resolver = Resolver(url.hostname or "", url.port or self._default_port, clock=clock)
 
     def fetch(self) -> bytes:
         """Return the body of a 2xx answer."""
-        deadline_s = self._clock() + self._timeout_s
-        connection = self._connection()
+        connection = Connection(
+            self._url.hostname or "",
+            self._url.port or self._default_port,
+            resolver=self._resolver,
+            tls=ssl.create_default_context if self._url.scheme == "https" else None,
+            clock=self._clock,
+        )
+        connection.deadline.at_s = self._clock() + self._timeout_s
         try:
-            connection.connect()
-            self._begin(lambda: _shut(connection))
-            return self._exchange(connection, deadline_s)
+            self._connect(connection)
+            sock = connection.sock
+            self._begin(lambda: _shut(sock))
+            return self._exchange(connection)
         finally:
             self._finish()
             connection.close()
 
-    def _connection(self) -> http.client.HTTPConnection:
-        host = self._url.hostname or ""
-        if self._url.scheme == "https":
-            return http.client.HTTPSConnection(
-                host,
-                self._url.port,
-                timeout=self._timeout_s,
-                context=ssl.create_default_context(),
-            )
-        return http.client.HTTPConnection(host, self._url.port, timeout=self._timeout_s)
+    def _connect(self, connection: Connection) -> None:
+        """Connect to the first of the name's addresses that takes the connection."""
+        failures = 0
+        while connection.sock is None:
+            try:
+                connection.connect()
+            except OSError:  # noqa: PERF203 - once or twice
+                failures += 1
+                self._resolver.doubt()
+                if failures >= self._resolver.count:
+                    raise
 
-    def _exchange(self, connection: http.client.HTTPConnection, deadline_s: float) -> bytes:
+    def _exchange(self, connection: Connection) -> bytes:
         connection.request("GET", self._target, headers=self._headers())
-        timed = _TimedSocket(connection.sock, deadline_s, self._clock)
-        with http.client.HTTPResponse(cast("socket.socket", timed), method="GET") as response:
-            response.begin()
+        with connection.getresponse() as response:
             if not 200 <= response.status < 300:
                 raise StrategyError(f"the server answered with status {response.status}")
             body = response.read(MAX_ANSWER_BYTES + 1)
@@ -95,30 +101,6 @@ class HttpSource(Abortable):
         return parse_strategy(answer)
 
 
-def _shut(connection: http.client.HTTPConnection) -> None:
+def _shut(sock: socket.socket) -> None:
     # A TLS socket's own ``shutdown`` would drop the session under the reader's feet.
-    if isinstance(sock := connection.sock, socket.socket):
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
-class _TimedSocket(io.RawIOBase):
-    """The reading side of a socket under one deadline, however slowly the bytes drip."""
-
-    def __init__(self, sock: socket.socket, deadline_s: float, clock: Callable[[], float]) -> None:
-        self._sock = sock
-        self._deadline_s = deadline_s
-        self._clock = clock
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return a buffered reader: all that ``HTTPResponse`` asks of a socket."""
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Buffer) -> int:
-        left_s = self._deadline_s - self._clock()
-        if left_s <= 0.0:
-            raise TimeoutError("the answer took too long")
-        self._sock.settimeout(left_s)
-        return self._sock.recv_into(buffer)
+    socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -73,6 +73,11 @@ class Resolver:
         found = self._found
         return found[self._choice % len(found)] if found else None
 
+    @property
+    def count(self) -> int:
+        """How many addresses are known."""
+        return len(self._found)
+
     def doubt(self) -> None:
         """Try the next address of several, and look again soon: this one did not answer."""
         self._choice += 1
