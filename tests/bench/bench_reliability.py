@@ -71,6 +71,16 @@ def fill(span, number, tags=8):
         span.add_event("cache miss", {"key": "abc"})
 
 
+def over_udp(port, **options):
+    return Reporter(
+        jaeger_compact(),
+        lambda: UdpTransport("127.0.0.1", port),
+        spawn=start_worker,
+        wait=time.sleep,
+        **options,
+    )
+
+
 def trace_with_ours(tracer, number, tags=8):
     """Trace one request of five spans."""
     with tracer.start_as_current_span("request") as root:
@@ -238,12 +248,7 @@ def _sustained_jaeger(told, got):
 
 def send_ours(port, seconds, tags):
     pinned()
-    reporter = Reporter(
-        jaeger_compact(),
-        lambda: UdpTransport("127.0.0.1", port),
-        spawn=start_worker,
-        wait=time.sleep,
-    )
+    reporter = over_udp(port)
     tracer = ours(reporter)
     began, cpu = time.time(), time.process_time()
     number = 0
@@ -252,7 +257,7 @@ def send_ours(port, seconds, tags):
             trace_with_ours(tracer, number, tags)
             number += 1
         while reporter.stats().queued > DEFAULT_QUEUE_SIZE / 2:
-            time.sleep(0.001)
+            time.sleep(0.005)
     assert reporter.flush(30.0)
     stats = law(reporter.stats())
     return {
@@ -303,7 +308,7 @@ def send_jaeger(port, seconds, tags):
             trace_with_jaeger(tracer, number, tags)
             number += 1
         while number * 5 - sum(map(told, results)) > DEFAULT_QUEUE_SIZE / 2:
-            time.sleep(0.001)
+            time.sleep(0.005)
     while sum(map(told, results)) < number * 5:
         time.sleep(0.01)
     return {
@@ -318,12 +323,7 @@ def send_jaeger(port, seconds, tags):
 def burst(spans=200_000):
     """As many spans at once as a queue of the default size never saw."""
     receiver = Receiver()
-    reporter = Reporter(
-        jaeger_compact(),
-        lambda: UdpTransport("127.0.0.1", receiver.port),
-        spawn=start_worker,
-        wait=time.sleep,
-    )
+    reporter = over_udp(receiver.port)
     tracer = ours(reporter)
     trace_with_ours(tracer, 0)
     assert reporter.flush(10.0)
@@ -349,13 +349,7 @@ def restarts(rounds=20, rate=2_000):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    reporter = Reporter(
-        jaeger_compact(),
-        lambda: UdpTransport("127.0.0.1", port),
-        spawn=start_worker,
-        wait=time.sleep,
-        flush_s=0.1,
-    )
+    reporter = over_udp(port, flush_s=0.1)
     tracer = ours(reporter)
     done = threading.Event()
 
@@ -436,12 +430,7 @@ def collector():
 def huge():
     """One span of 1 MB among small ones."""
     receiver = Receiver()
-    reporter = Reporter(
-        jaeger_compact(),
-        lambda: UdpTransport("127.0.0.1", receiver.port),
-        spawn=start_worker,
-        wait=time.sleep,
-    )
+    reporter = over_udp(receiver.port)
     tracer = ours(reporter)
     for number in range(200):
         trace_with_ours(tracer, number)

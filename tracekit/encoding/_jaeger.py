@@ -16,18 +16,9 @@ from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanKind, StatusCode
 
 from tracekit._context import DEBUG, FIREHOSE
 from tracekit._protocols import MARKS_SHIFT, UNSET, Frame, Loss, Payload, UnnamedEvent
+from tracekit.encoding._envelope import Envelope
 from tracekit.encoding._facts import facts_of
-from tracekit.encoding._idl import (
-    BATCH,
-    CLIENT_STATS,
-    EMIT_BATCH,
-    EMIT_BATCH_ARGS,
-    LOG,
-    PROCESS,
-    SPAN,
-    SPAN_REF,
-    SpanRefType,
-)
+from tracekit.encoding._idl import LOG, SPAN, SPAN_REF, SpanRefType
 from tracekit.encoding._memory import remember
 from tracekit.encoding._tags import Tags
 from tracekit.encoding._thrift import Binary, Compact
@@ -76,9 +67,8 @@ class JaegerEncoder:
         self._dialect = dialect
         self._i64 = dialect.i64
         self._id = dialect.u64
-        self._call = call
-        self._process_tags = process_tags
         self._tags = Tags(dialect)
+        self._envelope = Envelope(dialect, self._tags, call=call, process_tags=process_tags)
         self._traces: dict[int, bytes] = {}
         self._parents: dict[int, bytes] = {}
         self._names: dict[str, bytes] = {}
@@ -280,57 +270,20 @@ class JaegerEncoder:
 
     def process(self, resource: Resource) -> bytes:
         """Encode the Process: ``service.name``, the other attributes, Jaeger's own tags."""
-        attributes = dict(resource.attributes)
-        service = str(attributes.pop("service.name", "unknown_service"))
-        for key, value in self._process_tags().items():
-            attributes.setdefault(key, value)
-        tags: list[bytes] = []
-        self._tags.extend(tags, attributes.items())
-        encoded = self._field(PROCESS["serviceName"], None, self._tags.text(service))
-        if tags:
-            head = self._field(
-                PROCESS["tags"], PROCESS["serviceName"], self._dialect.structs(len(tags))
-            )
-            encoded += head + b"".join(tags)
-        return encoded + _STOP
+        return self._envelope.process(resource)
 
     def overhead_bytes(
         self, process: bytes, frames: int, scopes: Collection[bytes], seq_no: int, loss: Loss
     ) -> int:
         """Return the exact size of everything but the frames."""
         del scopes  # a scope travels in tags of each span
-        return len(self._before(process, frames, seq_no)) + len(self._after(seq_no, loss))
+        return self._envelope.size_bytes(process, frames, seq_no, loss)
 
     def seal(self, process: bytes, frames: Sequence[Frame], seq_no: int, loss: Loss) -> Payload:
         """Return the Batch of ``frames``, within its ``emitBatch`` call if it goes to an agent."""
-        before = self._before(process, len(frames), seq_no)
+        before = self._envelope.before(process, len(frames), seq_no)
         spans = b"".join([frame.data for frame in frames])
-        return Payload(before + spans + self._after(seq_no, loss), frames)
-
-    def _before(self, process: bytes, count: int, seq_no: int) -> bytes:
-        batch = self._field(BATCH["process"], None, process)
-        spans = self._field(BATCH["spans"], BATCH["process"], self._dialect.structs(count))
-        if not self._call:
-            return batch + spans
-        message = self._dialect.message(EMIT_BATCH, seq_no)
-        return message + self._field(EMIT_BATCH_ARGS["batch"], None, b"") + batch + spans
-
-    def _after(self, seq_no: int, loss: Loss) -> bytes:
-        """Return what lets an agent see losses (calls only), and the ends of the structs."""
-        if not self._call:
-            return _STOP
-        i64 = self._dialect.i64
-        full, large, failed = CLIENT_STATS.fields.values()
-        return b"".join(
-            (
-                self._field(BATCH["seqNo"], BATCH["spans"], i64(seq_no)),
-                self._field(BATCH["stats"], BATCH["seqNo"], b""),
-                self._field(full, None, i64(loss.queue_full)),
-                self._field(large, full, i64(loss.too_large)),
-                self._field(failed, large, i64(loss.send_failed)),
-                _STOP * 3,  # of stats, batch and arguments
-            )
-        )
+        return Payload(before + spans + self._envelope.after(seq_no, loss), frames)
 
 
 def jaeger_compact(process_tags: Callable[[], Mapping[str, str]] = dict) -> JaegerEncoder:
