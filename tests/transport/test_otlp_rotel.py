@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
+import sysconfig
 import time
 from pathlib import Path
 
@@ -16,10 +18,17 @@ import tracekit
 from tracekit.testing import SpanSink
 
 rotel = pytest.importorskip("rotel", reason="rotel has no wheel for this platform")
-pytestmark = pytest.mark.integration
-
 SOON = 20.0
 AGENT = Path(rotel.__file__).with_name("rotel-agent")
+# The agent is linked to libpython, which not every interpreter has as a library of its own.
+ENVIRON = {**os.environ, "LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))}
+TRIED = subprocess.run(
+    [AGENT, "version"], env=ENVIRON, capture_output=True, timeout=SOON, check=False
+)
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(TRIED.returncode != 0, reason=TRIED.stderr.decode().strip()[-120:]),
+]
 
 
 def free_ports(count):
@@ -57,7 +66,7 @@ class Collector:
 
     def start(self):
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._arguments, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self._arguments, env=ENVIRON, stdout=log, stderr=log)
         end = time.monotonic() + SOON
         while not all(map(accepts, self.ports.values())):
             assert self._process.poll() is None, self._log.read_text()
