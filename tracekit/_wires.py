@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import socket
 from typing import TYPE_CHECKING, TypedDict
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
         tls: Tls
         timeout_s: float
 
+
+_log = logging.getLogger("tracekit")
 
 Wire = tuple["Encoder", "Callable[[], Transport]"]
 """A format, and what makes the transport, once per process."""
@@ -92,8 +95,15 @@ def _otlp_posts(settings: TransportSettings) -> Wire:
 
 def _otlp_calls(settings: TransportSettings) -> Wire:
     from tracekit.encoding import OtlpEncoder  # noqa: PLC0415 - as above
-    from tracekit.transport._otlp_grpc import OtlpGrpcTransport  # noqa: PLC0415
 
+    try:
+        from tracekit.transport._otlp_grpc import OtlpGrpcTransport  # noqa: PLC0415
+    except ImportError as error:
+        from tracekit.transport._missing import MissingTransport  # noqa: PLC0415
+
+        reason = f"OTLP over gRPC needs grpcio: pip install 'tracekit[otlp]' ({error})"
+        _log.error("spans cannot be sent: %s", reason)
+        return OtlpEncoder(), lambda: MissingTransport(reason)
     endpoint, options = settings.endpoint or "", _http_options(settings)
     return OtlpEncoder(), lambda: OtlpGrpcTransport(endpoint, **options)
 

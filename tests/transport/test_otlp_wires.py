@@ -278,6 +278,25 @@ def test_a_program_without_this_wire_does_not_import_grpc():
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
 
 
+def test_a_service_without_grpcio_starts_and_says_what_is_missing():
+    """A variable for all services does not stop this one; its spans are counted as lost."""
+    program = (
+        "import logging, sys\n"
+        "sys.modules['grpc'] = None\n"
+        "import tracekit\n"
+        "logging.basicConfig()\n"
+        "t = tracekit.init('x', transport='otlp-grpc', sampler_type='const', sampler_param=1)\n"
+        "t.tracer('t').start_span('s').end()\n"
+        "assert t.flush()\n"
+        "assert t.stats().dropped['send_failed'] == 1\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], timeout=60, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("pip install 'tracekit[otlp]'") == 2  # at the start, and at the loss
+
+
 def grpc_send(transport, body=b"", timeout_s=SOON):
     return transport.send(Payload(body, [Frame(b"")]), time.monotonic() + timeout_s)
 
