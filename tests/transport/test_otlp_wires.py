@@ -318,6 +318,20 @@ def test_certificates_that_are_missing_are_waited_for(tmp_path):
     assert "ca.pem" in result.reason
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"x-tenant": "secret\u00e4"}, {"X Bad": "secret"}, {"x-bin": "secret"}],
+    ids=["value", "name", "binary"],
+)
+def test_headers_that_grpc_cannot_send_are_no_exception(headers):
+    """They will never work, so the spans are dropped at once; the reason repeats no value."""
+    transport = OtlpGrpcTransport("http://127.0.0.1:9", headers=headers)
+    result = grpc_send(transport)
+    transport.close()
+    assert result.outcome is Outcome.FAILED
+    assert "secret" not in result.reason
+
+
 @pytest.mark.parametrize("endpoint", ["collector:4317", "unix:///x", ""])
 def test_an_endpoint_of_another_form_is_refused(endpoint):
     """Settings never let one through; who builds a transport by hand is told."""

@@ -114,9 +114,10 @@ class OtlpGrpcTransport:
             )
         except grpc.RpcError as error:
             return self._judge(payload, error)  # it is a Call, too
-        except (OSError, ValueError) as error:  # certificates, metadata
-            self.close()
+        except OSError as error:  # certificates that are not there (yet)
             return SendResult.retry(f"{self._target}: {one_line(error)}")
+        except (TypeError, ValueError) as error:  # headers that gRPC cannot send
+            return SendResult.failed(f"{self._target}: {one_line(error)}")
         number, words = rejected(response)
         return SendResult.sent(rejected=number, reason=words)
 
