@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import pickle
 import threading
 from collections import UserDict
@@ -414,11 +415,16 @@ def test_environ_is_read_like_headers():
     assert forwarded_headers(made) == forwarded_headers(wanted)
 
 
-def test_counters_survive_a_lock_that_nobody_releases():
-    """A lock that a fork copied while held is replaced, not waited for."""
+def test_a_forked_child_counts_from_zero():
+    """What the parent refused is the parent's, and a lock that was held at the fork is no matter."""
     counters = Counters(lambda: 0.0)
-    held = threading.Thread(target=counters._lock.acquire)
+    counters.conflict("jaeger", "b3")
+    held = threading.Thread(target=counters._books.now().lock.acquire)
     held.start()
     held.join()
-    counters.conflict("b3", "w3c")
-    assert counters.conflicts == {("b3", "w3c"): 1}
+    pid = os.fork()
+    if pid == 0:
+        counters.conflict("b3", "w3c")
+        os._exit(counters.conflicts != {("b3", "w3c"): 1})
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert counters.conflicts == {("jaeger", "b3"): 1}
