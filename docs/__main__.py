@@ -8,13 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracekit import _env
+from tracekit import _env, _rpc_metrics, metrics
 from tracekit._schema import SETTINGS, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tracekit._env._row import Row
+    from tracekit.metrics import Instrument
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -91,7 +92,93 @@ def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"environment.md": environment}
+_METRICS = """\
+# Metrics
+
+Printed from the table of instruments by `make docs`. How to publish and watch them:
+[Alerts and dashboard](../how-to/alerts-and-dashboard.md).
+
+All figures are of one process and start at 0 in a forked child. `stats` is what `tracekit.stats()`
+returns. Prometheus appends `_total` to counters; on OpenTelemetry's meters the names have dots, as
+given below each, and a collector that exports them to Prometheus makes the same series of them.
+
+## Jaeger's clients' metrics
+
+Names and labels are those of the Go client with its Prometheus factory.
+
+{jaeger}
+
+What those clients had and tracekit has not, because there is nothing to count:
+`jaeger_tracer_baggage_*` (baggage is not restricted), `jaeger_tracer_throttled_debug_spans_total`
+and `jaeger_tracer_throttler_updates_total` (debug spans are not throttled). `sampled="delayed"`
+does not occur: a decision is never put off. `finished_spans` has no `sampled="n"`: an unsampled
+span costs too little to notice its end, and every started one is counted.
+
+## tracekit's own metrics
+
+{own}
+
+Reasons of `dropped`: `queue_full` and `shutdown` are what Jaeger's clients call *dropped*, the
+others (`too_large`, `encode_failed`, `send_failed`, `rejected`) what they call *err*.
+
+## RPC metrics
+
+Published with `JAEGER_RPC_METRICS=true`. Server calls of the Flask, WSGI and gRPC edges, sampled or
+not, when they have ended: a stream after its last piece, with its final status. What an edge
+excludes is not counted. `component` is always `jaeger`.
+
+{rpc}
+
+An endpoint is the operation's name with each byte outside `[a-zA-Z0-9./_-]` replaced by `-`:
+`GET /users/<int:id>` is `GET-/users/-int-id-`. The first {endpoints} operations have a name of
+their own, all later ones share `{other}`. Buckets of the latency end at {buckets} seconds.
+`error` is `true` for an exception, a 5xx and the gRPC codes that are the server's fault. In
+OpenMetrics format each bucket names the trace of its latest sampled call.
+
+On OpenTelemetry's meters the latency goes by `http.server.request.duration` and
+`rpc.server.call.duration` (seconds), with the attributes and buckets of the semantic conventions;
+both are recorded in the call's context, so the SDK's exemplars lead to its trace.
+
+## OpenTelemetry's names for the same
+
+Only on OpenTelemetry's meters; names and units of the semantic conventions for SDK
+self-observability (status: development). The processor is `tracekit.reporting.Reporter`; all that
+happens after a span has left its queue is the exporter's. An unset `error.type` means success.
+
+{sdk}
+
+`otel.sdk.exporter.operation.duration` (histogram, s) is recorded for each attempt to send; its
+`error.type` is `retry`, `too_large` or `failed`.
+"""
+
+
+def instruments() -> str:
+    """Return the page about metrics."""
+    return _METRICS.format(
+        jaeger="\n".join(_instruments(metrics.JAEGER)),
+        own="\n".join(_instruments(metrics.OWN)),
+        rpc="\n".join(_instruments(metrics.RPC)),
+        sdk="\n".join(_instruments(metrics.SDK, dotted=True)),
+        endpoints=_rpc_metrics.MAX_ENDPOINTS,
+        other=_rpc_metrics.OTHER,
+        buckets=", ".join(f"{bound:g}" for bound in _rpc_metrics.BUCKETS_S),
+    )
+
+
+def _instruments(table: Iterable[Instrument], *, dotted: bool = False) -> Iterator[str]:
+    yield "| name | kind | unit | labels | what it says | read from |"
+    yield "|---|---|---|---|---|---|"
+    for row in table:
+        name = f"`{row.name}`" if dotted else f"`{row.prometheus}`<br>`{row.name}`"
+        labels = ", ".join(f"`{label}`" for label in row.labels)
+        unit = f"`{row.unit}`" if row.unit else ""
+        yield _line((name, row.kind, unit, labels, row.help, row.figure))
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "environment.md": environment,
+    "metrics.md": instruments,
+}
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ Key = tuple[str, tuple[str, ...], str]
 
 
 class Mirror:
-    """Copies figures into prometheus_client's files: every second, at exit, and when scraped.
+    """Copies figures into prometheus_client's files: every second, at exit, and when collected.
 
     As a collector it shows nothing itself, because ``MultiProcessCollector`` shows the files. The
     thread is a daemon; a forked child starts its own, and its figures are its own. Any thread may
