@@ -258,6 +258,16 @@ def test_what_is_not_given_comes_from_the_environment(agent, monkeypatch):
         agent.wait(2)
 
 
+def test_the_variables_of_the_retired_package_still_count(agent, monkeypatch):
+    """A deployment that told that package where the agent is need not change at once."""
+    monkeypatch.setenv("OTEL_EXPORTER_JAEGER_AGENT_HOST", "127.0.0.1")
+    monkeypatch.setenv("OTEL_EXPORTER_JAEGER_AGENT_PORT", str(agent.port))
+    exporter = JaegerExporter()
+    assert exporter.export(spans_of("shop")) is SUCCESS
+    agent.wait(1)
+    exporter.shutdown()
+
+
 def test_otlps_variables_alone_do_not_move_it(agent, monkeypatch, caplog):
     """It keeps to the agent, and a value that cannot be used costs a warning, not the service."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")

@@ -57,6 +57,16 @@ def _otlp(
     return of_traces, of_traces._replace(name=_OTLP + name)
 
 
+def _retired(name: str, setting: str, parse: Callable[[str], object], example: str) -> Row:
+    """Return the row of a variable of OpenTelemetry's Jaeger exporters, which are no more.
+
+    Their timeout is not among them: the specification counted milliseconds, Python seconds.
+    """
+    wire = "jaeger" if setting in ("endpoint", "user", "password") else ""
+    row = Row(f"JAEGER_{name}", setting, parse, example, wire=wire)
+    return row.old(f"OTEL_EXPORTER_JAEGER_{name}", "OpenTelemetry")
+
+
 # fmt: off
 ROWS = (
     _row("OTEL_SERVICE_NAME", "service_name", v.text, "checkout"),
@@ -84,6 +94,11 @@ ROWS = (
     *_otlp("CERTIFICATE", "ca_file", v.text, "/etc/ssl/ca.pem"),
     *_otlp("CLIENT_CERTIFICATE", "cert_file", v.text, "/etc/ssl/client.pem"),
     *_otlp("CLIENT_KEY", "key_file", v.text, "/etc/ssl/client.key"),
+    _retired("ENDPOINT", "endpoint", v.url("http", "https"), "http://collector:14268/api/traces"),
+    _retired("USER", "user", v.text, "writer"),
+    _retired("PASSWORD", "password", v.text, "secret"),
+    _retired("AGENT_HOST", "agent_host", v.host, "agent"),
+    _retired("AGENT_PORT", "agent_port", v.port, "6831"),
     _row("OTEL_BSP_SCHEDULE_DELAY", "flush_s", v.milliseconds, "5000"),
     _row("OTEL_BSP_MAX_QUEUE_SIZE", "queue_size", v.integer(1), "4096"),
     _row("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "max_batch_spans", v.integer(1), "256"),
