@@ -139,6 +139,7 @@ def test_threads_lose_no_call():
     assert sum(number for *_, number in metrics.statuses()) == total
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_counts_from_zero():
     """What the parent served is the parent's to show."""
     metrics = CallMetrics()
@@ -146,9 +147,11 @@ def test_a_forked_child_counts_from_zero():
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        metrics.on_finish(call("child"), None, None)
-        os.write(writing, repr(counted(metrics)).encode())
-        os._exit(0)
+        try:
+            metrics.on_finish(call("child"), None, None)
+            os.write(writing, repr(counted(metrics)).encode())
+        finally:
+            os._exit(0)
     os.waitpid(pid, 0)
     assert os.read(reading, 1000).decode() == "{('child', False): 1}"
     assert counted(metrics) == {("x", False): 1}

@@ -415,8 +415,9 @@ def test_environ_is_read_like_headers():
     assert forwarded_headers(made) == forwarded_headers(wanted)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_counts_from_zero():
-    """What the parent refused is the parent's, and a lock that was held at the fork is no matter."""
+    """What the parent refused is the parent's; a lock that was held at the fork does not matter."""
     counters = Counters(lambda: 0.0)
     counters.conflict("jaeger", "b3")
     held = threading.Thread(target=counters._books.now().lock.acquire)
@@ -424,7 +425,11 @@ def test_a_forked_child_counts_from_zero():
     held.join()
     pid = os.fork()
     if pid == 0:
-        counters.conflict("b3", "w3c")
-        os._exit(counters.conflicts != {("b3", "w3c"): 1})
+        code = 2
+        try:
+            counters.conflict("b3", "w3c")
+            code = int(counters.conflicts != {("b3", "w3c"): 1})
+        finally:
+            os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert counters.conflicts == {("jaeger", "b3"): 1}
