@@ -99,7 +99,11 @@ class Tracing:
     def shutdown(self, timeout_s: float = 2.0) -> None:
         """Drain and close within ``timeout_s`` seconds; what is left is counted. Idempotent."""
         _release(self)
-        self._parts.close(timeout_s)
+        try:
+            self._parts.close(timeout_s)
+        finally:
+            if _slot.closing is self:
+                _slot.closing = None
 
 
 @runtime_checkable
@@ -117,6 +121,7 @@ class _Slot:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.running: Tracing | None = None
+        self.closing: Tracing | None = None  # a signal waits for its end
         self.idle: Tracing | None = None
         self.otel = Globals()
         self.exit_registered = False
@@ -226,6 +231,7 @@ def _release(tracing: Tracing) -> None:
     """Give up being *the* handle; the OpenTelemetry globals then lead to the disabled one."""
     with _slot.lock:
         if _slot.running is tracing:
+            _slot.closing = tracing
             _slot.running = None
             idle = current()
             _slot.otel.point(idle.provider, idle.propagator)
@@ -239,7 +245,7 @@ def _at_exit() -> None:
 
 def _drain() -> None:
     """Send, within the exit budget, also what other threads end meanwhile; in a signal handler."""
-    running = _slot.running
+    running = _slot.running or _slot.closing
     if running is None:
         return
     budget_s = running.settings.reporter.exit_budget_s

@@ -1,0 +1,338 @@
+"""Signals: what was finished is sent, and the program ends, or goes on, as it would have."""
+
+from __future__ import annotations
+
+import mmap
+import random
+import signal
+import struct
+import subprocess
+import textwrap
+import time
+
+import pytest
+from faults import end_of, free_port, lawful, started
+
+from tracekit.testing import FakeAgent
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+IDLE = "while True: time.sleep(9)"
+
+
+@pytest.fixture
+def agent():
+    with FakeAgent() as running:
+        yield running
+
+
+def test_sigterm_without_a_handler_sends_every_span_and_kills_as_before(agent):
+    """The exit status is still *killed by SIGTERM*."""
+    with started(agent.environ, then=IDLE) as child:
+        child.terminate()
+        assert child.wait(10) == -signal.SIGTERM
+        agent.wait(100)
+
+
+def test_a_program_with_a_handler_of_its_own_keeps_it(agent):
+    """Its SIGTERM handler alone runs; leaving through ``sys.exit`` sends the spans."""
+    mine = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))"
+    with started(agent.environ, before=mine, then=IDLE) as child:
+        child.terminate()
+        assert child.wait(10) == 7
+        agent.wait(100)
+
+
+def test_drain_on_runs_before_the_programs_own_handler(agent):
+    """``drain_on`` chains: the spans are out even if the handler ends the process at once."""
+    with started(
+        agent.environ,
+        before="signal.signal(signal.SIGTERM, lambda *_: os._exit(9))",
+        after="tracekit.drain_on(signal.SIGTERM); tracekit.drain_on(signal.SIGTERM)",
+        then=IDLE,
+    ) as child:
+        child.terminate()
+        assert child.wait(10) == 9
+        agent.wait(100)
+
+
+def test_a_program_that_ignores_the_signal_goes_on_ignoring_it(agent):
+    """SIG_IGN is a handler of the program's own: nothing is installed over it."""
+    mine = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    with started(agent.environ, before=mine, then=IDLE) as child:
+        child.terminate()
+        time.sleep(0.2)
+        assert child.poll() is None
+        child.kill()
+        child.wait(10)
+
+
+def test_a_signal_that_does_not_end_the_program_drains_every_time(agent):
+    """SIGWINCH does nothing by default: after draining the handler is ready for the next."""
+    with started(agent.environ, after="tracekit.drain_on(signal.SIGWINCH)", then=IDLE) as child:
+        child.send_signal(signal.SIGWINCH)
+        agent.wait(100)
+        assert child.poll() is None
+        child.terminate()
+        assert child.wait(10) == -signal.SIGTERM
+
+
+def test_sigterm_with_a_thousand_spans_queued(agent):
+    """Every one arrives."""
+    with started(agent.environ, spans=1_000, then=IDLE) as child:
+        assert end_of(child, signal.SIGTERM).code == -signal.SIGTERM
+    assert len(agent.wait(1_000)) == 1_000
+
+
+FLOW = """
+    import mmap, struct
+    page = mmap.mmap(os.open(os.environ["COUNTS"], os.O_RDWR), 4096)
+
+    def work(mine):
+        for number in range(1, 1_000_000):
+            tracer.start_span("span").end()
+            struct.pack_into("q", page, mine * 8, number)
+            if number % 100 == 0:
+                time.sleep(0.02)
+
+    for mine in range(1, 4):
+        threading.Thread(target=work, args=(mine,), daemon=True).start()
+    work(0)
+"""
+
+
+def test_sigterm_in_full_flow(agent, tmp_path):
+    """What four threads have finished until they die has arrived, span by span."""
+    counts = tmp_path / "counts"
+    counts.write_bytes(bytes(4096))
+    environ = {
+        **agent.environ,
+        "JAEGER_REPORTER_FLUSH_INTERVAL": "200ms",
+        "COUNTS": str(counts),
+    }
+    with started(environ, spans=0, then=FLOW) as child:
+        time.sleep(0.5 + random.random() / 4)
+        assert end_of(child, signal.SIGTERM).code == -signal.SIGTERM
+    with counts.open("rb") as file, mmap.mmap(file.fileno(), 4096, access=mmap.ACCESS_READ) as page:
+        finished = sum(struct.unpack_from("4q", page))
+    assert finished > 1_000
+    assert len(agent.wait(finished)) <= finished + 4  # sent, and killed before it was noted
+
+
+def test_sigterm_twice_is_served_once(agent):
+    """A supervisor that signals the process and its group does not cut the drain short."""
+    with started(agent.environ, spans=5_000, then=IDLE) as child:
+        child.terminate()
+        assert end_of(child, signal.SIGTERM).code == -signal.SIGTERM
+    assert len(agent.wait(5_000)) == 5_000
+
+
+def test_sigterm_during_the_exit_does_not_lose_what_the_exit_sends(agent):
+    """It comes while the program is leaving by itself: everything is sent all the same."""
+    with started(agent.environ, spans=3_000, then="sys.exit(3)") as child:
+        assert end_of(child, signal.SIGTERM).code in (3, -signal.SIGTERM)
+    assert len(agent.wait(3_000)) == 3_000
+
+
+UNSHARE = ("unshare", "--pid", "--fork", "--kill-child")
+
+
+def test_pid_1_goes_on_tracing_after_a_sigterm_that_does_nothing(agent):
+    """In a container the first process is not killed by a signal that nobody handles."""
+    allowed = subprocess.run([*UNSHARE, "true"], capture_output=True, check=False)
+    if allowed.returncode:
+        pytest.skip("this system does not let us make a PID namespace")
+    then = """
+        assert os.getpid() == 1
+        for number in range(2):
+            os.kill(1, signal.SIGTERM)  # kill from inside: the kernel spares PID 1
+            time.sleep(0.05)
+            tracer.start_span(f"after {number}").end()
+        os.kill(1, signal.SIGTERM)
+        assert tracing.stats().sent == 102, tracing.stats()
+        sys.exit(5)
+    """
+    with started(agent.environ, then=then, prefix=UNSHARE) as child:
+        end = end_of(child)
+    assert end.code == 5, end.stderr
+    assert len(agent.wait(102)) == 102
+    assert lawful(end.stats)
+
+
+def test_init_outside_the_main_thread_leaves_signals_alone(agent):
+    """Python sets handlers in the main thread only; nothing is raised, exit still drains."""
+    before = """
+        real = tracekit.init
+
+        def elsewhere(name):
+            made = []
+            thread = threading.Thread(target=lambda: made.append(real(name)))
+            thread.start()
+            thread.join()
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            return made[0]
+
+        tracekit.init = elsewhere
+    """
+    with started(agent.environ, before=before, then="sys.exit(3)") as child:
+        assert end_of(child).code == 3
+    assert len(agent.wait(100)) == 100
+
+
+def test_asyncio_programs_with_a_handler_of_their_own(agent):
+    """``loop.add_signal_handler`` goes on working; ``drain_on`` comes before it."""
+    then = """
+        import asyncio
+
+        async def main():
+            ended = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+            tracekit.drain_on(signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+            sent = tracing.stats().sent
+            await asyncio.wait_for(ended.wait(), 10)
+            return sent
+
+        assert asyncio.run(main()) == 100
+        sys.exit(6)
+    """
+    with started(agent.environ, then=then) as child:
+        end = end_of(child)
+    assert end.code == 6, end.stderr
+    assert len(agent.wait(100)) == 100
+
+
+def test_a_log_handler_that_the_signal_interrupts_is_no_trap(agent):
+    """The main thread holds the lock of a queue of log records: the signal gives way in time."""
+    then = """
+        import logging, logging.handlers, queue
+        records = queue.Queue()
+        logging.getLogger().addHandler(logging.handlers.QueueHandler(records))
+        with records.mutex:
+            print("held", flush=True)
+            while True:
+                time.sleep(9)
+    """
+    environ = {"TRACEKIT_EXIT_BUDGET": "0.3", "JAEGER_REPORTER_LOG_SPANS": "true"}
+    for port in (agent.port, free_port()):
+        ours = {**agent.environ, **environ, "JAEGER_AGENT_PORT": str(port)}
+        with started(ours, then=then) as child:
+            assert child.stdout.readline() == "held\n"
+            end = end_of(child, signal.SIGTERM)
+        assert end.code == -signal.SIGTERM
+        assert end.took_s < 5.0
+
+
+INTERRUPTED = """
+    import itertools, random
+    tracing.flush(10.0)
+    began, verdicts = itertools.count(), []
+
+    def law(stats):
+        lost = sum(stats.dropped.values())
+        return (stats.started == stats.open + stats.finished
+            and stats.finished == stats.sent + stats.queued + stats.in_flight + lost)
+
+    def handler(signum, frame):
+        do = next(began) % 4
+        if do == 0:
+            tracing.flush(random.choice((0.0, 0.001, 0.05)))
+        elif do == 1:
+            tracer.start_span("handler").end()
+        elif do == 2:
+            with tracer.start_as_current_span("handler"):
+                tracing.flush(0.01)
+        verdicts.append(law(tracing.stats()))
+
+    signal.signal(signal.SIGALRM, handler)
+    signal.signal(signal.SIGUSR1, handler)
+    main = threading.main_thread().ident
+    done = threading.Event()
+
+    def needle():
+        while not done.is_set():
+            time.sleep(random.random() / 500)
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    thread = threading.Thread(target=needle)
+    thread.start()
+    signal.setitimer(signal.ITIMER_REAL, 0.0013, 0.0011)
+    while len(verdicts) < 1_000:
+        for number in range(7):
+            with tracer.start_as_current_span("outer"):
+                tracer.start_span("inner").end()
+        {what}
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    done.set()
+    thread.join()
+    assert all(verdicts), verdicts.count(False)
+    assert tracing.flush(20.0)
+    stats = tracing.stats()
+    assert law(stats) and stats.open == 0 and stats.sent == stats.finished, stats
+"""
+INTERRUPTED_AT = {
+    "end": "",
+    "flush": "tracing.flush(0.01)",
+    "stats": "tracing.stats()",
+    "a handle that comes and goes": """
+        other = tracekit.testing.tracing()
+        other.tracer("t").start_span("span").end()
+        other.shutdown(1.0)
+    """,
+}
+
+
+@pytest.mark.parametrize("at", INTERRUPTED_AT)
+def test_a_thousand_interruptions_anywhere(agent, at):
+    """Handlers that trace, flush and read figures never deadlock and never break the law."""
+    what = textwrap.indent(textwrap.dedent(INTERRUPTED_AT[at]), " " * 8).strip()
+    then = INTERRUPTED.format(what=what)
+    with started(agent.environ, before="import tracekit.testing", then=then) as child:
+        end = end_of(child, timeout_s=50)
+    assert end.code == 0, end.stderr
+    assert lawful(end.stats)
+    assert len(agent.wait(end.stats["sent"])) == end.stats["sent"]
+
+
+GREEN = {
+    "gevent": "import gevent.monkey; gevent.monkey.patch_all()",
+    "eventlet": """
+        import warnings; warnings.simplefilter("ignore")
+        import eventlet; eventlet.monkey_patch()
+    """,
+}
+
+
+@pytest.mark.parametrize("library", GREEN)
+@pytest.mark.parametrize("how", ["exit", "SIGTERM"])
+def test_programs_of_green_threads(agent, library, how):
+    """The worker is a green thread; in the loop, where nothing may wait, one serves the signal."""
+    pytest.importorskip(library)
+    listen = """
+        import socket
+        listening = socket.socket(); listening.bind(("127.0.0.1", 0)); listening.listen()
+        listening.accept()
+    """
+    then = "sys.exit(0)" if how == "exit" else listen
+    with started(agent.environ, first=GREEN[library], spans=2_000, then=then) as child:
+        time.sleep(0.3)  # until it sits in its loop
+        end = end_of(child, signal.SIGTERM if how == "SIGTERM" else None)
+    assert end.code == (-signal.SIGTERM if how == "SIGTERM" else 0), end.stderr
+    assert len(agent.wait(2_000)) == 2_000
+    assert "Error" not in end.stderr
+
+
+@pytest.mark.parametrize("library", GREEN)
+def test_a_green_worker_sends_by_itself_and_rests(agent, library):
+    """Spans go out at the interval while the program sleeps, for next to no CPU time."""
+    pytest.importorskip(library)
+    environ = {**agent.environ, "JAEGER_REPORTER_FLUSH_INTERVAL": "50ms"}
+    then = """
+        time.sleep(0.3)
+        used = time.process_time()
+        time.sleep(1.0)
+        sys.exit(0 if tracing.stats().sent == 100 and time.process_time() - used < 0.3 else 1)
+    """
+    with started(environ, first=GREEN[library], then=then) as child:
+        assert end_of(child).code == 0
+    assert len(agent.wait(100)) == 100
