@@ -1,8 +1,9 @@
 """What arrives under load and faults, and what encoding costs, beside jaeger-client.
 
 Run ``make bench-reliability``, or ``python tests/bench/bench_reliability.py NAME …`` for some of
-the rows. Each row runs in processes of its own: the sender is pinned to one core, the receiver
-has the default socket buffer. Rows with a peer run both, one after the other, in one run.
+the rows. Each row runs in processes of its own: a sender that goes as fast as it can is pinned to
+one core, the receiver has the default socket buffer. Rows with a peer run both, one after the
+other, in one run.
 """
 
 from __future__ import annotations
@@ -323,6 +324,7 @@ def send_jaeger(port, seconds, tags):
 def burst(spans=200_000):
     """As many spans at once as a queue of the default size never saw."""
     receiver = Receiver()
+    pinned()  # after the receiver, which has the other core
     reporter = over_udp(receiver.port)
     tracer = ours(reporter)
     trace_with_ours(tracer, 0)
