@@ -13,7 +13,6 @@ sampled.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from opentelemetry.trace import DEFAULT_TRACE_STATE, StatusCode
@@ -21,16 +20,12 @@ from opentelemetry.trace import DEFAULT_TRACE_STATE, StatusCode
 from tracekit._protobuf import varint
 from tracekit._protocols import UNSET, Frame, Loss, Payload
 from tracekit.encoding._facts import facts_of
-from tracekit.encoding._memory import MAX_KEPT_BYTES, remember
+from tracekit.encoding._memory import remember
 from tracekit.encoding._otlp_idl import (
-    ANY_VALUE,
-    ARRAY_VALUE,
     EVENT,
     EXPORT_REQUEST,
     HAS_IS_REMOTE,
     IS_REMOTE,
-    KEY_VALUE,
-    KEY_VALUE_LIST,
     LINK,
     RESOURCE,
     RESOURCE_SPANS,
@@ -39,47 +34,33 @@ from tracekit.encoding._otlp_idl import (
     SPAN,
     STATUS,
 )
+from tracekit.encoding._otlp_values import (
+    MAX_TABLED,
+    SIZES,
+    Attributes,
+    size,
+    sized,
+    utf8,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import SpanContext, SpanKind, Status
-    from opentelemetry.util.types import AnyValue
 
     from tracekit._protobuf import Message
     from tracekit._protocols import Bag, Facts
 
-    _Elements = dict[tuple[str, AnyValue], bytes]
-
-_SIGN = 1 << 63
-_MAX_TABLED = 2048
-_SIZES = tuple(varint(n) for n in range(_MAX_TABLED))
 _MAX_HEADER_BYTES = 6
 """A key and the length behind it: enough for any message below 4 GiB."""
 
 
-def _size(n: int) -> bytes:
-    return _SIZES[n] if n < _MAX_TABLED else varint(n)
-
-
-def _sized(data: bytes) -> bytes:
-    return _size(len(data)) + data
-
-
-def utf8(text: str) -> bytes:
-    """Encode a text; what UTF-8 cannot hold (lone surrogates) becomes ``?``."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace")
-
-
 def _field(table: Message, name: str, data: bytes) -> bytes:
     """Return a whole field that has a length."""
-    return table.key(name) + _sized(data)
+    return table.key(name) + sized(data)
 
 
 def _text(table: Message, name: str, text: str | None) -> bytes:
@@ -91,116 +72,6 @@ def _count(table: Message, name: str, count: int) -> bytes:
     return table.key(name) + varint(count) if count else b""
 
 
-_STRING, _BOOL, _INT, _DOUBLE, _ARRAY, _KVLIST, _BYTES = (
-    ANY_VALUE.key(f"{kind}_value")
-    for kind in ("string", "bool", "int", "double", "array", "kvlist", "bytes")
-)
-_KEY, _VALUE = KEY_VALUE.key("key"), KEY_VALUE.key("value")
-_f64 = struct.Struct("<d").pack
-
-
-def any_value(value: AnyValue) -> bytes:  # noqa: PLR0911 (a row per type)
-    """Return an AnyValue without its length: None is one with nothing set."""
-    if isinstance(value, str):
-        return _STRING + _sized(utf8(value))
-    if isinstance(value, bool):
-        return _BOOL + _SIZES[value]
-    if isinstance(value, int) and -_SIGN <= value < _SIGN:
-        return _INT + varint(value)
-    if isinstance(value, float):
-        return _DOUBLE + _f64(value)
-    if isinstance(value, bytes):
-        return _BYTES + _sized(value)
-    if value is None:
-        return b""
-    if isinstance(value, Mapping):
-        key = KEY_VALUE_LIST.key("values")
-        pairs = [key + _sized(key_value(str(name), item)) for name, item in value.items()]
-        return _KVLIST + _sized(b"".join(pairs))
-    if isinstance(value, list | tuple):
-        key = ARRAY_VALUE.key("values")
-        return _ARRAY + _sized(b"".join([key + _sized(any_value(item)) for item in value]))
-    return any_value(str(value))
-
-
-def key_value(key: str, value: AnyValue) -> bytes:
-    """Return a KeyValue without its length."""
-    encoded = any_value(value)
-    return _KEY + _sized(utf8(key)) + _VALUE + _sized(encoded)
-
-
-class Attributes:
-    """Encodes the attributes of one message, whole elements of its repeated field.
-
-    Most values of most spans come again (methods, routes, status codes, hosts), so a look into a
-    bounded memory is cheaper than encoding; what is long or of another type is not kept.
-    """
-
-    def __init__(self, table: Message) -> None:
-        self._key = table.key("attributes")
-        # One memory a type: to a dictionary, 1, 1.0 and True are the same key.
-        self._texts: _Elements = {}
-        self._numbers: _Elements = {}
-        self._bools: _Elements = {}
-        self._heads: dict[str, bytes] = {}
-        self._doubles: dict[str, bytes] = {}
-
-    def extend(self, out: list[bytes], pairs: Iterable[tuple[str, AnyValue]]) -> None:
-        """Append one encoded element per pair to ``out``."""
-        append = out.append
-        texts = self._texts
-        numbers = self._numbers
-        bools = self._bools
-        for pair in pairs:
-            value = pair[1]
-            kind = type(value)
-            if kind is str:
-                append(texts.get(pair) or self._text(*pair))  # type: ignore[arg-type]
-            elif kind is int:
-                append(numbers.get(pair) or self._kept(numbers, pair))
-            elif kind is bool:
-                append(bools.get(pair) or self._kept(bools, pair))
-            elif kind is float:
-                key = pair[0]
-                append((self._doubles.get(key) or self._double(key)) + _f64(value))
-            else:
-                append(self.one(*pair))
-
-    def one(self, key: str, value: AnyValue) -> bytes:
-        """Return one element."""
-        return self._key + _sized(key_value(key, value))
-
-    def all(self, attributes: Mapping[str, AnyValue] | None) -> bytes:
-        """Return all elements."""
-        out: list[bytes] = []
-        if attributes:
-            self.extend(out, attributes.items())
-        return b"".join(out)
-
-    def _text(self, key: str, value: str) -> bytes:
-        """Return the element of a text: what ``one`` returns, in half of its time."""
-        text = utf8(value)
-        length = len(text)
-        head = self._heads.get(key) or self._head(key)
-        string = _STRING + _size(length) + text
-        size = _size(len(string))
-        element = self._key + _size(len(head) + len(size) + len(string)) + head + size + string
-        return remember(self._texts, (key, value), element) if length <= MAX_KEPT_BYTES else element
-
-    def _head(self, key: str) -> bytes:
-        """Return what stands before the length of a value."""
-        return remember(self._heads, key, _KEY + _sized(utf8(key)) + _VALUE)
-
-    def _kept(self, known: _Elements, pair: tuple[str, AnyValue]) -> bytes:
-        element = self.one(*pair)
-        short = len(element) - len(pair[0]) <= MAX_KEPT_BYTES
-        return remember(known, pair, element) if short else element
-
-    def _double(self, key: str) -> bytes:
-        """Return what stands before the eight bytes of a double."""
-        return remember(self._doubles, key, self.one(key, 0.0)[:-8])
-
-
 class OtlpEncoder:
     """Spans as an ``ExportTraceServiceRequest`` in protobuf. One thread at a time."""
 
@@ -209,7 +80,7 @@ class OtlpEncoder:
         self._event_attributes = Attributes(EVENT)
         self._traces: dict[int, bytes] = {}
         self._parents: dict[int, bytes] = {}
-        self._names: _Elements = {}
+        self._names: dict[tuple[str, int], bytes] = {}
         self._event_names: dict[str, bytes] = {}
         self._scopes: dict[int, tuple[bytes, InstrumentationScope | None]] = {}
         self._id = struct.Struct(">Q").pack
@@ -279,15 +150,15 @@ class OtlpEncoder:
         )
         body = b"".join(out)
         length = len(body)
-        size = _SIZES[length] if length < _MAX_TABLED else varint(length)
+        head = SIZES[length] if length < MAX_TABLED else varint(length)
         known = self._scopes.get(id(scope)) or self._scope(scope)
         # As Facts are made: the constructor of a named tuple costs three times as much.
-        return tuple.__new__(Frame, (self._span_key + size + body, known[0], None))
+        return tuple.__new__(Frame, (self._span_key + head + body, known[0], None))
 
     def _trace(self, trace_id: int) -> bytes:
         """Return the field that all spans of a trace share, and the head of the span id."""
         field = _field(SPAN, "trace_id", trace_id.to_bytes(16, "big"))
-        return remember(self._traces, trace_id, field + SPAN.key("span_id") + _SIZES[8])
+        return remember(self._traces, trace_id, field + SPAN.key("span_id") + SIZES[8])
 
     def _parent(self, parent_id: int) -> bytes:
         field = _field(SPAN, "parent_span_id", self._id(parent_id))
@@ -311,8 +182,8 @@ class OtlpEncoder:
                 parts.append(_count(EVENT, "dropped_attributes_count", dropped))
             body = b"".join(parts)
             length = len(body)
-            size = _SIZES[length] if length < _MAX_TABLED else varint(length)
-            out.append(self._event_key + size + body)
+            head = SIZES[length] if length < MAX_TABLED else varint(length)
+            out.append(self._event_key + head + body)
 
     def _event_name(self, name: str) -> bytes:
         return remember(self._event_names, name, _text(EVENT, "name", name))
@@ -371,11 +242,11 @@ class OtlpEncoder:
         total = len(process)
         for held in groups.values():
             length = sum(map(len, held))
-            head = self._scope_key + _size(length)
+            head = self._scope_key + size(length)
             parts.append(head)
             parts += held
             total += len(head) + length
-        parts[0] = self._resource_key + _size(total)
+        parts[0] = self._resource_key + size(total)
         return Payload(b"".join(parts), frames)
 
 
