@@ -57,7 +57,7 @@ def test_the_environment_is_taken_where_a_process_starts_and_nowhere_else():
         "_entry_points.py",
         "cli.py",
         "exporter.py",
-        "jaeger_client.py",
+        "jaeger_client/config.py",
         "run.py",
     }
 

@@ -200,9 +200,7 @@ class Exchange:
                     call.span.set_attribute(key, status)
             if aborted and self._is_short():
                 call.span.set_attribute("response.aborted", True)
-        call.finish(
-            error_type=kind, description=description, exception=error, labels=self._labels
-        )
+        call.finish(error_type=kind, description=description, exception=error, labels=self._labels)
 
     def _labels(self) -> _http.Attributes:
         return _http.server_labels(self.environ, self.route, self.status)
