@@ -1,0 +1,125 @@
+"""tracekit, as ``init`` builds it."""
+
+from __future__ import annotations
+
+import logging
+
+import tracekit
+from tracekit.propagation import Propagator
+
+WIRES = {
+    "tracekit": lambda ports: {"agent_host": "127.0.0.1", "agent_port": ports["udp"]},
+    "tracekit-http": lambda ports: {
+        "transport": "otlp-http",
+        "endpoint": f"http://127.0.0.1:{ports['http']}/v1/traces",
+    },
+    "tracekit-grpc": lambda ports: {
+        "transport": "otlp-grpc",
+        "endpoint": f"http://127.0.0.1:{ports['grpc']}",
+    },
+}
+
+
+class Side:
+    """See ``measure.py`` for what each method is asked for."""
+
+    def __init__(self, name, ports, *, sampled=True, disabled=False, queue=None):
+        logging.disable()
+        fields = {"queue_size": queue} if queue else {}
+        self.tracing = tracekit.init(
+            "bench",
+            environ={},
+            sampler_type="const",
+            sampler_param=int(sampled),
+            disabled=disabled,
+            **WIRES[name](ports),
+            **fields,
+        )
+        self.tracer = self.tracing.tracer("bench")
+
+    def trace(self, spans):
+        start = self.tracer.start_as_current_span
+        with start("root") as root:
+            self._fill(root)
+            for _ in range(spans - 1):
+                with start("child") as span:
+                    span.set_attribute("http.request.method", "GET")
+                    span.set_attribute("http.response.status_code", 200)
+                    span.set_attribute("cache.hit", True)
+
+    def _fill(self, span):
+        span.set_attribute("http.request.method", "GET")
+        span.set_attribute("http.response.status_code", 200)
+        span.set_attribute("cache.hit", True)
+
+    def live(self, spans):
+        kept = [self.tracer.start_span("child") for _ in range(spans)]
+        for span in kept:
+            self._fill(span)
+        return kept
+
+    def queued(self):
+        return self.tracing.stats().queued
+
+    def flush(self, timeout_s=10.0):
+        self.tracing.flush(timeout_s)
+
+    def encoders(self):
+        from tracekit.encoding import OtlpEncoder, jaeger_binary, jaeger_compact  # noqa: PLC0415
+
+        from tracekit._protocols import Loss  # noqa: PLC0415
+
+        spans = self.live(1000)
+        for span in spans:
+            span.end()
+        formats = {
+            "Jaeger compact": jaeger_compact(),
+            "Jaeger binary": jaeger_binary(),
+            "OTLP": OtlpEncoder(),
+        }
+        process = {name: each.process(spans[0].resource) for name, each in formats.items()}
+
+        def encode(name):
+            encoder = formats[name]
+            encoder.seal(process[name], [encoder.frame(span) for span in spans], 1, Loss())
+
+        return len(spans), {name: lambda name=name: encode(name) for name in formats}
+
+    def propagators(self):
+        from opentelemetry import trace  # noqa: PLC0415
+
+        context = trace.set_span_in_context(self.tracer.start_span("client"))
+        return {
+            name: (Propagator((name,)).extract, _inject(name, context))
+            for name in ("jaeger", "b3", "b3single", "w3c")
+        }
+
+    def flask(self, app):
+        import tracekit.flask  # noqa: PLC0415
+
+        tracekit.flask.init_app(app, tracing=self.tracing)
+
+    def grpc_server(self):
+        import tracekit.grpc  # noqa: PLC0415
+
+        return [tracekit.grpc.server_interceptor(self.tracing)]
+
+    def grpc_channel(self, channel):
+        import tracekit.grpc  # noqa: PLC0415
+
+        return tracekit.grpc.trace_channel(channel, tracing=self.tracing)
+
+    def requests(self, session):
+        import tracekit.requests  # noqa: PLC0415
+
+        tracekit.requests.instrument(session, tracing=self.tracing)
+
+    def logging(self):
+        import tracekit.logging  # noqa: PLC0415
+
+        tracekit.logging.install()
+
+
+def _inject(name, context):
+    propagator = Propagator((name,))
+    return lambda: propagator.inject({}, context)
