@@ -168,6 +168,7 @@ class Drain:
             return True
 
     def _process(self, resource: Resource) -> bytes:
+        """Return the encoded process of ``resource``, which nearly always is the same object."""
         for known, encoded in self._processes:
             if known is resource:
                 return encoded
@@ -182,7 +183,11 @@ class Drain:
         if frame is None:
             return
         batch = self._batch
-        if batch is not None and batch.process == self._frame_process and self._admit(batch, frame):
+        if (
+            batch is not None
+            and batch.process == self._frame_process
+            and batch.admit(frame, self._transport.max_bytes, self._max_spans)
+        ):
             self._frame = None
             return
         alone = self._begin(self._frame_process)

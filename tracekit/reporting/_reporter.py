@@ -36,11 +36,14 @@ class Era:
     that a parent process started is known as foreign when it ends in a child.
     """
 
-    __slots__ = ("_guests", "heirs", "mark", "pipeline")
+    __slots__ = ("_guests", "count_finished", "count_started", "heirs", "mark", "offer", "pipeline")
 
     def __init__(self, mark: ForkMark, pipeline: Pipeline) -> None:
         self.mark = mark
         self.pipeline = pipeline
+        self.count_started = pipeline.ledger.started.add  # at hand, for the hot path
+        self.count_finished = pipeline.ledger.finished.add
+        self.offer = pipeline.queue.offer
         self.heirs: dict[int, Era] = {}
         self._guests: set[int] = set()
 
@@ -123,7 +126,7 @@ class Reporter(SpanProcessor):
         if not era.mark[0]:
             era = self._renew(era)
         if getattr(span, "_accounted", False) or era.admit(span):
-            era.pipeline.ledger.started.add()
+            era.count_started()
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue an ended span; O(1), never waits."""
@@ -131,11 +134,10 @@ class Reporter(SpanProcessor):
         if not era.mark[0]:
             era = self._renew(era)
         if getattr(span, "_accounted", False) or era.dismiss(span):
-            pipeline = era.pipeline
-            pipeline.ledger.finished.add()
-            pipeline.queue.offer(span)
-            if pipeline.unmanned:
-                pipeline.start()
+            era.count_finished()
+            era.offer(span)
+            if era.pipeline.unmanned:
+                era.pipeline.start()
 
     def withdraw(self, span: ReadableSpan) -> None:
         """Take an open span out of the figures again: it was sampled and is not any more."""
