@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 ORACLE := $(BUILD)/jaeger-client/.tried
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz help demo test test-all test-oldest lint format types bench-otlp bench-grpc soak-grpc bench-reliability docs clean
+.PHONY: fuzz help demo test test-all test-oldest lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -77,6 +77,15 @@ soak-grpc: $(STAMP) ## 64 clients for a minute on each flavour of gRPC: nothing 
 
 bench-reliability: $(STAMP) ## What arrives under load and faults, beside jaeger-client
 	$(BIN)/python tests/bench/bench_reliability.py
+
+COMPARE = $(BIN)/python tests/bench/compare --uv $(UV) --python $(BIN)/python \
+  $(if $(CELL),--cell $(CELL)) $(if $(PEER),--peer $(PEER))
+
+bench: $(STAMP) ## tracekit beside its peers; CELL=… PEER=… for some of it, goes on where it stopped
+	$(COMPARE) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+profile: $(STAMP) ## Flame graphs of CELL=… (PEER=…) under .build/bench/profiles
+	$(COMPARE) --profile
 
 docs: $(STAMP) ## Print the reference pages from the tables
 	$(BIN)/python -m docs

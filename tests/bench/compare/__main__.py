@@ -100,9 +100,9 @@ def profile(asked, pythons) -> None:
         for cell in asked.cell or ["cpu"]:
             for name in asked.peer or ["tracekit"]:
                 graph = home / f"{cell}-{name}.svg"
-                command = [spy, "record", "--rate", "500", "--output", graph, "--"]
-                run(sink, pythons[SIDES[name].peer], name, cell, before=[str(c) for c in command])
-                print(graph if graph.exists() else f"{name} {cell}: py-spy may not look")
+                under = (str(spy), "record", "--rate", "500", "--output", str(graph), "--")
+                told = run(sink, pythons[SIDES[name].peer], name, cell, under)
+                print(f"{name} {cell}: {told['error']}" if "error" in told else graph)
 
 
 def machine() -> str:

@@ -52,10 +52,15 @@ class Sink:
             time.sleep(0.02)
 
 
-def run(sink: Sink, python: str, side: str, cell: str, before: list[str] = ()) -> dict:
-    """Measure once. The result has ``figures``, ``expected`` and ``arrived``, or an ``error``."""
+def run(
+    sink: Sink, python: str, side: str, cell: str, under: tuple[str, ...] = ()
+) -> dict[str, object]:
+    """Measure once, ``under`` another program if need be.
+
+    The result has ``figures``, ``expected`` and ``arrived``, or an ``error``.
+    """
     sink.ask("reset")
-    command = [*before, python, str(HERE / "measure.py"), side, cell, json.dumps(sink.ports)]
+    command = [*under, python, str(HERE / "measure.py"), side, cell, json.dumps(sink.ports)]
     environ = {
         name: value
         for name, value in os.environ.items()
@@ -70,7 +75,7 @@ def run(sink: Sink, python: str, side: str, cell: str, before: list[str] = ()) -
         return {"error": f"no end after {MAX_RUN_S:.0f} s"}
     if done.returncode:
         return {"error": (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]}
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
     figures, expected, arrived = told["figures"], told["spans"], None
     if expected is not None:
         got = sink.settled(expected)
