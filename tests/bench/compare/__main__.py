@@ -12,7 +12,7 @@ from pathlib import Path
 
 import page
 from cells import CELLS
-from peers import BUILD, ROOT, SIDES, NotInstalled, python_of, versions
+from peers import BUILD, ROOT, SIDES, NotInstalledError, python_of, versions
 from runs import Results, Sink, key_of, lost, run
 
 ENOUGH = 2
@@ -28,7 +28,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--uv", default="uv")
     parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("--profile", action="store_true", help="leave flame graphs, measure nothing")
+    parser.add_argument(
+        "--profile", action="store_true", help="leave flame graphs, measure nothing"
+    )
     asked = parser.parse_args()
 
     pythons: dict[str, str] = {}
@@ -36,7 +38,7 @@ def main() -> None:
     for peer in ("sink", *dict.fromkeys(side.peer for side in SIDES.values())):
         try:
             pythons[peer] = python_of(peer, asked.uv, asked.python)
-        except NotInstalled as why:
+        except NotInstalledError as why:  # noqa: PERF203 - each peer on its own
             absent[peer] = str(why)
             print(f"{peer} does not install: {why}", file=sys.stderr)
     if asked.profile:

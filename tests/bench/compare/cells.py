@@ -78,7 +78,7 @@ CELLS = {
         "gRPC stream of 1,000 messages",
         "CPU of client and server; the ratio is to the bare stream.",
         _EDGES,
-        {"bare": "µs", "ratio": "× bare"},
+        {"bare": "µs", "ratio": "times bare"},
     ),
     "requests": Cell("Call with requests", "What it adds; an adapter answers, no socket does.",
                      _EDGES, _ADDED),

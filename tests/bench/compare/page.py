@@ -132,14 +132,15 @@ def goals(measured: dict[str, Runs]):
 _PAGE = """\
 # Performance
 
-Written by `make bench`; how to repeat it, and how to read it: [Measure it yourself](../how-to/benchmark.md).
+Written by `make bench`; how to repeat it, and how to read it:
+[Measure it yourself](../how-to/benchmark.md).
 
 {machine}. CPython {python}. {date}, load of the machine while it was measured: {load}.
 {versions}.{absent}
 
-Medians of {rounds} rounds, in which the sides take turns; each measurement is a process in an environment of its peer's own, pinned to
-one core, and sends to a counting process on the other. A run counts only if all of its spans arrived. Only ratios travel
-from machine to machine.
+Medians of {rounds} rounds, in which the sides take turns. Each measurement is a process in an
+environment of its peer's own, pinned to one core, and sends to a counting process on the other. A
+run counts only if all of its spans arrived. Only ratios travel from machine to machine.
 
 ## What is asked, and what was found
 
@@ -158,7 +159,7 @@ def write(folder: Path, measured: dict[str, Runs], facts: Facts) -> None:
     """Write ``performance.md`` and ``performance.svg``."""
     loads = [each["load"] for runs in measured.values() for side in runs.values()
              for each in side if "load" in each]  # fmt: skip
-    kept = folder / "performance-reasons.md"
+    kept = Path(__file__).with_name("reasons.md")
     reasons = f"\n{kept.read_text(encoding='utf-8').strip()}\n" if kept.exists() else ""
     text = _PAGE.format(
         machine=facts.machine,
@@ -191,26 +192,32 @@ def chart(measured: dict[str, Runs]) -> str:
     ]  # fmt: skip
     height = 56 + _ROW * len(bars)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 {height}" '
-        'font-family="sans-serif" font-size="13">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 {height}" '
+            'font-family="sans-serif" font-size="13">'
+        ),
         f'<rect width="900" height="{height}" fill="#fff"/>',
         '<text x="12" y="22" font-size="15">What tracekit costs, the other being 1</text>',
-        f'<text x="{_LEFT + _WIDTH}" y="22" text-anchor="end" fill="#555">'
-        "line: what is asked</text>",
+        (
+            f'<text x="{_LEFT + _WIDTH}" y="22" text-anchor="end" fill="#555">'
+            "line: what is asked</text>"
+        ),
     ]
     for row, (target, found) in enumerate(bars):
         y = 40 + row * _ROW
         limit = _LEFT + target.limit * _WIDTH
+        bar = max(0.0, min(found, 1.0)) * _WIDTH
         label = f"{CELLS[target.cell].title} / {SIDES[target.peer].said.partition(',')[0]}"
         if target.side != OURS:
             label += f" ({SIDES[target.side].said.partition(', ')[2]})"
         colour = "#2a7f62" if found <= target.limit else "#c2772b"
         parts += [
-            f'<text x="{_LEFT - 8}" y="{y + 14}" text-anchor="end" font-size="11">'
-            f"{escape(label)}</text>",
+            (
+                f'<text x="{_LEFT - 8}" y="{y + 14}" text-anchor="end" font-size="11">'
+                f"{escape(label)}</text>"
+            ),
             f'<rect x="{_LEFT}" y="{y}" width="{_WIDTH}" height="18" fill="#e9e9e9"/>',
-            f'<rect x="{_LEFT}" y="{y}" width="{max(0.0, min(found, 1.0)) * _WIDTH:.0f}" '
-            f'height="18" fill="{colour}"/>',
+            f'<rect x="{_LEFT}" y="{y}" width="{bar:.0f}" height="18" fill="{colour}"/>',
             f'<path d="M{limit:.0f} {y - 2}v22" stroke="#222" stroke-width="2"/>',
             f'<text x="{_LEFT + _WIDTH + 8}" y="{y + 14}">{found:.2f}</text>',
         ]

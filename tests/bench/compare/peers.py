@@ -61,7 +61,7 @@ print(json.dumps({name: installed[name] for name in names if name in installed})
 """
 
 
-class NotInstalled(Exception):
+class NotInstalledError(Exception):
     """A peer's environment could not be made; the text says why, in a line."""
 
 
@@ -81,12 +81,14 @@ def python_of(peer: str, uv: str, python: str) -> str:
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise NotInstalled(lines[-1].strip())
+            raise NotInstalledError(lines[-1].strip())
     stamp.write_text(asked)
     return interpreter
 
 
 def versions(interpreter: str) -> dict[str, str]:
     """Return what is installed there, as far as it matters."""
-    done = subprocess.run([interpreter, "-c", _VERSIONS], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [interpreter, "-c", _VERSIONS], capture_output=True, text=True, check=True
+    )
     return json.loads(done.stdout)

@@ -33,7 +33,7 @@ class Side:
 
     def flask(self, app):
         inner = app.wsgi_app
-        app.wsgi_app = lambda environ, start_response: inner(environ, start_response)
+        app.wsgi_app = lambda environ, start: inner(environ, start)  # noqa: PLW0108 - it is the point
         app.before_request(lambda: None)
         app.after_request(lambda response: response)
 
@@ -45,7 +45,7 @@ class Side:
 
     def requests(self, session):
         send = session.send
-        session.send = lambda *arguments, **options: send(*arguments, **options)
+        session.send = lambda *args, **kwargs: send(*args, **kwargs)  # noqa: PLW0108 - likewise
 
     def logging(self):
         pass

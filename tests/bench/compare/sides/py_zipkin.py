@@ -44,7 +44,7 @@ class Side:
     def encoders(self):
         endpoint = create_endpoint(9411, "127.0.0.1", "bench")
         spans = [
-            Span("80f198ee56343ba8", "child", "64fe8b2a57d3eff7", "e457b5a2e4d86bd1", Kind.LOCAL, 1e9,
+            Span("80f198ee56343ba8", "child", None, "e457b5a2e4d86bd1", Kind.LOCAL, 1e9,
                  0.01, local_endpoint=endpoint, tags=TAGS)
             for _ in range(1000)
         ]  # fmt: skip

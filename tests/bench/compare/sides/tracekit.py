@@ -65,9 +65,8 @@ class Side:
         self.tracing.flush(timeout_s)
 
     def encoders(self):
-        from tracekit.encoding import OtlpEncoder, jaeger_binary, jaeger_compact  # noqa: PLC0415
-
         from tracekit._protocols import Loss  # noqa: PLC0415
+        from tracekit.encoding import OtlpEncoder, jaeger_binary, jaeger_compact  # noqa: PLC0415
 
         spans = self.live(1000)
         for span in spans:
