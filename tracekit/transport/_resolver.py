@@ -112,10 +112,11 @@ class Resolver:
             if family in (socket.AF_INET, socket.AF_INET6)
         ]
         found.sort(key=lambda address: address.family != socket.AF_INET)
+        # First: who sees the addresses may count on the time until which they are good.
+        self._fresh_until_s = self._clock() + self._refresh_s
         if set(found) != set(self._found):
             self._found = found
             self._choice = 0
-        self._fresh_until_s = self._clock() + self._refresh_s
 
 
 def _literal(host: str, port: int) -> Address | None:
