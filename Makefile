@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 ORACLE := $(BUILD)/jaeger-client/.tried
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz help demo test test-all test-oldest lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
+.PHONY: fuzz soak help demo test test-all test-oldest lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -23,6 +23,8 @@ $(UV):
 $(STAMP): pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet -e . --group test --group lint --group types --prerelease=allow
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --group servers 2>/dev/null \
+	  || echo "uWSGI cannot be built here (no C compiler?): its tests are skipped"
 	@touch $@
 
 demo: $(UV) ## Build the wheel, install it in an environment of its own, show one trace
@@ -77,6 +79,10 @@ soak-grpc: $(STAMP) ## 64 clients for a minute on each flavour of gRPC: nothing 
 
 bench-reliability: $(STAMP) ## What arrives under load and faults, beside jaeger-client
 	$(BIN)/python tests/bench/bench_reliability.py
+	$(BIN)/python tests/bench/bench_lifecycle.py
+
+soak: $(STAMP) ## Ten minutes at 1000 spans a second while the agent comes and goes
+	nice -n 10 $(BIN)/python tests/soak/soak.py
 
 COMPARE = $(BIN)/python tests/bench/compare --uv $(UV) --python $(BIN)/python \
   $(if $(CELL),--cell $(CELL)) $(if $(PEER),--peer $(PEER))

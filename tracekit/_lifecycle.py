@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -113,6 +114,21 @@ def _on_a_green_thread(serve: Callable[[], None], frame: FrameType | None) -> bo
     return True
 
 
+def _is_handled_by_c(signum: int) -> bool:
+    """Return whether C code took the signal behind Python's back, as uWSGI's and Apache's do.
+
+    Python asks for the dispositions once, when it starts; Linux tells what is so now.
+    """
+    if signal.getsignal(signum) is not signal.SIG_DFL:
+        return False
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        caught = int(status.partition("SigCgt:")[2].split(maxsplit=1)[0], 16)
+    except (OSError, ValueError, IndexError):
+        return False
+    return bool(caught >> (signum - 1) & 1)
+
+
 def drain_on(signum: int, drain: Callable[[], object]) -> None:
     """Drain on ``signum``, then let the handler that is installed now have it.
 
@@ -121,7 +137,7 @@ def drain_on(signum: int, drain: Callable[[], object]) -> None:
     with a warning. Calling it again for the same signal changes nothing.
     """
     previous = signal.getsignal(signum)
-    if previous is None:
+    if previous is None or _is_handled_by_c(signum):
         _log.warning("signal %d is handled outside Python: nothing is sent on it", signum)
     elif not isinstance(previous, DrainingHandler):
         DrainingHandler(signum, drain).install(signum)
@@ -129,7 +145,7 @@ def drain_on(signum: int, drain: Callable[[], object]) -> None:
 
 def drain_on_sigterm(drain: Callable[[], object]) -> None:
     """Drain on SIGTERM if that would end this program: it has no handler of its own."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and not _is_handled_by_c(signal.SIGTERM):
         # ValueError: this is not the main thread of the main interpreter. Asking ``threading``
         # instead would not do: under eventlet it takes the main thread for another one.
         with contextlib.suppress(ValueError):
@@ -159,13 +175,16 @@ def on_first_span(end: Callable[[], object]) -> None:
     _warn_about_uwsgi()
 
 
+_warned: list[str] = []
+"""Of what; a fork inherits it, so a server with a hundred workers says it once."""
+
+
 def _warn_about_uwsgi() -> None:
-    uwsgi = sys.modules.get("uwsgi")
-    options = getattr(uwsgi, "opt", None)
-    if isinstance(options, dict) and not options.keys() & {
-        *("enable-threads", "threads"),
-        *(b"enable-threads", b"threads"),
-    }:
+    options = getattr(sys.modules.get("uwsgi"), "opt", None)
+    if not isinstance(options, dict) or "uwsgi" in _warned:
+        return
+    if not options.keys() & {"enable-threads", "threads", b"enable-threads", b"threads"}:
+        _warned.append("uwsgi")
         _log.warning(
             "uWSGI runs without threads: spans are sent only at flush and at exit;"
             " start it with --enable-threads"

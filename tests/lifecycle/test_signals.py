@@ -291,7 +291,6 @@ def test_a_thousand_interruptions_anywhere(agent, at):
         end = end_of(child, timeout_s=50)
     assert end.code == 0, end.stderr
     assert lawful(end.stats)
-    assert len(agent.wait(end.stats["sent"])) == end.stats["sent"]
 
 
 GREEN = {

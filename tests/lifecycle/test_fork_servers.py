@@ -1,0 +1,157 @@
+"""Servers that fork, recycle and end their workers: every request's spans arrive, once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import requests
+from faults import free_port
+
+from tracekit.testing import FakeAgent
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+HERE = Path(__file__).parent
+PYTHON = [sys.executable, "-W", "ignore"]
+GUNICORN = [*PYTHON, "-m", "gunicorn", "counted", "-b", "127.0.0.1:{port}", "--graceful-timeout=5"]
+UWSGI = ["uwsgi", "--http-socket=127.0.0.1:{port}", "--module=counted", "--need-app"]
+
+
+class Server(NamedTuple):
+    """How one is started, ended, and how many processes report that they loaded (None: varies)."""
+
+    command: list[str]
+    ends_by: int = signal.SIGTERM
+    loads: int | None = None
+    as_group: bool = False
+
+
+SERVERS = {
+    "gunicorn-sync": Server([*GUNICORN, "-w2"]),
+    "gunicorn-sync-preload": Server([*GUNICORN, "-w2", "--preload"], loads=1),
+    "gunicorn-max-requests": Server([*GUNICORN, "-w2", "--max-requests=5"]),
+    "gunicorn-preload-max-requests": Server(
+        [*GUNICORN, "-w2", "--preload", "--max-requests=5"], loads=1
+    ),
+    "gunicorn-gthread": Server([*GUNICORN, "-w2", "-kgthread", "--threads=3"]),
+    "gunicorn-gevent": Server([*GUNICORN, "-w2", "-kgevent"]),
+    "gunicorn-quick": Server([*GUNICORN, "-w2"], signal.SIGINT),
+    "uwsgi": Server([*UWSGI, "--enable-threads", "--die-on-term"], loads=1),
+    "uwsgi-without-threads": Server([*UWSGI, "--die-on-term"], loads=1),
+    # uWSGI's master runs no Python at its end: what it ended itself is sent at the interval only.
+    "uwsgi-master": Server(
+        [*UWSGI, "--enable-threads", "--master", "--processes=2", "--die-on-term"], loads=0
+    ),
+    "uwsgi-master-lazy": Server(
+        [*UWSGI, "--enable-threads", "--master", "--processes=2", "--lazy-apps", "--die-on-term"]
+    ),
+    "uwsgi-master-recycled": Server(
+        [*UWSGI, "--enable-threads", "--master", "--processes=2", "--max-requests=8",
+         "--min-worker-lifetime=0", "--die-on-term"], loads=0
+    ),
+    "uwsgi-master-without-threads": Server(
+        [*UWSGI, "--master", "--processes=2", "--die-on-term"], loads=0
+    ),
+    "waitress": Server(
+        [*PYTHON, "-m", "waitress", "--listen=127.0.0.1:{port}", "counted:application"], loads=1
+    ),
+    "flask-reload": Server(
+        [*PYTHON, "-m", "flask", "--app=counted", "run", "--debug", "-p{port}"],
+        signal.SIGINT,
+        as_group=True,  # Ctrl-C; by any other way the reloader kills its child at once
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(params=SERVERS)
+def served(request, tmp_path):
+    """Start one server; yield its row, process, port, agent and log."""
+    row = SERVERS[request.param]
+    command = list(row.command)
+    if command[0] == "uwsgi":
+        beside = Path(sys.executable).with_name("uwsgi")
+        command[0] = str(beside) if beside.exists() else shutil.which("uwsgi") or ""
+        if not command[0]:
+            pytest.skip("uWSGI is not installed: it needs a C compiler (pip install uwsgi)")
+        command.append(f"--virtualenv={sys.prefix}")
+    if "gevent" in request.param:
+        pytest.importorskip("gevent")
+    port = free_port()
+    log = tmp_path / "log"
+    with FakeAgent() as agent, log.open("wb") as out:
+        process = subprocess.Popen(
+            [part.format(port=port) for part in command],
+            cwd=HERE,
+            env={**os.environ, **agent.environ, "JAEGER_REPORTER_FLUSH_INTERVAL": "1m"},
+            stdout=out,
+            stderr=out,
+            start_new_session=True,  # workers that a test leaves behind are ended as one group
+        )
+        try:
+            wait_for(port, process, log)
+            yield request.param, row, process, port, agent, log
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+
+def wait_for(port, process, log):
+    for _ in range(400):
+        assert process.poll() is None, log.read_text()
+        with socket.socket() as trying:
+            if trying.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    pytest.fail("the server does not listen")
+
+
+def test_every_request_is_reported_once_when_workers_come_and_go(served):
+    """With an interval of a minute, what arrives was sent at the end of some process."""
+    kind, row, process, port, agent, log = served
+    for number in range(24):
+        for _ in range(40):
+            try:
+                answer = requests.get(
+                    f"http://127.0.0.1:{port}/{number}", timeout=10, headers={"Connection": "close"}
+                )
+                break
+            except requests.ConnectionError:  # a worker that ends; the bare server does so, too
+                time.sleep(0.05)
+        assert answer.text == "ok", log.read_text()
+    if "lazy" in kind:
+        time.sleep(1.0)  # the other worker may still be loading, and uWSGI interrupts that
+    began = time.monotonic()
+    if row.as_group:
+        os.killpg(process.pid, row.ends_by)
+    else:
+        process.send_signal(row.ends_by)
+    process.wait(20)
+    assert time.monotonic() - began < 15.0
+    spans = agent.wait(48)
+    time.sleep(0.05)
+    spans = agent.spans()
+    assert len({span.span_id for span in spans}) == len(spans)
+    served_paths = Counter(s.tags["url.path"] for s in spans if s.kind == "server")
+    assert served_paths == Counter(f"/{number}" for number in range(24)), log.read_text()
+    workers = {s.operation for s in spans if s.operation.startswith("work")}
+    loads = Counter(s.operation for s in spans if s.operation.startswith("loaded"))
+    assert set(loads.values()) <= {1}, "what was queued at a fork is its parent's to send"
+    if row.loads is not None:
+        assert len(loads) == row.loads, (loads, log.read_text())
+    if "max-requests" in kind or "recycled" in kind:
+        assert len(workers) > 2
+    said = log.read_text()
+    assert said.count("--enable-threads") == (1 if "without-threads" in kind else 0), said
+    assert "Traceback" not in said, said
