@@ -136,9 +136,10 @@ class AioServing(ServerRpc):
         if not self.matters:
             return
         context = self._context
-        aborted = isinstance(error, grpc.aio.AbortError)
-        # An abort in a thread ends the RPC before its exception has left the handler.
-        cancelled = isinstance(error, asyncio.CancelledError) or (self.closed and not aborted)
+        # An abort in a thread ends the RPC before its exception has left the handler, and in old
+        # versions of gRPC without any.
+        aborted = isinstance(error, grpc.aio.AbortError) or getattr(context, "aborted", False)
+        cancelled = isinstance(error, asyncio.CancelledError) or self.closed
         code = self._code()
         if error is not None and code is grpc.StatusCode.OK:
             code = None  # here, an exception overrules a code that says OK
@@ -147,7 +148,7 @@ class AioServing(ServerRpc):
             context.details(),
             error,
             aborted=aborted,
-            over=cancelled if over is None else over,
+            over=(cancelled if over is None else over) and not aborted,
             remaining_s=context.time_remaining(),
             response_metadata=lambda: context.trailing_metadata() or (),
         )
@@ -269,6 +270,7 @@ class Heard:
     def __init__(self, context: grpc.ServicerContext) -> None:
         self.peer = context.peer
         self.time_remaining = context.time_remaining
+        self.aborted = False
         self.last_code: object = None
         self.last_details = ""
         self.last_trailing: Iterable[Pair] = ()
@@ -310,6 +312,7 @@ class Listening:
     def abort(
         self, code: object, details: str = "", trailing_metadata: tuple[Pair, ...] = ()
     ) -> None:
+        self._heard.aborted = True
         self._heard.last_code = code
         self._heard.last_details = details
         self._heard.last_trailing = trailing_metadata or self._heard.last_trailing
