@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import traceback
+import warnings
 from collections import Counter
 
 from hypothesis import settings
@@ -130,6 +133,7 @@ class Program(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.capacity = capacity
         self.transports = []
+        self.forked = False  # once in a program: a fork takes longer than all else
         self.reporter = Reporter(
             TinyEncoder(),
             self._connect,
@@ -217,6 +221,38 @@ class Program(RuleBasedStateMachine):
         self.reporter._now().mark[0] = 0  # what the kernel does to the child's page
         assert not any(v for v in self.reporter.stats().as_dict().values() if isinstance(v, int))
         self._forget()
+
+    @precondition(lambda self: self.finished > 40 and not self.forked)
+    @rule(count=st.integers(1, 40))
+    def fork(self, count):
+        """Fork for real: the child starts from nothing, sends its own and changes nothing here."""
+        self.forked = True
+        before = self.reporter.stats()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the test runner's own threads
+            pid = os.fork()
+        if pid == 0:
+            try:
+                self._live_as_a_child(count)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert self.reporter.stats() == before
+
+    def _live_as_a_child(self, count):
+        self._forget()
+        self.the_law_holds()
+        self.trace_something(count, 12)
+        self.transport.mood = "well"
+        assert self.reporter.flush(5.0)
+        self.the_law_holds()
+        stats = self.reporter.stats()
+        assert stats.sent == len(self.transport.arrived) == min(count, self.capacity)
+        self.reporter.shutdown(5.0)
+        self.down = True
+        self.the_law_holds()
 
     @invariant()
     def the_law_holds(self):
