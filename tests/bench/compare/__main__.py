@@ -16,7 +16,7 @@ from peers import BUILD, ROOT, SIDES, NotInstalledError, python_of, versions
 from runs import Results, Sink, key_of, lost, run
 
 ENOUGH = 2
-"""A side that has lost spans this often, and has no good run, is marked and not run again."""
+"""A side that has lost spans this often is marked and not run again in that cell."""
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def measure(sink, pythons, cell, results, asked):
             if asked.peer and name not in asked.peer:
                 continue
             done = runs.setdefault(name, [])
-            given_up = len(done) >= ENOUGH and all(map(lost, done))
+            given_up = sum(map(lost, done)) >= ENOUGH
             if len(done) > number or given_up or SIDES[name].peer not in pythons:
                 continue
             done.append(run(sink, pythons[SIDES[name].peer], name, cell))
