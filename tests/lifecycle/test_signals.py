@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import mmap
 import random
 import signal
@@ -302,11 +303,17 @@ GREEN = {
 }
 
 
+def skip_without(library):
+    # Not ``importorskip``: eventlet, once imported, warns of every fork in this process.
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+
+
 @pytest.mark.parametrize("library", GREEN)
 @pytest.mark.parametrize("how", ["exit", "SIGTERM"])
 def test_programs_of_green_threads(agent, library, how):
     """The worker is a green thread; in the loop, where nothing may wait, one serves the signal."""
-    pytest.importorskip(library)
+    skip_without(library)
     listen = """
         import socket
         listening = socket.socket(); listening.bind(("127.0.0.1", 0)); listening.listen()
@@ -324,7 +331,7 @@ def test_programs_of_green_threads(agent, library, how):
 @pytest.mark.parametrize("library", GREEN)
 def test_a_green_worker_sends_by_itself_and_rests(agent, library):
     """Spans go out at the interval while the program sleeps, for next to no CPU time."""
-    pytest.importorskip(library)
+    skip_without(library)
     environ = {**agent.environ, "JAEGER_REPORTER_FLUSH_INTERVAL": "50ms"}
     then = """
         time.sleep(0.3)
