@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 FORMATS = ("jaeger", "b3", "b3single", "w3c", "tracecontext", "baggage")
+_FORMAT_ALIASES = {
+    "b3multi": "b3",
+    "b3-multi": "b3",
+    "b3_multi": "b3",
+    "b3-single": "b3single",
+    "b3_single": "b3single",
+}
 SAMPLERS = ("const", "probabilistic", "ratelimiting", "remote", "file")
 TRANSPORTS = ("udp", "http", "otlp-http", "otlp-grpc")
 
@@ -33,7 +40,7 @@ class Setting(NamedTuple):
 
 
 def _propagation(value: object) -> tuple[str, ...]:
-    known = v.one_of(*FORMATS, b3multi="b3", b3_single="b3single")
+    known = v.one_of(*FORMATS, **_FORMAT_ALIASES)
     return tuple(dict.fromkeys(known(name) for name in v.names(value)))
 
 

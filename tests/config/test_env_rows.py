@@ -82,7 +82,7 @@ CASES = {
         "propagation",
         ("b3,w3c", ["b3", "w3c"]),
         "xray",
-        ("W3C,, B3Single,w3c", ["w3c", "b3single"]),
+        ("W3C,, B3-Single,w3c", ["w3c", "b3single"]),
     ),
     "TRACEKIT_EXTRACT_ORDER": Case("extract_order", ("last", "last"), "middle", ("LAST", "last")),
     "JAEGER_SAMPLER_TYPE": Case(
@@ -156,7 +156,7 @@ CASES = {
     "OTEL_RESOURCE_ATTRIBUTES": Case(
         "tags", ("a=b", {"a": "b"}), "a", ("a=b%2Cc,service.name=x,", {"a": "b,c"})
     ),
-    "OTEL_SDK_DISABLED": flag("disabled"),
+    "OTEL_SDK_DISABLED": Case("disabled", ("true", True), "1", (" TRUE ", True)),
     "OTEL_PROPAGATORS": Case(
         "propagation",
         ("b3multi,jaeger", ["b3", "jaeger"]),

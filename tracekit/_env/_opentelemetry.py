@@ -72,7 +72,7 @@ ROWS = (
     _row("OTEL_SERVICE_NAME", "service_name", v.text, "checkout"),
     _row("OTEL_RESOURCE_ATTRIBUTES", "tags", otel.resource_attributes, "zone=eu,version=1.2",
          "Percent-encoded; `service.name` names the service."),
-    _row("OTEL_SDK_DISABLED", "disabled", v.boolean, "true"),
+    _row("OTEL_SDK_DISABLED", "disabled", otel.truth, "true", "Only `true` means yes."),
     _row("OTEL_PROPAGATORS", "propagation", otel.propagators, "tracecontext,b3",
          "`tracecontext`, `baggage`, `b3`, `b3multi`, `jaeger`, `none`: the last one found wins."),
     # The argument stands before the sampler, whose own default gives way to it.

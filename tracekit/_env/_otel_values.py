@@ -31,6 +31,14 @@ _PROPAGATORS = {
 _GRPC_SAMPLING_PORTS = (14250, 5779)
 
 
+def truth(written: str) -> bool:
+    """Return a truth value; for yes OpenTelemetry takes *true* in any case, and nothing else."""
+    said = v.boolean(written)
+    if said and written.strip().lower() != "true":
+        raise ValueError("is not true, the only word for yes in OpenTelemetry's variables")
+    return said
+
+
 def sampler(written: str) -> v.Several:
     """Return type and parameter of a sampler's name; a ratio without argument means all."""
     name = v.one_of(*SAMPLER_NAMES)(written).removeprefix("parentbased_")
@@ -182,5 +190,5 @@ def stability(written: str) -> v.Several:
 
 def insecure(written: str) -> v.Several:
     """Check the switch for plain text; it takes effect with an endpoint that names no scheme."""
-    v.boolean(written)
+    truth(written)
     return v.Several({})
