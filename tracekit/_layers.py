@@ -23,12 +23,15 @@ MASK = "***"
 class Given(NamedTuple):
     """A checked value and where it stands (a variable, ``file:line``, an argument).
 
-    ``wire`` limits it: credentials meant for one receiver must never be sent to another.
+    ``wire`` limits it: credentials meant for one receiver must never be sent to another. Should it
+    contradict another setting, the complaint says ``called`` and ``written``.
     """
 
     value: object
     source: str
     wire: str = ""
+    called: str = ""
+    written: str = ""
 
 
 class Complaint(NamedTuple):
@@ -62,14 +65,15 @@ class Layer:
 
         A complaint says ``called`` (None: ``source``) and ``written`` (None: the value).
         """
+        called = called or source
+        written = value if written is None else written
         try:
             checked = SETTINGS[setting].check(value)
         except ValueError as error:
-            self.complain(
-                setting, called or source, value if written is None else written, str(error)
-            )
+            self.complain(setting, called, written, str(error))
         else:
-            self.given.setdefault(setting, []).append(Given(checked, source, wire))
+            given = Given(checked, source, wire, called, shown_text(setting, written))
+            self.given.setdefault(setting, []).append(given)
 
     def complain(self, setting: str | None, name: str, written: object, message: str) -> None:
         """Note that ``written`` under ``name`` cannot be used (for ``setting``)."""

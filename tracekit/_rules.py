@@ -65,6 +65,7 @@ class _Choice:
         self.notes = [note for layer in layers for note in layer.notes]
         self.values: dict[str, object] = {}
         self.sources: dict[str, str] = {}
+        self._chosen: dict[str, Given] = {}
 
     def merge(self) -> None:
         kind = self._destination()
@@ -90,7 +91,9 @@ class _Choice:
             return "none"
         value = shown(bad.setting, self.values[bad.setting])
         source = self.sources[bad.setting]
-        return f"{value!r}" if source in (_DEFAULT, bad.name) else f"{value!r} from {source}"
+        chosen = self._chosen.get(bad.setting)
+        same = source in (_DEFAULT, bad.name) or (chosen is not None and chosen.called == bad.name)
+        return f"{value!r}" if same else f"{value!r} from {source}"
 
     def _first(self, name: str, wires: tuple[str, ...]) -> Given | None:
         for layer in self.layers:
@@ -100,17 +103,18 @@ class _Choice:
 
     def _set(self, name: str, given: Given) -> None:
         self.values[name], self.sources[name] = given.value, given.source
+        self._chosen[name] = given
 
     def _derive(self, name: str, value: object, source: str = _DEFAULT) -> None:
         self.values[name], self.sources[name] = value, source
+        self._chosen.pop(name, None)
 
     def _correct(self, name: str, value: object, message: str) -> None:
         """Complain about the chosen value of ``name`` and use ``value`` instead."""
-        written = str(shown(name, self.values[name]))
-        source = self.sources[name].removeprefix("argument ")
-        self.complaints.append(
-            Complaint(name, name if source == _DEFAULT else source, written, message)
-        )
+        given = self._chosen[name]
+        called = given.called or name  # nobody gave it: a default contradicts what somebody gave
+        written = given.written or str(shown(name, given.value))
+        self.complaints.append(Complaint(name, called, written, message))
         self.values[name] = value
 
     def _asked_for(self, *names: str) -> bool:

@@ -345,3 +345,28 @@ def test_the_start_up_line_says_where_to_and_how_sampled(environ, parts):
     summary = from_env(**environ).summary()
     assert [part for part in parts if part not in summary] == []
     assert "tok" not in summary
+
+
+REMOTE = {"JAEGER_SAMPLER_TYPE": "remote"}
+SMALL_QUEUE = {"JAEGER_REPORTER_MAX_QUEUE_SIZE": "1"}
+
+
+def from_config(config, environ=None):
+    return Settings.from_jaeger_config(config, "x", environ=environ)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "make"),
+    [
+        ("JAEGER_SAMPLER_PARAM", "1.50", lambda one: Settings.from_env({**REMOTE, **one})),
+        ("JAEGER_SAMPLER_PARAM", " 2 ", lambda one: Settings.from_env({**REMOTE, **one})),
+        ("sampler_param", "7", lambda one: Settings.resolve("x", environ={}, sampler_param=7)),
+        ("sampler.param", "7", lambda one: from_config({"sampler": {"param": 7}})),
+        ("TRACEKIT_MAX_BATCH_SPANS", "+9", lambda one: from_config({}, {**one, **SMALL_QUEUE})),
+    ],
+)
+def test_what_contradicts_is_shown_as_it_was_written(name, value, make):
+    """Under the name and with the letters that the user can search for."""
+    (bad,) = make({name: value}).problems
+    assert (bad.name, bad.value) == (name, value)
+    assert " from " not in bad.used
