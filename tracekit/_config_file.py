@@ -111,10 +111,16 @@ def _kubernetes(entries: Entries, path: str, layer: Layer) -> None:
 def _kubernetes_endpoint(entry: Entry, path: str, layer: Layer) -> None:
     source = f"{path}:{entry.line}"
     try:
-        target = v.text(entry.value).removeprefix("dns:///").removeprefix("dns:")
-        layer.give("endpoint", f"http://{v.host_port(target)}", source)
+        layer.give("endpoint", f"http://{_kubernetes_target(entry.value)}", source)
     except ValueError as error:
         layer.complain("endpoint", f"{source}: {entry.key}", entry.value, str(error))
+
+
+def _kubernetes_target(written: object) -> str:
+    target = v.text(written).removeprefix("dns:///").removeprefix("dns:")
+    if "://" in target or target.startswith("unix"):
+        raise ValueError("is not host:port (other schemes than dns are not spoken here)")
+    return v.host_port(target)
 
 
 def _kubernetes_rate(entry: Entry, path: str, layer: Layer) -> None:

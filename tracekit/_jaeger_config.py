@@ -59,7 +59,9 @@ def read(config: Mapping[str, object], service_name: str | None) -> tuple[Layer,
         elif key == "enabled":
             _give_read("disabled", negated, key, value, layer)
         elif key == "tags":
-            tags.give("tags", value, f"config {key}", called=key)
+            tags.give("tags", _texts(value), f"config {key}", called=key)
+        elif key in _SECTIONS:
+            layer.complain(None, key, value, "wants a mapping")
         else:
             known = (*_KEYS, *_WITHOUT_EFFECT, *_SECTIONS, "enabled", "tags")
             layer.complain(
@@ -77,6 +79,22 @@ def _give_read(
         layer.give(setting, read_(value), f"config {key}", called=key)
     except ValueError as error:
         layer.complain(setting, key, value, str(error))
+
+
+def _texts(tags: object) -> object:
+    """Return tags of any type as the Python client sent them: what Thrift has no type for as text.
+
+    A value that cannot be printed stays for the check of the setting to refuse.
+    """
+    if not isinstance(tags, Mapping):
+        return tags
+    try:
+        return {
+            key: value if isinstance(value, str | int | float) else str(value)
+            for key, value in tags.items()
+        }
+    except Exception:  # a ``__str__`` of the program's
+        return tags
 
 
 def _flattened(config: Mapping[str, object]) -> dict[str, object]:

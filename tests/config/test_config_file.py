@@ -139,20 +139,22 @@ def test_kubernetes_defaults_are_kubernetes_own(write):
 
 
 @pytest.mark.parametrize(
-    ("change", "to", "blamed"),
+    ("change", "to", "blamed", "message"),
     [
-        ("v1\n", "v2\n", "1: apiVersion"),
-        ("TracingConfiguration", "KubeletConfiguration", "2: kind"),
-        ("collector.tracing:4317", "unix:///var/run/otlp.sock", "3: endpoint"),
-        ("100", "1000001", "4: samplingRatePerMillion"),
-        ("samplingRatePerMillion", "samplingRate", "4: samplingRate"),
+        ("v1\n", "v2\n", "1: apiVersion", "v1beta1"),
+        ("TracingConfiguration", "KubeletConfiguration", "2: kind", "TracingConfiguration"),
+        ("collector.tracing:4317", "unix:///var/run/otlp.sock", "3: endpoint", "other schemes"),
+        ("collector.tracing:4317", "http://collector:4317", "3: endpoint", "other schemes"),
+        ("100", "1000001", "4: samplingRatePerMillion", "1000000"),
+        ("samplingRatePerMillion", "samplingRate", "4: samplingRate", "no setting"),
     ],
 )
-def test_what_is_wrong_in_a_kubernetes_file_is_named(write, change, to, blamed):
+def test_what_is_wrong_in_a_kubernetes_file_is_named(write, change, to, blamed, message):
     """Key and line of each mistake."""
     path = write(KUBERNETES.format(version="v1").replace(change, to))
     (bad,) = Settings.from_file(path).problems
     assert bad.name == f"{path}:{blamed}"
+    assert message in bad.message
 
 
 @pytest.mark.parametrize(

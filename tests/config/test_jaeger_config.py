@@ -101,7 +101,8 @@ def test_the_dictionary_wins_over_the_environment_but_for_tags():
         ({"sampler": {"typ": "const"}}, "sampler.typ", "did you mean 'sampler.type'?"),
         ({"reporter_queue_sise": 1}, "reporter_queue_sise", "did you mean 'reporter_queue_size'?"),
         ({"sampler": {"type": "all"}}, "sampler.type", "is none of const"),
-        ({"sampler": "const"}, "sampler", "is no key"),
+        ({"sampler": {"type": "const", "param": 7}}, "sampler.param", "is neither 0 nor 1"),
+        ({"sampler": "const"}, "sampler", "wants a mapping"),
         ({"enabled": "maybe"}, "enabled", "is neither true nor false"),
         ({"local_agent": {"reporting_port": "x"}}, "local_agent.reporting_port", "whole number"),
     ],
@@ -111,6 +112,27 @@ def test_what_is_wrong_in_the_dictionary_is_named(config, name, message):
     (bad,) = Settings.from_jaeger_config(config, "x").problems
     assert bad.name == name
     assert message in bad.message
+
+
+class Mute:
+    """Cannot be printed."""
+
+    def __str__(self):
+        raise RuntimeError
+
+
+def test_tags_of_any_type_go_as_text():
+    """As the old client sent what Thrift has no type for; one such tag costs no other."""
+    tags = {"a": None, "b": ["x"], "c": True, "d": 1.5, "e": "f"}
+    settings = Settings.from_jaeger_config({"tags": tags}, "x", strict=True)
+    expected = {"a": "None", "b": "['x']", "c": "true", "d": "1.5", "e": "f"}
+    assert settings.flat()["tags"] == expected
+
+
+def test_tags_that_cannot_be_printed_are_named():
+    """No ``__str__`` of the program's stops it from starting."""
+    (bad,) = Settings.from_jaeger_config({"tags": {"a": Mute()}}, "x").problems
+    assert bad.name == "tags"
 
 
 def test_not_enabled_means_disabled():
