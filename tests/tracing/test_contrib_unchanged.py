@@ -13,7 +13,7 @@ import grpc
 import httpx
 import pytest
 import requests
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -36,11 +36,21 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tracekit.sampling import ParentRule
 from tracekit.tracing import TracerProvider
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:opentelemetry")
+
+
+@pytest.fixture(autouse=True)
+def w3c_headers():
+    """Instrumentations use the global propagator, which another test may have set."""
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(TraceContextTextMapPropagator())
+    yield
+    propagate.set_global_textmap(before)
 
 
 class Counting(IdGenerator):
