@@ -508,3 +508,13 @@ def test_every_finished_request_is_observed(sampler):
         ("GET /raise/<kind>", 500, "ValueError"),
         ("GET", 404, None),
     ]
+
+
+def test_a_response_that_a_test_keeps_unread_has_its_span(tracing):
+    """Flask's test client neither exhausts nor closes a body that nobody asks it for."""
+    app = make_app()
+    tracekit.flask.init_app(app, tracing)
+    response = app.test_client().get("/pulls/ann")
+    span = tracing.sink.take(timeout_s=0)
+    assert response.status_code == 200
+    assert "response.aborted" not in span.attributes

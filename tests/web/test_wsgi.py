@@ -266,6 +266,56 @@ def test_a_body_that_nobody_closes_ends_its_span(tracing):
     assert tracing.sink.take().attributes["response.aborted"] is True
 
 
+def sized(environ, start_response):
+    start_response("200 OK", [("content-length", "3")])
+    yield b"a"
+    yield b"bc"
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_a_body_of_its_declared_length_is_complete(tracing, close):
+    """A reader that knows the length may stop there: nobody has left, and the span has ended."""
+    served = Served(tracekit.wsgi.middleware(sized, tracing), take=2, close=close)
+    assert [seen for seen in served.seen if seen[0] == "chunk"] == [
+        ("chunk", b"a"),
+        ("chunk", b"bc"),
+    ]
+    assert "response.aborted" not in tracing.sink.take().attributes
+    tracing.sink.assert_empty()
+
+
+def test_a_body_short_of_its_declared_length_is_aborted(tracing):
+    """A client that left before the last byte is told from one that has all."""
+    Served(tracekit.wsgi.middleware(sized, tracing), take=1)
+    assert tracing.sink.take().attributes["response.aborted"] is True
+
+
+@pytest.mark.parametrize("length", ["", "x", "-1", "²", "9" * 5000])
+def test_a_length_that_is_none_is_not_believed(tracing, length):
+    """The span then ends with the iterable, and the header goes on as it is."""
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", length)])
+        return [b"a", b"b"]
+
+    served = Served(tracekit.wsgi.middleware(app, tracing))
+    assert served == Served(app)
+    assert tracing.sink.take().attributes["http.response.status_code"] == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [None, [None], [("a",)], [(None, "x")], [("Content-Length", 3)]]
+)
+def test_headers_that_are_none_are_the_servers_to_refuse(tracing, headers):
+    """They reach the server as they are."""
+
+    def app(environ, start_response):
+        start_response("200 OK", headers)
+        return [b"abc"]
+
+    assert Served(tracekit.wsgi.middleware(app, tracing)) == Served(app)
+
+
 def test_steps_run_under_the_span_and_leave_nothing_behind(tracing):
     """Application, each piece and close see the server span; the server's thread does not."""
     seen = []

@@ -48,13 +48,16 @@ class Body:
             with self._step:
                 if self._iterator is None:
                     self._iterator = iter(self._result)
-                return next(self._iterator)
+                piece = next(self._iterator)
         except StopIteration:
             self._end()
             raise
         except BaseException as error:
             self._end(error)
             raise
+        if self._exchange is not None and self._exchange.completed_by(piece):
+            self._end()
+        return piece
 
     def close(self) -> None:
         """Close the application's iterable as the server asks to (PEP 3333)."""

@@ -89,6 +89,7 @@ class Exchange:
         "excluded",
         "finished",
         "handle",
+        "left_bytes",
         "named",
         "proxy_fixed",
         "recording",
@@ -121,6 +122,7 @@ class Exchange:
         self.shown: object = None  # the span as another API shows it
         self.finished = False
         self.status = 0
+        self.left_bytes: int | None = None  # of the body, where its length is declared
         self.error: BaseException | None = None  # what an error handler has made a response of
 
     @property
@@ -168,6 +170,7 @@ class Exchange:
             status: str, headers: Headers, exc_info: ExcInfo | None = None
         ) -> Callable[[bytes], object]:
             self.status = _status(status)
+            self.left_bytes = _length(headers)
             if self.server.answers and self.call is not None:
                 headers = _with_trace(headers, self.call.span.get_span_context())
             if exc_info is None:
@@ -176,6 +179,14 @@ class Exchange:
             return start_response(status, headers, exc_info)
 
         return respond
+
+    def completed_by(self, piece: object) -> bool:
+        """Count a piece of the body; whether that has its declared length now."""
+        left = self.left_bytes
+        if left is None or piece.__class__ is not bytes:
+            return False
+        self.left_bytes = left = left - len(piece)
+        return left <= 0
 
     def finish(self, error: BaseException | None = None, *, aborted: bool = False) -> None:
         """End the span, once. ``error`` is what left the application."""
@@ -217,6 +228,22 @@ class Exchange:
 def _status(line: object) -> int:
     head = str(line)[:3]
     return int(head) if head.isascii() and head.isdigit() else 0
+
+
+def _length(headers: Headers) -> int | None:
+    """Return what ``Content-Length`` declares, if it is there and a length.
+
+    Headers that are none are for the server to complain about.
+    """
+    try:
+        if isinstance(headers, list):  # nothing that reading uses up
+            for name, value in headers:
+                if len(name) == 14 and name.lower() == "content-length":
+                    plain = len(value) < 19 and value.isascii() and value.isdigit()
+                    return int(value) if plain else None
+    except (TypeError, ValueError, AttributeError):
+        pass
+    return None
 
 
 def _with_trace(headers: Headers, context: trace.SpanContext) -> Headers:
