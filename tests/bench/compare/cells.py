@@ -112,6 +112,7 @@ TARGETS = (
     Target("cpu", "us", "ddtrace", 0.95),
     Target("rate", "spans/s", "otel-http", 3, at_least=True),
     Target("rate", "spans/s", "jaeger-client", 6, at_least=True),
+    Target("rate", "spans/s", "jaeger-client", 6, at_least=True, side="tracekit-http"),
     Target("flask", "added", "otel-http", 0.30),
     Target("flask-unsampled", "added", "otel-http", 0.25),
     Target("grpc", "added", "otel-http", 0.35),

@@ -36,8 +36,9 @@ class Side:
             DD_TRACE_RATE_LIMIT="-1",
             DD_TRACE_SAMPLING_RULES=f'[{{"sample_rate": {float(sampled)}}}]',
         )
-        if queue:  # it counts bytes; of such a span it needs less than 400
-            os.environ["DD_TRACE_WRITER_BUFFER_SIZE_BYTES"] = str(queue * 400)
+        # It counts bytes, less than 400 for such a span; its own default is 20 MiB.
+        size = max(20 << 20, (queue or 0) * 400)
+        os.environ["DD_TRACE_WRITER_BUFFER_SIZE_BYTES"] = str(size)
         from ddtrace.trace import tracer  # noqa: PLC0415
 
         self.tracer = tracer
