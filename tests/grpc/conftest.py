@@ -192,7 +192,10 @@ def requests_for(command):
     yield command
     if command == "requests_fail":
         raise KeyError("no more")
-    yield "drop"
+    if command in ("ok", "context", "trailers"):
+        # Not where the handler fails: on asyncio a write that meets the end of its call may make
+        # the code INTERNAL, with or without tracing.
+        yield "drop"
 
 
 class BlockingClient:

@@ -76,10 +76,16 @@ def exceptions(span):
     return [event.name for event in span.events].count("exception")
 
 
-def both(pair_of, flavour, kind, command, **how):
+def both(pair_of, tracing, flavour, kind, command, **how):
     """Call bare and traced; the client must not be able to tell them apart."""
-    bare = pair_of(flavour, traced=False).call(kind, command, **how)
-    traced = pair_of(flavour, traced=True).call(kind, command, **how)
+    for _ in range(5):
+        bare = pair_of(flavour, traced=False).call(kind, command, **how)
+        traced = pair_of(flavour, traced=True).call(kind, command, **how)
+        # A write that meets the end of the call is INTERNAL on asyncio, now and then, with or
+        # without tracing.
+        if "Internal error from Core" not in (bare.details, traced.details):
+            break
+        settled(tracing)
     assert traced == bare
     return traced
 
@@ -91,7 +97,7 @@ def test_an_outcome_is_the_bare_one_and_both_spans_tell_it(
     pair_of, tracing, flavour, kind, command
 ):
     """Result, code, details and metadata are those of the bare program; both spans agree."""
-    seen = both(pair_of, flavour, kind, command)
+    seen = both(pair_of, tracing, flavour, kind, command)
     client, server = take_pair(tracing)
     assert client.name == server.name == f"shop.Orders/{kind}"
     assert code_of(client) == code_of(server) == seen.code.name
@@ -113,7 +119,7 @@ def test_a_stream_that_fails_late_keeps_its_first_message(pair_of, tracing, flav
     """What came before the failure arrives and is counted, and the code is the true one."""
     if (flavour, command) == ("aio_threads", "abort"):
         pytest.skip("grpc.aio leaves the client waiting for the status, bare as well")
-    seen = both(pair_of, flavour, kind, f"late_{command}")
+    seen = both(pair_of, tracing, flavour, kind, f"late_{command}")
     client, server = take_pair(tracing)
     assert seen.messages[0] == "first"
     assert code_of(client) == code_of(server) == seen.code.name
@@ -124,7 +130,7 @@ def test_a_stream_that_fails_late_keeps_its_first_message(pair_of, tracing, flav
 @pytest.mark.parametrize("flavour", ["blocking", "aio", "aio_writer"])
 def test_a_rich_status_arrives_with_its_trailers(pair_of, tracing, flavour, kind):
     """``abort_with_status`` keeps code, details and trailing metadata."""
-    seen = both(pair_of, flavour, kind, "abort_with_status")
+    seen = both(pair_of, tracing, flavour, kind, "abort_with_status")
     client, server = take_pair(tracing)
     assert seen.trailing == (("why", "sold"),)
     assert code_of(client) == code_of(server) == "NOT_FOUND"
@@ -135,7 +141,7 @@ def test_a_rich_status_arrives_with_its_trailers(pair_of, tracing, flavour, kind
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_a_deadline_is_the_code_of_both_sides(pair_of, tracing, flavour, kind):
     """A handler that outlives the deadline ends DEADLINE_EXCEEDED, cancelled, on both sides."""
-    seen = both(pair_of, flavour, kind, "wait", timeout=0.15)
+    seen = both(pair_of, tracing, flavour, kind, "wait", timeout=0.15)
     client, server = take_pair(tracing)
     assert seen.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert code_of(client) == code_of(server) == "DEADLINE_EXCEEDED"
@@ -149,7 +155,7 @@ def test_a_deadline_is_the_code_of_both_sides(pair_of, tracing, flavour, kind):
 def test_a_cancelled_call_is_cancelled_on_both_sides(pair_of, tracing, flavour, kind):
     """Cancelling a call or a future ends it CANCELLED on both sides."""
     late = "late_wait" if kind in STREAMS else "wait"
-    seen = both(pair_of, flavour, kind, late, end="cancel")
+    seen = both(pair_of, tracing, flavour, kind, late, end="cancel")
     client, server = take_pair(tracing)
     assert seen.code is grpc.StatusCode.CANCELLED
     assert code_of(client) == code_of(server) == "CANCELLED"

@@ -111,17 +111,27 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
 class AioServing(ServerRpc):
     """An RPC on an asyncio server."""
 
-    __slots__ = ("_context",)
+    __slots__ = ("_context", "_exhausted")
 
     def enter(self, request: object, context: grpc.aio.ServicerContext | Heard) -> Step | None:
         """Begin; None: not to be traced."""
         self._context = context
+        self._exhausted = False
         return self.begin(context.peer, request)
 
     def on_task_done(self, task: asyncio.Task[object]) -> None:
         """Hear that gRPC's task for this RPC has ended, in the loop's thread."""
         del task
-        self.on_closed()
+        self.closed = True
+        if self.unattended:
+            self.end(over=self.streaming and not self._exhausted)
+
+    def exhausted(self) -> None:
+        """Hear, in a thread, that there are no more responses; the loop may still send the last."""
+        self._exhausted = True
+        self.unattended = True
+        if self.closed:
+            self.end()
 
     def returned(self, response: object) -> None:
         """Hear that the handler returned the response."""
@@ -253,7 +263,7 @@ def _responses(source: Iterable[object], rpc: AioServing, step: Step) -> Iterato
             yield response
             rpc.attend()
     except StopIteration:
-        rpc.end()
+        rpc.exhausted()
     except GeneratorExit:
         with step:
             del source, iterator
