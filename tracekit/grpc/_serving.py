@@ -84,7 +84,9 @@ class ServerRpc(Rpc):
     def on_closed(self) -> None:
         """Hear that gRPC is done with this RPC, from whatever thread."""
         self.closed = True
-        if self.unattended:
+        # A stream whose message could not be converted is dropped by gRPC, and how soon its
+        # iterator goes away is up to whoever keeps the error's frames (a log handler, say).
+        if self.unattended or (self.streaming and self.failure is not None):
             self.end(over=self.streaming)
 
     def responded(self) -> None:
