@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracekit import _env, _rpc_metrics, metrics
-from tracekit._schema import SETTINGS, Setting
+from tracekit._config.schema import SETTINGS, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

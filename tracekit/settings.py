@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from tracekit import _config_file, _env, _jaeger_config, _rules
+from tracekit import _env
+from tracekit._config import file, jaeger_dictionary, rules
+from tracekit._config.layers import MASK, Layer, did_you_mean, from_arguments, shown
+from tracekit._config.schema import PARTS, SETTINGS
+from tracekit._config.values import bracketed, masked
 from tracekit._env import variable
-from tracekit._layers import MASK, Layer, did_you_mean, from_arguments, shown
-from tracekit._schema import PARTS, SETTINGS
-from tracekit._values import bracketed, masked
 from tracekit.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Settings(_Masked):
 
         The file holds flat names, or is a Kubernetes ``TracingConfiguration``.
         """
-        return cls._of([_config_file.read(os.fspath(path), "file")], strict=strict)
+        return cls._of([file.read(os.fspath(path), "file")], strict=strict)
 
     @classmethod
     def from_jaeger_config(
@@ -199,12 +200,12 @@ class Settings(_Masked):
         As there, ``service_name`` is used if the dictionary has none. With ``environ`` the
         dictionary wins over it, except for tags, where ``jaeger_client`` let the environment win.
         """
-        given, tags = _jaeger_config.read(config, service_name)
+        given, tags = jaeger_dictionary.read(config, service_name)
         return cls._of([given, *_surroundings(environ or {}), tags], strict=strict)
 
     @classmethod
     def _of(cls, layers: Sequence[Layer], *, strict: bool) -> Settings:
-        resolved = _rules.resolve(layers)
+        resolved = rules.resolve(layers)
         if strict and resolved.problems:
             raise ConfigError(resolved.problems)
         values = resolved.values
@@ -285,7 +286,7 @@ def _surroundings(environ: Mapping[str, str]) -> list[Layer]:
     """Return the layers that the environment brings: its variables and the file it names."""
     layers = list(_env.read(environ))
     path = _env.config_file(environ)
-    return layers if path is None else [*layers, _config_file.read(path, _env.CONFIG_FILE)]
+    return layers if path is None else [*layers, file.read(path, _env.CONFIG_FILE)]
 
 
 def _attributes(part: str, values: Mapping[str, object]) -> dict[str, Any]:

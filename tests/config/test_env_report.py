@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tracekit._config.schema import SETTINGS
 from tracekit._env_report import main
-from tracekit._schema import SETTINGS
 
 PASSWORD = {
     "JAEGER_SERVICE_NAME": "shop",

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tracekit import _env
-from tracekit._schema import SETTINGS
+from tracekit._config.schema import SETTINGS
 from tracekit.errors import ConfigError
 from tracekit.settings import Settings
 

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tracekit import _env
-from tracekit._schema import SETTINGS
+from tracekit._config.schema import SETTINGS
 from tracekit.settings import Settings
 
 # By setting: a value for the argument, and one for the file.

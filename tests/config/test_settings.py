@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tracekit._schema import PARTS, SETTINGS
+from tracekit._config.schema import PARTS, SETTINGS
 from tracekit.settings import Settings
 
 NAME = {"JAEGER_SERVICE_NAME": "shop"}

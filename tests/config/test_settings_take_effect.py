@@ -10,7 +10,7 @@ import pytest
 from opentelemetry import baggage, trace
 
 from tracekit import _wiring, testing
-from tracekit._schema import SETTINGS
+from tracekit._config.schema import SETTINGS
 from tracekit.encoding._thrift import Binary
 from tracekit.settings import Settings
 from tracekit.tracing import DisabledTracerProvider

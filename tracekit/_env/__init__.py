@@ -10,9 +10,9 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from tracekit import _values as v
+from tracekit._config import values as v
+from tracekit._config.layers import Layer
 from tracekit._env import _jaeger, _opentelemetry
-from tracekit._layers import Layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

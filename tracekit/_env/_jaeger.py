@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tracekit import _values as v
+from tracekit._config import values as v
+from tracekit._config.schema import SETTINGS
 from tracekit._env._otel_values import sampling_endpoint
 from tracekit._env._row import Joint, Row
-from tracekit._schema import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tracekit import _values as v
+from tracekit._config import values as v
 from tracekit._env import _otel_values as otel
 from tracekit._env._row import Joint, Row
 

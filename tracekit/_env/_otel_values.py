@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from tracekit import _values as v
+from tracekit._config import values as v
 
 _SAMPLERS = {
     "always_on": ("const", 1.0),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tracekit import _values as v
-from tracekit._schema import SETTINGS
+from tracekit._config import values as v
+from tracekit._config.schema import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tracekit._layers import Layer
+    from tracekit._config.layers import Layer
 
 
 class Joint(NamedTuple):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from tracekit import _values as v
+from tracekit._config import values as v
+from tracekit._config.layers import Complaint, Given, Layer, shown
+from tracekit._config.schema import SETTINGS
 from tracekit._env import variable
-from tracekit._layers import Complaint, Given, Layer, shown
-from tracekit._schema import SETTINGS
 from tracekit.errors import Problem
 
 if TYPE_CHECKING:

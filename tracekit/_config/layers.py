@@ -1,7 +1,7 @@
 """Layers of given values: arguments over environment over file over defaults.
 
 A layer holds, for each setting, what was given in it, best first. It checks nothing across
-settings and across layers; that is ``_rules``.
+settings and across layers; that is ``rules``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import difflib
 import reprlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from tracekit import _values as v
-from tracekit._schema import SETTINGS
+from tracekit._config import values as v
+from tracekit._config.schema import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from tracekit import _values as v
+from tracekit._config import values as v
 from tracekit.reporting import DEFAULT_QUEUE_SIZE
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tracekit._layers import Layer, did_you_mean
-from tracekit._values import negated
+from tracekit._config.layers import Layer, did_you_mean
+from tracekit._config.values import negated
 
 if TYPE_CHECKING:
     from collections.abc import Callable

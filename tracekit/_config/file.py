@@ -12,9 +12,9 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tracekit import _values as v
-from tracekit._layers import Layer, did_you_mean
-from tracekit._schema import PARTS, SETTINGS
+from tracekit._config import values as v
+from tracekit._config.layers import Layer, did_you_mean
+from tracekit._config.schema import PARTS, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
