@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from tracekit._context import attach, detach, get_current
+from tracekit._context import attach, detach, get_current, with_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,7 +58,7 @@ class Call:
         started_s: float | None = None,
     ) -> None:
         self.span = span
-        self.context = trace.set_span_in_context(span, context)
+        self.context = with_span(span, context)
         self.name = name
         self.started_s = time.perf_counter() if started_s is None else started_s
         self.status: int | None = None

@@ -31,6 +31,17 @@ if type(_runtime) is ContextVarsRuntimeContext:
 else:  # another OTEL_PYTHON_CONTEXT; OpenTelemetry chose it when it was imported
     get_current, attach, detach = _runtime.get_current, _runtime.attach, _runtime.detach
 
+# OpenTelemetry makes this key up at import; reading a context by it is a tenth of asking for it.
+SPAN_KEY: str = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, otel_context.Context())))
+
+
+def with_span(span: trace.Span, context: Context) -> Context:
+    """Return ``context`` with ``span`` as its current one; OpenTelemetry's way copies twice."""
+    made = otel_context.Context(context)
+    dict.__setitem__(made, SPAN_KEY, span)  # nobody has seen it yet
+    return made
+
+
 DEBUG = 0x02
 """The trace was forced by a person: it implies sampled and skips every sampler."""
 FIREHOSE = 0x08

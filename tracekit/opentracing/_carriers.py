@@ -84,6 +84,11 @@ def _extract_text(tracing: Tracing, carrier: object) -> SpanContext | None:
 
 
 def _inject_binary(_tracing: Tracing, context: SpanContext, carrier: object) -> None:
+    to_binary(context, carrier)
+
+
+def to_binary(context: SpanContext, carrier: object) -> None:
+    """Append ``context`` to ``carrier``; InvalidCarrierException if that is no bytearray."""
     if not isinstance(carrier, bytearray):
         raise InvalidCarrierException("a binary carrier is a bytearray")
     if not context.has_trace:
@@ -104,12 +109,20 @@ def _inject_binary(_tracing: Tracing, context: SpanContext, carrier: object) -> 
 
 
 def _extract_binary(tracing: Tracing, carrier: object) -> SpanContext | None:
+    counters = tracing.propagator.counters
+    return from_binary(carrier, lambda why: counters.decode_error("binary", why))
+
+
+def from_binary(carrier: object, note: Callable[[str], None]) -> SpanContext | None:
+    """Return what a bytearray says; ``note`` hears what of it cannot be read.
+
+    Raises InvalidCarrierException if ``carrier`` is no bytearray.
+    """
     if not isinstance(carrier, bytearray):
         raise InvalidCarrierException("a binary carrier is a bytearray")
     if not carrier:
         return None
-    counters = tracing.propagator.counters
-    remote = decode_binary(carrier, lambda why: counters.decode_error("binary", why))
+    remote = decode_binary(carrier, note)
     if remote is None:
         return None
     flags = remote.trace_flags | (_SAMPLED if remote.sampled else 0)

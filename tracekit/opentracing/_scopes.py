@@ -14,9 +14,9 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from tracekit._context import attach, detach, get_current
+from tracekit._context import SPAN_KEY, attach, detach, get_current
 from tracekit.opentracing._span import SEEN_KEY, Span
-from tracekit.opentracing._span_context import SPAN_KEY, baggage_of
+from tracekit.opentracing._span_context import baggage_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

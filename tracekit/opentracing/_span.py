@@ -9,10 +9,10 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentracing.ext import tags
 
-from tracekit._context import DEBUG, Decision, attach, get_current
+from tracekit._context import DEBUG, SPAN_KEY, Decision, attach, get_current
 from tracekit._protocols import UnnamedEvent
 from tracekit.opentracing import _tags
-from tracekit.opentracing._span_context import BAGGAGE_KEY, SPAN_KEY, SpanContext, baggage_of
+from tracekit.opentracing._span_context import BAGGAGE_KEY, SpanContext, baggage_of
 from tracekit.sampling._parent import priority
 from tracekit.tracing import Span as RecordingSpan
 from tracekit.tracing import UnsampledSpan
@@ -73,13 +73,13 @@ class Span(opentracing.Span):
         if name == tags.SAMPLING_PRIORITY and not self._prioritise(value):
             return self
         if self.otel.is_recording():
-            _tags.put(self.otel, name, self._tracer.values.plain(value))
+            _tags.put(self.otel, name, self._values.plain(value))
         return self
 
     def log_kv(self, key_values: Mapping[str, object], timestamp: float | None = None) -> Self:
         """Log fields of any type, at ``timestamp`` (seconds since the epoch; None: now)."""
         if self.otel.is_recording():
-            fields = self._tracer.values.fields(key_values)
+            fields = self._values.fields(key_values)
             name = str(fields["event"]) if "event" in fields else UnnamedEvent("log")
             self.otel.add_event(name, fields, nanoseconds(timestamp))
         return self
@@ -87,7 +87,6 @@ class Span(opentracing.Span):
     def finish(self, finish_time: float | None = None) -> None:
         """End the span at ``finish_time`` (seconds since the epoch; None: now)."""
         self.otel.end(nanoseconds(finish_time))
-        self._tracer._finished(self)
 
     def set_baggage_item(self, key: str, value: str | None) -> Self:
         """Set an item for this span and what is started below it from now on; None removes it.
@@ -121,7 +120,9 @@ class Span(opentracing.Span):
 
     @property
     def start_time(self) -> float | None:
-        """Seconds since the epoch; None if the span is not recorded."""
+        """Seconds since the epoch; None if that is not kept (an unsampled one of OpenTelemetry)."""
+        if self._unrecorded is not None:
+            return _seconds(self._unrecorded.start_ns)
         return _seconds(getattr(self.otel, "start_time", None))
 
     @property
@@ -188,6 +189,11 @@ class Span(opentracing.Span):
         return f"{ids}:{self.flags:x} {service}.{self.operation_name}"
 
     # --- inside ---
+
+    @property
+    def _values(self) -> _tags.ValueRules:
+        rules: _tags.ValueRules = self._tracer.values
+        return rules
 
     def _kind(self) -> str:
         kind: trace.SpanKind | None = getattr(self.otel, "kind", None)

@@ -11,16 +11,23 @@ from opentelemetry import trace
 from opentelemetry.baggage import _BAGGAGE_KEY
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, TraceFlags
-from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracekit import _context as own
-from tracekit._context import DEBUG, FORWARDED_KEY, ROOT_HINT_KEY, Decision, RootHint, marks_of
+from tracekit._context import (
+    DEBUG,
+    FORWARDED_KEY,
+    ROOT_HINT_KEY,
+    SPAN_KEY,
+    Decision,
+    RootHint,
+    marks_of,
+)
 
 if TYPE_CHECKING:
     from tracekit._context import Headers
 
-SPAN_KEY, BAGGAGE_KEY = _SPAN_KEY, _BAGGAGE_KEY
-_SAMPLED, _BOTH, _KEPT = 0x01, 0x03, 0x0C
+BAGGAGE_KEY = _BAGGAGE_KEY
+_SAMPLED, _KEPT = 0x01, 0x0C
 _MAX_TRACE_ID = (1 << 128) - 1
 NO_BAGGAGE: Mapping[str, str] = MappingProxyType({})
 
@@ -51,7 +58,7 @@ class SpanContext(opentracing.SpanContext):
                 span_id,
                 is_remote=True,
                 trace_flags=TraceFlags(sampled),
-                marks=flags & _KEPT | (DEBUG if flags & _BOTH == _BOTH else 0),
+                marks=flags & (DEBUG | _KEPT),
             )
             self.span = NonRecordingSpan(context)
         self._parent_id = parent_id or None

@@ -16,6 +16,7 @@ from tracekit import _handle
 from tracekit._context import (
     DEBUG,
     ROOT_HINT_KEY,
+    SPAN_KEY,
     Decision,
     forwarded_headers,
     get_current,
@@ -27,7 +28,6 @@ from tracekit.opentracing._span import Span, nanoseconds
 from tracekit.opentracing._span_context import (
     BAGGAGE_KEY,
     NO_BAGGAGE,
-    SPAN_KEY,
     SpanContext,
     baggage_of,
 )
@@ -170,7 +170,7 @@ class Tracer(opentracing.Tracer):
         context: SpanContext,
         unrecorded: Unrecorded | None = None,
     ) -> Span:
-        span = Span(self, otel, context, unrecorded)
+        span = self._make(otel, context, unrecorded)
         if otel is not trace.INVALID_SPAN:
             # The span holds ``otel``: while this entry lives, its id belongs to no other object.
             self._shown[id(otel)] = span
@@ -217,8 +217,9 @@ class Tracer(opentracing.Tracer):
             bound = self._bound = (handle, made)
         return bound[1]
 
-    def _finished(self, span: Span) -> None:
-        """Hear of a finished span; for tracers that report to somebody else, too."""
+    def _make(self, otel: trace.Span, context: SpanContext, unrecorded: Unrecorded | None) -> Span:
+        """Make what shows ``otel``; a tracer with spans of its own kind makes one of those."""
+        return Span(self, otel, context, unrecorded)
 
 
 def _manager(given: opentracing.ScopeManager | None) -> ContextScopeManager:

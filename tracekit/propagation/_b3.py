@@ -96,7 +96,7 @@ def _ids(
             _from_bytes(unhexlify(trace), "big"),
             _from_bytes(unhexlify(span), "big"),
         )
-        parent_id = _from_bytes(unhexlify(parent[:16]), "big") or None if parent else None
+        parent_id = _parent_id(parent) if parent else None
     except ValueError:
         note("malformed")
         return None
@@ -104,6 +104,17 @@ def _ids(
         return trace_id, span_id, parent_id, sampled, debug, None, NO_BAGGAGE, "", 0
     note("zero_id")
     return None
+
+
+def _parent_id(text: str) -> int | None:
+    """Return the parent's id (0: none), which some senders write without leading zeros.
+
+    Nobody uses it but to write it again, so it is the one id that may be short.
+    """
+    digits = _first(text).zfill(16)
+    if len(digits) > 16:
+        raise ValueError("more than 64 bits")
+    return _from_bytes(unhexlify(digits), "big") or None
 
 
 def _first(text: str) -> str:

@@ -6,6 +6,7 @@ untrusted input that every service behind us pays for, so it is bounded here, on
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -26,6 +27,9 @@ HEADER = "baggage"
 # RFC 9110 tokens; anything else would break the header it stands in.
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
+# W3C's "baggage-octet": printable, no blank, no quote, comma, semicolon or backslash.
+_OCTETS = re.compile(r"[!#-+\--:<-\[\]-~]*").fullmatch
+
 
 def is_token(text: str) -> bool:
     """Whether ``text`` can be (a part of) a header name or a baggage key as it is."""
@@ -35,6 +39,17 @@ def is_token(text: str) -> bool:
 def percent(value: object) -> str:
     """Return ``value`` as percent-encoded text; a lone surrogate, which is no Unicode, as ``?``."""
     return quote(str(value), "", "utf-8", "replace")
+
+
+def encoded(baggage: Mapping[str, object], note: Note = ignore) -> Iterator[tuple[str, str]]:
+    """Yield keys as they are and values percent-encoded; an entry that is no text is noted."""
+    for key, value in baggage.items():
+        try:
+            entry = str(key), percent(value)
+        except Exception:  # somebody else's ``__str__``
+            note("baggage")
+        else:
+            yield entry
 
 
 def within_limits(
@@ -67,19 +82,23 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> Parts | None:
         return None
     found: dict[str, str] = {}
     for key, value in within_limits(members(header, note), note):
-        name = unquote(key)
-        if is_token(key) and name:
+        if is_token(key) and _is_value(value) and (name := unquote(key)):
             found[name] = unquote(value)
         else:
             note("baggage")
     return (0, 0, None, None, False, None, found, "", 0) if found else None
 
 
+def _is_value(text: str) -> bool:
+    """Whether what stands before the properties is a legal value."""
+    return _OCTETS(text.partition(";")[0].rstrip(" \t")) is not None
+
+
 def encode(baggage: Mapping[str, object], note: Note = ignore) -> dict[str, str]:
     """Return the ``baggage`` header of ``baggage``, percent-encoded, or nothing."""
     if not baggage:
         return {}
-    entries = ((_escape(str(key), note), percent(value)) for key, value in baggage.items())
+    entries = ((_escape(key, note), value) for key, value in encoded(baggage, note))
     kept = within_limits(((key, value) for key, value in entries if key), note)
     text = ",".join(f"{key}={value}" for key, value in kept)
     return {HEADER: text} if text else {}

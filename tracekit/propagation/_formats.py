@@ -63,7 +63,7 @@ class Format:
     write_ids: WriteIds | None
     write_baggage: WriteBaggage | None = None
     write_decision: Callable[[MutableMapping[str, str], Decision], None] | None = None
-    write_debug_id: Callable[[MutableMapping[str, str], str, Note], None] | None = None
+    write_debug_id: Callable[[MutableMapping[str, str], str], None] | None = None
     read_prefix: str | None = None
     certain: frozenset[str] = frozenset()
     """What ``write_ids`` writes for every span, whatever else it adds."""
@@ -232,4 +232,4 @@ def _encode_decision(found: Format, into: dict[str, str], remote: Remote) -> Non
     if found.write_decision is not None and remote.decision is not Decision.ACCEPT:
         found.write_decision(into, remote.decision)
     if found.write_debug_id is not None and remote.debug_id:
-        found.write_debug_id(into, remote.debug_id, ignore)
+        found.write_debug_id(into, remote.debug_id)

@@ -12,8 +12,8 @@ from binascii import unhexlify
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
-from tracekit.propagation._baggage import is_token, members, percent, within_limits
-from tracekit.propagation._headers import MAX_VALUE_BYTES, ignore, sendable
+from tracekit.propagation._baggage import encoded, is_token, members, percent, within_limits
+from tracekit.propagation._headers import MAX_VALUE_BYTES, ignore
 from tracekit.propagation._remote import NO_BAGGAGE
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def decode(headers: Mapping[str, str], note: Note = ignore, names: Names = NAMES
     debug_id = headers.get(names.debug_id)
     if debug_id and (debug_id := debug_id.strip(" \t")):
         if len(debug_id) <= MAX_VALUE_BYTES:
-            return 0, 0, None, True, True, debug_id, baggage, "", 0
+            return 0, 0, None, True, True, unquote(debug_id), baggage, "", 0
         note("too_long")
     return (0, 0, None, None, False, None, baggage, "", 0) if baggage else None
 
@@ -120,7 +120,9 @@ def _decode_baggage(headers: Mapping[str, str], note: Note, names: Names) -> Map
         for name in own:
             yield name[len(prefix) :], headers[name]
         if manual is not None:
-            yield from members(manual, note)
+            for key, value in members(manual, note):
+                # Every client wants one "=" and drops an entry with more of them.
+                yield "" if "=" in value else unquote_plus(key), value
 
     found: dict[str, str] = {}
     for key, value in within_limits(entries(), note):
@@ -164,10 +166,9 @@ def write_baggage(
     """Write one ``uberctx-`` header per entry, values percent-encoded (a blank is ``%20``)."""
 
     def entries() -> Iterator[tuple[str, str]]:
-        for key, value in baggage.items():
-            name = str(key)
-            if is_token(name):
-                yield name, percent(value)
+        for key, value in encoded(baggage, note):
+            if is_token(key):
+                yield key, value
             else:
                 note("baggage")
 
@@ -176,11 +177,6 @@ def write_baggage(
         into[prefix + key] = value
 
 
-def write_debug_id(
-    into: MutableMapping[str, str], debug_id: str, note: Note = ignore, names: Names = NAMES
-) -> None:
+def write_debug_id(into: MutableMapping[str, str], debug_id: str, names: Names = NAMES) -> None:
     """Write ``jaeger-debug-id``, for a request that passes through without a span."""
-    if sendable(debug_id):
-        into[names.debug_id] = debug_id
-    else:
-        note("debug_id")
+    into[names.debug_id] = percent(debug_id)

@@ -18,9 +18,9 @@ from opentelemetry.propagators.textmap import (
     default_setter,
 )
 
-from tracekit._context import SpanContext, forwarded_headers, root_hint
+from tracekit._context import SPAN_KEY, SpanContext, forwarded_headers, root_hint
 from tracekit.propagation import _formats, _forwarding, _jaeger
-from tracekit.propagation._arrival import BAGGAGE_KEY, NO_STATE, SPAN_KEY, fill
+from tracekit.propagation._arrival import BAGGAGE_KEY, NO_STATE, fill
 from tracekit.propagation._counters import Counters
 from tracekit.propagation._forwarding import ForwardRule, Outgoing
 from tracekit.propagation._headers import MAX_VALUE_BYTES, collect
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 
     from tracekit._context import Headers
-    from tracekit.propagation._formats import Format, WriteIds
-    from tracekit.propagation._headers import Note
+    from tracekit.propagation._formats import WriteIds
     from tracekit.propagation._remote import Parts, SpanIds
 
 Order = Literal["first", "last"]
@@ -72,15 +71,13 @@ class Propagator(TextMapPropagator):
             (format_.name, format_.decode, partial(self.counters.decode_error, format_.name))
             for format_ in reading
         ]
-        self._writing: list[tuple[Format, Note]] = [
-            (format_, partial(self.counters.cannot_send, format_.name)) for format_ in chosen
-        ]
         self._write_ids = _all_of([format_.write_ids for format_ in chosen if format_.write_ids])
         self._write_baggage = [
-            (format_.write_baggage, note)
-            for format_, note in self._writing
+            (format_.write_baggage, partial(self.counters.cannot_send, format_.name))
+            for format_ in chosen
             if format_.write_baggage
         ]
+        self._writing = chosen
         self._identity = frozenset().union(*(format_.identity for format_ in chosen))
         self._certain = frozenset().union(*(format_.certain for format_ in chosen))
         self._reads = frozenset().union(*(format_.reads for format_ in chosen))
@@ -310,11 +307,11 @@ class Propagator(TextMapPropagator):
         if hint is None:
             return
         self._clear(into)
-        for format_, note in self._writing:
+        for format_ in self._writing:
             if format_.write_decision is not None:
                 format_.write_decision(into, hint.decision)
             if format_.write_debug_id is not None and hint.debug_id:
-                format_.write_debug_id(into, hint.debug_id, note)
+                format_.write_debug_id(into, hint.debug_id)
 
 
 def _all_of(writers: list[WriteIds]) -> WriteIds:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import sampling as otel
 from opentelemetry.trace import get_current_span
-from opentelemetry.trace.propagation import _SPAN_KEY
 
 from tracekit import _context
-from tracekit._context import ROOT_HINT_KEY
+from tracekit._context import ROOT_HINT_KEY, SPAN_KEY
 from tracekit.sampling._sampler import RootSampler, completed
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class ParentRule(otel.Sampler):
         context = get_current() if parent_context is None else parent_context
         if (
             (attributes is None or SAMPLING_PRIORITY not in attributes)
-            and _SPAN_KEY not in context
+            and SPAN_KEY not in context
             and ROOT_HINT_KEY not in context
         ):
             # The short way of a root that nobody has decided about.

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from opentelemetry.context import get_current
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Span
-from opentelemetry.trace.propagation import _SPAN_KEY
+
+from tracekit._context import SPAN_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ class RootSampler(Sampler):
         """Return the decision, the caller's attributes with the sampler's, the parent's state."""
         result = self.decide(trace_id, name)
         context = get_current() if parent_context is None else parent_context
-        if not attributes and _SPAN_KEY not in context:
+        if not attributes and SPAN_KEY not in context:
             return result
         return completed(result, context, attributes)
 
@@ -59,8 +60,10 @@ def completed(result: SamplingResult, context: Context, attributes: Attributes) 
     """Return ``result`` with the caller's attributes (if sampled) and the parent's trace state."""
     if result.decision is Decision.DROP:
         attributes = None
-    span = context.get(_SPAN_KEY)
-    state = span.get_span_context().trace_state if isinstance(span, Span) else None
+    span = context.get(SPAN_KEY)
+    state = None
+    if span is not None and isinstance(span, Span):
+        state = span.get_span_context().trace_state
     if not attributes and not state:
         return result
     merged = {**attributes, **result.attributes} if attributes else dict(result.attributes)

@@ -9,8 +9,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanKind
 
-from tracekit._context import attach, get_current
-from tracekit.tracing._scope import SPAN_KEY, Scope
+from tracekit._context import SPAN_KEY, attach, get_current, with_span
+from tracekit.tracing._scope import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ class PassingSpan(Scope):
                 self._token = None
                 return INVALID_SPAN if held is None else held
         span = passing(self._context)
-        self._token = attach(trace.set_span_in_context(span))
+        self._token = attach(with_span(span, get_current()))
         return span
 
     def __exit__(

@@ -1,6 +1,6 @@
-"""A span that becomes sampled in the middle: Jaeger's clients recorded it from there on.
+"""A span that becomes sampled in the middle, or takes up ids: what Jaeger's clients could do.
 
-OpenTelemetry knows no such turn, so there a span that nobody recorded stays lost. OpenTracing's
+OpenTelemetry knows no such turns, so there a span that nobody recorded stays lost. OpenTracing's
 ``sampling.priority`` is exactly that turn, and its tracer keeps what is needed to make it.
 """
 
@@ -9,7 +9,10 @@ from __future__ import annotations
 from time import time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
+from tracekit._context import Decision, marks_of
+from tracekit._protocols import MARKS_SHIFT
 from tracekit.tracing._begin import valid_links
+from tracekit.tracing._readable import FLAGS, SAMPLED
 from tracekit.tracing._span import Span, UnsampledSpan
 
 if TYPE_CHECKING:
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Link, SpanContext, SpanKind
 
-    from tracekit._context import Decision
     from tracekit.tracing._tracer import Tracer
 
 
@@ -64,6 +66,20 @@ class Unrecorded(NamedTuple):
         if provider._processors:
             provider._notify_start(span, self.context)
         return span
+
+    def resume(self, context: SpanContext) -> Span | UnsampledSpan:
+        """Start the span under the ids, flags and marks of ``context``, asking no sampler.
+
+        For Zipkin's way of having one span on both sides of a call.
+        """
+        quiet = UnsampledSpan()
+        quiet._trace_id, quiet._span_id = context.trace_id, context.span_id
+        quiet._bits = context.trace_flags & FLAGS | marks_of(context) << MARKS_SHIFT
+        quiet._state = context.trace_state
+        quiet._made = None
+        sampled = quiet._bits & SAMPLED
+        self.tracer._lives.now().begin(self.parent, sampled)
+        return self.record(quiet, Decision.ACCEPT) if sampled else quiet
 
     @classmethod
     def of(

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import Status, StatusCode
-from opentelemetry.trace.propagation import _SPAN_KEY
 
-from tracekit._context import attach, detach, get_current
+from tracekit._context import SPAN_KEY, attach, detach, get_current
 from tracekit.tracing._begin import begin
 from tracekit.tracing._span import UnsampledSpan
 
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _F = TypeVar("_F", bound="Callable[..., Any]")
-
-SPAN_KEY = _SPAN_KEY
 
 
 class Scope:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from tracekit._context import get_current
+from tracekit._context import SPAN_KEY, get_current
 from tracekit.tracing._begin import begin
-from tracekit.tracing._scope import SPAN_KEY, CurrentSpan
+from tracekit.tracing._scope import CurrentSpan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
