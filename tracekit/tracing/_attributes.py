@@ -7,7 +7,6 @@ the installed API at the time of the call, which also takes the snapshot of muta
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 from types import MappingProxyType
@@ -31,10 +30,12 @@ Bag = tuple[dict[str, "AttributeValue"], int]
 
 def _copied(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue] | None:
     """Return a copy of what a view of a dictionary shows (a sampler's answer); None for others."""
-    copy = None
-    if type(attributes) is MappingProxyType:
-        with contextlib.suppress(Exception):  # it forwards to whatever it is a view of
-            copy = attributes.copy()  # several times as fast as dict() of a view
+    if type(attributes) is not MappingProxyType:
+        return None
+    try:  # it forwards to whatever it is a view of
+        copy = attributes.copy()  # several times as fast as dict() of a view
+    except Exception:
+        return None
     return copy if type(copy) is dict else None
 
 

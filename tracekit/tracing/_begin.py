@@ -160,7 +160,11 @@ def decide(
     Marks pass from the parent to what is sampled.
     """
     provider = tracer._provider
-    parent = held.get_span_context() if isinstance(held, trace.Span) else None
+    parent: SpanContext | None = None
+    if type(held) is trace.NonRecordingSpan or (
+        held is not None and isinstance(held, trace.Span)  # slow: an abstract class asks around
+    ):
+        parent = held.get_span_context()
     if parent is not None and parent.is_valid:
         trace_id, marks = parent.trace_id, marks_of(parent)
         bits = parent.trace_flags & FLAGS | (marks & ~DEFER) << MARKS_SHIFT

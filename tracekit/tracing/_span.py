@@ -3,8 +3,8 @@
 ``Span`` is a subclass of the SDK's, so every ``isinstance`` check of a processor or an exporter
 holds. What costs time is done our way: nothing is made before something needs it.
 
-Threads. ``set_attribute`` of a plain value under a new key rests on one dictionary store, and
-``add_event`` below the limit on one store or append, which are atomic, so they take no lock.
+Threads. Attributes under new keys rest on one dictionary store or update, and ``add_event`` below
+the limit on one store or append, which are atomic, so they take no lock.
 Everything compound takes the span's lock, which is made on first use. Three things rest on the
 GIL and would need that lock on a free-threaded build: the checks before those stores (at the
 limit, two racing setters may both fit), the first event's (CPython changes threads at calls and
@@ -74,9 +74,21 @@ class Span(Readable):
             self._merge(rules.clean_one(key, value))
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Set several attributes, in their order."""
-        if attributes:
-            self._merge(self._tracer._limits.span.clean(attributes, bounded=False))
+        """Set several attributes, in their order. New keys that fit are one atomic update."""
+        if not attributes:
+            return
+        rules = self._tracer._limits.span
+        bag = rules.clean(attributes, bounded=False)
+        attrs, new = self._attrs, bag[0]
+        if (
+            bag[1]
+            or len(attrs) + len(new) > rules.room
+            or not attrs.keys().isdisjoint(new)
+            or self._end_time is not None
+        ):
+            self._merge(bag)
+        else:
+            attrs.update(new)
 
     def _merge(self, bag: Bag) -> None:
         attrs = self._attrs
