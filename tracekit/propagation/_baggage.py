@@ -46,7 +46,7 @@ def encoded(baggage: Mapping[str, object], note: Note = ignore) -> Iterator[tupl
     for key, value in baggage.items():
         try:
             entry = str(key), percent(value)
-        except Exception:  # somebody else's ``__str__``
+        except Exception:  # noqa: PERF203 - somebody else's ``__str__``, each entry for itself
             note("baggage")
         else:
             yield entry
