@@ -8,7 +8,7 @@ import functools
 import logging
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import grpc
@@ -328,9 +328,30 @@ def blocking_server(program, interceptors, stack):
     return port
 
 
+class Unjoined(Executor):
+    """A daemon thread for each blocking handler on asyncio.
+
+    Where the RPC of a blocking stream ends before its handler does, ``grpc.aio`` leaves the
+    handler's thread waiting for good, with or without tracing. Python would wait for it at exit.
+    """
+
+    def submit(self, function, /, *args, **kwargs):
+        future = Future()
+        future.set_running_or_notify_cancel()
+
+        def work():
+            try:
+                future.set_result(function(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return future
+
+
 def aio_server(program, interceptors, stack, run):
     async def start():
-        server = grpc.aio.server(ThreadPoolExecutor(64), (handlers_of(program),), interceptors)
+        server = grpc.aio.server(Unjoined(), (handlers_of(program),), interceptors)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         return server, port
