@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "tracekit"
 # The first pattern that matches a module names its floor; a module may import its own floor and
 # those below. Edges (4) are held apart by a rule of their own.
 FLOORS: list[tuple[str, int]] = [
-    (r"tracekit\.(errors|_context|_fork|_protocols|propagation\._remote)", 0),
+    (r"tracekit\.(errors|_context|_fork|_protocols|_semconv|propagation\._remote)", 0),
     (r"tracekit\.sampling\.(_poller|_http|_grpc|_fetch\w*)", 2),
     (r"tracekit\.reporting\._worker", 2),
     (r"tracekit\.transport(\.\w+)*", 2),
@@ -36,7 +36,7 @@ EDGE_TO_EDGE = {
 # What an edge may see of the assembly floor.
 HANDLE = {"tracekit._handle"}
 BRIDGES = {
-    "tracekit.jaeger_client": {"tracekit.settings", "tracekit._wiring", "tracekit.transport"},
+    "tracekit.jaeger_client": {"tracekit.settings", "tracekit._process", "tracekit.transport"},
 }
 
 

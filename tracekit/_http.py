@@ -6,7 +6,7 @@ in use before them (``http.method``, ``http.target``, ``net.*``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 from tracekit._redaction import redact_query, redact_url
 
@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AttributeValue
 
-    Attributes = dict[str, AttributeValue]
+    from tracekit._semconv import Semconv
 
-Semconv = Literal["current", "both", "old"]
-"""Which generation of attribute names a span gets."""
+    Attributes = dict[str, AttributeValue]
 
 METHODS = frozenset(
     "CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT QUERY TRACE".split()  # noqa: SIM905 (a table)
@@ -54,13 +53,6 @@ def span_name(method: str, route: str | None = None) -> str:
     """
     method = method if method in METHODS else "HTTP"
     return f"{method} {route}" if route else method
-
-
-def semconv_of(asked: str) -> Semconv:
-    """Check the names that an edge was asked to use; ValueError for others."""
-    if asked not in STATUS_KEYS:
-        raise ValueError(f"semconv is 'current', 'both' or 'old', not {asked!r}")
-    return cast("Semconv", asked)
 
 
 def server_attributes(environ: Mapping[str, Any], semconv: Semconv) -> Attributes:

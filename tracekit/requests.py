@@ -38,12 +38,15 @@ from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_
 from tracekit import _handle, _http
 from tracekit._calls import Call
 from tracekit._redaction import redact_text
+from tracekit._semconv import semconv_of
 from tracekit.propagation import ForwardRule, merge_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from requests.adapters import BaseAdapter
+
+    from tracekit._semconv import Semconv
 
     Hosts = Callable[[str], bool] | Sequence[str] | str | None
 
@@ -145,7 +148,7 @@ class _Client:
         self.complained = False
         self._tracing = tracing
         self._rule = ForwardRule.of(allow, hosts)
-        self._semconv = None if semconv is None else _http.semconv_of(semconv)
+        self._semconv = None if semconv is None else semconv_of(semconv)
         self._captures: weakref.WeakSet[Any] = weakref.WeakSet()
         if tracing is not None or self._rule.allow:
             self._handle()
@@ -194,7 +197,7 @@ class _Client:
         context = otel_context.get_current()
         method, url = request.method or "", request.url or ""
         host, port = _http.server_of(url)
-        semconv = self._semconv or cast("_http.Semconv", handle.settings.semconv)
+        semconv = self._semconv or handle.settings.semconv
         span = handle.tracer(_SCOPE).start_span(
             _http.span_name(method), context, trace.SpanKind.CLIENT
         )
@@ -251,7 +254,7 @@ class _Adapter:
 class _Exchange:
     """One request on the wire until its body is read, closed or dropped."""
 
-    def __init__(self, call: Call, semconv: _http.Semconv) -> None:
+    def __init__(self, call: Call, semconv: Semconv) -> None:
         self.call = call
         self._semconv = semconv
         self._status = 0
@@ -315,7 +318,7 @@ def _record(span: trace.Span, error: BaseException, message: str) -> None:
     )
 
 
-def _answer(status: int, raw: object, semconv: _http.Semconv) -> _http.Attributes:
+def _answer(status: int, raw: object, semconv: Semconv) -> _http.Attributes:
     found: _http.Attributes = dict.fromkeys(_http.STATUS_KEYS[semconv], status) if status else {}
     if semconv != "old":
         version = {10: "1.0", 11: "1.1", 20: "2"}.get(getattr(raw, "version", 0))

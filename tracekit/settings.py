@@ -24,6 +24,8 @@ from tracekit.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tracekit._semconv import Semconv
+
 
 class _Masked:
     """A ``repr`` without secrets, so that settings can be logged as they are."""
@@ -142,7 +144,7 @@ class Settings(_Masked):
     rpc_metrics: bool
     propagation: tuple[str, ...]
     extract_order: Literal["first", "last"]
-    semconv: str
+    semconv: Semconv
     jaeger_headers: HeaderSettings
     sampler: SamplerSettings
     reporter: ReporterSettings

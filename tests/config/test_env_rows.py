@@ -210,7 +210,7 @@ CASES = {
     "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": limit("max_span_attribute_length"),
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": limit("max_attribute_length"),
     "OTEL_SEMCONV_STABILITY_OPT_IN": Case(
-        "semconv", ("http/dup", "both"), CONTROL, ("database, HTTP/dup", "both")
+        "semconv", ("http/dup", "both"), CONTROL, ("database, RPC/dup", "both")
     ),
 }
 NOTHING_IS_BAD = {"OTEL_SEMCONV_STABILITY_OPT_IN"}  # names of other conventions are none of ours

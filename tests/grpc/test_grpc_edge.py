@@ -227,17 +227,29 @@ def test_a_slow_call_that_is_not_kept_leaves_the_callers_span_open(shop, tracing
     ("semconv", "expected"),
     [
         ("current", {"rpc.system.name": "grpc", "rpc.response.status_code": "OK"}),
-        ("older", {"rpc.system": "grpc", "rpc.service": "shop.Orders", "rpc.grpc.status_code": 0}),
+        ("old", {"rpc.system": "grpc", "rpc.service": "shop.Orders", "rpc.grpc.status_code": 0}),
         ("both", {"rpc.system.name": "grpc", "rpc.system": "grpc", "rpc.grpc.status_code": 0}),
     ],
 )
-def test_the_generation_of_names_is_an_option(shop, tracing, semconv, expected):
-    """``semconv`` chooses current names, older ones, or both."""
-    target = shop.serve(tracekit.grpc.server_interceptor(tracing, semconv=semconv))
+@pytest.mark.parametrize("by", ["argument", "settings"])
+def test_the_generation_of_names_is_chosen_by_edge_or_process(shop, by, semconv, expected):
+    """``semconv`` chooses current names, old ones, or both; unsaid, the settings do."""
+    other = "old" if semconv == "current" else "current"
+    tracing = tracekit.testing.tracing(semconv=semconv if by == "settings" else other)
+    options = {"semconv": semconv} if by == "argument" else {}
+    target = shop.serve(tracekit.grpc.server_interceptor(tracing, **options))
     shop.channel(target).unary_unary(ECHO)(b"")
     span = server_span(tracing)
+    tracing.shutdown()
     assert expected.items() <= dict(span.attributes).items()
-    assert ("rpc.system.name" in span.attributes) == (semconv != "older")
+    assert ("rpc.system.name" in span.attributes) == (semconv != "old")
+    assert ("network.peer.address" in span.attributes) == (semconv != "old")
+
+
+def test_a_misspelt_generation_of_names_is_refused():
+    """An unknown ``semconv`` is said where it is written, by name."""
+    with pytest.raises(ValueError, match="'newest'"):
+        tracekit.grpc.server_interceptor(semconv="newest")
 
 
 def test_tracing_a_call_twice_makes_one_span(shop, tracing):

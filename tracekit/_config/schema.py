@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from tracekit._config import values as v
+from tracekit._semconv import SEMCONVS
 from tracekit.reporting import DEFAULT_QUEUE_SIZE
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ _ROWS = (
     Setting("propagation", "", "propagation", _propagation, ("jaeger",), "formats of the headers"),
     Setting("extract_order", "", "extract_order", v.one_of("first", "last"), "first",
             "which of several formats on one request wins: the `first` or the `last` of the list"),
-    Setting("semconv", "", "semconv", v.one_of("current", "both", "old"), "current",
-            "names of HTTP attributes: `current`, `old`, or `both`"),
+    Setting("semconv", "", "semconv", v.one_of(*SEMCONVS), "current",
+            "names of HTTP and RPC attributes: `current`, `old`, or `both`"),
 
     Setting("trace_id_header", "jaeger_headers", "trace_id", v.header, "uber-trace-id",
             "header of Jaeger's format that carries the ids"),

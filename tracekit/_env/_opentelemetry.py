@@ -113,6 +113,6 @@ ROWS = (
          "4096"),
     _row("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "max_attribute_length", v.integer(0), "4096"),
     _row("OTEL_SEMCONV_STABILITY_OPT_IN", "semconv", otel.stability, "http/dup",
-         "`http/dup`: both."),
+         "`http/dup` or `rpc/dup`: both, for HTTP and RPC alike."),
 )
 # fmt: on

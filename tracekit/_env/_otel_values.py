@@ -183,9 +183,9 @@ def timeout(written: str) -> v.Several:
 
 
 def stability(written: str) -> v.Several:
-    """Return whether HTTP attributes come under both their names (``http/dup``)."""
+    """Return whether attributes come under both their names (``http/dup`` or ``rpc/dup``)."""
     names = v.names(written.lower())
-    return v.Several({"semconv": "both"} if "http/dup" in names else {})
+    return v.Several({"semconv": "both"} if {"http/dup", "rpc/dup"} & {*names} else {})
 
 
 def insecure(written: str) -> v.Several:

@@ -7,7 +7,7 @@ that were in use before them (``rpc.system``, ``rpc.service``, ``net.peer.*``).
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 import grpc
@@ -15,10 +15,9 @@ import grpc
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
-    Attributes = dict[str, AttributeValue]
+    from tracekit._semconv import Semconv
 
-Semconv = Literal["current", "older", "both"]
-"""Which generation of attribute names a span gets."""
+    Attributes = dict[str, AttributeValue]
 
 SERVER_ERRORS = frozenset(
     {
@@ -71,7 +70,7 @@ def service_of(name: str) -> str:
 def method_attributes(name: str, semconv: Semconv) -> Attributes:
     """Return what is known of every call of ``package.Service/Method``."""
     found: Attributes = {}
-    if semconv != "older":
+    if semconv != "old":
         found["rpc.system.name"] = "grpc"
         found["rpc.method"] = name
     if semconv != "current":
@@ -87,7 +86,7 @@ def method_attributes(name: str, semconv: Semconv) -> Attributes:
 def status_attributes(code: grpc.StatusCode, semconv: Semconv) -> Attributes:
     """Return how a span names its final code; shared, so to be copied before it is changed."""
     found: Attributes = {}
-    if semconv != "older":
+    if semconv != "old":
         found["rpc.response.status_code"] = code.name
     if semconv != "current":
         found["rpc.grpc.status_code"] = code.value[0]
@@ -132,7 +131,7 @@ def peer_attributes(peer: str, semconv: Semconv) -> Attributes:
     if address is None:
         return {}
     found: Attributes = {}
-    if semconv != "older":
+    if semconv != "old":
         found |= _named("network.peer.address", "network.peer.port", address)
     if semconv != "current":
         found |= _named("net.peer.ip", "net.peer.port", address)
@@ -145,7 +144,7 @@ def target_attributes(target: str | None, semconv: Semconv) -> Attributes:
     if address is None:
         return {}
     found: Attributes = {}
-    if semconv != "older":
+    if semconv != "old":
         found |= _named("server.address", "server.port", address)
     if semconv != "current":
         found |= _named("net.peer.name", "net.peer.port", address)

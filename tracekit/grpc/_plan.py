@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from tracekit import _handle
+from tracekit._semconv import SEMCONVS, semconv_of
 from tracekit.grpc import _conventions as conventions
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span, SpanKind, Tracer
 
-    from tracekit.grpc._conventions import Attributes, Semconv
+    from tracekit._semconv import Semconv
+    from tracekit.grpc._conventions import Attributes
     from tracekit.grpc._rpc import Rpc
 
     Hook = Callable[[Span, Rpc], None]
@@ -41,15 +43,15 @@ class Options(TypedDict, total=False):
     """Add an event ``rpc.message`` for each message."""
     slow_s: float | None
     """Keep only the calls that fail or last at least this many seconds."""
-    semconv: Semconv
-    """Which generation of attribute names: ``current``, ``older`` or ``both``."""
+    semconv: str | None
+    """The attributes' names: ``current``, ``old`` or ``both``; None: what the settings say."""
 
 
 class Method(NamedTuple):
-    """What is known of a method before it is called; ``attributes`` is shared by its calls."""
+    """What is known of a method before it is called; ``attributes`` are shared by its calls."""
 
     name: str
-    attributes: Attributes
+    attributes: dict[Semconv, Attributes]
 
 
 class Plan:
@@ -68,7 +70,7 @@ class Plan:
         response_metadata: Collection[str] = (),
         message_events: bool = False,
         slow_s: float | None = None,
-        semconv: Semconv = "current",
+        semconv: str | None = None,
     ) -> None:
         self.kind = kind
         self.on_start = on_start
@@ -78,11 +80,13 @@ class Plan:
         self.response_metadata = frozenset(key.lower() for key in response_metadata)
         self.message_events = message_events
         self.slow_s = slow_s
-        self.semconv = semconv
+        self.semconv: Semconv = "current"
+        """The names that a call's span gets; settled by ``handle``, which comes before them."""
+        self._asked_semconv = None if semconv is None else semconv_of(semconv)
         self._tracing = tracing
         self._names = frozenset(entry for entry in exclude if isinstance(entry, str))
         self._predicates = tuple(entry for entry in exclude if not isinstance(entry, str))
-        self._target_attributes = conventions.target_attributes(target, semconv)
+        self._target = target
         self._methods: dict[str | bytes, Method | None] = {}
         self._bound: tuple[_handle.Tracing, Tracer] | None = None
         self._complained = False
@@ -98,11 +102,14 @@ class Plan:
         )
         found = None
         if not self._excludes(name):
-            attributes = conventions.method_attributes(name, self.semconv)
-            found = Method(name, attributes | self._target_attributes)
+            found = Method(name, {semconv: self._attributes(name, semconv) for semconv in SEMCONVS})
         if len(self._methods) < _MAX_METHODS:  # a generic handler may be called by any name
             self._methods[path] = found
         return found
+
+    def _attributes(self, name: str, semconv: Semconv) -> Attributes:
+        target = conventions.target_attributes(self._target, semconv)
+        return conventions.method_attributes(name, semconv) | target
 
     def _excludes(self, name: str) -> bool:
         if name in self._names or conventions.service_of(name) in self._names:
@@ -118,6 +125,7 @@ class Plan:
         handle = _handle.resolve(self._tracing)
         bound = self._bound
         if bound is None or bound[0] is not handle:
+            self.semconv = self._asked_semconv or handle.settings.semconv
             bound = self._bound = (handle, handle.tracer("tracekit.grpc"))
         return bound
 

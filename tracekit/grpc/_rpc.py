@@ -99,7 +99,7 @@ class Rpc:
                 self.method.name,
                 parent,
                 plan.kind,
-                self.method.attributes,
+                self.method.attributes[plan.semconv],
                 start_time=self._started_ns,
             )
             self.counts = span.is_recording()
@@ -251,7 +251,7 @@ class Rpc:
                 self.method.name,
                 parent,
                 plan.kind,
-                self.method.attributes,
+                self.method.attributes[plan.semconv],
                 start_time=self._started_ns,
             )
         return True

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 
 from tracekit import _http
 from tracekit._calls import Call, Step
 from tracekit._context import DEFER, Decision, RootHint, marks_of, with_root_hint
+from tracekit._semconv import semconv_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from tracekit import _handle
+    from tracekit._semconv import Semconv
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
     Headers = list[tuple[str, str]]
@@ -44,7 +46,7 @@ class Server:
     ) -> None:
         self._handle = handle
         self._exclude = frozenset((exclude,) if isinstance(exclude, str) else exclude)
-        self._semconv = None if semconv is None else _http.semconv_of(semconv)
+        self._semconv = None if semconv is None else semconv_of(semconv)
         self._tracer: tuple[_handle.Tracing, str, trace.Tracer] | None = None
         self._complained = False
         self.answers = response_headers
@@ -73,9 +75,9 @@ class Server:
             known = self._tracer = (handle, scope, handle.tracer(scope))
         return known[2]
 
-    def semconv(self, handle: _handle.Tracing) -> _http.Semconv:
+    def semconv(self, handle: _handle.Tracing) -> Semconv:
         """Return which names the attributes have."""
-        return self._semconv or cast("_http.Semconv", handle.settings.semconv)
+        return self._semconv or handle.settings.semconv
 
 
 class Exchange:
@@ -216,7 +218,7 @@ class Exchange:
     def _labels(self) -> _http.Attributes:
         return _http.server_labels(self.environ, self.route, self.status)
 
-    def _semconv(self) -> _http.Semconv:
+    def _semconv(self) -> Semconv:
         return self.server.semconv(self.handle)
 
     def _is_short(self) -> bool:
