@@ -46,6 +46,8 @@ _WITHOUT_EFFECT = frozenset(
     }
 )
 _SECTIONS = ("local_agent", "sampler")
+# Written with underscores or dashes, a header had dashes on the wire.
+_HEADERS = ("trace_id_header", "baggage_header_prefix", "debug_id_header")
 
 
 def read(config: Mapping[str, object], service_name: str | None) -> tuple[Layer, Layer]:
@@ -54,7 +56,9 @@ def read(config: Mapping[str, object], service_name: str | None) -> tuple[Layer,
     for key, value in _flattened(config).items():
         if value is None or key in _WITHOUT_EFFECT:
             continue
-        if key in _KEYS:
+        if key in _HEADERS and isinstance(value, str):
+            layer.give(_KEYS[key], value.replace("_", "-"), f"config {key}", called=key)
+        elif key in _KEYS:
             layer.give(_KEYS[key], value, f"config {key}", called=key)
         elif key == "enabled":
             _give_read("disabled", negated, key, value, layer)

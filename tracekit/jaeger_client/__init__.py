@@ -8,8 +8,8 @@
         config={"sampler": {"type": "const", "param": 1}, "logging": True}, service_name="shop"
     ).initialize_tracer()
 
-Its modules have the names that they had there (``constants``, ``reporter``, ``sampler``,
-``span_context``), so a service changes its imports and nothing else.
+Its modules have the names that they had there (``codecs``, ``constants``, ``metrics``,
+``reporter``, ``sampler`` …), so a service changes its imports and nothing else.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from tracekit.jaeger_client.sampler import (
     ProbabilisticSampler,
     RateLimitingSampler,
 )
+from tracekit.jaeger_client.span import Span
 from tracekit.jaeger_client.span_context import SpanContext
 from tracekit.jaeger_client.tracer import Tracer
-from tracekit.opentracing import Span
 
 __all__ = [
     "Config",

@@ -9,6 +9,7 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from opentracing.ext import tags as ext
 
 from tracekit._protocols import UnnamedEvent
+from tracekit.jaeger_client._fields import FIELDS
 from tracekit.opentracing import SpanContext
 from tracekit.opentracing._tags import KINDS
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext as TraceContext
 
     Value: TypeAlias = str | bool | int | float | bytes
-
-_FIELDS = ("vStr", "vDouble", "vBool", "vLong", "vBinary")
-"""Where a Thrift tag keeps its value, by ``vType``."""
 
 
 class LegacyTag(Protocol):
@@ -100,7 +98,7 @@ def _event(log: LegacyLog) -> Event:
 
 
 def _values(tags: Iterable[LegacyTag]) -> dict[str, Value]:
-    return {tag.key: getattr(tag, _FIELDS[tag.vType]) for tag in tags}
+    return {tag.key: getattr(tag, FIELDS[tag.vType]) for tag in tags}
 
 
 def _context(context: LegacyContext) -> TraceContext:

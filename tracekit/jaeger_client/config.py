@@ -5,29 +5,43 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import opentracing
-from opentelemetry.sdk.trace.sampling import Sampler
 
 from tracekit import _handle
 from tracekit.jaeger_client import constants
-from tracekit.jaeger_client.sampler import adapted
-from tracekit.jaeger_client.tracer import Tracer, reporting_to
-from tracekit.opentracing._tags import ValueRules
-from tracekit.sampling import ParentRule
+from tracekit.jaeger_client._own_pipeline import Nowhere
+from tracekit.jaeger_client.codecs import B3Codec, Codec
+from tracekit.jaeger_client.reporter import Reporter
+from tracekit.jaeger_client.sampler import (
+    ConstSampler,
+    ProbabilisticSampler,
+    RateLimitingSampler,
+    adapted,
+)
+from tracekit.jaeger_client.tracer import Tracer
+from tracekit.jaeger_client.utils import ErrorReporter, get_boolean
 from tracekit.settings import Settings
-from tracekit.tracing import TracerProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from opentelemetry.sdk.trace.sampling import Sampler
 
+    from tracekit.jaeger_client.metrics import Metrics, MetricsFactory
     from tracekit.jaeger_client.reporter import BaseReporter
     from tracekit.jaeger_client.sampler import LegacySampler
+    from tracekit.jaeger_client.throttler import Throttler
 
 __all__ = ["Config"]
 
 _log = logging.getLogger("tracekit")
+
+DEFAULT_REPORTING_HOST = "localhost"
+DEFAULT_REPORTING_PORT = 6831
+DEFAULT_SAMPLING_PORT = 5778
+DEFAULT_THROTTLER_PORT = DEFAULT_SAMPLING_PORT
+_DEFAULT_BATCH_SIZE = 10
 
 _KEYS = frozenset(
     {
@@ -57,7 +71,6 @@ _SHOWN = {
     "local_agent_reporting_host": "agent_host",
     "local_agent_reporting_port": "agent_port",
     "local_agent_sampling_port": "sampling_port",
-    "reporter_batch_size": "max_batch_spans",
     "reporter_queue_size": "queue_size",
     "reporter_flush_interval": "flush_s",
     "sampling_refresh_interval": "sampler_refresh_s",
@@ -78,8 +91,8 @@ class Config:
 
     ``config`` has the keys that it had; a key wins over the environment, ``tags`` give way to it.
     ``service_name`` counts if the dictionary has none. ``scope_manager`` is any of OpenTracing's
-    (None: OpenTelemetry's context). ``metrics`` and ``metrics_factory`` are accepted and not used:
-    ``tracekit.stats()`` has the figures.
+    (None: OpenTelemetry's context). ``metrics_factory`` (or ``metrics``) is told the tracer's
+    figures, unless the dictionary says ``metrics: False``. Properties show the values in force.
 
     Raises ValueError without a service name and, if ``validate``, for a key that never existed.
     Every other bad value is logged once and replaced.
@@ -90,10 +103,10 @@ class Config:
 
     def __init__(
         self,
-        config: Mapping[str, object],
-        metrics: object = None,
+        config: Mapping[str, Any],
+        metrics: Metrics | None = None,
         service_name: str | None = None,
-        metrics_factory: object = None,
+        metrics_factory: MetricsFactory | None = None,
         validate: bool = False,
         scope_manager: opentracing.ScopeManager | None = None,
     ) -> None:
@@ -104,16 +117,16 @@ class Config:
         self.config = config
         self.scope_manager = scope_manager
         given = dict(config)
-        sampler = given.get("sampler")
-        self._sampler: Sampler | None = None
-        if sampler is not None and (isinstance(sampler, Sampler) or hasattr(sampler, "is_sampled")):
-            self._sampler = adapted(sampler)
-            del given["sampler"]
+        self._sampler: Sampler | LegacySampler | None = None
+        if given.get("sampler") and not isinstance(given["sampler"], Mapping):
+            self._sampler = given.pop("sampler")
+            adapted(self._sampler)  # TypeError now, not at the first span
         self.settings = Settings.from_jaeger_config(given, service_name, environ=dict(os.environ))
-        self._values = ValueRules(
-            _length(config, "max_tag_value_length", constants.MAX_TAG_VALUE_LENGTH),
-            _length(config, "max_traceback_length", constants.MAX_TRACEBACK_LENGTH),
-        )
+        wanted = get_boolean(config.get("metrics", True), True)
+        self._metrics = metrics if wanted else None
+        self._metrics_factory = metrics_factory if wanted else None
+
+    # --- what it says ---
 
     def __getattr__(self, name: str) -> object:
         """Return one of the properties that there were: the value in force."""
@@ -126,6 +139,83 @@ class Config:
         """Whether spans are made at all."""
         return not self.settings.disabled
 
+    @property
+    def sampler(self) -> Sampler | LegacySampler | None:
+        """The sampler that the dictionary names, newly made; None: the sampling server is asked.
+
+        Raises ValueError if it names none that there is. (A tracer is made all the same.)
+        """
+        if self._sampler is not None:
+            return self._sampler
+        given: Mapping[str, Any] = self.config.get("sampler") or {}
+        kind: object = given.get("type")
+        param: Any = given.get("param")
+        if not kind:
+            return None
+        if kind == constants.SAMPLER_TYPE_CONST:
+            return ConstSampler(get_boolean(param, False))
+        if kind == constants.SAMPLER_TYPE_PROBABILISTIC:
+            return ProbabilisticSampler(float(param))
+        if kind in (constants.SAMPLER_TYPE_RATE_LIMITING, "rate_limiting"):
+            return RateLimitingSampler(float(param))
+        raise ValueError(f"Unknown sampler type {kind}")
+
+    @property
+    def propagation(self) -> dict[str, Codec]:
+        """What takes the place of Jaeger's headers in HTTP: nothing, or B3."""
+        if "b3" not in self.settings.propagation:
+            return {}
+        return {opentracing.Format.HTTP_HEADERS: B3Codec(self.settings.traceid_128bit)}
+
+    @property
+    def reporter_batch_size(self) -> int:
+        """Spans in a batch at most. If the dictionary says none, bytes alone fill a datagram."""
+        return self._length("reporter_batch_size", _DEFAULT_BATCH_SIZE)
+
+    @property
+    def max_tag_value_length(self) -> int:
+        """Characters of a text tag."""
+        return self._length("max_tag_value_length", constants.MAX_TAG_VALUE_LENGTH)
+
+    @property
+    def max_traceback_length(self) -> int:
+        """Characters of a traceback in a tag or log."""
+        return self._length("max_traceback_length", constants.MAX_TRACEBACK_LENGTH)
+
+    @property
+    def metrics(self) -> None:
+        """Nothing, as it was."""
+
+    @property
+    def error_reporter(self) -> ErrorReporter:
+        """A logger of errors for the program's own use; the pipeline reports its own."""
+        return ErrorReporter(None, _log if self.settings.reporter.log_spans else None)
+
+    def local_agent_group(self) -> Mapping[str, Any] | None:
+        """Return what the dictionary says about the agent."""
+        return self.config.get("local_agent")
+
+    @property
+    def local_agent_enabled(self) -> bool:
+        """What the dictionary says; nothing depends on it, and nothing ever did."""
+        return get_boolean((self.local_agent_group() or {}).get("enabled", True), True)
+
+    def throttler_group(self) -> Mapping[str, Any] | None:
+        """Return what the dictionary says about the throttler, which is not asked."""
+        return self.config.get("throttler")
+
+    @property
+    def throttler_port(self) -> int | None:
+        """Where the throttler would be; None without one."""
+        return self._of_throttler("port", DEFAULT_THROTTLER_PORT)
+
+    @property
+    def throttler_refresh_interval(self) -> int | None:
+        """How many seconds between two questions to it; None without one."""
+        return self._of_throttler("refresh_interval", constants.DEFAULT_THROTTLER_REFRESH_INTERVAL)
+
+    # --- what it makes ---
+
     @staticmethod
     def initialized() -> bool:
         """Return whether ``initialize_tracer`` has been called in this process."""
@@ -135,8 +225,10 @@ class Config:
     def initialize_tracer(self, io_loop: object = None) -> Tracer | None:
         """Start the process' tracing and make its tracer ``opentracing.global_tracer()``.
 
-        Only the first call has any effect; later ones return None. Every edge of tracekit that is
-        told nothing else is on this pipeline, too.
+        Only the first call has any effect; later ones warn and return None. Every edge of tracekit
+        that is told nothing else is on this pipeline, too. If ``tracekit.init`` has been called
+        before, the tracer is on the pipeline that runs; where the settings differ, there is a
+        warning and the running ones are kept.
         """
         with Config._initialized_lock:
             if Config._initialized:
@@ -155,20 +247,51 @@ class Config:
         self,
         reporter: BaseReporter,
         sampler: Sampler | LegacySampler,
-        throttler: object = None,
+        throttler: Throttler | None = None,
     ) -> Tracer:
         """Return a tracer that asks ``sampler`` about roots and hands its spans to ``reporter``.
 
         Both may be of ``tracekit.jaeger_client`` or written for ``jaeger_client``.
         """
-        return reporting_to(reporter, sampler, self.settings, self.scope_manager, self._values)
+        handle = _handle.Tracing(self.settings, Nowhere())
+        return self._tracer(handle, reporter, sampler, throttler)
+
+    # --- inside ---
 
     def _on(self, handle: _handle.Tracing) -> Tracer:
-        if self._sampler is not None and isinstance(handle.provider, TracerProvider):
-            handle.provider.sampler = ParentRule(self._sampler)
-        return Tracer(handle, self.scope_manager, self._values)
+        # A handle that was running keeps its sampler, as it keeps all its settings.
+        own = handle.settings is self.settings
+        return self._tracer(handle, Reporter(handle), self._sampler if own else None)
 
+    def _tracer(
+        self,
+        handle: _handle.Tracing,
+        reporter: BaseReporter,
+        sampler: Sampler | LegacySampler | None,
+        throttler: Throttler | None = None,
+    ) -> Tracer:
+        return Tracer(
+            handle.settings.service_name,
+            reporter,
+            sampler,
+            self._metrics,
+            self._metrics_factory,
+            max_tag_value_length=self.max_tag_value_length,
+            max_traceback_length=self.max_traceback_length,
+            throttler=throttler,
+            scope_manager=self.scope_manager,
+            tracing=handle,
+        )
 
-def _length(config: Mapping[str, object], key: str, default: int) -> int:
-    value = config.get(key)
-    return value if isinstance(value, int) and value >= 0 else default
+    def _length(self, key: str, default: int) -> int:
+        value = self.config.get(key)
+        return value if isinstance(value, int) and value >= 0 else default
+
+    def _of_throttler(self, key: str, default: int) -> int | None:
+        group = self.throttler_group()
+        if group is None:
+            return None
+        try:
+            return int(group[key])
+        except (KeyError, TypeError, ValueError):
+            return default

@@ -21,7 +21,8 @@ SAMPLER_TYPE_LOWER_BOUND = "lowerbound"
 SAMPLED_FLAG = 0x01
 DEBUG_FLAG = 0x02
 
-MAX_ID_BITS = 64
+MAX_ID_BITS = _max_id_bits = 64
+_max_trace_id_bits = 128
 MAX_TAG_VALUE_LENGTH = 1024
 """Characters of a text tag."""
 MAX_TRACEBACK_LENGTH = 4096
@@ -30,3 +31,5 @@ DEFAULT_SAMPLING_INTERVAL = 60
 """Seconds between two questions to the sampling server."""
 DEFAULT_FLUSH_INTERVAL = 1
 """Seconds that a span waits for others."""
+DEFAULT_THROTTLER_REFRESH_INTERVAL = 5
+"""Seconds between two questions to a server that nobody ever ran."""

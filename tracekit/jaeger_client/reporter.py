@@ -59,50 +59,50 @@ class InMemoryReporter(BaseReporter):
     """Keeps the spans, for tests."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self.spans: list[Span] = []
 
     def report_span(self, span: Span) -> None:
         """Keep ``span``."""
-        with self._lock:
+        with self.lock:
             self.spans.append(span)
 
     def get_spans(self) -> list[Span]:
         """Return the spans so far."""
-        with self._lock:
+        with self.lock:
             return list(self.spans)
 
 
 class LoggingReporter(BaseReporter):
     """Writes one line per span."""
 
-    def __init__(self, logger: logging.Logger = _log) -> None:
-        self._logger = logger
+    def __init__(self, logger: logging.Logger | None = None) -> None:
+        self.logger = logger or _log
 
     def report_span(self, span: Span) -> None:
         """Log ``span``."""
-        self._logger.info("Reporting span %s", span)
+        self.logger.info("Reporting span %s", span)
 
 
 class CompositeReporter(BaseReporter):
     """Hands each span to several reporters, in order."""
 
     def __init__(self, *reporters: BaseReporter) -> None:
-        self._reporters = reporters
+        self.reporters = reporters
 
     def report_span(self, span: Span) -> None:
         """Hand ``span`` to all."""
-        for reporter in self._reporters:
+        for reporter in self.reporters:
             reporter.report_span(span)
 
     def set_process(self, service_name: str, tags: Mapping[str, object], max_length: int) -> None:
         """Tell all."""
-        for reporter in self._reporters:
-            reporter.set_process(service_name, tags, max_length)
+        for reporter in self.reporters:
+            reporter.set_process(service_name=service_name, tags=tags, max_length=max_length)
 
     def close(self) -> Closing:
         """Close all."""
-        parts = [reporter.close() for reporter in self._reporters]
+        parts = [reporter.close() for reporter in self.reporters]
         return Closing.after(lambda: [part.result() for part in parts])
 
 

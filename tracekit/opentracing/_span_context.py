@@ -35,6 +35,7 @@ NO_BAGGAGE: Mapping[str, str] = MappingProxyType({})
 class SpanContext(opentracing.SpanContext):
     """OpenTracing's span context with the fields that ``jaeger_client``'s had. Immutable.
 
+    (As long as nobody changes the ``baggage`` that it was made with: that is not copied.)
     Of a span that lives here it shows the decision as it is now, also after a
     ``sampling.priority``. Without ids it can still hold baggage, a debug id or mesh headers.
     """
@@ -62,7 +63,7 @@ class SpanContext(opentracing.SpanContext):
             )
             self.span = NonRecordingSpan(context)
         self._parent_id = parent_id or None
-        self._baggage = NO_BAGGAGE if not baggage else dict(baggage)
+        self._baggage = baggage or NO_BAGGAGE
         self._forwarded: Headers = ()
         self._hint = RootHint(Decision.DEBUG, debug_id) if debug_id else None
 

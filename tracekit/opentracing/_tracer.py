@@ -89,7 +89,7 @@ class Tracer(opentracing.Tracer):
         ``child_of`` may be a span or span context of either API; what is none of them counts as
         no parent. ``start_time`` in seconds since the epoch (None: now).
         """
-        linked = _linked(references)
+        linked = linked_to(references)
         parent = self._parent(child_of, linked, ignore_active_span)
         base = self._base(parent, ignore_active_span)
         above = trace.get_current_span(base).get_span_context()
@@ -140,7 +140,7 @@ class Tracer(opentracing.Tracer):
         Raises UnsupportedFormatException, and InvalidCarrierException for a carrier that does not
         go with its format. What is no span of ours writes nothing.
         """
-        context = _context_of(span_context) or SpanContext(None, None)
+        context = context_of(span_context) or SpanContext(None, None)
         _carriers.inject(self.tracing, context, format, carrier)
 
     def extract(self, format: object, carrier: object) -> SpanContext | None:  # noqa: A002 (likewise)
@@ -183,7 +183,7 @@ class Tracer(opentracing.Tracer):
         ignore_active_span: bool,
     ) -> SpanContext | None:
         """Return what a new span is the child of, active one included."""
-        explicit = _context_of(child_of)
+        explicit = context_of(child_of)
         if explicit is not None:
             return explicit
         if linked:
@@ -192,7 +192,7 @@ class Tracer(opentracing.Tracer):
 
     def _active_context(self) -> SpanContext | None:
         active = self.active_span
-        return None if active is None else _context_of(active)
+        return None if active is None else context_of(active)
 
     def _base(self, parent: SpanContext | None, ignore_active_span: bool) -> Context:
         """Return the OpenTelemetry context in which a span below ``parent`` starts."""
@@ -228,7 +228,7 @@ def _manager(given: opentracing.ScopeManager | None) -> ContextScopeManager:
     return given if isinstance(given, ContextScopeManager) else MirroredScopeManager(given)
 
 
-def _context_of(given: object) -> SpanContext | None:
+def context_of(given: object) -> SpanContext | None:
     """Return the context of a span or span context of either API; None for all else."""
     if isinstance(given, SpanContext):
         return given
@@ -245,13 +245,13 @@ def _context_of(given: object) -> SpanContext | None:
     return None
 
 
-def _linked(
+def linked_to(
     references: opentracing.Reference | Sequence[opentracing.Reference] | None,
 ) -> list[tuple[str, SpanContext]]:
     """Return the references that lead somewhere."""
     if isinstance(references, opentracing.Reference):
         references = [references]
-    found = ((ref.type, _context_of(ref.referenced_context)) for ref in references or ())
+    found = ((ref.type, context_of(ref.referenced_context)) for ref in references or ())
     return [(ref_type, context) for ref_type, context in found if context is not None]
 
 

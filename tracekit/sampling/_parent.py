@@ -58,15 +58,16 @@ class ParentRule(otel.Sampler):
     Works in any OpenTelemetry provider. A start attribute ``sampling.priority`` overrides
     everybody, as it did in the Jaeger clients; a decision that arrived without ids (a lone
     ``b3: 0``, a ``jaeger-debug-id``) binds the roots of its context. The answers carry
-    ``sampler.*`` only where ``root`` decided.
+    ``sampler.*`` only where ``root`` decided; ``debug_id_tag`` is what holds a debug id.
     """
 
     follows_parents = True
     """Tells tracekit's tracer that it may follow a local parent by itself, without asking, unless
     a start attribute ``sampling.priority`` is there."""
 
-    def __init__(self, root: otel.Sampler) -> None:
+    def __init__(self, root: otel.Sampler, *, debug_id_tag: str = DEBUG_ID) -> None:
         self.root = root
+        self._debug_id_tag = debug_id_tag
         self._decide = root.decide if isinstance(root, RootSampler) else None
 
     def should_sample(
@@ -107,7 +108,7 @@ class ParentRule(otel.Sampler):
             elif (hint := _context.root_hint(context)) is not None:
                 decision = hint.decision
                 if hint.debug_id is not None:
-                    attributes = {**(attributes or {}), DEBUG_ID: hint.debug_id}
+                    attributes = {**(attributes or {}), self._debug_id_tag: hint.debug_id}
         if decision is _context.Decision.DEFER:
             return None
         if decision is _context.Decision.DENY:
