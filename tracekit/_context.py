@@ -9,7 +9,7 @@ arrives *without* ids (a lone ``b3: 0``, a ``jaeger-debug-id``) is a value of th
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -98,6 +98,25 @@ class SpanContext(trace.SpanContext):
 def marks_of(context: trace.SpanContext) -> int:
     """Return the marks of any OpenTelemetry span context; a foreign one has none."""
     return context.marks if isinstance(context, SpanContext) else 0
+
+
+Ids: TypeAlias = "tuple[int, int, int, int | None, int, trace.TraceState]"
+"""What headers say of a span: trace id, span id, flags, parent's id, marks, state.
+
+A span that can tell this at once has a method ``_ids``; any other is asked through the API, for
+which some spans must make two contexts.
+"""
+
+
+def ids_of(span: trace.Span) -> Ids:
+    """Return what headers say of any OpenTelemetry span; the ids are 0 where it is invalid."""
+    context = span.get_span_context()
+    if not context.is_valid:
+        return 0, 0, 0, None, 0, context.trace_state
+    parent: trace.SpanContext | None = getattr(span, "parent", None)
+    parent_id = None if parent is None else parent.span_id
+    trace_id, span_id, _, flags, state, _ = context
+    return trace_id, span_id, flags, parent_id, marks_of(context), state
 
 
 class RootHint(NamedTuple):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
     from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Parts, SpanIds
+    from tracekit.propagation._remote import Parts
 
 SINGLE = "b3"
 TRACE_ID = "x-b3-traceid"
@@ -123,10 +123,15 @@ def _first(text: str) -> str:
 
 
 def write_single(
-    into: MutableMapping[str, str], span: SpanIds, parent_id: int | None, marks: int
+    into: MutableMapping[str, str],
+    trace_id: int,
+    span_id: int,
+    flags: int,
+    parent_id: int | None,
+    marks: int,
 ) -> None:
     """Write ``b3: {trace}-{span}[-{state}[-{parent}]]``; a parent needs a state before it."""
-    state = "-1" if span[3] & 1 else "-0"
+    state = "-1" if flags & 1 else "-0"
     if marks:
         if marks & DEBUG:
             state = "-d"
@@ -134,24 +139,29 @@ def write_single(
             state, parent_id = "", None
     if parent_id:
         state = f"{state}-{parent_id:016x}"
-    trace_id = span[0]
-    into[SINGLE] = (
-        f"{trace_id.to_bytes(16 if trace_id > _MAX_64_BIT else 8, 'big').hex()}"
-        f"-{span[1].to_bytes(8, 'big').hex()}{state}"
-    )
+    if trace_id > _MAX_64_BIT:
+        into[SINGLE] = (
+            f"{trace_id.to_bytes(16, 'big').hex()}-{span_id.to_bytes(8, 'big').hex()}{state}"
+        )
+    else:
+        into[SINGLE] = (trace_id << 64 | span_id).to_bytes(16, "big").hex("-", 8) + state
 
 
 def write_multi(
-    into: MutableMapping[str, str], span: SpanIds, parent_id: int | None, marks: int
+    into: MutableMapping[str, str],
+    trace_id: int,
+    span_id: int,
+    flags: int,
+    parent_id: int | None,
+    marks: int,
 ) -> None:
     """Write ``x-b3-*``. An empty parent is never written: Envoy drops the trace over one."""
-    trace_id = span[0]
     into[TRACE_ID] = trace_id.to_bytes(16 if trace_id > _MAX_64_BIT else 8, "big").hex()
-    into[SPAN_ID] = span[1].to_bytes(8, "big").hex()
+    into[SPAN_ID] = span_id.to_bytes(8, "big").hex()
     if parent_id:
         into[PARENT_ID] = f"{parent_id:016x}"
     if not marks or not marks & (DEBUG | DEFER):
-        into[SAMPLED] = "1" if span[3] & 1 else "0"
+        into[SAMPLED] = "1" if flags & 1 else "0"
         return
     if marks & DEBUG:
         into[FLAGS] = "1"  # implies sampled, which "should not" be sent beside it

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
     from tracekit.propagation._headers import Carrier, Note
-    from tracekit.propagation._remote import Parts, SpanIds
+    from tracekit.propagation._remote import Parts
 
 _new = tuple.__new__  # a Remote without its keyword machinery
 
@@ -36,7 +36,14 @@ class WriteIds(Protocol):
     """Write a span's ids and decision; the parent's id where it is known; marks of ours."""
 
     def __call__(
-        self, into: MutableMapping[str, str], span: SpanIds, parent_id: int | None, marks: int, /
+        self,
+        into: MutableMapping[str, str],
+        trace_id: int,
+        span_id: int,
+        flags: int,
+        parent_id: int | None,
+        marks: int,
+        /,
     ) -> None: ...
 
 
@@ -218,7 +225,7 @@ def encode(
             flags |= 1
         elif sampled is None:
             marks |= DEFER
-        write_ids(into, (trace_id, span_id, True, flags, None, True), parent_id, marks)
+        write_ids(into, trace_id, span_id, flags, parent_id, marks)
         if tracestate and _w3c.TRACESTATE in found.identity:
             into[_w3c.TRACESTATE] = tracestate
     if baggage is not NO_BAGGAGE and found.write_baggage is not None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping
 
     from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Parts, SpanIds
+    from tracekit.propagation._remote import Parts
 
 
 class Names(NamedTuple):
@@ -45,7 +45,8 @@ _DENY, _ACCEPT, _DEBUG = (False, False, 0), (True, False, 1), (True, True, 1)
 _FLAGS = {"0": _DENY, "00": _DENY, "1": _ACCEPT, "01": _ACCEPT, "3": _DEBUG, "03": _DEBUG}
 _NO_PARENT = "0" * 16
 _MAX_64_BIT = (1 << 64) - 1
-_HEX = "0123456789abcdef"
+_ROOT = tuple(f":0:{flags:x}" for flags in range(16))
+"""What stands behind the ids of a root."""
 _from_bytes = int.from_bytes
 _VALUE = re.compile(
     "([0-9a-fA-F]{1,32}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,2})"
@@ -136,7 +137,9 @@ def _decode_baggage(headers: Mapping[str, str], note: Note, names: Names) -> Map
 
 def write(
     into: MutableMapping[str, str],
-    span: SpanIds,
+    trace_id: int,
+    span_id: int,
+    flags: int,
     parent_id: int | None,
     marks: int,
     names: Names = NAMES,
@@ -146,15 +149,14 @@ def write(
     OpenTelemetry's flag 0x02 (random trace id) stays out of it; debug and firehose come from
     ``marks``. A deferred decision has no sign here and goes as *not sampled*.
     """
-    flags = span[3] & _SAMPLED
+    flags &= _SAMPLED
     if marks:
         flags |= marks & _MARKS
-    trace_id = span[0]
-    into[names[0]] = (
-        f"{trace_id.to_bytes(16 if trace_id > _MAX_64_BIT else 8, 'big').hex()}"
-        f":{span[1].to_bytes(8, 'big').hex()}"
-        f"{f':{parent_id:016x}:' if parent_id else ':0:'}{_HEX[flags]}"
-    )
+    if trace_id > _MAX_64_BIT:
+        ids = f"{trace_id.to_bytes(16, 'big').hex()}:{span_id.to_bytes(8, 'big').hex()}"
+    else:
+        ids = (trace_id << 64 | span_id).to_bytes(16, "big").hex(":", 8)
+    into[names[0]] = f"{ids}:{parent_id:016x}:{flags:x}" if parent_id else ids + _ROOT[flags]
 
 
 def write_baggage(

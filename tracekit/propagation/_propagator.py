@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from opentelemetry import baggage as otel_baggage
-from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import (
@@ -18,7 +17,7 @@ from opentelemetry.propagators.textmap import (
     default_setter,
 )
 
-from tracekit._context import SPAN_KEY, SpanContext, forwarded_headers, root_hint
+from tracekit._context import SPAN_KEY, forwarded_headers, get_current, ids_of, root_hint
 from tracekit.propagation import _formats, _forwarding, _jaeger
 from tracekit.propagation._arrival import BAGGAGE_KEY, NO_STATE, fill
 from tracekit.propagation._counters import Counters
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from tracekit._context import Headers
     from tracekit.propagation._formats import WriteIds
-    from tracekit.propagation._remote import Parts, SpanIds
+    from tracekit.propagation._remote import Parts
 
 Order = Literal["first", "last"]
 
@@ -213,27 +212,26 @@ class Propagator(TextMapPropagator):
         In a plain dict, headers that describe another span are replaced in any letter case.
         """
         if context is None:
-            context = otel_context.get_current()
+            context = get_current()
         try:
             if carrier.__class__ is not dict or setter is not default_setter:
                 self._inject_through(carrier, context, setter)
                 return
             into: dict[str, str] = carrier  # type: ignore[assignment] # tested above
-            described = False
             span = context.get(SPAN_KEY)
+            trace_id = 0
             if span is not None:
-                span_context = span.get_span_context()  # type: ignore[attr-defined] # OTel's key
-                described = span_context[5]
-                if described:
-                    if into and not self._certain.issuperset(into):
-                        self._clear(into)
-                    marks = span_context.marks if span_context.__class__ is SpanContext else 0
-                    parent = getattr(span, "parent", None)
-                    parent_id = None if parent is None else parent[1]
-                    self._write_ids(into, span_context, parent_id, marks)
-                    if span_context[4] is not NO_STATE:
-                        self._write_state(into, span_context[4])
-            if not described:
+                tell = getattr(span, "_ids", None)
+                trace_id, span_id, flags, parent_id, marks, state = (
+                    ids_of(span) if tell is None else tell()  # type: ignore[arg-type] # OTel's key
+                )
+            if trace_id:
+                if into and not self._certain.issuperset(into):
+                    self._clear(into)
+                self._write_ids(into, trace_id, span_id, flags, parent_id, marks)
+                if state is not NO_STATE:
+                    self._write_state(into, state)
+            else:
                 self._write_hint(into, context)
             if self._write_baggage and context.get(BAGGAGE_KEY):
                 self._inject_baggage(into, context)
@@ -281,7 +279,7 @@ class Propagator(TextMapPropagator):
         baggage, goes (a gRPC channel has been opened to one service on purpose).
         """
         if context is None:
-            context = otel_context.get_current()
+            context = get_current()
         captured = forwarded_headers(context)
         own: dict[str, str] = {}
         if rule is None:
@@ -320,10 +318,15 @@ def _all_of(writers: list[WriteIds]) -> WriteIds:
         return writers[0]
 
     def write(
-        into: MutableMapping[str, str], span: SpanIds, parent_id: int | None, marks: int
+        into: MutableMapping[str, str],
+        trace_id: int,
+        span_id: int,
+        flags: int,
+        parent_id: int | None,
+        marks: int,
     ) -> None:
         for write_one in writers:
-            write_one(into, span, parent_id, marks)
+            write_one(into, trace_id, span_id, flags, parent_id, marks)
 
     return write
 

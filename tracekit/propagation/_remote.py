@@ -56,10 +56,3 @@ Parts: TypeAlias = tuple[
 A plain tuple costs a tenth of the named one, and the propagator, which decodes on every request,
 takes it apart at once.
 """
-
-SpanIds: TypeAlias = tuple[int, int, bool, int, object, bool]
-"""What writers read of a span: the tuple that an OpenTelemetry ``SpanContext`` is.
-
-Trace id, span id, is remote, flags, trace state, is valid. Taken by index: its properties would
-cost as much as the writing.
-"""

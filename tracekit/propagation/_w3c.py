@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
     from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Parts, SpanIds
+    from tracekit.propagation._remote import Parts
 
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
@@ -76,10 +76,15 @@ def _decode_state(text: str, note: Note) -> str:
 
 
 def write(
-    into: MutableMapping[str, str], span: SpanIds, _parent_id: int | None, _marks: int
+    into: MutableMapping[str, str],
+    trace_id: int,
+    span_id: int,
+    flags: int,
+    _parent_id: int | None,
+    _marks: int,
 ) -> None:
     """Write ``traceparent``; of the flags only *sampled* and *random trace id* exist."""
     into[TRACEPARENT] = (
-        f"00-{span[0].to_bytes(16, 'big').hex()}-{span[1].to_bytes(8, 'big').hex()}"
-        f"{_TAILS[span[3] & _KNOWN]}"
+        f"00-{trace_id.to_bytes(16, 'big').hex()}-{span_id.to_bytes(8, 'big').hex()}"
+        f"{_TAILS[flags & _KNOWN]}"
     )

@@ -217,6 +217,8 @@ class UnsampledSpan(NonRecordingSpan):
     __init__ = object.__init__
     get_span_context = Span.get_span_context
     _context = Span._context
+    _source = None
+    _ids = Span._ids
 
     def _force(self, decision: Decision) -> None:
         """Change the decision for this span's context and its later children, not for itself."""
