@@ -209,8 +209,11 @@ def _report(settings: Settings, wire: Transport | SpanExporter | None) -> None:
 def current() -> Tracing:
     """Return the process' handle; before ``init`` and after ``shutdown`` a disabled one."""
     running = _slot.running
-    if running is not None:
-        return running
+    return _idle() if running is None else running
+
+
+def _idle() -> Tracing:
+    """Return the disabled handle that stands in wherever there is none."""
     if _slot.idle is None:
         _slot.idle = Tracing(Settings.resolve(environ={}, disabled=True))
     return _slot.idle
@@ -224,6 +227,9 @@ def resolve(tracing: Tracing | HasTracing | None) -> Tracing:
         return tracing
     if isinstance(tracing, HasTracing):
         return tracing.tracing
+    if f"{type(tracing).__module__}.{type(tracing).__name__}" == "opentracing.tracer.Tracer":
+        # OpenTracing's own, which does nothing: how programs of old said "no tracing here".
+        return _idle()  # type: ignore[unreachable] # callers are not all typed
     raise TypeError(f"tracing= takes a tracekit handle or tracer, not {type(tracing).__name__}")
 
 
@@ -233,7 +239,7 @@ def _release(tracing: Tracing) -> None:
         if _slot.running is tracing:
             _slot.closing = tracing
             _slot.running = None
-            idle = current()
+            idle = _idle()
             _slot.otel.point(idle.provider, idle.propagator)
 
 

@@ -148,6 +148,42 @@ def test_wrong_arguments_are_named_at_once(tracing):
         FlaskTracing(Tracer(tracing), True)
 
 
+def test_none_means_the_tracer_that_is_global_when_a_request_comes(tracing, app, monkeypatch):
+    """Not the one, which does nothing, that was global before the service had made its own."""
+    monkeypatch.setattr(opentracing, "tracer", opentracing.Tracer())
+    flask_tracing = FlaskTracing(None, True, app)
+    client = app.test_client()
+    client.get("/ready", buffered=True)
+    tracing.sink.assert_empty()
+    monkeypatch.setattr(opentracing, "tracer", tracekit.opentracing.tracer(tracing))
+    client.get("/ready", buffered=True)
+    assert tracing.sink.take().name == "ready"
+    assert flask_tracing.tracer is opentracing.tracer
+
+
+def test_the_old_keyword_alone_means_the_old_form():
+    """``trace_all_requests`` is a word of no other."""
+    with pytest.raises(ValueError, match="requires an app"):
+        FlaskTracing(trace_all_requests=True)
+
+
+@pytest.mark.parametrize("given", [opentracing.Tracer(), opentracing.Tracer])
+def test_a_tracer_that_does_nothing_traces_nothing(given, app, caplog):
+    """OpenTracing's own, or its class as a factory: how services said that they want no tracing."""
+    flask_tracing = FlaskTracing(given, True, app)
+    shown = []
+
+    @app.route("/span")
+    def span():
+        with opentracing.Tracer().start_span("below", child_of=flask_tracing.get_span()):
+            shown.append(flask_tracing.get_span())
+        return ""
+
+    assert app.test_client().get("/span", buffered=True).status_code == 200
+    assert isinstance(shown[0], opentracing.Span)
+    assert not caplog.records
+
+
 def test_a_factory_that_fails_costs_the_span_not_the_request(app, caplog):
     """A tracer that cannot be made leaves the request untraced, and says so."""
     FlaskTracing(object, True, app)

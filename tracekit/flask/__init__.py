@@ -66,10 +66,10 @@ class FlaskTracing:
     ``response_headers`` and ``semconv`` are those of ``tracekit.wsgi.middleware``.
 
     It accepts the form of ``flask_opentracing`` too, ``FlaskTracing(tracer, trace_all_requests,
-    app, traced_attributes, start_span_cb)``, the first being a tracer of ``tracekit.opentracing``
-    or a function that makes one when it is first needed. Then it behaves as that did: no path is
-    excluded, the operation is the endpoint, attributes have their older names, and the callback
-    and ``get_span`` deal in ``opentracing.Span``.
+    app, traced_attributes, start_span_cb)``, the first being a tracer of ``tracekit.opentracing``,
+    a function that makes one when it is first needed, or None for OpenTracing's global one. Then
+    it behaves as that did: no path is excluded, the operation is the endpoint, attributes have
+    their older names, and the callback and ``get_span`` deal in ``opentracing.Span``.
     """
 
     def __init__(
@@ -91,7 +91,8 @@ class FlaskTracing:
             raise ValueError("start_span_cb is not callable")
         first = app_or_tracer if tracer is None else tracer
         self._old: OldForm | None = None
-        if isinstance(first, Flask) or (first is None and not isinstance(tracing, bool)):
+        is_old = isinstance(tracing, bool) or trace_all_requests is not None
+        if isinstance(first, Flask) or (first is None and not is_old):
             app = first or app
             handle = wsgi.handle_of(cast("_handle.Tracing | None", tracing))
         else:
@@ -243,7 +244,7 @@ class FlaskTracing:
         if span is None or self._old is None:
             return span
         if exchange.shown is None:
-            exchange.shown = self._old.tracer.span_of(span)
+            exchange.shown = self._old.shown(span)
         return exchange.shown
 
     def _failed(self, _app: Flask, exception: BaseException, **_: object) -> None:

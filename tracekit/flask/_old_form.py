@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class OpenTracingTracer(_handle.HasTracing, Protocol):
     """A tracer of ``tracekit.opentracing``: built on a handle, it shows our spans as its own."""
 
+    def start_span(self) -> object:
+        """Start an ``opentracing.Span``."""
+
     def span_of(self, span: trace.Span) -> object:
         """Return the ``opentracing.Span`` that stands for ``span``."""
 
@@ -30,28 +33,37 @@ class OldForm:
 
     @property
     def tracer(self) -> OpenTracingTracer:
-        """The tracer; TypeError when it turns out to be none of tracekit's."""
+        """The tracer (None was given: whichever is OpenTracing's global one now).
+
+        TypeError when it turns out to be none of tracekit's.
+        """
+        if self._given is None:
+            import opentracing  # noqa: PLC0415 (an extra, which only this form needs)
+
+            return _checked(opentracing.global_tracer())
         if self._made is None:
             with self._lock:
-                if self._made is None:
-                    self._made = _checked(self._make())
-        return self._made
-
-    def _make(self) -> object:
-        if callable(self._given):
-            return self._given()
-        import opentracing  # noqa: PLC0415 (an extra, which only this form needs)
-
-        return opentracing.global_tracer()
+                if self._made is None and callable(self._given):
+                    self._made = _checked(self._given())
+        return cast("OpenTracingTracer", self._made)
 
     def handle(self) -> _handle.Tracing:
         """Return the handle that the tracer was built on."""
         return _handle.resolve(self.tracer)
 
+    def shown(self, span: trace.Span) -> object:
+        """Return the ``opentracing.Span`` that stands for ``span``."""
+        tracer = self.tracer
+        if hasattr(tracer, "span_of"):
+            return tracer.span_of(span)
+        return tracer.start_span()  # of OpenTracing's own tracer, which does nothing
+
 
 def _checked(tracer: object) -> OpenTracingTracer:
-    if not hasattr(tracer, "tracing") or not hasattr(tracer, "span_of"):
+    try:
+        _handle.resolve(tracer)  # type: ignore[arg-type] # it may be anything
+    except TypeError:
         raise TypeError(
             f"FlaskTracing takes a tracer of tracekit.opentracing, not {type(tracer).__name__}"
-        )
+        ) from None
     return cast("OpenTracingTracer", tracer)
