@@ -219,17 +219,21 @@ def _idle() -> Tracing:
     return _slot.idle
 
 
-def resolve(tracing: Tracing | HasTracing | None) -> Tracing:
-    """Return the handle that ``tracing=`` of an edge means (None: the process' handle, now)."""
+def resolve(tracing: Tracing | HasTracing | object | None) -> Tracing:
+    """Return the handle that ``tracing=`` of an edge means (None: the process' handle, now).
+
+    TypeError for what has none.
+    """
     if tracing is None:
         return current()
     if isinstance(tracing, Tracing):
         return tracing
     if isinstance(tracing, HasTracing):
         return tracing.tracing
-    if f"{type(tracing).__module__}.{type(tracing).__name__}" == "opentracing.tracer.Tracer":
+    kind = type(tracing)
+    if f"{kind.__module__}.{kind.__name__}" == "opentracing.tracer.Tracer":
         # OpenTracing's own, which does nothing: how programs of old said "no tracing here".
-        return _idle()  # type: ignore[unreachable] # callers are not all typed
+        return _idle()
     raise TypeError(f"tracing= takes a tracekit handle or tracer, not {type(tracing).__name__}")
 
 

@@ -61,7 +61,7 @@ class OldForm:
 
 def _checked(tracer: object) -> OpenTracingTracer:
     try:
-        _handle.resolve(tracer)  # type: ignore[arg-type] # it may be anything
+        _handle.resolve(tracer)
     except TypeError:
         raise TypeError(
             f"FlaskTracing takes a tracer of tracekit.opentracing, not {type(tracer).__name__}"
