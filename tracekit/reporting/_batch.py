@@ -40,22 +40,21 @@ class Batch:
         self.process = process
         self.frames: list[Frame] = []
 
-    def admit(self, frame: Frame, max_bytes: int, max_spans: int) -> bool:
-        """Add ``frame`` if the payload then still is within both limits; return whether it is."""
-        frames = self.frames
-        if len(frames) >= max_spans:
+    def admits(self, frame: Frame, max_bytes: int, max_spans: int) -> bool:
+        """Return whether the payload is within both limits with ``frame``, which is then reserved.
+
+        Who is told yes adds it to ``frames``.
+        """
+        count = len(self.frames) + 1
+        if count > max_spans:
             return False
         if frame.scope not in self._scopes:
             self._scopes.add(frame.scope)
             self._bound = self._overhead_bytes(_MANY)
         total = self._frames_bytes + len(frame.data)
         # The bound serves but for the last frames of a payload: for them it is measured.
-        if (
-            total + self._bound > max_bytes
-            and total + self._overhead_bytes(len(frames) + 1) > max_bytes
-        ):
+        if total + self._bound > max_bytes and total + self._overhead_bytes(count) > max_bytes:
             return False
-        frames.append(frame)
         self._frames_bytes = total
         return True
 

@@ -105,7 +105,8 @@ class Pipeline:
         self._wait = wait
         self._lock = threading.RLock()
         self._driving = False
-        self._spawn = deque([spawn])  # popped by exactly one of the threads that come first
+        self._spawn = spawn
+        self._vacancy = deque([None])  # popped by exactly one of the threads that come first
         self._spawn_after_s = -math.inf
         self._worker: Worker | None = None
         self._errands: deque[Errand] = deque()
@@ -117,22 +118,24 @@ class Pipeline:
         if self.queue.closed or self.clock() < self._spawn_after_s:
             return
         try:
-            spawn = self._spawn.pop()
+            self._vacancy.pop()
         except IndexError:  # another thread is at it, or the code that this signal interrupted
             return
         try:
-            self._worker = spawn(self)
-        except RuntimeError as error:  # a limit was met, or the interpreter is about to end
-            self._spawn_after_s = self.clock() + _RESPAWN_S
-            self._spawn.append(spawn)
-            _log.debug("no thread can be started (%s): spans wait for flush or shutdown", error)
-        else:
+            self._worker = self._spawn(self)
             self.unmanned = False
+        except Exception as error:  # a limit was met, or the interpreter is about to end
+            _log.debug("no thread can be started (%s): spans wait for flush or shutdown", error)
+        finally:
+            if self.unmanned:  # also when an interrupt came as an exception
+                self._spawn_after_s = self.clock() + _RESPAWN_S
+                self._vacancy.append(None)
 
     # --- for the worker ---
 
     def work(self, *, partial: bool) -> float | None:
         """Do the worker's share; return when it wants to come again (None: when woken)."""
+        due: float | None = self.clock() + self.flush_s  # should anything raise
         with self._turn(math.inf, lambda: False) as mine:
             if not mine:
                 return None
@@ -140,12 +143,13 @@ class Pipeline:
                 math.inf, until_s=self.clock() + min(self.flush_s, _TURN_S), partial=partial
             )
             self._look()
-            return due
+        return due
 
     def run_errands(self) -> None:
         """Send what flushes wait for, until each has it or has given up."""
         while (errands := self._open_errands()) and not self.queue.closed:
             deadline_s = max(errand.deadline_s for errand in errands)
+            due: float | None = deadline_s  # should anything raise
             with self._turn(deadline_s, lambda: False) as mine:
                 if not mine:
                     continue
@@ -160,6 +164,16 @@ class Pipeline:
                 self._end_errands()
             elif due > self.clock():
                 self.queue.bell.wait(min(due, deadline_s) - self.clock())
+
+    def vacate(self) -> None:
+        """Let the next span that ends start another worker: this one was killed at its work."""
+        with self._turn(-math.inf, lambda: False) as mine:
+            if mine:
+                self._drain.drop_hand()  # if it was this span that killed it, no other one follows
+        self._worker = None
+        self.unmanned = True
+        self._spawn_after_s = self.clock() + _RESPAWN_S
+        self._vacancy.append(None)
 
     def _open_errands(self) -> list[Errand]:
         """Return the errands that are still to be run; tell those that are done."""
@@ -262,7 +276,8 @@ class Pipeline:
     def _turn(self, deadline_s: float, enough: Callable[[], bool]) -> Iterator[bool]:
         """Hold the drain, with tracing of our own traffic off; False when that cannot be.
 
-        Waits for another thread until ``deadline_s``, or until ``enough()``.
+        Waits for another thread until ``deadline_s``, or until ``enough()``. An exception of what
+        is done meanwhile is logged and ends here: what spans are in hand waits for the next turn.
         """
         while not self._lock.acquire(timeout=_GLANCE_S):
             if self.clock() >= deadline_s or enough():
@@ -276,6 +291,8 @@ class Pipeline:
             token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
             try:
                 yield True
+            except Exception:
+                _log.exception("reporting goes on after an error")
             finally:
                 otel_context.detach(token)
                 self._driving = False

@@ -65,6 +65,7 @@ class SpanQueue:
         "_wake_at",
         "bell",
         "closed",
+        "hand",
     )
 
     def __init__(self, capacity: int, policy: DropPolicy, ledger: Ledger) -> None:
@@ -80,6 +81,8 @@ class SpanQueue:
         self.bell = Bell()
         self._emptied = False
         self.closed = False
+        self.hand: ReadableSpan | None = None
+        """What was taken last; whoever has seen to it lets go of it by setting None."""
 
     def __len__(self) -> int:
         return len(self._spans)
@@ -120,14 +123,19 @@ class SpanQueue:
         return False
 
     def take(self) -> ReadableSpan | None:
-        """Take the oldest span; only who holds the drain."""
+        """Take the oldest span into ``hand``; only who holds the drain, with an empty hand."""
+        spans = self._spans
         try:
-            span = self._spans.popleft()
+            self.hand = spans[0]
         except IndexError:
             return None
         self._ledger.taken += 1
+        # No call up to here: an interrupt finds the span in the queue, or in the hand and counted.
+        taken = spans.popleft()
+        if taken is not self.hand:  # a debugger let other threads in, and the first was evicted
+            self.hand = taken
         self._permits.append(None)
-        return span
+        return taken
 
     def close(self) -> None:
         """Accept nothing from now on; what is queued can still be taken."""

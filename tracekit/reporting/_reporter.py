@@ -181,7 +181,10 @@ class Reporter(SpanProcessor):
         each brings an era of its own and ``dict.setdefault``, which is atomic, picks one.
         """
         while not era.mark[0]:
-            era = era.heirs.setdefault(0, self._begin())
+            heir = self._begin()
+            if era.pipeline.queue.closed:  # a fork does not undo a shutdown
+                heir.pipeline.queue.close()
+            era = era.heirs.setdefault(0, heir)
         self._era = era  # what the parent had queued is let go of with its era
         return era
 

@@ -26,6 +26,9 @@ class DropReason(str, enum.Enum):
     REJECTED = "rejected"
     SHUTDOWN = "shutdown"
 
+    # Enum's is Python code, in which a signal could interrupt the counting of a loss.
+    __hash__ = str.__hash__
+
 
 REMEDIES = {
     DropReason.QUEUE_FULL: "raise JAEGER_REPORTER_MAX_QUEUE_SIZE or sample less",

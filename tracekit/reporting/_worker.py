@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tracekit.reporting._pipeline import Pipeline
-
-_log = logging.getLogger("tracekit")
 
 
 def start_worker(pipeline: Pipeline) -> threading.Thread:
@@ -20,6 +17,16 @@ def start_worker(pipeline: Pipeline) -> threading.Thread:
 
 
 def _work(pipeline: Pipeline) -> None:
+    try:
+        _tend(pipeline)
+    finally:
+        if not pipeline.queue.closed:  # something ended this thread: gevent's kill, SystemExit
+            pipeline.vacate()
+    pipeline.retire()
+
+
+def _tend(pipeline: Pipeline) -> None:
+    """Drain the queue until it is closed."""
     queue = pipeline.queue
     bell = queue.bell
     tick_s = pipeline.clock() + pipeline.flush_s
@@ -34,9 +41,4 @@ def _work(pipeline: Pipeline) -> None:
         partial = now >= tick_s
         if partial:
             tick_s = now + pipeline.flush_s
-        try:
-            due_s = pipeline.work(partial=partial)
-        except Exception:
-            _log.exception("the worker goes on after an error")
-            due_s = now + pipeline.flush_s
-    pipeline.retire()
+        due_s = pipeline.work(partial=partial)

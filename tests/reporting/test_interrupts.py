@@ -1,0 +1,177 @@
+"""An exception out of a signal handler, at any place of the drain, loses and doubles nothing.
+
+CPython runs signal handlers after calls, at jumps back and on entry of a function. So a trace
+function raises there, once at each such place that a program of offers and flushes passes.
+"""
+
+from __future__ import annotations
+
+import dis
+import itertools
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import tracekit.reporting
+from tracekit._protocols import Frame, Payload, SendResult
+from tracekit.reporting import Reporter
+from tracekit.testing import FakeClock
+
+CHECKED = {
+    str(Path(tracekit.reporting.__file__).with_name(f"_{name}.py"))
+    for name in ("batch", "drain", "packing", "queue")
+}
+MAX_BYTES = 100
+
+
+class Interrupt(BaseException):
+    """What a signal handler raises."""
+
+
+class TinySpan:
+    _accounted = True
+    resource = None
+
+    def __init__(self, name, size=30):
+        self.name = name
+        self.size = size
+
+
+class TinyEncoder:
+    def process(self, resource):
+        return b""
+
+    def frame(self, span):
+        if not span.size:
+            raise ValueError("cannot be encoded")
+        return Frame(b"." * span.size, b"", span)
+
+    def overhead_bytes(self, process, frames, scopes, seq_no, loss):
+        return 0
+
+    def seal(self, process, frames, seq_no, loss):
+        if any(frame.span.name == "poison" for frame in frames):
+            raise ValueError("cannot be sealed")
+        return Payload(b"".join(frame.data for frame in frames), list(frames))
+
+
+class Wire:
+    """Takes every payload but: refuses one span, asks for half, for time, for the one before."""
+
+    max_retry_s = None
+
+    def __init__(self):
+        self.max_bytes = MAX_BYTES
+        self.arrived = Counter()
+        self.calls = 0
+        self.before = None
+
+    def send(self, payload, deadline):
+        self.calls += 1
+        names = [frame.span.name for frame in payload.frames]
+        if len(payload.body) > self.max_bytes:
+            return SendResult.too_large("halve it")
+        if self.calls == 2:
+            self.max_bytes = MAX_BYTES // 2
+            return SendResult.too_large("halve it")
+        if self.calls == 5:
+            return SendResult.retry("refused", doubt=[self.before])
+        if self.calls == 7:
+            return SendResult.failed("never")
+        rejected = 1 if self.calls == 9 else 0
+        self.before = payload
+        self.arrived.update(names)
+        return SendResult.sent(rejected=rejected)
+
+    def close(self):
+        pass
+
+
+class Interrupting:
+    """A trace function that raises at the ``place``-th point where a signal could be seen."""
+
+    def __init__(self, place):
+        self.place = place
+        self.passed = 0
+        self._calls = {}  # code: offsets of the instructions before which a signal is seen
+
+    def __call__(self, frame, event, _arg):
+        if frame.f_code.co_filename not in CHECKED:
+            return None
+        if event == "call":
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+            self._pass()
+        elif event == "opcode" and frame.f_lasti in self._after_calls(frame.f_code):
+            self._pass()
+        return self
+
+    def _pass(self):
+        self.passed += 1
+        if self.passed == self.place:
+            raise Interrupt
+
+    def _after_calls(self, code):
+        known = self._calls.get(code)
+        if known is None:
+            known = self._calls[code] = set()
+            for step, after in itertools.pairwise(dis.get_instructions(code)):
+                if step.opname.startswith("CALL") and "INTRINSIC" not in step.opname:
+                    known.add(after.offset)
+                elif step.opname.startswith("JUMP_BACKWARD") or step.opname == "JUMP_ABSOLUTE":
+                    known.add(step.argval)
+        return known
+
+
+def lives(interrupting=None):
+    """Run the program, with an interrupt in its first flush; return what became of its spans."""
+    clock = FakeClock()
+    wire = Wire()
+    reporter = Reporter(
+        TinyEncoder(), lambda: wire, spawn=lambda _pipeline: None, clock=clock, wait=clock.wait
+    )
+    spans = [TinySpan(str(number)) for number in range(12)]
+    spans[4].size = 0
+    spans[7].size = 1_000
+    spans[-1].name = "poison"
+    for span in spans:
+        reporter.on_start(span)
+        reporter.on_end(span)
+    sys.settrace(interrupting)
+    try:
+        reporter.flush(5.0)
+    except Interrupt:
+        pass
+    else:
+        assert interrupting is None or interrupting.place is None
+    finally:
+        sys.settrace(None)
+    flushed = reporter.flush(5.0)
+    return flushed, reporter.stats(), wire, spans
+
+
+def test_the_program_passes_every_fate():
+    """Not interrupted, it has spans sent, sent again, rejected, too large, and lost otherwise."""
+    flushed, stats, _, _ = lives()
+    assert flushed
+    assert stats.resent
+    assert min(stats.dropped[reason] for reason in ("too_large", "encode_failed")) >= 1
+    assert min(stats.dropped[reason] for reason in ("send_failed", "rejected")) >= 1
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="a debugger or coverage traces already")
+def test_no_interrupt_loses_or_doubles_a_span():
+    """Wherever the flush is interrupted, the next one brings each span to exactly one figure."""
+    counting = Interrupting(None)
+    lives(counting)
+    assert counting.passed > 300
+    for place in range(1, counting.passed + 1):
+        flushed, stats, wire, spans = lives(Interrupting(place))
+        figures = {**stats.as_dict(), **stats.dropped}
+        assert min(v for v in figures.values() if isinstance(v, int)) >= 0, (place, stats)
+        lost = sum(stats.dropped.values())
+        assert flushed, (place, stats)
+        assert stats.sent + lost == stats.finished == len(spans), (place, stats)
+        # A payload whose answer was interrupted is sent twice; all others arrive once.
+        assert len(wire.arrived) >= stats.sent, (place, stats)

@@ -1,0 +1,243 @@
+"""What goes wrong inside costs what is at hand, is counted, and never stops the rest."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+
+from tracekit._protocols import SendResult
+from tracekit.encoding import jaeger_compact
+from tracekit.reporting import Reporter
+from tracekit.reporting._worker import start_worker
+from tracekit.testing import MemoryTransport
+
+
+class Encoder:
+    """Jaeger's, but what a span of the given name meets raises in ``step``."""
+
+    def __init__(self, step, error):
+        self._jaeger = jaeger_compact()
+        self._step = step
+        self._error = error
+        self.process = self._jaeger.process
+
+    def _fail(self, step, frames):
+        if step == self._step and any(b"poison" in frame.data for frame in frames):
+            raise self._error
+
+    def frame(self, span):
+        frame = self._jaeger.frame(span)
+        self._fail("frame", [frame])
+        # Its own scope, so that its overhead is measured.
+        return frame._replace(scope=b"poison" if b"poison" in frame.data else b"")
+
+    def overhead_bytes(self, process, frames, scopes, seq_no, loss):
+        if self._step == "overhead_bytes" and b"poison" in scopes:
+            raise self._error
+        return self._jaeger.overhead_bytes(process, frames, scopes, seq_no, loss)
+
+    def seal(self, process, frames, seq_no, loss):
+        self._fail("seal", frames)
+        return self._jaeger.seal(process, frames, seq_no, loss)
+
+
+class Span:
+    """An ended span, as far as an encoder looks."""
+
+    _accounted = True
+
+    def __init__(self, provider_span, name):
+        self._span = provider_span
+        self.name = name
+
+    def __getattr__(self, name):
+        return getattr(self._span, name)
+
+
+@pytest.fixture
+def report():
+    """Return a function that ends spans of some names in a reporter with the encoder given."""
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
+
+    def names(reporter, *names):
+        for name in names:
+            span = tracer.start_span(name)
+            span.end()
+            made = Span(span, name)
+            reporter.on_start(made)
+            reporter.on_end(made)
+
+    return names
+
+
+def settled(stats):
+    return stats.sent + sum(stats.dropped.values())
+
+
+def eventually(condition, timeout_s=20.0):
+    end = time.monotonic() + timeout_s
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    assert condition()
+
+
+@pytest.mark.parametrize("step", ["frame", "overhead_bytes", "seal"])
+@pytest.mark.parametrize("spawn", [start_worker, lambda _pipeline: None], ids=["worker", "caller"])
+def test_an_encoder_that_raises_costs_what_is_at_hand(report, step, spawn):
+    """At whatever step, the span or its payload is ``encode_failed``, and the others are sent."""
+    wire = MemoryTransport()
+    reporter = Reporter(
+        Encoder(step, ValueError("no")), lambda: wire, spawn=spawn, wait=time.sleep, flush_s=0.02
+    )
+    for name in ("before", "poison", "after"):
+        report(reporter, name)
+        assert reporter.flush(20.0)
+    reporter.shutdown(5.0)
+    stats = reporter.stats()
+    assert (stats.sent, stats.dropped["encode_failed"]) == (2, 1)
+    assert settled(stats) == stats.finished == 3
+    assert wire.closed
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_is_killed_is_replaced(report):
+    """What ends the thread costs the span that it was encoding; the next one starts another."""
+    wire = MemoryTransport()
+    reporter = Reporter(
+        Encoder("frame", SystemExit("killed")),
+        lambda: wire,
+        spawn=start_worker,
+        wait=time.sleep,
+        flush_s=0.02,
+    )
+    report(reporter, "poison")
+    eventually(lambda: reporter.stats().dropped["encode_failed"] == 1)
+
+    def another_is_sent():
+        report(reporter, "after")
+        return reporter.stats().sent > 0
+
+    eventually(another_is_sent)
+    assert "tracekit-worker" in [thread.name for thread in threading.enumerate()]
+    assert reporter.flush(20.0)
+    reporter.shutdown(5.0)
+
+
+def test_a_worker_that_cannot_be_started_never_breaks_the_end_of_a_span(report):
+    """Whatever starting it raises, ``on_end`` returns, and a later span tries again."""
+    now = [0.0]
+    tries = []
+
+    def spawn(pipeline):
+        tries.append(pipeline)
+        if len(tries) < 3:
+            raise AttributeError("a half-imported module")
+
+    wire = MemoryTransport()
+    reporter = Reporter(
+        jaeger_compact(), lambda: wire, spawn=spawn, wait=time.sleep, clock=lambda: now[0]
+    )
+    for _ in range(5):
+        report(reporter, "a", "b")
+        now[0] += 10.0
+    assert len(tries) == 3
+    assert reporter.flush(5.0)
+    assert reporter.stats().sent == 10
+
+
+def test_an_interrupt_while_the_worker_starts_leaves_the_start_to_a_later_span(report):
+    """An exception out of a signal handler goes through, and the pipeline stays startable."""
+    tries = []
+
+    def spawn(pipeline):
+        tries.append(pipeline)
+        if len(tries) == 1:
+            raise KeyboardInterrupt
+
+    now = [0.0]
+    reporter = Reporter(
+        jaeger_compact(),
+        MemoryTransport,
+        spawn=spawn,
+        wait=time.sleep,
+        clock=lambda: now[0],
+    )
+    with pytest.raises(KeyboardInterrupt):
+        report(reporter, "a")
+    now[0] += 10.0
+    report(reporter, "b")
+    assert len(tries) == 2
+    assert reporter.flush(5.0)
+    assert reporter.stats().sent == 2
+
+
+class UnspeakableError(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def test_a_transport_that_raises_without_words_costs_its_payload(report):
+    """An exception whose ``__str__`` raises is a failed send like any other."""
+
+    def answer(payload):
+        if b"poison" in payload.body:
+            raise UnspeakableError
+        return SendResult.sent()
+
+    wire = MemoryTransport(answer)
+    reporter = Reporter(jaeger_compact(), lambda: wire, spawn=lambda _: None, wait=time.sleep)
+    for name in ("a", "poison", "b"):
+        report(reporter, name)
+        assert reporter.flush(5.0)
+    assert (reporter.stats().sent, reporter.stats().dropped["send_failed"]) == (2, 1)
+
+
+def test_who_is_told_of_sends_and_raises_makes_no_twins(report):
+    """A payload that was sent is settled before anybody is told, so it is not sent again."""
+    wire = MemoryTransport()
+    reporter = Reporter(jaeger_compact(), lambda: wire, spawn=lambda _: None, wait=time.sleep)
+
+    def tell(_took_s, _result):
+        raise RuntimeError("a meter that is broken")
+
+    reporter.tell_sent.append(tell)
+    report(reporter, "a")
+    reporter.flush(5.0)
+    reporter.shutdown(5.0)
+    assert (reporter.stats().sent, len(wire.payloads)) == (1, 1)
+
+
+def test_a_transport_that_raises_when_it_is_closed_ends_nothing(report, caplog):
+    """The shutdown returns, everything is counted, and the log has the reason."""
+
+    class Jammed(MemoryTransport):
+        def close(self):
+            raise OSError("jammed")
+
+    reporter = Reporter(jaeger_compact(), Jammed, spawn=start_worker, wait=time.sleep)
+    report(reporter, "a")
+    with caplog.at_level(logging.ERROR, "tracekit"):
+        reporter.shutdown(5.0)
+    assert reporter.stats().sent == 1
+    assert "jammed" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_does_not_undo_a_shutdown(report):
+    """Spans that a child ends after its parent's shutdown are dropped there, too, and counted."""
+    reporter = Reporter(jaeger_compact(), MemoryTransport, spawn=start_worker, wait=time.sleep)
+    reporter.shutdown(1.0)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            report(reporter, "late")
+            stats = reporter.stats()
+            os._exit(0 if (stats.finished, stats.dropped["shutdown"]) == (1, 1) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(pid, 0)[1] == 0

@@ -1,0 +1,229 @@
+"""From the queue to sealed payloads: take, encode, batch. No thread, no sleep, no wire.
+
+Whatever an encoder raises costs the span or the payload at hand and is counted; the rest goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING
+
+from tracekit.reporting._batch import Batch
+from tracekit.reporting._stats import DropReason
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from tracekit._protocols import Encoder, Frame, Payload, Transport
+    from tracekit.reporting._ledger import Ledger
+    from tracekit.reporting._queue import SpanQueue
+
+_log = logging.getLogger("tracekit")
+_spans_log = logging.getLogger("tracekit.spans")
+
+
+class Parcel:
+    """A payload that is to be sent, and what has happened to it so far."""
+
+    __slots__ = ("attempts", "first_s", "payload", "process", "settled")
+
+    def __init__(self, payload: Payload, process: bytes = b"", *, settled: bool = False) -> None:
+        self.payload = payload
+        self.process = process
+        self.attempts = 0
+        self.first_s = math.inf
+        self.settled = settled
+        """Whether its spans are counted as sent already (it is sent once more, in doubt)."""
+
+
+class Packer:
+    """Makes parcels of what is queued. One thread at a time; see ``Drain`` about interrupts."""
+
+    def __init__(
+        self,
+        queue: SpanQueue,
+        ledger: Ledger,
+        encoder: Encoder,
+        transport: Transport,
+        *,
+        max_batch_spans: int | None,
+        log_spans: bool,
+    ) -> None:
+        self._queue = queue
+        self._ledger = ledger
+        self._encoder = encoder
+        self._transport = transport
+        self._max_spans = max_batch_spans or (1 << 31)
+        self._log_spans = log_spans
+        self._frame: Frame | None = None  # encoded, and the batch before it was full
+        self._frame_process = b""
+        self._batch: Batch | None = None
+        self._seq_no = 0
+        self._processes: list[tuple[Resource, bytes]] = []
+        self.parcels: list[Parcel] = []
+        """What is to be sent, in this order."""
+        self.problem = ""
+        """The latest reason why something could not be packed."""
+
+    def fill(self, *, partial: bool) -> bool:
+        """Take and encode until a batch is full; return whether there is a parcel to send.
+
+        With ``partial``, one that is not full is a parcel as well, once the queue is empty.
+        """
+        while not self.parcels:
+            if self._frame is None and not self._encode_next():
+                break
+            try:
+                self._place()
+            except Exception:
+                self._ledger.dropped[DropReason.ENCODE_FAILED] += 1
+                self._frame = None
+                _log.debug("a span cannot be put into a batch", exc_info=True)
+        if not self.parcels and partial:
+            self._seal()
+        return bool(self.parcels)
+
+    def abandon(self) -> None:
+        """Count everything in hand as dropped by the shutdown; leave nothing behind."""
+        queue, batch = self._queue, self._batch
+        left = (queue.hand is not None) + (self._frame is not None)
+        left += 0 if batch is None else len(batch.frames)
+        left += sum(len(p.payload.frames) for p in self.parcels if not p.settled)
+        self._ledger.dropped[DropReason.SHUTDOWN] += left
+        self.parcels = []
+        self._batch = self._frame = queue.hand = None
+
+    def drop_hand(self) -> None:
+        """Give up the span that was being encoded, if there is one."""
+        if self._queue.hand is not None:
+            self._ledger.dropped[DropReason.ENCODE_FAILED] += 1
+            self._queue.hand = None
+
+    def _encode_next(self) -> bool:
+        """Make ``_frame`` of the next span that can be encoded; return whether there was one."""
+        queue = self._queue
+        while (span := queue.hand or queue.take()) is not None:
+            try:
+                if self._log_spans:
+                    _log_span(span)
+                self._frame_process = self._process(span.resource)
+                self._frame = self._encoder.frame(span)
+            except Exception:
+                self.drop_hand()
+                _log.debug("span %r cannot be encoded", span.name, exc_info=True)
+                continue
+            queue.hand = None
+            return True
+        return False
+
+    def _process(self, resource: Resource) -> bytes:
+        """Return the encoded process of ``resource``, which nearly always is the same object."""
+        for known, encoded in self._processes:
+            if known is resource:
+                return encoded
+        encoded = self._encoder.process(resource)
+        # A program has one resource, rarely a few; one that makes them by the dozen pays anew.
+        self._processes = [*self._processes[-7:], (resource, encoded)]
+        return encoded
+
+    def _place(self) -> None:
+        """Put ``_frame`` into the open batch, or seal that one first, or drop it as too large."""
+        frame = self._frame
+        if frame is None:
+            return
+        batch = self._batch
+        if batch is not None and batch.process == self._frame_process and self._fits(batch, frame):
+            batch.frames += (frame,)  # no call from here on, see ``Drain``
+            self._frame = None
+            return
+        alone = self._begin(self._frame_process)
+        if not self._fits(alone, frame):  # it alone is lost; the open batch goes on filling
+            self._ledger.dropped[DropReason.TOO_LARGE] += 1
+            self._frame = None
+            self._explain_too_large(alone.process)
+        elif batch is None:
+            alone.frames += (frame,)
+            self._batch = alone
+            self._frame = None
+        else:
+            self._seal()
+
+    def _begin(self, process: bytes) -> Batch:
+        return Batch(self._encoder, process, self._seq_no + 1, self._ledger.loss())
+
+    def _fits(self, batch: Batch, frame: Frame) -> bool:
+        return batch.admits(frame, self._transport.max_bytes, self._max_spans)
+
+    def _seal(self) -> None:
+        """Make a parcel of the open batch."""
+        batch = self._batch
+        if batch is None:
+            return
+        try:
+            parcel = self._sealed(batch)
+        except Exception:
+            self._ledger.dropped[DropReason.ENCODE_FAILED] += len(batch.frames)
+            self._batch = None
+            _log.debug("a batch cannot be encoded", exc_info=True)
+        else:
+            self.parcels += (parcel,)
+            self._batch = None
+
+    def _sealed(self, batch: Batch) -> Parcel:
+        self._seq_no += 1
+        return Parcel(batch.seal(), batch.process)
+
+    def split(self, parcel: Parcel) -> None:
+        """Replace ``parcel``, the first, which may not be sent any more, by at least two."""
+        failed = unfit = 0
+        try:
+            pieces = self._pieces(parcel)
+            unfit = len(parcel.payload.frames) - sum(len(p.payload.frames) for p in pieces)
+        except Exception:
+            pieces = []
+            failed = len(parcel.payload.frames)
+            _log.debug("a payload cannot be split", exc_info=True)
+        if unfit:
+            self._explain_too_large(parcel.process)
+        self._ledger.dropped[DropReason.TOO_LARGE] += unfit
+        self._ledger.dropped[DropReason.ENCODE_FAILED] += failed
+        self.parcels[:1] = pieces
+
+    def _pieces(self, parcel: Parcel) -> list[Parcel]:
+        """Return payloads of the frames of one; those that are too large alone are left out."""
+        frames = parcel.payload.frames
+        middle = len(frames) // 2
+        batches: list[Batch] = []
+        for half in (frames[:middle], frames[middle:]):
+            batch: Batch | None = None
+            for frame in half:
+                if batch is None or not self._fits(batch, frame):
+                    batch = self._begin(parcel.process)
+                    if not self._fits(batch, frame):
+                        batch = None
+                        continue
+                    batches.append(batch)
+                batch.frames += (frame,)
+        return [self._sealed(each) for each in batches]
+
+    def _explain_too_large(self, process: bytes) -> None:
+        if len(process) >= self._transport.max_bytes:
+            self.problem = (
+                f"the process tags alone take {len(process)} bytes, "
+                f"a payload may have {self._transport.max_bytes}"
+            )
+
+
+def _log_span(span: ReadableSpan) -> None:
+    context = span.get_span_context()
+    if context is not None:
+        duration_s = ((span.end_time or 0) - (span.start_time or 0)) / 1e9
+        _spans_log.info(
+            "Reporting span %032x:%016x %s (%.6f s)",
+            context.trace_id,
+            context.span_id,
+            span.name,
+            duration_s,
+        )
