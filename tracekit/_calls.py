@@ -46,7 +46,7 @@ class Call:
     Any thread may call ``finish``; the first one ends the span, later ones are ignored.
     """
 
-    __slots__ = ("_observer", "_open", "context", "name", "span", "started_s", "status")
+    __slots__ = ("_observer", "_unclaimed", "context", "name", "span", "started_s", "status")
 
     def __init__(
         self,
@@ -63,16 +63,16 @@ class Call:
         self.started_s = time.perf_counter() if started_s is None else started_s
         self.status: int | None = None
         self._observer = observer
-        self._open = [True]  # list.pop is atomic: of two racing finishers only one gets it
+        self._unclaimed = True
 
     def step(self) -> Step:
         """Return a ``with`` block in which the call's span is current; it may be entered again."""
         return Step(self.context)
 
     @property
-    def finished(self) -> bool:
-        """Whether somebody has finished this call."""
-        return not self._open
+    def observed(self) -> bool:
+        """Whether anybody counts this call."""
+        return self._observer is not None
 
     def duration_s(self) -> float:
         """Seconds since the call began."""
@@ -84,22 +84,36 @@ class Call:
         error_type: str | None = None,
         description: str | None = None,
         exception: BaseException | None = None,
-        attributes: Mapping[str, AttributeValue]
-        | Callable[[], Mapping[str, AttributeValue]]
-        | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
         labels: Labels | None = None,
-    ) -> bool:
-        """End the span once; return whether this call did it.
+    ) -> None:
+        """``claim`` and ``conclude``."""
+        if self.claim():
+            self.conclude(error_type, description, exception, attributes, labels)
+
+    def claim(self) -> bool:
+        """Take the duty to conclude; only the first who asks, on whatever thread, gets it."""
+        try:
+            del self._unclaimed  # atomic
+        except AttributeError:
+            return False
+        return True
+
+    def conclude(
+        self,
+        error_type: str | None = None,
+        description: str | None = None,
+        exception: BaseException | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        labels: Labels | None = None,
+        last: Callable[[], None] | None = None,
+    ) -> None:
+        """End the span; for the one whose ``claim`` was granted.
 
         ``error_type`` (semantic convention ``error.type``) makes the status ERROR with
-        ``description``; ``exception`` adds one exception event. ``attributes`` may be a function:
-        it is called by the one who ends the span, and only if that is recording. ``labels`` are
-        for the observer.
+        ``description``; ``exception`` adds one exception event. ``labels`` are for the observer.
+        ``last`` is called with all that on the span, if it is recording.
         """
-        try:
-            self._open.pop()
-        except IndexError:
-            return False
         span = self.span
         try:
             if span.is_recording():
@@ -107,16 +121,17 @@ class Call:
                     span.set_attribute("error.type", error_type)
                     span.set_status(trace.StatusCode.ERROR, description)
                 if attributes:
-                    span.set_attributes(attributes() if callable(attributes) else attributes)
+                    span.set_attributes(attributes)
                 if exception is not None:
                     span.record_exception(exception)  # runs the exception's own __str__
+                if last is not None:
+                    last()
             if self._observer is not None:
                 self._observer.on_finish(self, error_type, labels)
         except Exception:
             _log.warning("A span is incomplete: its call ended oddly", exc_info=True)
         finally:
             span.end()
-        return True
 
 
 class Step:

@@ -10,7 +10,6 @@ proxy listens. Its thread may go on after the RPC was cancelled, as it does with
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 from typing import TYPE_CHECKING, cast
 
@@ -105,7 +104,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
         task = asyncio.current_task()
         if task is not None:
             task.add_done_callback(rpc.on_task_done)
-        return rewrap(handler, rpc, functools.partial(_traced, rpc))
+        return rewrap(handler, rpc, _traced)
 
 
 class AioServing(ServerRpc):

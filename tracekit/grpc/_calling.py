@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
+from tracekit._context import attach, detach, get_current
 from tracekit.grpc._rpc import Rpc, kept
 from tracekit.propagation import merge_metadata
 
@@ -28,27 +28,26 @@ class ClientRpc(Rpc):
     __slots__ = ("_handing_down", "_tokens")
 
     def __init__(self, plan: Plan, method: Method, metadata: Iterable[Pair] | None) -> None:
-        # An iterator can be read once only, and we are not its only reader.
-        super().__init__(
-            plan, method, list(metadata) if isinstance(metadata, Iterator) else metadata
-        )
+        if metadata is not None and isinstance(metadata, Iterator):
+            metadata = list(metadata)  # it can be read once only, and we are not its only reader
+        Rpc.__init__(self, plan, method, metadata)
         self._handing_down = False
 
     def begin(self, request: object) -> bool:
         """Start the span and write it into ``metadata``; False: not traced, call as you were."""
         plan = self.plan
         try:
-            outer = handed_down()
-            if outer is not None and outer.method.name == self.method.name:
+            outer = _handed_down.get()
+            if outer is not None and outer._handing_down and outer.method.name == self.method.name:
                 return False
-            current = otel_context.get_current()
+            current = get_current()
             if current.get(_SUPPRESS_INSTRUMENTATION_KEY):
                 return False
-            handle, tracer = plan.handle()
+            bound = plan.bound()
             if plan.has_hooks:
                 self.request = request
-            call = self._open(handle, tracer, current)
-            propagator = handle.propagator
+            call = self._open(bound, current)
+            propagator = bound.propagator
             outgoing = propagator.outgoing(call.context)
             self.metadata = merge_metadata(outgoing, self.metadata or (), propagator.counters)
             if plan.metadata and self.counts:
@@ -66,13 +65,13 @@ class ClientRpc(Rpc):
         """
         assert self.call is not None  # noqa: S101 (begun)
         self._handing_down = True
-        self._tokens = _handed_down.set(self), otel_context.attach(self.call.context)
+        self._tokens = _handed_down.set(self), attach(self.call.context)
 
     def __exit__(self, *_: object) -> None:
         mine, otel = self._tokens
-        otel_context.detach(otel)
+        detach(otel)
         _handed_down.reset(mine)
-        self.handed_down()
+        self._handing_down = False
 
     def hand_down_in_task(self) -> Step:
         """Do the same for a stretch with suspensions, in a task of its own."""

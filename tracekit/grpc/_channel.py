@@ -130,14 +130,14 @@ def _convert_sent(serializer: Convert | None, message: object) -> object:
     rpc = handed_down()
     if rpc is None:
         return message if serializer is None else serializer(message)
-    return rpc.convert(serializer, message, rpc.sent)
+    return rpc.convert(serializer, rpc.sent, message)
 
 
 def _convert_received(deserializer: Convert | None, message: object) -> object:
     rpc = handed_down()
     if rpc is None:
         return message if deserializer is None else deserializer(message)
-    return rpc.convert(deserializer, message, rpc.received)
+    return rpc.convert(deserializer, rpc.received, message)
 
 
 class _UnaryResponse(MultiCallable):

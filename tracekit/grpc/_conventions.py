@@ -82,9 +82,8 @@ def method_attributes(name: str, semconv: Semconv) -> Attributes:
     return found
 
 
-@functools.cache
 def status_attributes(code: grpc.StatusCode, semconv: Semconv) -> Attributes:
-    """Return how a span names its final code; shared, so to be copied before it is changed."""
+    """Return how a span names its final code."""
     found: Attributes = {}
     if semconv != "old":
         found["rpc.response.status_code"] = code.name
@@ -125,8 +124,9 @@ def parse_address(text: str) -> Address | None:
     return Address(host, int(port) if port else None) if host else None
 
 
+@functools.lru_cache(maxsize=1024)
 def peer_attributes(peer: str, semconv: Semconv) -> Attributes:
-    """Return who calls us, from ``ServicerContext.peer()``."""
+    """Return who calls us, from ``ServicerContext.peer()``; shared, so to be left alone."""
     address = parse_address(peer)
     if address is None:
         return {}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
+from grpc import StatusCode
+from opentelemetry.trace import SpanKind
+
 from tracekit import _handle
 from tracekit._semconv import SEMCONVS, semconv_of
 from tracekit.grpc import _conventions as conventions
@@ -12,11 +15,13 @@ from tracekit.grpc import _conventions as conventions
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from opentelemetry.trace import Span, SpanKind, Tracer
+    from opentelemetry.trace import Span, Tracer
 
+    from tracekit._calls import CallObserver
     from tracekit._semconv import Semconv
     from tracekit.grpc._conventions import Attributes
     from tracekit.grpc._rpc import Rpc
+    from tracekit.propagation import Propagator
 
     Hook = Callable[[Span, Rpc], None]
     Exclude = Collection[str | Callable[[str], bool]]
@@ -54,6 +59,16 @@ class Method(NamedTuple):
     attributes: dict[Semconv, Attributes]
 
 
+class Bound(NamedTuple):
+    """What a call needs of the handle in use, fetched once."""
+
+    handle: _handle.Tracing
+    tracer: Tracer
+    propagator: Propagator
+    observer: CallObserver | None
+    """Who counts the calls that we serve; None on the client's side."""
+
+
 class Plan:
     """The options of one factory call, resolved as far as they can be. Any thread may use it."""
 
@@ -87,8 +102,10 @@ class Plan:
         self._names = frozenset(entry for entry in exclude if isinstance(entry, str))
         self._predicates = tuple(entry for entry in exclude if not isinstance(entry, str))
         self._target = target
+        self.ok: Attributes = {}
+        """What a span that ends well says of its code; to be copied."""
         self._methods: dict[str | bytes, Method | None] = {}
-        self._bound: tuple[_handle.Tracing, Tracer] | None = None
+        self._bound: Bound | None = None
         self._complained = False
 
     def method(self, path: str | bytes) -> Method | None:
@@ -120,13 +137,16 @@ class Plan:
             self.complain("an exclude predicate")
             return False
 
-    def handle(self) -> tuple[_handle.Tracing, Tracer]:
-        """Return the handle to use for a call that begins now, and its tracer."""
+    def bound(self) -> Bound:
+        """Return what the handle of a call that begins now provides."""
         handle = _handle.resolve(self._tracing)
         bound = self._bound
-        if bound is None or bound[0] is not handle:
+        if bound is None or bound.handle is not handle:
             self.semconv = self._asked_semconv or handle.settings.semconv
-            bound = self._bound = (handle, handle.tracer("tracekit.grpc"))
+            self.ok = conventions.status_attributes(StatusCode.OK, self.semconv)
+            observer = handle.call_observer if self.kind is SpanKind.SERVER else None
+            tracer = handle.tracer("tracekit.grpc")
+            bound = self._bound = Bound(handle, tracer, handle.propagator, observer)
         return bound
 
     def run(self, hook: Hook | None, span: Span, rpc: Rpc) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import functools
-import time
+from time import perf_counter, time_ns
 from typing import TYPE_CHECKING
 
 import grpc
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Tracer
 
-    from tracekit._handle import Tracing
     from tracekit.grpc._conventions import Attributes
-    from tracekit.grpc._plan import Method, Plan
+    from tracekit.grpc._plan import Bound, Method, Plan
 
     Pair = tuple[str, str | bytes]
     Convert = Callable[[object], object]
+
+_OK = grpc.StatusCode.OK
 
 
 class Tally:
@@ -50,8 +50,8 @@ class Rpc:
     """
 
     __slots__ = (
-        "_deferred",
         "_noted",
+        "_parent",
         "_started_ns",
         "call",
         "code",
@@ -79,8 +79,9 @@ class Rpc:
         self._noted = 0
         self.sent = Tally()
         self.received = Tally()
-        self._started_ns = time.time_ns()
-        self._deferred: list[Context] | None = None
+        self._started_ns = time_ns()
+        self._parent: Context | None = None
+        """Of a span that is to be started at the end, if the call deserves one."""
         self.counts = False
         """Whether anybody will read the tallies: the span is recording, or may yet be started."""
         self.matters = False
@@ -91,54 +92,52 @@ class Rpc:
         """The method, ``package.Service/Method``."""
         return self.method.name
 
-    def _open(self, handle: Tracing, tracer: Tracer, parent: Context) -> Call:
+    def _open(self, bound: Bound, parent: Context) -> Call:
         """Start the span; if only slow and failing calls are kept, put that off till the end."""
         plan = self.plan
         if plan.slow_s is None:
-            span = tracer.start_span(
-                self.method.name,
-                parent,
-                plan.kind,
-                self.method.attributes[plan.semconv],
-                start_time=self._started_ns,
-            )
+            span = self._start(bound, parent)
             self.counts = span.is_recording()
         else:
             # Not the parent's own span, which may be a live one of this process.
             span = trace.NonRecordingSpan(trace.get_current_span(parent).get_span_context())
-            self._deferred = [parent]
+            self._parent = parent
             self.counts = True
-        observer = handle.call_observer if plan.kind is trace.SpanKind.SERVER else None
+        observer = bound.observer
         self.matters = self.counts or observer is not None
-        call = self.call = Call(
-            span,
-            parent,
-            observer,
-            name=self.method.name,
-            started_s=None if observer is None else self._arrived_s(),
-        )
-        plan.run(plan.on_start, span, self)
+        started_s = None if observer is None else self._arrived_s()
+        call = self.call = Call(span, parent, observer, name=self.method.name, started_s=started_s)
+        if plan.on_start is not None:
+            plan.run(plan.on_start, span, self)
         return call
+
+    def _start(self, bound: Bound, parent: Context) -> trace.Span:
+        plan, method = self.plan, self.method
+        attributes = method.attributes[plan.semconv]
+        return bound.tracer.start_span(
+            method.name, parent, plan.kind, attributes, None, self._started_ns
+        )
 
     def _arrived_s(self) -> float:
         """Return when the span began, by the clock that durations are measured with."""
-        return time.perf_counter() - (time.time_ns() - self._started_ns) / 1e9
+        return perf_counter() - (time_ns() - self._started_ns) / 1e9
 
     def counted(
         self, convert: Convert | None, tally: Tally, then: Callable[[], None] | None = None
     ) -> Convert:
         """Wrap a serializer (``tally`` is ``sent``) or a deserializer (``received``)."""
         tally.counted = tally.weighed = True
+        if then is None:
+            return functools.partial(self.convert, convert, tally)
 
-        def counting(message: object) -> object:
-            result = self.convert(convert, message, tally)
-            if then is not None:
-                self._heed(then)
+        def converted(message: object) -> object:
+            result = self.convert(convert, tally, message)
+            self._heed(then)
             return result
 
-        return counting
+        return converted
 
-    def convert(self, convert: Convert | None, message: object, tally: Tally) -> object:
+    def convert(self, convert: Convert | None, tally: Tally, message: object) -> object:
         """Convert one message as gRPC would, and count it."""
         try:
             result = message if convert is None else convert(message)
@@ -197,36 +196,26 @@ class Rpc:
     ) -> None:
         """End the span once with the final ``code``; None if the RPC never came to have one."""
         call = self.call
-        if call is None or call.finished:
+        if call is None or not call.claim():
             return
         plan = self.plan
         self.code = code
-        if code is not None:
-            call.status = code.value[0]
-        error_type = self._error_type(code, exception)
-        if id(exception) == self._noted:
+        error_type = None if code is _OK else self._error_type(code, exception)
+        if exception is not None and id(exception) == self._noted:
             exception = None  # it has passed through here before, as a failure of a message
-        if self._deferred is not None and not self._settle(call, failed=error_type is not None):
-            return
-
-        def describe() -> Attributes:
-            found = self._outcome(code, cancelled=cancelled)
-            try:
-                if response_metadata is not None and plan.response_metadata:
-                    pairs = response_metadata()
-                    found |= kept("rpc.response.metadata.", pairs, plan.response_metadata)
-            except Exception:
-                plan.complain("reading the response metadata")
-            plan.run(plan.on_finish, call.span, self)
-            return found
-
-        call.finish(
-            error_type=error_type,
-            description=details,
-            exception=exception,
-            attributes=describe,
-            labels=lambda: conventions.call_labels(self.method.name, code),
-        )
+        if self._parent is not None:
+            self._settle(call, self._parent, failed=error_type is not None)
+        span, attributes, labels, last = call.span, None, None, None
+        if span.is_recording():
+            attributes = self._outcome(code, cancelled=cancelled)
+            if response_metadata is not None and plan.response_metadata:
+                self._keep(response_metadata, attributes)
+            if plan.on_finish is not None:
+                last = functools.partial(plan.run, plan.on_finish, span, self)
+        if call.observed:
+            call.status = None if code is None else code.value[0]
+            labels = functools.partial(conventions.call_labels, self.method.name, code)
+        call.conclude(error_type, details, exception, attributes, labels, last)
 
     def _error_type(
         self, code: grpc.StatusCode | None, exception: BaseException | None
@@ -237,38 +226,41 @@ class Rpc:
             return code.name if code in conventions.SERVER_ERRORS else None
         return None if code is grpc.StatusCode.OK else code.name
 
-    def _settle(self, call: Call, *, failed: bool) -> bool:
-        """Start the span that was put off, if the call deserves one; False: somebody else did."""
-        assert self._deferred is not None  # noqa: S101 (the only caller has looked)
-        try:
-            parent = self._deferred.pop()
-        except IndexError:
-            return False
-        plan = self.plan
-        if failed or call.duration_s() >= (plan.slow_s or 0.0):
-            tracer = plan.handle()[1]
-            call.span = tracer.start_span(
-                self.method.name,
-                parent,
-                plan.kind,
-                self.method.attributes[plan.semconv],
-                start_time=self._started_ns,
-            )
-        return True
+    def _settle(self, call: Call, parent: Context, *, failed: bool) -> None:
+        """Start the span that was put off, if the call deserves one."""
+        if failed or call.duration_s() >= (self.plan.slow_s or 0.0):
+            call.span = self._start(self.plan.bound(), parent)
 
     def _outcome(self, code: grpc.StatusCode | None, *, cancelled: bool) -> Attributes:
-        semconv = self.plan.semconv
-        found = {} if code is None else dict(conventions.status_attributes(code, semconv))
+        plan = self.plan
+        if code is _OK:
+            found = plan.ok.copy()
+        elif code is None:
+            found = {}
+        else:
+            found = conventions.status_attributes(code, plan.semconv)
         if cancelled:
             found["rpc.cancelled"] = True
-        serving = self.plan.kind is trace.SpanKind.SERVER
-        requests, responses = (self.received, self.sent) if serving else (self.sent, self.received)
-        for side, tally in (("request", requests), ("response", responses)):
-            if tally.counted:
-                found[f"rpc.{side}.message_count"] = tally.count
-            if tally.weighed:
-                found[f"rpc.{side}.message_bytes"] = tally.bytes
+        if plan.kind is trace.SpanKind.SERVER:
+            requests, responses = self.received, self.sent
+        else:
+            requests, responses = self.sent, self.received
+        if requests.counted:
+            found["rpc.request.message_count"] = requests.count
+        if requests.weighed:
+            found["rpc.request.message_bytes"] = requests.bytes
+        if responses.counted:
+            found["rpc.response.message_count"] = responses.count
+        if responses.weighed:
+            found["rpc.response.message_bytes"] = responses.bytes
         return found
+
+    def _keep(self, metadata: Callable[[], Iterable[Pair]], found: Attributes) -> None:
+        """Add the allowed response metadata."""
+        try:
+            found |= kept("rpc.response.metadata.", metadata(), self.plan.response_metadata)
+        except Exception:
+            self.plan.complain("reading the response metadata")
 
 
 def kept(prefix: str, pairs: Iterable[Pair], keys: frozenset[str]) -> Attributes:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
 
@@ -27,30 +27,33 @@ if TYPE_CHECKING:
     from tracekit.grpc._plan import Plan
 
 Behavior = Callable[..., object]
+_Rpc = TypeVar("_Rpc", bound=ServerRpc)
 
-_KINDS: dict[tuple[bool, bool], tuple[str, Callable[..., grpc.RpcMethodHandler]]] = {
-    (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
-    (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
-    (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
-    (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
-}
+_KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+_Handler: Callable[..., grpc.RpcMethodHandler] = type(
+    grpc.unary_unary_rpc_method_handler(lambda request, _: request)
+)
+"""gRPC's own named tuple: its functions around it cost more than the rest of ``rewrap``."""
 
 
 def rewrap(
-    handler: grpc.RpcMethodHandler, rpc: ServerRpc, wrap: Callable[[Behavior], Behavior]
+    handler: grpc.RpcMethodHandler, rpc: _Rpc, wrap: Callable[[_Rpc, Behavior], Behavior]
 ) -> grpc.RpcMethodHandler:
     """Return ``handler`` with its behavior wrapped and its converters watched by ``rpc``."""
     streaming = bool(handler.response_streaming)
-    kind, make = _KINDS[bool(handler.request_streaming), streaming]
-    behavior: Behavior = getattr(handler, kind)
-    wrapped = wrap(behavior)
+    kind = 2 * bool(handler.request_streaming) + streaming
+    behavior: Behavior = getattr(handler, _KINDS[kind])
+    behaviors: list[Behavior | None] = [None, None, None, None]
+    wrapped = behaviors[kind] = wrap(rpc, behavior)
     for name in ("experimental_non_blocking", "experimental_thread_pool"):
         if hasattr(behavior, name):  # gRPC reads these off the function
             setattr(wrapped, name, getattr(behavior, name))
-    return make(
-        wrapped,
+    return _Handler(
+        kind > 1,
+        streaming,
         rpc.counted(handler.request_deserializer, rpc.received),
         rpc.counted(handler.response_serializer, rpc.sent, None if streaming else rpc.responded),
+        *behaviors,
     )
 
 
@@ -80,7 +83,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
             grpc.StatusCode.INTERNAL,
             streaming=handler.response_streaming,
         )
-        return rewrap(handler, rpc, functools.partial(_traced, rpc))
+        return rewrap(handler, rpc, _traced)
 
 
 class Serving(ServerRpc):

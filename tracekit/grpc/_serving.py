@@ -6,9 +6,9 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import grpc
-from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
+from tracekit._context import get_current
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._rpc import Rpc, kept
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from opentelemetry import trace
 
     from tracekit._calls import Step
-    from tracekit.grpc._conventions import Attributes
     from tracekit.grpc._plan import Method, Plan
     from tracekit.grpc._rpc import Pair
 
@@ -102,14 +101,14 @@ class ServerRpc(Rpc):
         """Start the span and return the handler's step; None: tracing is suppressed."""
         plan = self.plan
         try:
-            current = otel_context.get_current()
+            current = get_current()
             if current.get(_SUPPRESS_INSTRUMENTATION_KEY):
                 return None
-            handle, tracer = plan.handle()
-            parent = handle.propagator.extract_pairs(self.metadata or (), current)
+            bound = plan.bound()
+            parent = bound.propagator.extract_pairs(self.metadata or (), current)
             if plan.has_hooks:
                 self.request = request
-            call = self._open(handle, tracer, parent)
+            call = self._open(bound, parent)
             if call.span.is_recording():
                 self._describe_caller(call.span, peer)
         except Exception:
@@ -117,12 +116,11 @@ class ServerRpc(Rpc):
         return None if self.call is None else self.call.step()
 
     def _describe_caller(self, span: trace.Span, peer: Callable[[], str] | None) -> None:
-        found: Attributes = {}
+        plan = self.plan
         if peer is not None:
-            found = conventions.peer_attributes(peer(), self.plan.semconv)
-        if self.plan.metadata:
-            found |= kept("rpc.request.metadata.", self.metadata or (), self.plan.metadata)
-        if found:
+            span.set_attributes(conventions.peer_attributes(peer(), plan.semconv))
+        if plan.metadata:
+            found = kept("rpc.request.metadata.", self.metadata or (), plan.metadata)
             span.set_attributes(found)
 
     def unconverted(self, error: Exception) -> None:

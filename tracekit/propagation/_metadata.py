@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from tracekit.propagation._formats import FORMATS
 from tracekit.propagation._forwarding import Outgoing, merge_headers
 from tracekit.propagation._headers import sendable
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from tracekit.propagation._counters import Counters
 
 _NAME = re.compile(r"[0-9a-z_.\-]+").fullmatch
+_CERTAIN = frozenset().union(*(format_.certain for format_ in FORMATS.values()))
+"""Names of ours whose values are digits and separators."""
 _NEVER = frozenset({"te", "content-type", "user-agent"})
 
 
@@ -29,9 +32,14 @@ def merge_metadata(
     The caller's own entries are kept as they are: repeated keys, bytes, and also what gRPC will
     refuse, which is for the caller to hear.
     """
-    own = dict(_representable(outgoing.own, counters))
-    forwarded = dict(_representable(outgoing.forwarded, counters))
-    return merge_headers(Outgoing(own, forwarded, outgoing.replaced), metadata)
+    own, forwarded, replaced = outgoing
+    if not _CERTAIN.issuperset(own):
+        own = dict(_representable(own, counters))
+    if forwarded:
+        forwarded = dict(_representable(forwarded, counters))
+    elif not metadata:
+        return list(own.items())
+    return merge_headers(Outgoing(own, forwarded, replaced), metadata)
 
 
 def _representable(headers: dict[str, str], counters: Counters) -> Iterator[tuple[str, str]]:
