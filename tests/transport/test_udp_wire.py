@@ -129,6 +129,29 @@ def test_a_late_refusal_puts_the_datagram_before_in_doubt(wire):
     assert transport.send(first, deadline()).ok
 
 
+def test_a_refusal_that_is_late_on_the_same_host_is_not_overlooked(wire):
+    """A busy kernel may refuse after the send has returned; the next send then tells of it."""
+    transport = wire("127.0.0.1", 6831)
+    sock = far(transport)
+    first, second = payload(1), payload(2)
+    assert transport.send(first, deadline()).ok
+    sock.errors = [ConnectionRefusedError(errno.ECONNREFUSED, "refused")]
+    result = transport.send(second, deadline())
+    assert (result.outcome, list(result.doubt)) == (Outcome.RETRY, [first])
+
+
+@pytest.mark.parametrize("refusal", [errno.EHOSTUNREACH, errno.ENOPROTOOPT, errno.EACCES])
+def test_a_firewall_that_rejects_refuses_as_well(wire, refusal):
+    """What ICMP says on a firewall's behalf is about the datagram before, like a closed port."""
+    transport = wire("192.0.2.7", 6831)
+    sock = far(transport)
+    first, second = payload(1), payload(2)
+    assert transport.send(first, deadline()).ok
+    sock.errors = [OSError(refusal, "rejected")]
+    result = transport.send(second, deadline())
+    assert (result.outcome, list(result.doubt)) == (Outcome.RETRY, [first])
+
+
 def test_a_way_that_is_too_narrow_halves_the_limit_and_says_so(wire, caplog):
     """EMSGSIZE asks for smaller payloads, down to the least that makes sense."""
     transport = wire("192.0.2.7", 6831)

@@ -40,6 +40,8 @@ receiver that shares its cores with others was overrun now and then.
 MAX_PAUSE_S = 0.25
 """Between two refusals: they cost next to nothing, and an agent that is back is used at once."""
 _SEND_BUFFER_FULL_S = 0.002
+_REFUSALS = frozenset((errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENOPROTOOPT, errno.EACCES))
+"""What ICMP's *unreachable* becomes on a connected socket: a closed port, a firewall's reject."""
 
 
 class UdpTransport:
@@ -71,14 +73,14 @@ class UdpTransport:
         self._name = f"{host}:{port}"
         self._socket: socket.socket | None = None
         self._address: Address | None = None
-        self._latest: Payload | None = None  # over a network: a refusal may still be on its way
+        self._latest: Payload | None = None  # its refusal may still be on the way
 
     @property
     def max_bytes(self) -> int:
         """The largest datagram that may be sent now."""
         return self._max_bytes
 
-    def send(self, payload: Payload, deadline: float) -> SendResult:  # noqa: PLR0911 (a row each)
+    def send(self, payload: Payload, deadline: float) -> SendResult:
         """Send one datagram and ask the kernel at once whether it was refused."""
         pause_s = self._pace.wait_s(len(payload.body), self._clock())
         if pause_s:
@@ -89,15 +91,11 @@ class UdpTransport:
                 return SendResult.retry(f"the agent {self._name} has no address (yet)")
             connected.send(payload.body)
             error = connected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        except ConnectionRefusedError:
-            return self._refused(None)
         except OSError as raised:
-            return self._failed(payload, raised)
-        if error == errno.ECONNREFUSED:
-            return self._refused(payload)
+            return self._failed(payload, raised, sent=False)
         if error:
-            return self._failed(payload, OSError(error, os.strerror(error)))
-        self._latest = None if self._is_local() else payload
+            return self._failed(payload, OSError(error, os.strerror(error)), sent=True)
+        self._latest = payload
         return SendResult.sent()
 
     def close(self) -> None:
@@ -122,23 +120,28 @@ class UdpTransport:
             self._socket = opened
         return self._socket
 
-    def _refused(self, sent: Payload | None) -> SendResult:
-        """Answer a refusal: of ``sent``, or of an earlier datagram when nothing was sent now.
+    def _refused(self, payload: Payload, why: str, *, sent: bool) -> SendResult:
+        """Answer a refusal: of ``payload`` if it was ``sent``, else of an earlier datagram.
 
         On the same host the kernel refuses before the send returns, so it is clear which one it
-        was. Across a network the refusal of the datagram before arrives later: that one is in
-        doubt, and is sent once more.
+        was, unless the kernel was too busy for that. Across a network the refusal of the datagram
+        before arrives later. That one then is in doubt, and is sent once more.
         """
-        doubt = [] if self._latest is None else [self._latest]
-        if sent is not None and not self._is_local():
-            doubt.append(sent)
+        certain = sent and self._is_local()
+        doubt = [] if certain or self._latest is None else [self._latest]
+        if sent and not certain:
+            doubt.append(payload)
         self._latest = None
         self._resolver.doubt()
         return SendResult.retry(
-            f"the agent {self._name} refuses datagrams", doubt=doubt, max_pause_s=MAX_PAUSE_S
+            f"the agent {self._name} refuses datagrams ({why})",
+            doubt=doubt,
+            max_pause_s=MAX_PAUSE_S,
         )
 
-    def _failed(self, payload: Payload, error: OSError) -> SendResult:
+    def _failed(self, payload: Payload, error: OSError, *, sent: bool) -> SendResult:
+        if error.errno in _REFUSALS:
+            return self._refused(payload, error.strerror or str(error), sent=sent)
         if error.errno == errno.EMSGSIZE:
             return self._shrink(payload)
         if error.errno in (errno.EAGAIN, errno.ENOBUFS):
