@@ -183,3 +183,27 @@ def test_the_recipe_for_any_other_client():
     assert headers["x-b3-traceid"] == f"{7:016x}"
     assert headers["Accept"] == "*/*"
     assert headers["x-request-id"] == "r-1"
+
+
+@pytest.mark.parametrize("others", [{}, {"x-request-id": "r"}])
+def test_foreign_baggage_is_captured_whatever_stands_beside_it(others):
+    """Jaeger's baggage goes on through a service that speaks B3 only."""
+    headers = {"uberctx-user": "7", **others}
+    propagator = Propagator(("b3",))
+    environ = {"HTTP_" + name.upper().replace("-", "_"): text for name, text in headers.items()}
+    for context in (
+        propagator.extract(headers),
+        propagator.extract_pairs(headers.items()),
+        propagator.extract_environ({"wsgi.version": (1, 0), **environ}),
+    ):
+        assert propagator.outgoing(context).forwarded == headers
+
+
+def test_captured_values_are_text():
+    """What frameworks keep as lists or bytes goes on as text."""
+    propagator = Propagator(("jaeger",))
+    for context in (
+        propagator.extract({"x-request-id": ["r", b"s"]}),
+        propagator.extract_environ({"HTTP_X_REQUEST_ID": ["r", b"s"]}),
+    ):
+        assert propagator.outgoing(context).forwarded == {"x-request-id": "r,s"}

@@ -33,6 +33,7 @@ _FLAGS = tuple(map(trace.TraceFlags, range(4)))
 _new = tuple.__new__
 _set = dict.__setitem__
 _mark = object.__setattr__
+_span = object.__new__
 _NonRecordingSpan = trace.NonRecordingSpan
 
 
@@ -51,7 +52,9 @@ def fill(made: Context, parts: Parts, captured: Headers) -> Context:
             elif sampled is None:
                 marks |= DEFER
             _mark(span_context, "marks", marks)
-        _set(made, SPAN_KEY, _NonRecordingSpan(span_context))
+        span = _span(_NonRecordingSpan)
+        span._context = span_context
+        _set(made, SPAN_KEY, span)
     elif sampled is not None:
         decision = Decision.DEBUG if debug else Decision.ACCEPT if sampled else Decision.DENY
         _set(made, ROOT_HINT_KEY, RootHint(decision, debug_id))

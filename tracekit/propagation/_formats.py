@@ -24,12 +24,18 @@ from tracekit.propagation._headers import collect, ignore, pairs_of
 from tracekit.propagation._remote import NO_BAGGAGE, Remote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
     from tracekit.propagation._headers import Carrier, Note
     from tracekit.propagation._remote import Parts
 
 _new = tuple.__new__  # a Remote without its keyword machinery
+
+
+class Decode(Protocol):
+    """Read lower-case headers. Total: any text in, a value or None out. Linear in the input."""
+
+    def __call__(self, headers: Mapping[str, str], note: Note, /) -> Parts | None: ...
 
 
 class WriteIds(Protocol):
@@ -65,13 +71,11 @@ class Format:
     fields: tuple[str, ...]
     """What ``write_ids`` may write."""
     reads: frozenset[str]
-    decode: Callable[[Mapping[str, str], Note], Parts | None]
-    """Total: any text in, a value or None out. Linear in the input."""
+    decode: Decode
     write_ids: WriteIds | None
     write_baggage: WriteBaggage | None = None
     write_decision: Callable[[MutableMapping[str, str], Decision], None] | None = None
     write_debug_id: Callable[[MutableMapping[str, str], str], None] | None = None
-    read_prefix: str | None = None
     certain: frozenset[str] = frozenset()
     """What ``write_ids`` writes for every span, whatever else it adds."""
 
@@ -90,7 +94,6 @@ def jaeger(names: _jaeger.Names = _jaeger.NAMES) -> Format:
         _jaeger.write if own else partial(_jaeger.write, names=names),
         partial(_jaeger.write_baggage, names=names),
         write_debug_id=partial(_jaeger.write_debug_id, names=names),
-        read_prefix=names.baggage_prefix,
         certain=identity,
     )
 
@@ -173,6 +176,26 @@ def lookup(name: str) -> Format:
         return FORMATS[name]
     except KeyError:
         raise ValueError(f"unknown format {name!r}; known: {', '.join(FORMATS)}") from None
+
+
+def together(formats: Sequence[Format]) -> WriteIds:
+    """Return one writer for all; of a single format its own, with nothing in between."""
+    writers = [format_.write_ids for format_ in formats if format_.write_ids]
+    if len(writers) == 1:
+        return writers[0]
+
+    def write(
+        into: MutableMapping[str, str],
+        trace_id: int,
+        span_id: int,
+        flags: int,
+        parent_id: int | None,
+        marks: int,
+    ) -> None:
+        for write_one in writers:
+            write_one(into, trace_id, span_id, flags, parent_id, marks)
+
+    return write
 
 
 def decode(

@@ -22,22 +22,24 @@ from tracekit.propagation import _formats, _forwarding, _jaeger
 from tracekit.propagation._arrival import BAGGAGE_KEY, NO_STATE, fill
 from tracekit.propagation._counters import Counters
 from tracekit.propagation._forwarding import ForwardRule, Outgoing
-from tracekit.propagation._headers import MAX_VALUE_BYTES, collect
+from tracekit.propagation._headers import MAX_VALUE_BYTES, collect, ignore
 from tracekit.propagation._merge import merge
 from tracekit.propagation._remote import NO_BAGGAGE
 from tracekit.propagation._w3c import TRACESTATE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tracekit._context import Headers
-    from tracekit.propagation._formats import WriteIds
+    from tracekit.propagation._formats import Decode
+    from tracekit.propagation._headers import Note
     from tracekit.propagation._remote import Parts
 
 Order = Literal["first", "last"]
 
 _NOTHING: Parts = (0, 0, None, None, False, None, NO_BAGGAGE, "", 0)
 _NONE: frozenset[str] = frozenset()
+_NO_FORMAT: tuple[str, Decode, Note] = ("", lambda _headers, _note: None, ignore)
 
 
 class Propagator(TextMapPropagator):
@@ -65,12 +67,17 @@ class Propagator(TextMapPropagator):
             for name in self.formats
         ]
         # The last of a list is the first of the reversed list: one rule serves both orders.
-        reading = chosen if order == "first" else chosen[::-1]
-        self._reading = [
+        reading = [
             (format_.name, format_.decode, partial(self.counters.decode_error, format_.name))
-            for format_ in reading
+            for format_ in (chosen if order == "first" else chosen[::-1])
         ]
-        self._write_ids = _all_of([format_.write_ids for format_ in chosen if format_.write_ids])
+        # Taken apart, because most propagators have one format and a loop would cost them a tenth.
+        self._first: str
+        self._decode_first: Decode
+        self._note_first: Note
+        self._first, self._decode_first, self._note_first = reading[0] if reading else _NO_FORMAT
+        self._others = reading[1:]
+        self._write_ids = _formats.together(chosen)
         self._write_baggage = [
             (format_.write_baggage, partial(self.counters.cannot_send, format_.name))
             for format_ in chosen
@@ -80,11 +87,13 @@ class Propagator(TextMapPropagator):
         self._identity = frozenset().union(*(format_.identity for format_ in chosen))
         self._certain = frozenset().union(*(format_.certain for format_ in chosen))
         self._reads = frozenset().union(*(format_.reads for format_ in chosen))
-        prefixes = (format_.read_prefix for format_ in chosen if format_.read_prefix)
         self._fields = {name for format_ in chosen for name in format_.fields}
-        self._foreign_baggage = () if "jaeger" in self.formats else (_forwarding.BAGGAGE_PREFIX,)
         self._captured = (_forwarding.TRACE_HEADERS | {_forwarding.BAGGAGE_HEADER}) - self._reads
-        self._prefixes = (*prefixes, *self._foreign_baggage)
+        # Jaeger's baggage has names of the user's; where we do not read it, it is forwarded.
+        self._prefix = jaeger_headers.baggage_prefix.lower()
+        self._forwards_prefix = "jaeger" not in self.formats
+        if self._forwards_prefix:
+            self._prefix = _forwarding.BAGGAGE_PREFIX
         self.forward(forward)
 
     @property
@@ -97,7 +106,7 @@ class Propagator(TextMapPropagator):
         self._captured |= frozenset(name.lower() for name in names) - self._reads
         wanted = self._reads | self._captured
         self._environ_names = {_environ_key(name): name for name in wanted}
-        self._environ_prefixes = tuple(map(_environ_key, self._prefixes))
+        self._environ_prefix = _environ_key(self._prefix)
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -137,11 +146,11 @@ class Propagator(TextMapPropagator):
 
     def _wanted(self, pairs: Iterable[tuple[str | bytes, object]]) -> dict[str, str]:
         """Return what concerns us; most headers of a request do not, and are not looked into."""
-        reads, captured, prefixes = self._reads, self._captured, self._prefixes
+        reads, captured, prefix = self._reads, self._captured, self._prefix
         wanted = []
         for name, value in pairs:
             key = (name if isinstance(name, str) else name.decode("latin-1")).lower()
-            if key in reads or key in captured or key.startswith(prefixes):
+            if key in reads or key in captured or key.startswith(prefix):
                 wanted.append((key, value))
         return collect(wanted, partial(self.counters.decode_error, "carrier"))
 
@@ -149,16 +158,20 @@ class Propagator(TextMapPropagator):
         self, environ: Mapping[str, object], context: Context | None = None
     ) -> Context:
         """Like ``extract``, of a WSGI environ, whose headers are keys: ``HTTP_X_REQUEST_ID``."""
-        names, prefixes = self._environ_names, self._environ_prefixes
-        pairs = [
-            (names.get(key) or key[5:].replace("_", "-"), value)
-            for key, value in environ.items()
-            if key in names or key.startswith(prefixes)
-        ]
-        if not pairs:
+        names, prefix = self._environ_names, self._environ_prefix
+        found = {names[key]: environ[key] for key in environ if key in names}
+        if prefix in "\n".join(environ):  # one look into all names is cheaper than one into each
+            for key in environ:
+                if key.startswith(prefix):
+                    found[key[5:].replace("_", "-").lower()] = environ[key]
+        if not found:
             return Context() if context is None else context
-        headers = collect(pairs, partial(self.counters.decode_error, "carrier"))
-        return self._enter(headers, context, self._capture(headers))
+        headers: dict[str, str] = found  # type: ignore[assignment] # as in ``extract``
+        try:
+            return self._enter(headers, context, self._capture(headers))
+        except (TypeError, AttributeError):  # values that are no text
+            headers = collect(found.items(), partial(self.counters.decode_error, "carrier"))
+            return self._enter(headers, context, self._capture(headers))
 
     def _gather(self, carrier: CarrierT, getter: Getter[CarrierT]) -> dict[str, str]:
         """Read a carrier of unknown type through its getter; names may be in any case."""
@@ -174,30 +187,41 @@ class Propagator(TextMapPropagator):
         self, headers: Mapping[str, str], context: Context | None, captured: Headers
     ) -> Context:
         """Return ``context`` with what lower-case ``headers`` say."""
-        parts: Parts | None = None
-        for name, decode, note in self._reading:
-            found = decode(headers, note)
-            if found is not None:
-                if parts is None:
-                    parts, winner = found, name
-                else:
-                    parts, winner = merge(parts, winner, found, name, self.counters)
+        parts = self._decode_first(headers, self._note_first)
+        if self._others:
+            parts = self._with_others(parts, headers)
         if parts is None:
             if not captured:
                 return Context() if context is None else context
             parts = _NOTHING
         return fill(Context() if context is None else Context(context), parts, captured)
 
+    def _with_others(self, parts: Parts | None, headers: Mapping[str, str]) -> Parts | None:
+        """Return what the first format said together with what the others say."""
+        winner = self._first
+        for name, decode, note in self._others:
+            found = decode(headers, note)
+            if found is not None:
+                if parts is None:
+                    parts, winner = found, name
+                else:
+                    parts, winner = merge(parts, winner, found, name, self.counters)
+        return parts
+
     def _capture(self, headers: Mapping[str, str]) -> Headers:
-        captured, prefix = self._captured, self._foreign_baggage
-        if captured.isdisjoint(headers):
-            return ()
-        return tuple(
-            (name, value)
-            for name, value in headers.items()
-            if (name in captured or name.startswith(prefix))
-            and 0 < len(str(value)) <= MAX_VALUE_BYTES
-        )
+        """Return what goes on as it is. Raises ``TypeError`` where a value of that is no text."""
+        captured = self._captured
+        names = [name for name in headers if name in captured]
+        if self._forwards_prefix:
+            names += [name for name in headers if name.startswith(self._prefix)]
+        pairs = []
+        for name in names:
+            value = headers[name]
+            if type(value) is not str:
+                raise TypeError(name)
+            if 0 < len(value) <= MAX_VALUE_BYTES:
+                pairs.append((name, value))
+        return tuple(pairs)
 
     # -- out -----------------------------------------------------------------------------------
 
@@ -297,7 +321,7 @@ class Propagator(TextMapPropagator):
         return Outgoing(own, forwarded, self._replaced_by(own))
 
     def _is_baggage(self, name: str) -> bool:
-        return name == _forwarding.BAGGAGE_HEADER or name.startswith(self._prefixes)
+        return name == _forwarding.BAGGAGE_HEADER or name.startswith(self._prefix)
 
     def _write_hint(self, into: dict[str, str], context: Context) -> None:
         """Pass on a decision that came without ids and that no span of ours has taken up."""
@@ -310,25 +334,6 @@ class Propagator(TextMapPropagator):
                 format_.write_decision(into, hint.decision)
             if format_.write_debug_id is not None and hint.debug_id:
                 format_.write_debug_id(into, hint.debug_id)
-
-
-def _all_of(writers: list[WriteIds]) -> WriteIds:
-    """Return one writer for all; of a single format its own, with nothing in between."""
-    if len(writers) == 1:
-        return writers[0]
-
-    def write(
-        into: MutableMapping[str, str],
-        trace_id: int,
-        span_id: int,
-        flags: int,
-        parent_id: int | None,
-        marks: int,
-    ) -> None:
-        for write_one in writers:
-            write_one(into, trace_id, span_id, flags, parent_id, marks)
-
-    return write
 
 
 def _environ_key(name: str) -> str:
