@@ -14,7 +14,6 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from tracekit.tracing._attributes import Limits
 from tracekit.tracing._life import Lives
-from tracekit.tracing._readable import FLAGS, SAMPLED
 from tracekit.tracing._tracer import Tracer
 
 if TYPE_CHECKING:
@@ -31,9 +30,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-
-RANDOM_BIT = FLAGS & ~SAMPLED
-"""``TraceFlags.RANDOM_TRACE_ID``, or 0 where the installed API does not know it."""
+RANDOM_BIT = getattr(trace.TraceFlags, "RANDOM_TRACE_ID", 0)
+"""What a new trace says of its id; 0 where the installed API does not speak of it."""
 DEFAULT_MAX = 128  # every count limit's default in OpenTelemetry's specification
 
 

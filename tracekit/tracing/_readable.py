@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 SAMPLED = int(TraceFlags.SAMPLED)
-FLAGS = SAMPLED | getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
-"""The trace flags that the installed API knows; the others of a remote parent are not ours."""
+FLAGS = SAMPLED | 0x02
+"""The trace flags of W3C's level 2, *random* among them; a remote parent's others are not ours."""
 DEBUG_BITS = SAMPLED | DEBUG << MARKS_SHIFT
 _TRACE_FLAGS = tuple(TraceFlags(bits) for bits in range(4))
 

@@ -116,8 +116,9 @@ class OtlpGrpcTransport:
             return self._judge(payload, error)  # it is a Call, too
         except OSError as error:  # certificates that are not there (yet)
             return SendResult.retry(f"{self._target}: {one_line(error)}")
-        except (TypeError, ValueError) as error:  # headers that gRPC cannot send
-            return SendResult.failed(f"{self._target}: {one_line(error)}")
+        except (TypeError, ValueError):  # old gRPC's own words repeat the values
+            names = one_line(", ".join(name for name, _ in self._metadata))
+            return SendResult.failed(f"{self._target}: gRPC cannot send these headers: {names}")
         number, words = rejected(response)
         return SendResult.sent(rejected=number, reason=words)
 
