@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from tracekit._context import attach, detach, get_current, with_span
+from tracekit._context import attach, detach, get_current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ class CallObserver(Protocol):
 
 
 class Call:
-    """One exchange. ``span`` may be unsampled; ``context`` holds it as the current span.
+    """One exchange. ``span`` may be unsampled; ``context`` is the one in which it is current.
 
     Any thread may call ``finish``; the first one ends the span, later ones are ignored.
     """
@@ -58,7 +58,7 @@ class Call:
         started_s: float | None = None,
     ) -> None:
         self.span = span
-        self.context = with_span(span, context)
+        self.context = context
         self.name = name
         self.started_s = time.perf_counter() if started_s is None else started_s
         self.status: int | None = None

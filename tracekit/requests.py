@@ -37,6 +37,7 @@ from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_
 
 from tracekit import _handle, _http
 from tracekit._calls import Call
+from tracekit._context import with_span
 from tracekit._redaction import redact_text
 from tracekit._semconv import semconv_of
 from tracekit.propagation import ForwardRule, merge_headers
@@ -203,7 +204,7 @@ class _Client:
         )
         if span.is_recording():
             span.set_attributes(_http.client_attributes(method, url, host, port, semconv))
-        call = Call(span, context)
+        call = Call(span, with_span(span, context))
         outgoing = handle.propagator.outgoing(call.context, host, self._rule)
         sent = copy.copy(request)
         headers: Any = merge_headers(outgoing, (request.headers or {}).items())

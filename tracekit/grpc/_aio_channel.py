@@ -59,7 +59,7 @@ class AioMultiCallable:
         except BaseException as error:
             rpc.raised(error)
             raise
-        if rpc.matters:
+        if rpc.call is not None:
             rpc.watch(call)
         return call
 

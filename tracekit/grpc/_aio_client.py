@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         Iterator,
     )
 
-    from tracekit.grpc._plan import Method, Plan
+    from tracekit.grpc._plan import Plan
     from tracekit.grpc._rpc import Pair
 
     Continuation = Callable[[grpc.aio.ClientCallDetails, object], Awaitable[grpc.aio.Call]]
@@ -54,13 +54,9 @@ class _Core(Protocol):
 class AioCalling(ClientRpc):
     """An RPC made by asyncio code; only the loop's thread touches it."""
 
-    __slots__ = ("_core", "converts_response")
-
-    def __init__(self, plan: Plan, method: Method, metadata: Iterable[Pair] | None) -> None:
-        super().__init__(plan, method, metadata)
-        self._core: _Core | None = None
-        self.converts_response = False
-        """Whether one response is to be converted and counted, which comes after the status."""
+    _core: _Core | None = None
+    converts_response = False
+    """Whether one response is to be converted and counted, which comes after the status."""
 
     def raised(self, error: BaseException) -> None:
         """Hear what making the call raised."""
@@ -217,7 +213,8 @@ class AioClientInterceptor:
             raise
         finally:
             rpc.handed_down()
-        rpc.watch(call)
+        if rpc.call is not None:
+            rpc.watch(call)
         return call
 
 

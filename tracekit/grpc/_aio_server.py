@@ -110,12 +110,12 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
 class AioServing(ServerRpc):
     """An RPC on an asyncio server."""
 
-    __slots__ = ("_context", "_exhausted")
+    _served: grpc.aio.ServicerContext | Heard
+    _exhausted = False
 
     def enter(self, request: object, context: grpc.aio.ServicerContext | Heard) -> Step | None:
         """Begin; None: not to be traced."""
-        self._context = context
-        self._exhausted = False
+        self._served = context
         return self.begin(context.peer, request)
 
     def on_task_done(self, task: asyncio.Task[object]) -> None:
@@ -142,9 +142,9 @@ class AioServing(ServerRpc):
         self.leave()
 
     def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
-        if not self.matters:
+        if self.call is None:
             return
-        context = self._context
+        context = self._served
         # An abort in a thread ends the RPC before its exception has left the handler, and in old
         # versions of gRPC without any.
         aborted = isinstance(error, grpc.aio.AbortError) or getattr(context, "aborted", False)
@@ -159,11 +159,11 @@ class AioServing(ServerRpc):
             aborted=aborted,
             over=(cancelled if over is None else over) and not aborted,
             remaining_s=context.time_remaining(),
-            response_metadata=lambda: context.trailing_metadata() or (),
+            response_metadata=context.trailing_metadata,
         )
 
     def _code(self) -> grpc.StatusCode | None:
-        return conventions.code_of(self._context.code(), numbers=True)
+        return conventions.code_of(self._served.code(), numbers=True)
 
 
 def _traced(rpc: AioServing, behavior: Behavior) -> Behavior:

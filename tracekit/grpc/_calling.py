@@ -10,10 +10,13 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
 from tracekit._context import attach, detach, get_current
 from tracekit.grpc._rpc import Rpc, kept
-from tracekit.propagation import merge_metadata
+from tracekit.propagation import outgoing_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextvars import Token
+
+    from opentelemetry.context import Context
 
     from tracekit._calls import Step
     from tracekit.grpc._plan import Method, Plan
@@ -25,13 +28,13 @@ _handed_down: ContextVar[ClientRpc | None] = ContextVar("tracekit-grpc-call", de
 class ClientRpc(Rpc):
     """An RPC that we make; ``metadata`` is what goes out, the caller's object is left alone."""
 
-    __slots__ = ("_handing_down", "_tokens")
+    _handing_down = False
+    _tokens: tuple[Token[ClientRpc | None], Token[Context]]
 
     def __init__(self, plan: Plan, method: Method, metadata: Iterable[Pair] | None) -> None:
         if metadata is not None and isinstance(metadata, Iterator):
             metadata = list(metadata)  # it can be read once only, and we are not its only reader
-        Rpc.__init__(self, plan, method, metadata)
-        self._handing_down = False
+        super().__init__(plan, method, metadata)
 
     def begin(self, request: object) -> bool:
         """Start the span and write it into ``metadata``; False: not traced, call as you were."""
@@ -46,26 +49,24 @@ class ClientRpc(Rpc):
             bound = plan.bound()
             if plan.has_hooks:
                 self.request = request
-            call = self._open(bound, current)
-            propagator = bound.propagator
-            outgoing = propagator.outgoing(call.context)
-            self.metadata = merge_metadata(outgoing, self.metadata or (), propagator.counters)
-            if plan.metadata and self.counts:
-                call.span.set_attributes(
+            context = self._open(bound, current)
+            self.metadata = outgoing_metadata(bound.propagator, context, self.metadata)
+            if plan.metadata and self.call is not None:
+                self.call.span.set_attributes(
                     kept("rpc.request.metadata.", self.metadata, plan.metadata)
                 )
         except Exception:
             plan.complain("starting a client span")
-        return self.call is not None
+        return self.context is not None
 
     def __enter__(self) -> None:
         """Begin to hand the call down, through other interceptors, to gRPC.
 
         An edge of ours that sees the same method meanwhile is looking at the same call.
         """
-        assert self.call is not None  # noqa: S101 (begun)
+        assert self.context is not None  # noqa: S101 (begun)
         self._handing_down = True
-        self._tokens = _handed_down.set(self), attach(self.call.context)
+        self._tokens = _handed_down.set(self), attach(self.context)
 
     def __exit__(self, *_: object) -> None:
         mine, otel = self._tokens
@@ -75,10 +76,9 @@ class ClientRpc(Rpc):
 
     def hand_down_in_task(self) -> Step:
         """Do the same for a stretch with suspensions, in a task of its own."""
-        assert self.call is not None  # noqa: S101 (begun)
         self._handing_down = True
         _handed_down.set(self)
-        return self.call.step()
+        return self.step()
 
     def handed_down(self) -> None:
         """End the stretch, also for the tasks that were started in it and inherited its context."""

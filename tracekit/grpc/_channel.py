@@ -97,7 +97,7 @@ class MultiCallable:
         except BaseException as error:
             rpc.raised(error)
             raise
-        if not rpc.matters:
+        if rpc.call is None:
             return result
         if self._response_streaming or verb == "future":
             rpc.watch(result)

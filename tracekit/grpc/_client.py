@@ -8,7 +8,7 @@ dropped, and so it must with us. Hence the look at the call's ``_state``, which 
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import grpc
 
@@ -17,17 +17,26 @@ from tracekit.grpc._calling import ClientRpc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from tracekit._calls import Step
     from tracekit.grpc._plan import Plan
     from tracekit.grpc._rpc import Pair
 
     Continuation = Callable[[grpc.ClientCallDetails, object], object]
 
 
+class _State(Protocol):
+    """What gRPC knows of a call, which outlives the object that stands for it."""
+
+    code: grpc.StatusCode | None
+    details: str | bytes | None
+    initial_metadata: tuple[Pair, ...] | None
+    trailing_metadata: tuple[Pair, ...] | None
+
+
 class Calling(ClientRpc):
     """An RPC made by blocking code."""
 
-    __slots__ = ("_state", "_weak_call")
+    _state: _State | None
+    _weak_call: weakref.ref[grpc.Call]
 
     def raised(self, error: BaseException) -> None:
         """Hear what the bare call raised instead of returning."""
@@ -105,10 +114,9 @@ class Requests:
     __slots__ = ("_count", "_rpc", "_source", "_step", "_tally")
 
     def __init__(self, source: Iterator[object], rpc: Calling, *, count: bool) -> None:
-        assert rpc.call is not None  # noqa: S101 (begun)
         self._source = source
         self._rpc = rpc
-        self._step: Step = rpc.call.step()
+        self._step = rpc.step()
         self._tally = rpc.sent
         self._count = count
         rpc.sent.counted = True
@@ -212,7 +220,7 @@ class ClientInterceptor(
         except BaseException as error:
             rpc.raised(error)
             raise
-        if rpc.matters:
+        if rpc.call is not None:
             rpc.watch(call)
         return call
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import grpc
 from opentelemetry import trace
 
-from tracekit._calls import Call
+from tracekit._calls import Call, Step
+from tracekit._context import with_span
 from tracekit.grpc import _conventions as conventions
 
 if TYPE_CHECKING:
@@ -49,50 +50,35 @@ class Rpc:
     so far.
     """
 
-    __slots__ = (
-        "_noted",
-        "_parent",
-        "_started_ns",
-        "call",
-        "code",
-        "counts",
-        "failure",
-        "matters",
-        "metadata",
-        "method",
-        "plan",
-        "received",
-        "request",
-        "response",
-        "sent",
-    )
+    # Defaults of the class: most calls need few of them, and an unsampled one nearly none.
+    request: object = None
+    response: object = None
+    code: grpc.StatusCode | None = None
+    failure: str | None = None
+    context: Context | None = None
+    """The one in which the span is current; None before the beginning."""
+    call: Call | None = None
+    """None if nobody will hear of the end, neither a reporter nor an observer."""
+    counts = False
+    """Whether anybody will read the tallies: the span is recording, or may yet be started."""
+    _parent: Context | None = None
+    """Of a span that is to be started at the end, if the call deserves one."""
+    _noted = 0
 
     def __init__(self, plan: Plan, method: Method, metadata: Iterable[Pair] | None) -> None:
         self.plan = plan
         self.method = method
         self.metadata = metadata
-        self.request: object = None
-        self.response: object = None
-        self.code: grpc.StatusCode | None = None
-        self.call: Call | None = None
-        self.failure: str | None = None
-        self._noted = 0
         self.sent = Tally()
         self.received = Tally()
         self._started_ns = time_ns()
-        self._parent: Context | None = None
-        """Of a span that is to be started at the end, if the call deserves one."""
-        self.counts = False
-        """Whether anybody will read the tallies: the span is recording, or may yet be started."""
-        self.matters = False
-        """Whether anybody will hear of the end."""
 
     @property
     def name(self) -> str:
         """The method, ``package.Service/Method``."""
         return self.method.name
 
-    def _open(self, bound: Bound, parent: Context) -> Call:
+    def _open(self, bound: Bound, parent: Context) -> Context:
         """Start the span; if only slow and failing calls are kept, put that off till the end."""
         plan = self.plan
         if plan.slow_s is None:
@@ -103,13 +89,20 @@ class Rpc:
             span = trace.NonRecordingSpan(trace.get_current_span(parent).get_span_context())
             self._parent = parent
             self.counts = True
+        context = self.context = with_span(span, parent)
         observer = bound.observer
-        self.matters = self.counts or observer is not None
-        started_s = None if observer is None else self._arrived_s()
-        call = self.call = Call(span, parent, observer, name=self.method.name, started_s=started_s)
-        if plan.on_start is not None:
-            plan.run(plan.on_start, span, self)
-        return call
+        if self.counts or observer is not None:
+            started_s = None if observer is None else self._arrived_s()
+            name = self.method.name
+            self.call = Call(span, context, observer, name=name, started_s=started_s)
+            if plan.on_start is not None:
+                plan.run(plan.on_start, span, self)
+        return context
+
+    def step(self) -> Step:
+        """Return a ``with`` block in which the span is current; for an RPC that has begun."""
+        assert self.context is not None  # noqa: S101 (begun)
+        return Step(self.context)
 
     def _start(self, bound: Bound, parent: Context) -> trace.Span:
         plan, method = self.plan, self.method
@@ -192,7 +185,7 @@ class Rpc:
         details: str | None = None,
         exception: BaseException | None = None,
         cancelled: bool = False,
-        response_metadata: Callable[[], Iterable[Pair]] | None = None,
+        response_metadata: Callable[[], Iterable[Pair] | None] | None = None,
     ) -> None:
         """End the span once with the final ``code``; None if the RPC never came to have one."""
         call = self.call
@@ -255,10 +248,11 @@ class Rpc:
             found["rpc.response.message_bytes"] = responses.bytes
         return found
 
-    def _keep(self, metadata: Callable[[], Iterable[Pair]], found: Attributes) -> None:
+    def _keep(self, metadata: Callable[[], Iterable[Pair] | None], found: Attributes) -> None:
         """Add the allowed response metadata."""
         try:
-            found |= kept("rpc.response.metadata.", metadata(), self.plan.response_metadata)
+            pairs = metadata() or ()
+            found |= kept("rpc.response.metadata.", pairs, self.plan.response_metadata)
         except Exception:
             self.plan.complain("reading the response metadata")
 

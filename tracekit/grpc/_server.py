@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Behavior = Callable[..., object]
 _Rpc = TypeVar("_Rpc", bound=ServerRpc)
 
+_OK = grpc.StatusCode.OK
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 _Handler: Callable[..., grpc.RpcMethodHandler] = type(
     grpc.unary_unary_rpc_method_handler(lambda request, _: request)
@@ -89,30 +90,41 @@ class ServerInterceptor(grpc.ServerInterceptor):
 class Serving(ServerRpc):
     """An RPC on a blocking server: begun and ended in its handler's thread, or by gRPC's own."""
 
-    __slots__ = ("_context",)
+    _served: grpc.ServicerContext
 
     def enter(self, request: object, context: grpc.ServicerContext) -> Step | None:
         """Begin, in the handler's thread; None: not to be traced."""
         step = self.begin(context.peer, request)
-        if step is not None and self.matters:
-            self._context = context
+        if step is not None and self.call is not None:
+            self._served = context
             self.closed = not context.add_callback(self.on_closed)
         return step
 
     def returned(self, response: object) -> None:
         """Hear that the handler returned the response."""
-        code = conventions.code_of(self._context.code())
-        if code not in _FINE or not self._context.is_active():
+        code = self._served.code()
+        if (code is not None and code is not _OK) or not self._served.is_active():
             self.end()
             return
         if self.plan.has_hooks:
             self.response = response
         self.leave()
 
-    def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
-        if not self.matters:
+    def responded(self) -> None:
+        """Hear that the one response could be serialized."""
+        if self.call is None:
             return
-        context = self._context
+        code = self._served.code()  # interceptors further out may have set one since
+        if code is None or code is _OK:
+            metadata = self._served.trailing_metadata if self.plan.response_metadata else None
+            self.finish(_OK, response_metadata=metadata)
+        else:
+            self.end(over=False)
+
+    def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
+        if self.call is None:
+            return
+        context = self._served
         code = conventions.code_of(context.code())
         empty = type(error) is Exception and not error.args
         self.conclude(
@@ -122,11 +134,8 @@ class Serving(ServerRpc):
             aborted=empty and code is not None,
             over=not context.is_active() if over is None else over,
             remaining_s=context.time_remaining(),
-            response_metadata=lambda: context.trailing_metadata() or (),
+            response_metadata=context.trailing_metadata,
         )
-
-
-_FINE = (None, grpc.StatusCode.OK)
 
 
 def _traced(rpc: Serving, behavior: Behavior) -> Behavior:
@@ -145,7 +154,7 @@ def _traced(rpc: Serving, behavior: Behavior) -> Behavior:
             rpc.end(error)
             raise
         if not rpc.streaming:
-            if rpc.matters:
+            if rpc.call is not None:
                 rpc.returned(response)
             return response
         rpc.leave()  # until somebody asks for the first response

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import grpc
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
+from tracekit._calls import Step
 from tracekit._context import get_current
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._rpc import Rpc, kept
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from opentelemetry import trace
 
-    from tracekit._calls import Step
     from tracekit.grpc._plan import Method, Plan
     from tracekit.grpc._rpc import Pair
 
@@ -45,7 +45,8 @@ class ServerRpc(Rpc):
     control. gRPC need not come back: what is ``unattended`` when the RPC closes ends there.
     """
 
-    __slots__ = ("_if_unconvertible", "closed", "streaming", "unattended")
+    unattended = False
+    closed = False
 
     def __init__(
         self,
@@ -59,8 +60,6 @@ class ServerRpc(Rpc):
         super().__init__(plan, method, metadata)
         self._if_unconvertible = if_unconvertible  # what gRPC then sends, unless a code is set
         self.streaming = streaming
-        self.unattended = False
-        self.closed = False
 
     def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
         """Read the final facts off the handler's context and ``conclude``.
@@ -90,7 +89,7 @@ class ServerRpc(Rpc):
 
     def responded(self) -> None:
         """Hear that the one response could be serialized."""
-        if self.matters:
+        if self.call is not None:
             self.end(over=False)
 
     def dropped(self) -> None:
@@ -108,12 +107,12 @@ class ServerRpc(Rpc):
             parent = bound.propagator.extract_pairs(self.metadata or (), current)
             if plan.has_hooks:
                 self.request = request
-            call = self._open(bound, parent)
-            if call.span.is_recording():
-                self._describe_caller(call.span, peer)
+            self._open(bound, parent)
+            if self.call is not None and self.call.span.is_recording():
+                self._describe_caller(self.call.span, peer)
         except Exception:
             plan.complain("starting a server span")
-        return None if self.call is None else self.call.step()
+        return None if self.context is None else Step(self.context)
 
     def _describe_caller(self, span: trace.Span, peer: Callable[[], str] | None) -> None:
         plan = self.plan
@@ -125,7 +124,7 @@ class ServerRpc(Rpc):
 
     def unconverted(self, error: Exception) -> None:
         """Record a failed message; begin and end for it, if no handler has been called."""
-        if self.call is None:
+        if self.context is None:
             self.begin(None, None)
             self.note(error)
             self.conclude(None, None, over=True)
@@ -143,7 +142,7 @@ class ServerRpc(Rpc):
         aborted: bool = False,
         over: bool = False,
         remaining_s: float | None = None,
-        response_metadata: Callable[[], Iterable[Pair]] | None = None,
+        response_metadata: Callable[[], Iterable[Pair] | None] | None = None,
     ) -> None:
         """Finish with what the wire says: ``code`` is what the handler set, if it set one.
 

@@ -17,7 +17,7 @@ from tracekit.propagation._forwarding import (
 )
 from tracekit.propagation._headers import collect, pairs_of
 from tracekit.propagation._jaeger import Names as JaegerHeaders
-from tracekit.propagation._metadata import merge_metadata
+from tracekit.propagation._metadata import merge_metadata, outgoing_metadata
 from tracekit.propagation._propagator import Propagator, b3_propagator, jaeger_propagator
 from tracekit.propagation._remote import Remote
 
@@ -39,6 +39,7 @@ __all__ = [
     "jaeger_propagator",
     "merge_headers",
     "merge_metadata",
+    "outgoing_metadata",
     "pairs_of",
     "select",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from tracekit._context import FORWARDED_KEY
 from tracekit.propagation._formats import FORMATS
 from tracekit.propagation._forwarding import Outgoing, merge_headers
 from tracekit.propagation._headers import sendable
@@ -16,7 +17,12 @@ from tracekit.propagation._headers import sendable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from opentelemetry.context import Context
+
     from tracekit.propagation._counters import Counters
+    from tracekit.propagation._propagator import Propagator
+
+    Pair = tuple[str, str | bytes]
 
 _NAME = re.compile(r"[0-9a-z_.\-]+").fullmatch
 _CERTAIN = frozenset().union(*(format_.certain for format_ in FORMATS.values()))
@@ -24,22 +30,28 @@ _CERTAIN = frozenset().union(*(format_.certain for format_ in FORMATS.values()))
 _NEVER = frozenset({"te", "content-type", "user-agent"})
 
 
-def merge_metadata(
-    outgoing: Outgoing, metadata: Iterable[tuple[str, str | bytes]], counters: Counters
-) -> list[tuple[str, str | bytes]]:
+def outgoing_metadata(
+    propagator: Propagator, context: Context, metadata: Iterable[Pair] | None
+) -> list[Pair]:
+    """Return the caller's ``metadata`` and ours for a call made in ``context``."""
+    if metadata or FORWARDED_KEY in context:
+        return merge_metadata(propagator.outgoing(context), metadata or (), propagator.counters)
+    own: dict[str, str] = {}  # the short way where there is nothing to merge with
+    propagator.inject(own, context)
+    if not _CERTAIN.issuperset(own):
+        own = dict(_representable(own, propagator.counters))
+    return list(own.items())
+
+
+def merge_metadata(outgoing: Outgoing, metadata: Iterable[Pair], counters: Counters) -> list[Pair]:
     """Return the caller's ``metadata`` with ``outgoing`` put in, by the rule of forwarding.
 
     The caller's own entries are kept as they are: repeated keys, bytes, and also what gRPC will
     refuse, which is for the caller to hear.
     """
-    own, forwarded, replaced = outgoing
-    if not _CERTAIN.issuperset(own):
-        own = dict(_representable(own, counters))
-    if forwarded:
-        forwarded = dict(_representable(forwarded, counters))
-    elif not metadata:
-        return list(own.items())
-    return merge_headers(Outgoing(own, forwarded, replaced), metadata)
+    own = dict(_representable(outgoing.own, counters))
+    forwarded = dict(_representable(outgoing.forwarded, counters))
+    return merge_headers(Outgoing(own, forwarded, outgoing.replaced), metadata)
 
 
 def _representable(headers: dict[str, str], counters: Counters) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ the wire or of another library, foreign samplers) takes the road that the SDK ta
 from __future__ import annotations
 
 from time import time_ns
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import Decision
@@ -89,22 +89,23 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
         span._source = parent._span_id
     else:
         _, name, context, kind, _, links, start_time, record, set_status, _ = arguments
-        decided = decide(tracer, parent, context, name, kind, attributes, links)
-        span_id = provider.id_generator.generate_span_id()
-        bits, attributes = decided.bits, decided.attributes
-        life.begin(decided.parent, bits & SAMPLED)
-        if not decided.recording:
+        source, trace_id, bits, state, attributes, recording = decide(
+            tracer, parent, context, name, kind, attributes, links
+        )
+        span_id = life.draw() if provider._own_ids else provider.id_generator.generate_span_id()
+        life.begin(source, bits & SAMPLED)
+        if not recording:
             quiet = UnsampledSpan()
-            quiet._trace_id = decided.trace_id
+            quiet._trace_id = trace_id
             quiet._span_id = span_id
             quiet._bits = bits
-            quiet._state = decided.state
+            quiet._state = state
             quiet._made = None
             return quiet
         span = _new(Span)
-        span._trace_id = decided.trace_id
-        span._state = decided.state
-        span._source = decided.parent
+        span._trace_id = trace_id
+        span._state = state
+        span._source = source
     span._tracer = tracer
     span._life = life
     span._name = name
@@ -135,15 +136,8 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     return span
 
 
-class Decided(NamedTuple):
-    """What is known of a span before it is made."""
-
-    parent: SpanContext | None
-    trace_id: int
-    bits: int
-    state: TraceState
-    attributes: Attributes
-    recording: bool
+Decided = tuple["SpanContext | None", int, int, "TraceState", "Attributes", bool]
+"""Before a span is made: parent, trace id, bits, trace state, attributes, whether to record."""
 
 
 def decide(
@@ -165,9 +159,10 @@ def decide(
         held is not None and isinstance(held, trace.Span)  # slow: an abstract class asks around
     ):
         parent = held.get_span_context()
-    if parent is not None and parent.is_valid:
-        trace_id, marks = parent.trace_id, marks_of(parent)
-        bits = parent.trace_flags & FLAGS | (marks & ~DEFER) << MARKS_SHIFT
+    # A span context is a tuple; its properties would be a call each.
+    if parent is not None and parent[5]:
+        trace_id, marks = parent[0], marks_of(parent)
+        bits = parent[3] & FLAGS | (marks & ~DEFER) << MARKS_SHIFT
         if (
             provider._follows_parents
             and not marks & DEFER
@@ -176,7 +171,7 @@ def decide(
             if marks & DEBUG:
                 bits |= SAMPLED
             sampled = bool(bits & SAMPLED)
-            return Decided(parent, trace_id, bits, parent.trace_state, attributes, sampled)
+            return parent, trace_id, bits, parent[4], attributes, sampled
         bits &= ~SAMPLED
     else:
         parent = None
@@ -186,14 +181,8 @@ def decide(
         bits |= SAMPLED | getattr(result, "marks", 0) << MARKS_SHIFT
     else:
         bits &= ~DEBUG_BITS
-    return Decided(
-        parent,
-        trace_id,
-        bits,
-        _NO_STATE if result.trace_state is None else result.trace_state,
-        result.attributes,
-        result.decision is not Decision.DROP,
-    )
+    state = _NO_STATE if result.trace_state is None else result.trace_state
+    return parent, trace_id, bits, state, result.attributes, result.decision is not Decision.DROP
 
 
 def valid_links(tracer: Tracer, links: Sequence[Link]) -> BoundedList[Any]:

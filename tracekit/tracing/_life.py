@@ -60,7 +60,7 @@ class Life:
         """Count a span that does not begin below one of our own; ``sampled`` is 0 or 1."""
         if parent is None:
             self.roots[sampled] += 1
-        elif parent.is_remote:
+        elif parent[2]:  # is_remote
             self.joined[sampled] += 1
         elif sampled:
             self.children += 1

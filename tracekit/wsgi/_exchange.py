@@ -9,7 +9,7 @@ from opentelemetry import trace
 
 from tracekit import _http
 from tracekit._calls import Call, Step
-from tracekit._context import DEFER, Decision, RootHint, marks_of, with_root_hint
+from tracekit._context import DEFER, Decision, RootHint, marks_of, with_root_hint, with_span
 from tracekit._semconv import semconv_of
 
 if TYPE_CHECKING:
@@ -148,8 +148,8 @@ class Exchange:
         if span.is_recording():
             self.recording = True
             self._describe(span)
-        self.call = call = Call(span, context, handle.call_observer, name=name)
-        self.context = call.context
+        self.context = with_span(span, context)
+        self.call = call = Call(span, self.context, handle.call_observer, name=name)
         self.step = call.step()
         return call
 
