@@ -131,7 +131,7 @@ def test_starts_are_told_apart_by_parent_and_decision(meters):
 
 def test_processor_and_exporter_account_for_every_ended_span(meters):
     """Processed is what was taken or lost before; exported is what was taken, by how it went."""
-    answers = iter([SendResult.sent(rejected=1), SendResult.failed("no")])
+    answers = iter([SendResult.sent(rejected=1), SendResult.failed("no"), SendResult.sent()])
     transport = tracekit.testing.MemoryTransport(lambda payload: next(answers))
     handle = tracekit.testing.tracing(transport, flush_s=60)
     handle.publish_metrics(meters.provider)
@@ -140,19 +140,21 @@ def test_processor_and_exporter_account_for_every_ended_span(meters):
         for _ in range(3):
             tracer.start_span("x").end()
         handle.flush()
-    held = tracer.start_span("late")
+    held = [tracer.start_span("late") for _ in range(2)]
     tracer.start_span("queued").end()
     component = ("otel.component", "server.")
-    assert meters.values("otel.sdk.span.live") == {("RECORD_AND_SAMPLE",): 1}
+    assert meters.values("otel.sdk.span.live") == {("RECORD_AND_SAMPLE",): 2}
     assert meters.values("otel.sdk.processor.span.queue.size", component) == {(): 1}
     assert meters.values("otel.sdk.processor.span.queue.capacity", component) == {(): 10_000}
     assert meters.values("otel.sdk.exporter.span.inflight", component) == {(): 0}
-    handle.shutdown(0)
-    held.end()
+    handle.flush()
+    handle.shutdown()
+    for span in held:
+        span.end()
     processed = meters.values("otel.sdk.processor.span.processed", component)
-    assert processed == {(): 6, ("queue_full",): 0, ("already_shutdown",): 2}
+    assert processed == {(): 7, ("queue_full",): 0, ("already_shutdown",): 2}
     assert meters.values("otel.sdk.exporter.span.exported", component) == {
-        (): 2,
+        (): 3,
         ("rejected",): 1,
         ("send_failed",): 3,
         ("too_large",): 0,
@@ -161,7 +163,7 @@ def test_processor_and_exporter_account_for_every_ended_span(meters):
     }
     sends = meters.points("otel.sdk.exporter.operation.duration").values()
     assert sorted((p.attributes.get("error.type", ""), p.count) for p in sends) == [
-        ("", 1),
+        ("", 2),
         ("failed", 1),
     ]
     (kind,) = {point.attributes["otel.component.type"] for point in sends}

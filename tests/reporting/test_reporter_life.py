@@ -220,14 +220,16 @@ def test_the_end_tells_of_losses_that_no_warning_told(rig, caplog):
 def test_a_flush_during_a_send_that_hangs_is_bounded(rig):
     """While the worker is stuck in a send, flush and shutdown return in time and keep the law."""
     stuck, go_on = threading.Event(), threading.Event()
+    sending = []
 
-    def answer(_payload):
+    def answer(payload):
+        sending.append(len(payload.frames))
         stuck.set()
         go_on.wait(30.0)
         return SendResult.sent()
 
     it = rig(answer)
-    it.spans(3)
+    it.spans(3)  # the worker may wake up before the third
     assert stuck.wait(20.0)
     it.spans(2)
     result = it.reporter.flush(0.1)
@@ -235,9 +237,10 @@ def test_a_flush_during_a_send_that_hangs_is_bounded(rig):
     it.reporter.shutdown(0.1)
     stats = it.reporter.stats()
     assert law(stats)
-    assert (stats.in_flight, stats.dropped["shutdown"]) == (3, 2)
+    assert sending[0] <= 3
+    assert (stats.in_flight, stats.dropped["shutdown"]) == (sending[0], 5 - sending[0])
     go_on.set()
-    eventually(lambda: it.reporter.stats().sent == 3 and it.wires[0].closed)
+    eventually(lambda: it.reporter.stats().sent == sending[0] and it.wires[0].closed)
 
 
 def test_own_traffic_is_not_traced(rig):
