@@ -87,13 +87,15 @@ def _remote_argument(written: str) -> v.Several:
 def sampling_endpoint(written: object) -> str:
     """Return the URL of a sampling server given as a URL, as ``grpc://host:port`` or ``host:port``.
 
-    A URL without a path on a gRPC sampling port (14250, 5779) means gRPC, as OpenTelemetry's
-    specification writes it; any other URL is used as it is, as in Go; ``host:port`` gets
+    An address without a path on a gRPC sampling port (14250, 5779) means gRPC, as OpenTelemetry's
+    specification writes it; any other URL is used as it is, as in Go; any other ``host:port`` gets
     ``/sampling``, as in Node.
     """
     found = v.text(written)
     if "://" not in found:
-        return sampling_endpoint(f"http://{v.host_port(found)}/sampling")
+        found = f"http://{v.host_port(found)}"
+        if urlsplit(found).port not in _GRPC_SAMPLING_PORTS:
+            found += "/sampling"
     parts = urlsplit(v.url("http", "https", "grpc", "grpcs")(found))
     bare = parts.path in ("", "/") and not parts.query
     if bare and parts.port in _GRPC_SAMPLING_PORTS and parts.scheme.startswith("http"):
@@ -104,13 +106,13 @@ def sampling_endpoint(written: object) -> str:
 def propagators(written: str) -> v.Several:
     """Return the formats of a list of propagators; the last one that finds a context wins."""
     names = [name.lower() for name in v.names(written)]
+    if "none" in names:  # whatever stands beside it, as in OpenTelemetry's SDKs
+        return v.Several({"propagation": (), "extract_order": "last"})
     wrong = [
-        f"{name!r} is not known here and is skipped"
-        for name in names
-        if name not in _PROPAGATORS and name != "none"
+        f"{name!r} is not known here and is skipped" for name in names if name not in _PROPAGATORS
     ]
     formats = [_PROPAGATORS[name] for name in names if name in _PROPAGATORS]
-    if not formats and "none" not in names:
+    if not formats:
         return v.Several({}, tuple(wrong))
     if {"tracecontext", "baggage"} <= set(formats):  # both halves of w3c
         formats = [
@@ -128,9 +130,16 @@ def resource_attributes(written: str) -> v.Several:
 
 
 def headers(written: str) -> v.Several:
-    """Return the headers of ``name=value,…`` (percent-encoded)."""
+    """Return the headers of ``name=value,…`` (percent-encoded); a bad one costs only itself."""
     entries, complaints = v.percent_pairs(written, secret=True)
-    return v.Several({"headers": entries}, complaints)
+    found: dict[str, str] = {}
+    wrong = list(complaints)
+    for name, item in entries.items():
+        try:
+            found |= v.headers({name: item})
+        except ValueError as error:  # noqa: PERF203 - each for itself
+            wrong.append(f"a header {error} and is skipped")
+    return v.Several({"headers": found}, tuple(wrong))
 
 
 def exporter(written: str, protocol: str) -> v.Several:
