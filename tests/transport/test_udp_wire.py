@@ -90,6 +90,7 @@ class FarSocket:
     def __init__(self, *_args):
         self.errors = []
         self.sent = []
+        self.refused = []
 
     def setblocking(self, flag):
         pass
@@ -101,7 +102,7 @@ class FarSocket:
         pass
 
     def getsockopt(self, level, option):
-        return 0
+        return self.refused.pop() if self.refused else 0
 
     def send(self, body):
         if self.errors:
@@ -126,7 +127,47 @@ def test_a_late_refusal_puts_the_datagram_before_in_doubt(wire):
     sock.errors = [ConnectionRefusedError(errno.ECONNREFUSED, "refused")]
     result = transport.send(second, deadline())
     assert (result.outcome, list(result.doubt)) == (Outcome.RETRY, [first])
-    assert transport.send(first, deadline()).ok
+
+
+def test_all_that_a_late_refusal_can_be_about_is_in_doubt(wire):
+    """What was sent within a round trip before the latest datagram may be refused; older not."""
+    clock = FakeClock()
+    transport = wire("192.0.2.7", 6831, clock=clock, pace=(0, 0))
+    sock = far(transport)
+    for moment in (0.0, 5.0, 0.05, 0.02):
+        clock.advance(moment)
+        assert transport.send(payload(int(moment * 100) + 1), clock() + 1).ok
+    clock.advance(60.0)
+    sock.errors = [ConnectionRefusedError(errno.ECONNREFUSED, "refused")]
+    doubt = transport.send(payload(7), clock() + 1).doubt
+    assert [len(each.body) for each in doubt] == [501, 6, 3]
+
+
+def test_after_a_far_refusal_one_datagram_is_watched_before_others_are_sent(wire):
+    """Sent once, it counts as sent only if its refusal has not come after a moment."""
+    clock = FakeClock()
+    transport = wire("192.0.2.7", 6831, clock=clock, pace=(0, 0))
+    sock = far(transport)
+    sock.errors = [ConnectionRefusedError(errno.ECONNREFUSED, "refused")]
+    pauses = []
+    for _ in range(4):
+        refusal = transport.send(payload(1), clock() + 1)
+        assert (refusal.outcome, list(refusal.doubt)) == (Outcome.RETRY, [])
+        pauses.append(refusal.after_s)
+        watched = payload(2)
+        assert transport.send(watched, clock() + 1).outcome is Outcome.PACED
+        sock.refused = [errno.ECONNREFUSED]
+        refusal = transport.send(watched, clock() + 1)
+        assert (refusal.outcome, list(refusal.doubt)) == (Outcome.RETRY, [])
+        pauses.append(refusal.after_s)
+        sock.errors = [ConnectionRefusedError(errno.ECONNREFUSED, "refused")]
+    assert pauses[:2] == [1.1, 2.2]
+    assert set(pauses[3:]) == {5.0}
+    sock.errors = []
+    assert transport.send(watched, clock() + 1).outcome is Outcome.PACED
+    assert transport.send(watched, clock() + 1).ok
+    assert len(sock.sent) == 5
+    assert transport.send(payload(3), clock() + 1).ok
 
 
 def test_a_refusal_that_is_late_on_the_same_host_is_not_overlooked(wire):

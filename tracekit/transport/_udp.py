@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from tracekit._protocols import SendResult
@@ -38,7 +39,14 @@ A default receive buffer (212 992 bytes) holds three datagrams of 60 kB. At twic
 receiver that shares its cores with others was overrun now and then.
 """
 MAX_PAUSE_S = 0.25
-"""Between two refusals: they cost next to nothing, and an agent that is back is used at once."""
+"""Between two refusals on the same host: they cost next to nothing, and each one is told."""
+FAR_PAUSE_S = 1.1
+MAX_FAR_PAUSE_S = 5.0
+"""Between two refusals by another host, at first and at last. A Linux host tells each peer of six
+refusals in a row, then of one a second: whoever tries more often takes silence for success."""
+LINGER_S = 0.1
+"""How long the refusal of another host may be on its way."""
+_MAX_RECENT = 8
 _SEND_BUFFER_FULL_S = 0.002
 _REFUSALS = frozenset((errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENOPROTOOPT, errno.EACCES))
 """What ICMP's *unreachable* becomes on a connected socket: a closed port, a firewall's reject."""
@@ -73,7 +81,10 @@ class UdpTransport:
         self._name = f"{host}:{port}"
         self._socket: socket.socket | None = None
         self._address: Address | None = None
-        self._latest: Payload | None = None  # its refusal may still be on the way
+        self._local = False
+        self._recent: deque[tuple[float, Payload]] = deque(maxlen=_MAX_RECENT)
+        self._refusals = 0  # in a row
+        self._watched: Payload | None = None  # sent after a refusal: is it refused as well?
 
     @property
     def max_bytes(self) -> int:
@@ -81,21 +92,43 @@ class UdpTransport:
         return self._max_bytes
 
     def send(self, payload: Payload, deadline: float) -> SendResult:
-        """Send one datagram and ask the kernel at once whether it was refused."""
+        """Send one datagram and ask the kernel at once whether it was refused.
+
+        The first one after a refusal by another host is watched for a moment before anything
+        else is sent: so what was lost is known for certain, and no more than that is lost.
+        """
+        if payload is self._watched:
+            return self._watch(payload)
         pause_s = self._pace.wait_s(len(payload.body), self._clock())
         if pause_s:
             return SendResult.paced(pause_s)
         try:
             connected = self._connected(deadline)
-            if connected is None:
-                return SendResult.retry(f"the agent {self._name} has no address (yet)")
             connected.send(payload.body)
             error = connected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         except OSError as raised:
             return self._failed(payload, raised, sent=False)
         if error:
             return self._failed(payload, OSError(error, os.strerror(error)), sent=True)
-        self._latest = payload
+        if self._refusals and not self._local:
+            self._watched = payload
+            return SendResult.paced(LINGER_S)
+        return self._accepted(payload)
+
+    def _watch(self, payload: Payload) -> SendResult:
+        """Answer for a datagram that was sent ``LINGER_S`` ago."""
+        error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if self._socket else 0
+        if error:
+            return self._failed(payload, OSError(error, os.strerror(error)), sent=True)
+        return self._accepted(payload)
+
+    def _accepted(self, payload: Payload) -> SendResult:
+        now, recent = self._clock(), self._recent
+        while recent and (self._local or recent[0][0] < now - LINGER_S):
+            recent.popleft()
+        recent.append((now, payload))
+        self._watched = None
+        self._refusals = 0
         return SendResult.sent()
 
     def close(self) -> None:
@@ -104,16 +137,19 @@ class UdpTransport:
             self._socket.close()
             self._socket = None
 
-    def _connected(self, deadline: float) -> socket.socket | None:
+    def _connected(self, deadline: float) -> socket.socket:
         address = self._resolver.address(deadline)
+        if address is None:
+            raise OSError("it has no address (yet)")
         if address != self._address:
             self.close()
             self._address = address
-        if self._socket is None and address is not None:
+        if self._socket is None:
             opened = socket.socket(address.family, socket.SOCK_DGRAM)
             try:
                 opened.setblocking(False)
                 opened.connect(address.sockaddr)
+                self._local = _is_here(address, opened)
             except OSError:
                 opened.close()
                 raise
@@ -124,17 +160,24 @@ class UdpTransport:
         """Answer a refusal: of ``payload`` if it was ``sent``, else of an earlier datagram.
 
         On the same host the kernel refuses before the send returns, so it is clear which one it
-        was, unless the kernel was too busy for that. Across a network the refusal of the datagram
-        before arrives later. That one then is in doubt, and is sent once more.
+        was, unless the kernel was too busy for that. Across a network a refusal arrives later:
+        what was sent in the last moment then is in doubt, and is sent once more.
         """
-        certain = sent and self._is_local()
-        doubt = [] if certain or self._latest is None else [self._latest]
+        certain = sent and (self._local or payload is self._watched)
+        doubt = [] if certain else [each for _, each in self._recent]
         if sent and not certain:
             doubt.append(payload)
-        self._latest = None
+        self._recent.clear()
+        self._watched = None
+        pause_s = None
+        if not self._local:
+            pause_s = min(FAR_PAUSE_S * 2**self._refusals, MAX_FAR_PAUSE_S)
+            pause_s /= max(1, self._resolver.count)  # the next address is asked, not this one
+        self._refusals = min(self._refusals + 1, 8)
         self._resolver.doubt()
         return SendResult.retry(
             f"the agent {self._name} refuses datagrams ({why})",
+            after_s=pause_s,
             doubt=doubt,
             max_pause_s=MAX_PAUSE_S,
         )
@@ -163,7 +206,8 @@ class UdpTransport:
         )
         return SendResult.too_large(f"{size} bytes are too many for {self._name}")
 
-    def _is_local(self) -> bool:
-        if self._address is None:
-            return False
-        return ipaddress.ip_address(self._address.host).is_loopback
+
+def _is_here(address: Address, connected: socket.socket) -> bool:
+    """Return whether ``address`` is one of this host's own."""
+    own = str(connected.getsockname()[0]).partition("%")[0]
+    return address.host == own or ipaddress.ip_address(address.host).is_loopback
