@@ -13,19 +13,6 @@ from tracekit.local import Receiver
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-OWN_ENVIRONMENT = ROOT / ".build" / "jaeger-client" / "bin" / "python"
-"""Made by ``make test``, with an interpreter that jaeger_client supports, if there is one."""
-
-
-def oracle():
-    """Return the first interpreter on which jaeger_client can be imported."""
-    for python in (OWN_ENVIRONMENT, sys.executable):
-        check = [str(python), "-W", "ignore", "-c", "import jaeger_client"]
-        if Path(python).exists():
-            done = subprocess.run(check, check=False, capture_output=True, timeout=60)
-            if done.returncode == 0:
-                return str(python)
-    pytest.skip("no interpreter at hand can import jaeger_client: nothing to compare with")
 
 
 def run(python, module):
@@ -93,8 +80,8 @@ def stack(key, value):
 
 
 @pytest.fixture(scope="module")
-def both():
-    return run(oracle(), "jaeger_client"), run(sys.executable, "tracekit.jaeger_client")
+def both(oracle):
+    return run(oracle, "jaeger_client"), run(sys.executable, "tracekit.jaeger_client")
 
 
 def test_operations_parents_flags_tags_logs_and_references_are_the_same(both):

@@ -121,6 +121,11 @@ class Config:
         if given.get("sampler") and not isinstance(given["sampler"], Mapping):
             self._sampler = given.pop("sampler")
             adapted(self._sampler)  # TypeError now, not at the first span
+        if isinstance(given.get("max_tag_value_length"), int):
+            # The tracer cuts its spans' values itself; tracebacks may be longer than what else the
+            # limit is for, the spans of edges.
+            longest = max(self.max_tag_value_length, self.max_traceback_length)
+            given["max_tag_value_length"] = longest
         self.settings = Settings.from_jaeger_config(given, service_name, environ=dict(os.environ))
         wanted = get_boolean(config.get("metrics", True), True)
         self._metrics = metrics if wanted else None

@@ -74,6 +74,8 @@ class Span(OpenTracingSpan):
             otel = unrecorded.resume(context.otel)
         held = SpanContext.of(otel, context.baggage, context.forwarded, None, context.parent_id)
         super().__init__(tracer, otel, held, None if otel.is_recording() else unrecorded)
+        if isinstance(tracer, OpenTracingTracer):
+            tracer._shown[id(otel)] = self
         for key, value in (tags or {}).items():
             self.set_tag(key, value)
 

@@ -207,9 +207,7 @@ class Tracer(OpenTracingTracer):
             caller = self._parent(child_of, linked, ignore_active_span)
             if caller is not None and caller.has_trace:
                 refs = [Reference(*pair) for pair in linked]
-                span = Span(caller, self, operation_name or "", tags, start_time, refs)
-                self._shown[id(span.otel)] = span
-                return span
+                return Span(caller, self, operation_name or "", tags, start_time, refs)
         return super().start_span(
             operation_name, child_of, references, tags, start_time, ignore_active_span
         )
