@@ -1,0 +1,144 @@
+"""A program's metrics factory hears of the pipeline's figures, as increments."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from prometheus_client import REGISTRY
+
+from tracekit.jaeger_client import Config, utils
+from tracekit.jaeger_client._figures import Figures
+from tracekit.jaeger_client.metrics import LegacyMetricsFactory, Metrics, MetricsFactory
+from tracekit.jaeger_client.metrics.prometheus import PrometheusMetricsFactory
+from tracekit.testing import FakeClock, tracing
+
+
+class Factory(MetricsFactory):
+    """Adds up what it hears."""
+
+    def __init__(self):
+        self.heard = {}
+
+    def create_counter(self, name, tags=None):
+        return lambda value: self.heard.__setitem__(
+            self.key(name, tags), self.of(name, tags) + value
+        )
+
+    def create_gauge(self, name, tags=None):
+        key = self.key(name, tags)
+        return lambda value: self.heard.__setitem__(key, value)
+
+    def key(self, name, tags):
+        return name, *sorted((tags or {}).items())
+
+    def of(self, name, tags=None):
+        return self.heard.get(self.key(name, tags), 0)
+
+
+def test_a_factory_hears_of_every_span(agent, to_agent):
+    """Those of edges too, by the names that jaeger_client had; all of it when the tracer ends."""
+    factory = Factory()
+    config = Config(to_agent, service_name="shop", metrics_factory=factory)
+    tracer = config.new_tracer()
+    with tracer.start_active_span("root"):
+        tracer.start_span("child").finish()
+        tracer.tracing.tracer("edge").start_span("edge").end()
+    tracer.start_span("dropped", tags={"sampling.priority": 0}).finish()
+    agent.wait(3)
+    tracer.close().result(5)
+    assert factory.of("jaeger:started_spans", {"sampled": "y"}) == 3
+    assert factory.of("jaeger:started_spans", {"sampled": "n"}) == 1
+    assert factory.of("jaeger:finished_spans") == 3
+    assert factory.of("jaeger:traces", {"state": "started", "sampled": "y"}) == 1
+    assert factory.of("jaeger:reporter_spans", {"result": "ok"}) == 3
+    assert factory.of("jaeger:reporter_queue_length") == 0
+
+
+def test_it_hears_about_once_a_second_and_may_fail(caplog):
+    """A span costs it nothing in between; what it raises is one line in the log."""
+    factory, clock = Factory(), FakeClock()
+    handle = tracing()
+    figures = Figures(factory, handle, clock)
+    handle.tracer("x").start_span("op").end()
+    figures.look()
+    assert factory.heard == {}
+    clock.advance(1.5)
+    figures.look()
+    assert factory.of("jaeger:finished_spans") == 1
+    handle.tracer("x").start_span("op").end()
+    figures.look()
+    assert factory.of("jaeger:finished_spans") == 1
+    figures.tell()
+    assert factory.of("jaeger:finished_spans") == 2
+
+    class Broken(Factory):
+        def create_counter(self, name, tags=None):
+            raise RuntimeError("broken")
+
+    broken = Figures(Broken(), handle, clock)
+    broken.tell()
+    broken.tell()
+    assert caplog.text.count("A metrics factory raised") == 1
+    handle.shutdown()
+
+
+def test_a_factory_may_be_old_or_not_wanted(to_agent):
+    """``metrics=`` takes plain functions; with ``metrics: False`` nobody hears anything."""
+    heard = {}
+    metrics = Metrics(count=lambda key, value: heard.update({key: value}), gauge="no function")
+    tracer = Config(to_agent, metrics=metrics, service_name="shop").new_tracer()
+    tracer.start_span("op").finish()
+    tracer.close().result(5)
+    assert heard["jaeger:started_spans.sampled_y"] == 1
+    factory = Factory()
+    config = {**to_agent, "metrics": False}
+    tracer = Config(config, service_name="shop", metrics_factory=factory).new_tracer()
+    tracer.start_span("op").finish()
+    tracer.close().result(5)
+    assert factory.heard == {}
+
+
+def test_functions_of_every_kind_are_made():
+    """Labels are part of the key, in their order; durations are in milliseconds for old ones."""
+    heard = []
+    take = lambda *told: heard.append(told)  # noqa: E731 (of three kinds at once)
+    factory = LegacyMetricsFactory(Metrics(take, take, take))
+    factory.create_counter("a", {"z": "1", "b": "2"})(3)
+    factory.create_gauge("a")(4)
+    factory.create_timer("a")(5)
+    assert heard == [("a.b_2.z_1", 3), ("a", 4), ("a", 0.005)]
+    for make in (MetricsFactory(), LegacyMetricsFactory(Metrics())):
+        for kind in (make.create_counter, make.create_gauge, make.create_timer):
+            assert kind("a", {"b": "c"})(1) is None
+
+
+def test_prometheus_has_the_series_that_it_had():
+    """One per name and labels, with the service as a label if wanted."""
+    factory = PrometheusMetricsFactory(namespace="old", service_name_label="shop")
+    for _ in range(2):
+        factory.create_counter("jaeger:t", {"result": "ok"})(1)
+    PrometheusMetricsFactory(namespace="bare").create_gauge("jaeger:length")(7)
+    sample = REGISTRY.get_sample_value
+    assert sample("old_jaeger:t_total", {"result": "ok", "service": "shop"}) == 2
+    assert sample("bare_jaeger:length") == 7
+
+
+def test_the_error_reporter_is_quiet_for_its_interval(caplog):
+    """Of a configuration that logs; else for ever."""
+    reporter = utils.ErrorReporter(None, logging.getLogger("test"), log_interval_minutes=0)
+    reporter.error("%s failed", "it")
+    assert caplog.messages == ["it failed"]
+    Config({"logging": True}, service_name="x").error_reporter.error("too early")
+    Config({}, service_name="x").error_reporter.error("not wanted")
+    assert caplog.messages == ["it failed"]
+
+
+@pytest.mark.parametrize(
+    ("value", "meaning"),
+    [("true", True), ("1", True), (1, True), ("False", False), (None, False), ("odd", "default")],
+)
+def test_texts_mean_what_they_meant(value, meaning):
+    """In dictionaries that were YAML once."""
+    assert utils.get_boolean(value, "default") == meaning
+    assert utils.local_ip().count(".") == 3
