@@ -98,6 +98,8 @@ class Plan:
         self.semconv: Semconv = "current"
         """The names that a call's span gets; settled by ``handle``, which comes before them."""
         self._asked_semconv = None if semconv is None else semconv_of(semconv)
+        if tracing is not None:
+            _handle.resolve(tracing)  # TypeError now, not at the first call
         self._tracing = tracing
         self._names = frozenset(entry for entry in exclude if isinstance(entry, str))
         self._predicates = tuple(entry for entry in exclude if not isinstance(entry, str))
