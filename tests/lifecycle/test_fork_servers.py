@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -26,6 +27,8 @@ HERE = Path(__file__).parent
 PYTHON = [sys.executable, "-W", "ignore"]
 GUNICORN = [*PYTHON, "-m", "gunicorn", "counted", "-b", "127.0.0.1:{port}", "--graceful-timeout=5"]
 UWSGI = ["uwsgi", "--http-socket=127.0.0.1:{port}", "--module=counted", "--need-app"]
+MASTER = [*UWSGI, "--master", "--processes=2", "--stats=127.0.0.1:{stats}"]
+RECYCLED = ["--max-requests=8", "--min-worker-lifetime=0"]
 
 
 class Server(NamedTuple):
@@ -50,19 +53,15 @@ SERVERS = {
     "uwsgi": Server([*UWSGI, "--enable-threads", "--die-on-term"], loads=1),
     "uwsgi-without-threads": Server([*UWSGI, "--die-on-term"], loads=1),
     # uWSGI's master runs no Python at its end: what it ended itself is sent at the interval only.
-    "uwsgi-master": Server(
-        [*UWSGI, "--enable-threads", "--master", "--processes=2", "--die-on-term"], loads=0
-    ),
-    "uwsgi-master-lazy": Server(
-        [*UWSGI, "--enable-threads", "--master", "--processes=2", "--lazy-apps", "--die-on-term"]
-    ),
+    "uwsgi-master": Server([*MASTER, "--enable-threads", "--die-on-term"], loads=0),
+    "uwsgi-master-lazy": Server([*MASTER, "--enable-threads", "--lazy-apps", "--die-on-term"]),
     "uwsgi-master-recycled": Server(
-        [*UWSGI, "--enable-threads", "--master", "--processes=2", "--max-requests=8",
-         "--min-worker-lifetime=0", "--die-on-term"], loads=0
+        [*MASTER, *RECYCLED, "--enable-threads", "--die-on-term"], loads=0
     ),
-    "uwsgi-master-without-threads": Server(
-        [*UWSGI, "--master", "--processes=2", "--die-on-term"], loads=0
+    "uwsgi-master-lazy-recycled": Server(
+        [*MASTER, *RECYCLED, "--enable-threads", "--lazy-apps", "--die-on-term"]
     ),
+    "uwsgi-master-without-threads": Server([*MASTER, "--die-on-term"], loads=0),
     "waitress": Server(
         [*PYTHON, "-m", "waitress", "--listen=127.0.0.1:{port}", "counted:application"], loads=1
     ),
@@ -71,12 +70,12 @@ SERVERS = {
         signal.SIGINT,
         as_group=True,  # Ctrl-C; by any other way the reloader kills its child at once
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(params=SERVERS)
 def served(request, tmp_path):
-    """Start one server; yield its row, process, port, agent and log."""
+    """Start one server; yield its row, process, ports, agent and log."""
     row = SERVERS[request.param]
     command = list(row.command)
     if command[0] == "uwsgi":
@@ -87,11 +86,11 @@ def served(request, tmp_path):
         command.append(f"--virtualenv={sys.prefix}")
     if "gevent" in request.param:
         pytest.importorskip("gevent")
-    port = free_port()
+    port, stats = free_port(), free_port()
     log = tmp_path / "log"
     with FakeAgent() as agent, log.open("wb") as out:
         process = subprocess.Popen(
-            [part.format(port=port) for part in command],
+            [part.format(port=port, stats=stats) for part in command],
             cwd=HERE,
             env={**os.environ, **agent.environ, "JAEGER_REPORTER_FLUSH_INTERVAL": "1m"},
             stdout=out,
@@ -100,7 +99,7 @@ def served(request, tmp_path):
         )
         try:
             wait_for(port, process, log)
-            yield request.param, row, process, port, agent, log
+            yield request.param, row, process, port, stats, agent, log
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -117,9 +116,27 @@ def wait_for(port, process, log):
     pytest.fail("the server does not listen")
 
 
+def settle(stats, max_requests):
+    """Wait until each of uWSGI's workers is ready for the next request, or for its end.
+
+    It skips all that Python does at exit in a worker that is in a request, interrupts one that is
+    loading, and loses the signal for one that has just been forked.
+    """
+    for _ in range(400):
+        with socket.create_connection(("127.0.0.1", stats), timeout=10) as line:
+            workers = json.loads(b"".join(iter(lambda: line.recv(65536), b"")))["workers"]
+        if all(
+            each["accepting"] and each["status"] == "idle" and each["delta_requests"] < max_requests
+            for each in workers
+        ):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"uWSGI does not come to rest: {workers}")
+
+
 def test_every_request_is_reported_once_when_workers_come_and_go(served):
     """With an interval of a minute, what arrives was sent at the end of some process."""
-    kind, row, process, port, agent, log = served
+    kind, row, process, port, stats, agent, log = served
     for number in range(24):
         for _ in range(40):
             try:
@@ -130,10 +147,10 @@ def test_every_request_is_reported_once_when_workers_come_and_go(served):
             except requests.ConnectionError:  # a worker that ends; the bare server does so, too
                 time.sleep(0.05)
         assert answer.text == "ok", log.read_text()
-    if "uwsgi" in kind:
-        # It skips all that Python does at exit in a worker that has not quite left its last
-        # request, and interrupts one that is still loading.
-        time.sleep(1.0 if "lazy" in kind else 0.3)
+    if "uwsgi-master" in kind:
+        settle(stats, 8 if "recycled" in kind else sys.maxsize)
+    elif "uwsgi" in kind:
+        time.sleep(0.3)
     began = time.monotonic()
     if row.as_group:
         os.killpg(process.pid, row.ends_by)
