@@ -150,8 +150,3 @@ def forwarded_headers(context: Context | None = None) -> Headers:
     """Return the mesh headers captured from the request that ``context`` serves."""
     held = otel_context.get_value(FORWARDED_KEY, context)
     return held if isinstance(held, tuple) else ()
-
-
-def with_forwarded_headers(headers: Headers, context: Context | None = None) -> Context:
-    """Return ``context`` (None: the current one) with captured mesh headers."""
-    return otel_context.set_value(FORWARDED_KEY, headers, context)

@@ -17,6 +17,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter, Setter
 from opentelemetry.sdk.trace import TracerProvider
+from werkzeug.datastructures import Headers
 
 import tracekit.testing
 from tracekit._context import Decision, SpanContext, forwarded_headers, root_hint
@@ -225,6 +226,41 @@ def test_other_getters_and_setters():
         made = []
         propagator.inject(made, context, PairSetter())
         assert dict(made) == encode("b3", Remote(T, S, sampled=True))
+
+
+class Silent(Getter):
+    """A getter that OpenTelemetry's propagators are content with: it lists nothing."""
+
+    def __init__(self, listed):
+        self.listed = listed
+
+    def get(self, carrier, key):
+        return carrier.get(key)
+
+    def keys(self, carrier):
+        return self.listed()
+
+
+def test_getter_that_lists_no_names():
+    """A getter need not be able to list: names are asked for one by one."""
+    headers = encode("b3", Remote(T, S, sampled=True))
+
+    def not_implemented():
+        raise NotImplementedError
+
+    for listed in (not_implemented, lambda: None, list):
+        propagator = quiet(("b3",))
+        context = propagator.extract(headers, getter=Silent(listed))
+        assert span_context(context).trace_id == T
+        assert propagator.counters.decode_errors == {}
+
+
+def test_repeated_header_of_a_multimap():
+    """All values of a repeated header count, in order, in any mapping that keeps them."""
+    headers = Headers([("Traceparent", f"00-{T:032x}-{S:016x}-01"), ("Tracestate", "a=1")])
+    headers.add("TraceState", "b=2")
+    context = quiet(("w3c",)).extract(headers)
+    assert dict(span_context(context).trace_state) == {"a": "1", "b": "2"}
 
 
 def test_broken_carriers_cost_a_counter():

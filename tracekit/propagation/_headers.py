@@ -67,16 +67,6 @@ def pairs_of(carrier: object) -> Iterable[tuple[object, object]]:
     return whole
 
 
-def is_plain(carrier: dict[str, object]) -> bool:
-    """Whether ``carrier`` already has the shape that codecs read (C speed: two joins)."""
-    try:
-        return (
-            "\n".join(carrier).islower() and len("".join(carrier.values())) <= MAX_VALUE_BYTES  # type: ignore[arg-type]
-        )
-    except TypeError:  # names or values that are no text
-        return False
-
-
 def sendable(value: str) -> bool:
     """Whether ``value`` can stand in an HTTP header or in gRPC metadata as it is."""
     return value.isascii() and value.isprintable()

@@ -16,7 +16,7 @@ _LOW = (1 << 64) - 1
 
 
 def merge(
-    preferred: Parts, held_name: str, other: Parts, found_name: str, counters: Counters
+    preferred: Parts, preferred_name: str, other: Parts, other_name: str, counters: Counters
 ) -> tuple[Parts, str]:
     """Return what two formats say together, and whose ids these are.
 
@@ -28,17 +28,17 @@ def merge(
     baggage = _union(found.baggage, held.baggage)
     if not held.has_ids:
         if found.has_ids:
-            return found._replace(baggage=baggage), found_name
+            return found._replace(baggage=baggage), other_name
         # The strongest of two lone decisions, the preferred one of equals.
         if found.decision > held.decision and (found.debug or held.sampled is None):
-            return found._replace(baggage=baggage), found_name
-        return held._replace(baggage=baggage), held_name
+            return found._replace(baggage=baggage), other_name
+        return held._replace(baggage=baggage), preferred_name
     if not found.has_ids:
-        return held._replace(baggage=baggage), held_name
+        return held._replace(baggage=baggage), preferred_name
     if not _same_span(held, found):
-        counters.conflict(held_name, found_name)
-        return held._replace(baggage=baggage), held_name
-    return _complete(held, found)._replace(baggage=baggage), held_name
+        counters.conflict(preferred_name, other_name)
+        return held._replace(baggage=baggage), preferred_name
+    return _complete(held, found)._replace(baggage=baggage), preferred_name
 
 
 def _same_span(left: Remote, right: Remote) -> bool:

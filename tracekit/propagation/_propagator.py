@@ -7,42 +7,32 @@ from typing import TYPE_CHECKING, Literal
 
 from opentelemetry import baggage as otel_baggage
 from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import (
     CarrierT,
-    Getter,
     Setter,
     TextMapPropagator,
-    default_getter,
     default_setter,
 )
 
 from tracekit._context import SPAN_KEY, forwarded_headers, get_current, ids_of, root_hint
 from tracekit.propagation import _formats, _forwarding, _jaeger
-from tracekit.propagation._arrival import BAGGAGE_KEY, NO_STATE, fill
+from tracekit.propagation._arrival import BAGGAGE_KEY, NO_STATE
 from tracekit.propagation._counters import Counters
+from tracekit.propagation._extractor import Extractor
 from tracekit.propagation._forwarding import ForwardRule, Outgoing
-from tracekit.propagation._headers import MAX_VALUE_BYTES, collect, ignore
-from tracekit.propagation._merge import merge
-from tracekit.propagation._remote import NO_BAGGAGE
 from tracekit.propagation._w3c import TRACESTATE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from tracekit._context import Headers
-    from tracekit.propagation._formats import Decode
-    from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Parts
+    from opentelemetry.context import Context
 
 Order = Literal["first", "last"]
 
-_NOTHING: Parts = (0, 0, None, None, False, None, NO_BAGGAGE, "", 0)
 _NONE: frozenset[str] = frozenset()
-_NO_FORMAT: tuple[str, Decode, Note] = ("", lambda _headers, _note: None, ignore)
 
 
-class Propagator(TextMapPropagator):
+class Propagator(Extractor, TextMapPropagator):
     """Extracts and injects a list of formats. Immutable after start; any thread may use it.
 
     ``order`` says which format's ids count when several name a span: the *first* valid one of
@@ -61,22 +51,16 @@ class Propagator(TextMapPropagator):
     ) -> None:
         self.formats = tuple(dict.fromkeys(formats))
         self.order = order
-        self.counters = Counters() if counters is None else counters
         chosen = [
             _formats.jaeger(jaeger_headers) if name == "jaeger" else _formats.lookup(name)
             for name in self.formats
         ]
-        # The last of a list is the first of the reversed list: one rule serves both orders.
-        reading = [
-            (format_.name, format_.decode, partial(self.counters.decode_error, format_.name))
-            for format_ in (chosen if order == "first" else chosen[::-1])
-        ]
-        # Taken apart, because most propagators have one format and a loop would cost them a tenth.
-        self._first: str
-        self._decode_first: Decode
-        self._note_first: Note
-        self._first, self._decode_first, self._note_first = reading[0] if reading else _NO_FORMAT
-        self._others = reading[1:]
+        super().__init__(
+            # The last of a list is the first of the reversed list: one rule serves both orders.
+            chosen if order == "first" else chosen[::-1],
+            Counters() if counters is None else counters,
+            jaeger_headers.baggage_prefix.lower() if "jaeger" in self.formats else None,
+        )
         self._write_ids = _formats.together(chosen)
         self._write_baggage = [
             (format_.write_baggage, partial(self.counters.cannot_send, format_.name))
@@ -86,144 +70,13 @@ class Propagator(TextMapPropagator):
         self._writing = chosen
         self._identity = frozenset().union(*(format_.identity for format_ in chosen))
         self._certain = frozenset().union(*(format_.certain for format_ in chosen))
-        self._reads = frozenset().union(*(format_.reads for format_ in chosen))
         self._fields = {name for format_ in chosen for name in format_.fields}
-        self._captured = (_forwarding.TRACE_HEADERS | {_forwarding.BAGGAGE_HEADER}) - self._reads
-        # Jaeger's baggage has names of the user's; where we do not read it, it is forwarded.
-        self._prefix = jaeger_headers.baggage_prefix.lower()
-        self._forwards_prefix = "jaeger" not in self.formats
-        if self._forwards_prefix:
-            self._prefix = _forwarding.BAGGAGE_PREFIX
         self.forward(forward)
 
     @property
     def fields(self) -> set[str]:
         """The header names that ``inject`` may set (``uberctx-*`` names depend on the baggage)."""
         return set(self._fields)
-
-    def forward(self, names: Iterable[str]) -> None:
-        """Capture these application headers too, from now on; edges call it for ``allow=``."""
-        self._captured |= frozenset(name.lower() for name in names) - self._reads
-        wanted = self._reads | self._captured
-        self._environ_names = {_environ_key(name): name for name in wanted}
-        self._environ_prefix = _environ_key(self._prefix)
-
-    # -- in ------------------------------------------------------------------------------------
-
-    def extract(
-        self,
-        carrier: CarrierT,
-        context: Context | None = None,
-        getter: Getter[CarrierT] = default_getter,
-    ) -> Context:
-        """Return ``context`` (None: an empty one) with what ``carrier`` says. Never raises."""
-        try:
-            if type(carrier) is dict and getter is default_getter:
-                plain: dict[str, str] = carrier  # type: ignore[assignment] # codecs do not trust it
-                if self._reads.issuperset(plain):
-                    return self._enter(plain, context, ())
-                if "\n".join(plain).islower():  # nothing to fold: codecs can read it as it is
-                    return self._enter(plain, context, self._capture(plain))
-        except (TypeError, AttributeError):  # names or values that are no text
-            pass
-        try:
-            headers = self._gather(carrier, getter)
-            return self._enter(headers, context, self._capture(headers))
-        except Exception:  # a getter or a carrier of somebody else's
-            self.counters.decode_error("carrier", "error")
-            return Context() if context is None else context
-
-    def extract_pairs(
-        self, pairs: Iterable[tuple[str | bytes, object]], context: Context | None = None
-    ) -> Context:
-        """Like ``extract``, of header pairs (text or bytes) in any letter case with repetitions."""
-        try:
-            headers = self._wanted(pairs)
-        except Exception:  # pairs that are none
-            self.counters.decode_error("carrier", "error")
-            headers = {}
-        return self._enter(headers, context, self._capture(headers))
-
-    def _wanted(self, pairs: Iterable[tuple[str | bytes, object]]) -> dict[str, str]:
-        """Return what concerns us; most headers of a request do not, and are not looked into."""
-        reads, captured, prefix = self._reads, self._captured, self._prefix
-        wanted = []
-        for name, value in pairs:
-            key = (name if isinstance(name, str) else name.decode("latin-1")).lower()
-            if key in reads or key in captured or key.startswith(prefix):
-                wanted.append((key, value))
-        return collect(wanted, partial(self.counters.decode_error, "carrier"))
-
-    def extract_environ(
-        self, environ: Mapping[str, object], context: Context | None = None
-    ) -> Context:
-        """Like ``extract``, of a WSGI environ, whose headers are keys: ``HTTP_X_REQUEST_ID``."""
-        names, prefix = self._environ_names, self._environ_prefix
-        found = {names[key]: environ[key] for key in environ if key in names}
-        if prefix in "\n".join(environ):  # one look into all names is cheaper than one into each
-            for key in environ:
-                if key.startswith(prefix):
-                    found[key[5:].replace("_", "-").lower()] = environ[key]
-        if not found:
-            return Context() if context is None else context
-        headers: dict[str, str] = found  # type: ignore[assignment] # as in ``extract``
-        try:
-            return self._enter(headers, context, self._capture(headers))
-        except (TypeError, AttributeError):  # values that are no text
-            headers = collect(found.items(), partial(self.counters.decode_error, "carrier"))
-            return self._enter(headers, context, self._capture(headers))
-
-    def _gather(self, carrier: CarrierT, getter: Getter[CarrierT]) -> dict[str, str]:
-        """Read a carrier of unknown type through its getter; names may be in any case."""
-        names = dict.fromkeys(getter.keys(carrier))
-        if getter is not default_getter:
-            # Some getters list no keys, or list them in another spelling, and still answer.
-            lowered = {name.lower() for name in names}
-            names.update(dict.fromkeys((self._reads | self._captured) - lowered))
-        pairs = ((name, getter.get(carrier, name)) for name in names)
-        return collect(pairs, partial(self.counters.decode_error, "carrier"))
-
-    def _enter(
-        self, headers: Mapping[str, str], context: Context | None, captured: Headers
-    ) -> Context:
-        """Return ``context`` with what lower-case ``headers`` say."""
-        parts = self._decode_first(headers, self._note_first)
-        if self._others:
-            parts = self._with_others(parts, headers)
-        if parts is None:
-            if not captured:
-                return Context() if context is None else context
-            parts = _NOTHING
-        return fill(Context() if context is None else Context(context), parts, captured)
-
-    def _with_others(self, parts: Parts | None, headers: Mapping[str, str]) -> Parts | None:
-        """Return what the first format said together with what the others say."""
-        winner = self._first
-        for name, decode, note in self._others:
-            found = decode(headers, note)
-            if found is not None:
-                if parts is None:
-                    parts, winner = found, name
-                else:
-                    parts, winner = merge(parts, winner, found, name, self.counters)
-        return parts
-
-    def _capture(self, headers: Mapping[str, str]) -> Headers:
-        """Return what goes on as it is. Raises ``TypeError`` where a value of that is no text."""
-        captured = self._captured
-        names = [name for name in headers if name in captured]
-        if self._forwards_prefix:
-            names += [name for name in headers if name.startswith(self._prefix)]
-        pairs = []
-        for name in names:
-            value = headers[name]
-            if type(value) is not str:
-                raise TypeError(name)
-            if 0 < len(value) <= MAX_VALUE_BYTES:
-                pairs.append((name, value))
-        return tuple(pairs)
-
-    # -- out -----------------------------------------------------------------------------------
 
     def inject(
         self,
@@ -334,10 +187,6 @@ class Propagator(TextMapPropagator):
                 format_.write_decision(into, hint.decision)
             if format_.write_debug_id is not None and hint.debug_id:
                 format_.write_debug_id(into, hint.debug_id)
-
-
-def _environ_key(name: str) -> str:
-    return "HTTP_" + name.upper().replace("-", "_")
 
 
 def jaeger_propagator() -> Propagator:

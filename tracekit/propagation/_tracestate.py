@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 
 MAX_MEMBERS = 32
-MAX_BYTES = 8192
 
 # Trace Context level 2, section 3.3.1.3: the value is 1 to 256 printable characters without "," and
 # "=", and does not end in a blank.
