@@ -96,12 +96,19 @@ class Extractor:
     def _wanted(self, pairs: Iterable[tuple[str | bytes, object]]) -> dict[str, str]:
         """Return what concerns us; most headers of a request do not, and are not looked into."""
         reads, captured, prefix = self._reads, self._captured, self._prefix
-        wanted = []
+        found: dict[str, str] = {}
+        others: list[tuple[str, object]] = []  # repeated, or bytes
         for name, value in pairs:
             key = (name if isinstance(name, str) else name.decode("latin-1")).lower()
             if key in reads or key in captured or key.startswith(prefix):
-                wanted.append((key, value))
-        return collect(wanted, partial(self.counters.decode_error, "carrier"))
+                if type(value) is str and key not in found:
+                    found[key] = value
+                else:
+                    others.append((key, value))
+        if not others:
+            return found
+        note = partial(self.counters.decode_error, "carrier")
+        return collect([*found.items(), *others], note)
 
     def extract_environ(
         self, environ: Mapping[str, object], context: Context | None = None
