@@ -141,13 +141,14 @@ class Step:
     span open over its ``yield`` finds that span again, as it would without us.
     """
 
-    __slots__ = ("_context", "_token")
+    __slots__ = ("_token", "context")
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self.context = context
+        """What is attached when it is entered next."""
 
     def __enter__(self) -> None:
-        self._token = attach(self._context)
+        self._token = attach(self.context)
 
     def __exit__(
         self,
@@ -155,7 +156,7 @@ class Step:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._context = get_current()
+        self.context = get_current()
         try:
             detach(self._token)
         except Exception:  # attached in another contextvars.Context: OpenTelemetry logs it

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
 
+from tracekit._context import attach, detach, get_current
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._serving import ServerRpc, first_sight
 
@@ -174,8 +175,12 @@ def _responses(source: Iterator[object], rpc: Serving, step: Step) -> Iterator[o
     rpc.attend()
     try:
         while True:
-            with step:
+            token = attach(step.context)  # ``with step`` without its two calls: for every message
+            try:
                 response = next(source)
+            finally:
+                step.context = get_current()
+                detach(token)
             yield response
     except StopIteration:
         rpc.end()
