@@ -22,6 +22,8 @@ from opentelemetry.propagators.textmap import (
     default_setter,
 )
 
+from tracekit._fork import PerProcess
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Set as AbstractSet
@@ -64,7 +66,7 @@ class ShellTracerProvider(trace.TracerProvider):
     def __init__(self, provider: trace.TracerProvider) -> None:
         self._provider = provider
         self._tracers: weakref.WeakSet[ShellTracer] = weakref.WeakSet()
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.RLock)  # free in a child, whoever held it at the fork
 
     def get_tracer(
         self,
@@ -75,14 +77,14 @@ class ShellTracerProvider(trace.TracerProvider):
     ) -> trace.Tracer:
         """Return a tracer that always follows the running handle."""
         scope = (instrumenting_module_name, instrumenting_library_version, schema_url, attributes)
-        with self._lock:
+        with self._lock.now():
             tracer = ShellTracer(scope, self._provider)
             self._tracers.add(tracer)
         return tracer
 
     def point(self, provider: trace.TracerProvider) -> None:
         """Make every tracer handed out follow ``provider``."""
-        with self._lock:
+        with self._lock.now():
             self._provider = provider
             for tracer in list(self._tracers):
                 tracer.point(provider)

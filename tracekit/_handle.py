@@ -8,10 +8,12 @@ import os
 import threading
 import time
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 
 from tracekit import _lifecycle, _wiring, metrics
+from tracekit._fork import PerProcess
 from tracekit._globals import Globals
 from tracekit.errors import ConfigError
 from tracekit.settings import Settings
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from tracekit.propagation import Propagator
     from tracekit.reporting import FlushResult, Stats
     from tracekit.tracing import DisabledTracerProvider, TracerProvider
+
+    Provider = DisabledTracerProvider | TracerProvider
 
 _log = logging.getLogger("tracekit")
 
@@ -99,6 +103,7 @@ class Tracing:
     def shutdown(self, timeout_s: float = 2.0) -> None:
         """Drain and close within ``timeout_s`` seconds; what is left is counted. Idempotent."""
         _release(self)
+        _slot.apart.pop(self.provider, None)
         try:
             self._parts.close(timeout_s)
         finally:
@@ -116,15 +121,29 @@ class HasTracing(Protocol):
 
 
 class _Slot:
-    """The one global of tracekit: which handle is *the* handle."""
+    """The one global of tracekit: which handle is *the* handle, and which others there are."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self._lock = PerProcess(threading.RLock)
         self.running: Tracing | None = None
         self.closing: Tracing | None = None  # a signal waits for its end
         self.idle: Tracing | None = None
+        self.apart: WeakKeyDictionary[Provider, float] = WeakKeyDictionary()
+        """The exit budgets, in seconds, of handles that are not global. By provider, because
+        their tracers, which may be all that somebody keeps, hold on to that."""
         self.otel = Globals()
-        self.exit_registered = False
+        self._exit_registered = False
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held while the handle changes; in a forked child free, whoever held it at the fork."""
+        return self._lock.now()
+
+    def attend_exit(self) -> None:
+        """Have all handles ended at exit; with the lock held."""
+        if not self._exit_registered:
+            self._exit_registered = True
+            atexit.register(_at_exit)
 
 
 _slot = _Slot()
@@ -149,9 +168,12 @@ def init(
 
     With ``set_global`` this becomes the process' handle and OpenTelemetry's globals follow it:
     a second call with equal settings returns the running handle, with other settings it warns
-    and returns the running one. Without, it is independent of any other. ``transport`` is the
-    setting of that name or an object that replaces the wire (``tracekit.testing.MemoryTransport``),
-    ``exporter`` any OpenTelemetry exporter that takes the spans instead.
+    and returns the running one. Without, it is independent of any other: it ends at exit, too, but
+    not on SIGTERM.
+
+    ``transport`` is the setting of that name or an object that replaces the wire
+    (``tracekit.testing.MemoryTransport``), ``exporter`` any OpenTelemetry exporter that takes the
+    spans instead.
 
     Raises ``ConfigError`` only when ``strict``; ``TypeError`` for an unknown keyword.
     """
@@ -171,16 +193,18 @@ def init(
     instead = exporter if transport is None else transport
     if not set_global:
         _report(settings, instead)
-        return Tracing(settings, transport, exporter)
+        apart = Tracing(settings, transport, exporter)
+        with _slot.lock:
+            _slot.apart[apart.provider] = settings.reporter.exit_budget_s
+            _slot.attend_exit()
+        return apart
     with _slot.lock:
         if _slot.running is not None:
             return _keep(_slot.running, settings)
         tracing = _slot.running = Tracing(settings, transport, exporter)
         _report(settings, instead)  # after: a log line of ours carries the service's name, too
         _slot.otel.point(tracing.provider, tracing.propagator)
-        if not _slot.exit_registered:
-            _slot.exit_registered = True
-            atexit.register(_at_exit)
+        _slot.attend_exit()
         _lifecycle.drain_on_sigterm(_drain)
         return tracing
 
@@ -248,9 +272,14 @@ def _release(tracing: Tracing) -> None:
 
 
 def _at_exit() -> None:
-    running = _slot.running
+    """End all handles, the process' own one first, within the longest of their budgets."""
+    running, apart = _slot.running, list(_slot.apart.items())
+    budget_s = 0.0 if running is None else running.settings.reporter.exit_budget_s
+    deadline_s = time.monotonic() + max([budget_s, *(each for _, each in apart)])
     if running is not None:
-        running.shutdown(running.settings.reporter.exit_budget_s)
+        running.shutdown(budget_s)
+    for provider, own_s in apart:
+        provider.shutdown(max(0.0, min(own_s, deadline_s - time.monotonic())))
 
 
 def _drain() -> None:

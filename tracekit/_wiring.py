@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from tracekit._protocols import Transport
     from tracekit.reporting._pipeline import Pipeline, Worker
     from tracekit.settings import LimitSettings, SamplerSettings, Settings
+
+_log = logging.getLogger("tracekit")
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,10 @@ def build(
 
 def _begin_process(pipeline: Pipeline, end: Callable[[], object]) -> Worker:
     """See to the end of a process, then start its worker; the first span in it causes this."""
-    on_first_span(end)
+    try:
+        on_first_span(end)
+    except Exception:  # it looks into other packages' modules, and they may be half imported
+        _log.warning("spans may be lost at the end of this process", exc_info=True)
     return start_worker(pipeline)
 
 

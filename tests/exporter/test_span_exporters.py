@@ -92,6 +92,22 @@ def test_a_batch_is_as_large_as_the_setting_says():
         assert max(len(batch) for batch in exporter.batches) == limit
 
 
+def test_losses_are_told_while_an_exporter_hangs(caplog):
+    """The worker does not sit in one export for ever: it warns of what is dropped meanwhile."""
+    exporter = Exporter()
+    exporter.free.clear()
+    with running(exporter, queue_size=10) as tracing, caplog.at_level(logging.WARNING, "tracekit"):
+        make(tracing, 1)
+        while not exporter.exports:
+            time.sleep(0.005)
+        make(tracing, 100)
+        end = time.monotonic() + SOON
+        while "queue_full" not in caplog.text and time.monotonic() < end:
+            time.sleep(0.02)
+        assert "90 spans dropped (queue_full: 90)" in caplog.text
+    assert len(exporter.names) == 11
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [(SpanExportResult.FAILURE, "Exporter could not export"), (OSError("no route"), "no route")],

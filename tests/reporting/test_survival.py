@@ -227,6 +227,41 @@ def test_a_transport_that_raises_when_it_is_closed_ends_nothing(report, caplog):
     assert "jammed" in caplog.text
 
 
+def test_spans_that_come_after_the_shutdown_are_told_of_once(report, caplog):
+    """They are counted as ever, and one warning says so, not one a span."""
+    reporter = Reporter(jaeger_compact(), MemoryTransport, spawn=start_worker, wait=time.sleep)
+    report(reporter, "in time")
+    with caplog.at_level(logging.WARNING, "tracekit"):
+        reporter.shutdown(5.0)
+        assert not caplog.records
+        report(reporter, "late", "later", "too late")
+    assert [record.message for record in caplog.records] == [
+        "spans that end after tracing was shut down are dropped"
+    ]
+    assert (reporter.stats().sent, reporter.stats().dropped["shutdown"]) == (1, 3)
+
+
+def test_a_program_without_threads_is_told_once(report, caplog):
+    """A first failure may be the end of the interpreter; one a second later is worth a warning."""
+    now = [0.0]
+
+    def no_threads(_pipeline):
+        raise RuntimeError("daemon threads are disabled")
+
+    reporter = Reporter(
+        jaeger_compact(), MemoryTransport, spawn=no_threads, wait=time.sleep, clock=lambda: now[0]
+    )
+    with caplog.at_level(logging.WARNING, "tracekit"):
+        report(reporter, "a", "b")
+        assert not caplog.records
+        for _ in range(3):
+            now[0] += 2.0
+            report(reporter, "c")
+    (record,) = caplog.records
+    assert "daemon threads are disabled" in record.message
+    assert reporter.flush(5.0)
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_does_not_undo_a_shutdown(report):
     """Spans that a child ends after its parent's shutdown are dropped there, too, and counted."""

@@ -60,9 +60,8 @@ class Mirror:
 
     def start(self) -> None:
         """Start copying in this process."""
-        thread = threading.Thread(target=self._run, name="tracekit-prometheus", daemon=True)
         try:
-            thread.start()
+            threading.Thread(target=self._run, name="tracekit-prometheus", daemon=True).start()
         except RuntimeError as error:  # no more threads: figures are copied at scrapes and at exit
             _log.warning("figures are not copied every second: %s", error)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
 from collections import deque
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from opentelemetry import context as otel_context
@@ -108,6 +108,7 @@ class Pipeline:
         self._spawn = spawn
         self._vacancy = deque([None])  # popped by exactly one of the threads that come first
         self._spawn_after_s = -math.inf
+        self._said: dict[str, object] = {}
         self._worker: Worker | None = None
         self._errands: deque[Errand] = deque()
         self._end_s = math.inf
@@ -115,7 +116,11 @@ class Pipeline:
 
     def start(self) -> None:
         """Start the worker, once. Never raises: without one, ``flush`` and ``close`` drain."""
-        if self.queue.closed or self.clock() < self._spawn_after_s:
+        if self.queue.closed:
+            if self._over:  # all losses were told when the pipeline closed
+                self._say_once("spans that end after tracing was shut down are dropped")
+            return
+        if self.clock() < self._spawn_after_s:
             return
         try:
             self._vacancy.pop()
@@ -125,11 +130,18 @@ class Pipeline:
             self._worker = self._spawn(self)
             self.unmanned = False
         except Exception as error:  # a limit was met, or the interpreter is about to end
-            _log.debug("no thread can be started (%s): spans wait for flush or shutdown", error)
+            _log.debug("no thread can be started", exc_info=True)
+            if self._spawn_after_s != -math.inf:  # not the end of the interpreter, so for good
+                self._say_once(f"no thread can be started ({error}): spans wait for flush or exit")
         finally:
             if self.unmanned:  # also when an interrupt came as an exception
                 self._spawn_after_s = self.clock() + _RESPAWN_S
                 self._vacancy.append(None)
+
+    def _say_once(self, message: str) -> None:
+        mine = object()
+        if self._said.setdefault(message, mine) is mine:
+            _log.warning(message)
 
     # --- for the worker ---
 
@@ -243,6 +255,7 @@ class Pipeline:
         self.queue.abandon()
         self._over = True
         self._finish()
+        self.unmanned = True  # so ``start`` hears of a span that comes too late
 
     def _is_manned(self) -> bool:
         """Return whether another thread is there to send."""
@@ -272,7 +285,7 @@ class Pipeline:
     def _look(self, *, final: bool = False) -> None:
         self._alarm.look(self.ledger.snapshot().dropped, self._drain.problem, final=final)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _turn(self, deadline_s: float, enough: Callable[[], bool]) -> Iterator[bool]:
         """Hold the drain, with tracing of our own traffic off; False when that cannot be.
 

@@ -155,12 +155,12 @@ class Poller:
             self._run = _Run(pid)
         run = self._run
         self._started_in = pid
-        run.thread = threading.Thread(
-            target=self._poll_until_stopped, args=(run,), name="tracekit-sampling", daemon=True
-        )
         try:
+            run.thread = threading.Thread(
+                target=self._poll_until_stopped, args=(run,), name="tracekit-sampling", daemon=True
+            )
             run.thread.start()
-        except RuntimeError as error:  # no more threads, or the interpreter is going down
+        except RuntimeError as error:  # no more threads, or no daemons in this interpreter
             run.thread = None
             self._complain(run, f"cannot start the polling thread: {error}")
             self._retry_at_s = self._clock() + _RETRY_THREAD_S

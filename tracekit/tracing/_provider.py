@@ -218,7 +218,8 @@ class TracerProvider(trace.TracerProvider):
     def shutdown(self, timeout_s: float = 2.0) -> None:
         """Shut the reporter down, then the span processors. Spans go on, unseen."""
         self.reporter.shutdown(timeout_s)
-        self._active_span_processor.shutdown()
+        for processor in self._processors:
+            self._shield(processor.shutdown)
 
     # --- the rarer turns of the tracer's and the span's road ---
 

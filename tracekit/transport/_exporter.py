@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MAX_BATCH_SPANS = 512
 """What OpenTelemetry's batch processor hands to an exporter at once."""
 _GLANCE_S = 0.05
+_MAX_WAIT_S = 1.0
+"""For one export, before the worker looks after other things: flushes, warnings about losses."""
 _MAX_CLOSE_S = 1.0
 
 
@@ -80,7 +82,7 @@ class ExporterTransport:
         if job is None:
             job = self._running = _Job(lambda: self._export(payload))
             self._exporting = payload
-        if not job.wait(deadline - self._clock()):
+        if not job.wait(min(deadline - self._clock(), _MAX_WAIT_S)):
             return SendResult.paced(_GLANCE_S)
         self._running = None
         if self._exporting is not payload:  # that was an earlier one, given up by a shutdown
@@ -113,12 +115,11 @@ class _Job:
         self._work = work
         self._done = threading.Event()
         context = contextvars.copy_context()
-        thread = threading.Thread(
-            target=context.run, args=(self._run,), name="tracekit-exporter", daemon=True
-        )
         try:
-            thread.start()
-        except RuntimeError:  # no threads any more: the interpreter is about to end
+            threading.Thread(
+                target=context.run, args=(self._run,), name="tracekit-exporter", daemon=True
+            ).start()
+        except RuntimeError:  # a subinterpreter without daemons, or one that is about to end
             self._run()
 
     def wait(self, timeout_s: float) -> bool:

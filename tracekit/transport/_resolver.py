@@ -89,10 +89,10 @@ class Resolver:
     def _refresh(self) -> None:
         if self._lookup is not None and self._lookup.is_alive():
             return
-        lookup = threading.Thread(target=self._look, name="tracekit-resolver", daemon=True)
         try:
+            lookup = threading.Thread(target=self._look, name="tracekit-resolver", daemon=True)
             lookup.start()
-        except RuntimeError:  # no threads any more: the interpreter is about to end
+        except RuntimeError:  # a subinterpreter without daemons, or one that is about to end
             self._look()
         else:
             self._lookup = lookup

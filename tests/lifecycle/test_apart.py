@@ -1,0 +1,166 @@
+"""Handles that are not global, locks that a fork inherits, modules that are half imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from faults import lawful, silent
+
+from tracekit.testing import FakeAgent
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
+
+
+@pytest.fixture
+def agent():
+    with FakeAgent() as running:
+        yield running
+
+
+def run(source, timeout_s=30, **environ):
+    """Run a program to its end; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(source)],
+        env={"PATH": os.environ["PATH"], "JAEGER_REPORTER_FLUSH_INTERVAL": "1m", **environ},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_handles_that_are_not_global_are_drained_at_exit(agent):
+    """Also one of which only a tracer is kept, beside a global one, and in a forked child."""
+    out = run(
+        """
+        import atexit, json, os
+        import tracekit
+
+        def tell():  # registered before: runs after
+            print(json.dumps(apart.stats().as_dict()), flush=True)
+
+        atexit.register(tell)
+        apart = tracekit.init("apart", set_global=False)
+        tracer = tracekit.init("forgotten", set_global=False).tracer("t")
+        tracekit.init("global")
+        apart.tracer("t").start_span("apart").end()
+        tracer.start_span("forgotten").end()
+        tracekit.get_tracer("t").start_span("global").end()
+        if os.fork() == 0:
+            apart.tracer("t").start_span("child").end()
+            raise SystemExit
+        os.wait()
+        """,
+        **agent.environ,
+    )
+    names = sorted(span.operation for span in agent.wait(4))
+    assert names == ["apart", "child", "forgotten", "global"]
+    for line in out.splitlines():
+        stats = json.loads(line)
+        assert lawful(stats)
+        assert stats["sent"] == stats["finished"] == 1
+
+
+def test_all_handles_share_one_budget_at_exit():
+    """Five that lead nowhere take as long as the longest budget among them."""
+    with silent() as port:
+        began = time.monotonic()
+        run(
+            """
+            import tracekit
+            for number in range(5):
+                handle = tracekit.init(f"shop {number}", set_global=False)
+                handle.tracer("t").start_span("span").end()
+                globals()[f"kept {number}"] = handle
+            """,
+            JAEGER_ENDPOINT=f"http://127.0.0.1:{port}/api/traces",
+            JAEGER_SAMPLER_TYPE="const",
+            JAEGER_SAMPLER_PARAM="1",
+            TRACEKIT_EXIT_BUDGET="1.5",
+        )
+        assert time.monotonic() - began < 1.5 + 4.0  # starting Python included; 7.5 in a row
+
+
+@pytest.mark.parametrize("fork", ["os.fork", "ctypes.PyDLL(None).fork"])
+def test_locks_that_others_hold_at_a_fork_do_not_block_the_child(agent, fork):
+    """While one thread starts a handle and one asks for a tracer, children trace and shut down."""
+    run(
+        f"""
+        import ctypes, faulthandler, os, threading, time
+        from opentelemetry import trace
+        import tracekit
+        from tracekit import _handle
+
+        tracekit.init("parent")
+        held = threading.Barrier(3)
+
+        def hold(lock):
+            with lock:
+                held.wait()
+                time.sleep(20)
+
+        for lock in (_handle._slot.lock, trace.get_tracer_provider()._lock.now()):
+            threading.Thread(target=hold, args=(lock,), daemon=True).start()
+        held.wait()
+        time.sleep(0.3)  # a thread that waits for the GIL at a plain fork may stop Python itself
+        pid = {fork}()
+        if pid == 0:
+            faulthandler.dump_traceback_later(10, exit=True)
+            trace.get_tracer("t").start_span("child").end()
+            tracekit.shutdown(5.0)
+            os._exit(7)  # Python itself does not survive its own end after a plain fork
+        assert os.waitpid(pid, 0)[1] == 7 << 8
+        os._exit(0)
+        """,
+        **agent.environ,
+    )
+    assert [span.operation for span in agent.wait(1)] == ["child"]
+
+
+def test_a_half_imported_celery_stops_neither_spans_nor_the_worker(agent):
+    """What looks after the end of a process may fail; the end of a span does not raise."""
+    out = run(
+        """
+        import sys, types
+        sys.modules["celery.signals"] = types.ModuleType("celery.signals")
+        import tracekit
+        tracing = tracekit.init("shop")
+        tracing.tracer("t").start_span("span").end()
+        print(bool(tracing.flush(10.0)))
+        """,
+        **agent.environ,
+    )
+    assert out == "True\n"
+    assert len(agent.wait(1)) == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="daemons are allowed everywhere before 3.12")
+def test_a_subinterpreter_without_daemon_threads_sends_at_flush(agent):
+    """Whatever needs a thread does without: name look-ups, the worker, the sampler's questions."""
+    module = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
+    made = (
+        "interpreters.create('isolated')" if module == "_interpreters" else "interpreters.create()"
+    )
+    inside = """
+import tracekit
+tracing = tracekit.init("inside", sampler_type="remote", sampler_param=1.0)
+tracing.tracer("t").start_span("span").end()
+print(bool(tracing.flush(10.0)), flush=True)
+tracing.shutdown()
+"""
+    program = f"""
+import os, {module} as interpreters
+interpreters.run_string({made}, {inside!r})
+os._exit(0)  # the end of subinterpreters crashes early releases
+"""
+    environ = {**agent.environ, "JAEGER_AGENT_HOST": "localhost"}
+    assert run(program, **environ) == "True\n"
+    assert len(agent.wait(1)) == 1
