@@ -65,6 +65,8 @@ def test_uber_trace_id_that_is_refused(value):
         ("ff:dd:cc:4", (0xFF, 0xDD, 0xCC, False, False, 4)),
         ("100000000000000ff:dd:cc:4", ((1 << 64) | 0xFF, 0xDD, 0xCC, False, False, 4)),
         ("F:F:F:1", (15, 15, 15, True, False, 1)),
+        ("1:1:1:00001", (1, 1, 1, True, False, 1)),
+        ("1:1:1:ff", (1, 1, 1, True, True, 13)),
         (
             "4d0000000000000016%3A17c29%3A0%3A5",
             ((0x4D << 64) | 0x16, 0x17C29, None, True, False, 5),

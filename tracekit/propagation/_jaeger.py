@@ -49,7 +49,7 @@ _ROOT = tuple(f":0:{flags:x}" for flags in range(16))
 """What stands behind the ids of a root."""
 _from_bytes = int.from_bytes
 _VALUE = re.compile(
-    "([0-9a-fA-F]{1,32}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,2})"
+    "([0-9a-fA-F]{1,32}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,16}):0*([0-9a-fA-F]{1,2})"
 ).fullmatch
 
 
