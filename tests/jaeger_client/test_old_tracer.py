@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import flask
@@ -283,8 +284,8 @@ def test_lengths_may_be_changed_while_it_runs(tracer):
     assert wide.start_span("op").trace_id >= 1 << 64
 
 
-def test_close_can_be_waited_for_in_every_way(tracer, agent, to_agent):
-    """With a timeout, by a callback, in a coroutine; and when nobody waits, at exit."""
+def test_close_can_be_waited_for_in_every_way(tracer, to_agent):
+    """With a timeout, by a callback, in a coroutine."""
     done = []
     tracer.close().add_done_callback(lambda future: done.append(future.result()))
     closing = tracekit.jaeger_client.Config(to_agent, service_name="a").new_tracer().close()
@@ -295,12 +296,23 @@ def test_close_can_be_waited_for_in_every_way(tracer, agent, to_agent):
     assert asyncio.run(asyncio.wait_for(wait(), 5)) is True
     assert tracer.close().result(5) is True
     assert done == [True]
+
+
+def test_tracers_that_nobody_closes_are_closed_at_exit(agent, to_agent):
+    """All of them, also dropped ones; with no agent at all in the time of one of them."""
     code = f"""
 from tracekit.jaeger_client import Config
-Config({to_agent!r}, service_name="late").new_tracer().start_span("last").finish()
+for number in range(3):
+    tracer = Config({to_agent!r}, service_name="late").new_tracer()
+    tracer.start_span(f"last {{number}}").finish()
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-    assert agent.wait(1)[0].operation == "last"
+    assert sorted(span.operation for span in agent.wait(3)) == ["last 0", "last 1", "last 2"]
+    nowhere = {**to_agent, "local_agent": {"reporting_host": "127.0.0.1", "reporting_port": 9}}
+    code = code.replace(repr(to_agent), repr(nowhere)).replace("range(3)", "range(40)")
+    began_s = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
+    assert time.monotonic() - began_s < 20  # 40 budgets are 80 s
 
 
 def test_samplers_keep_their_names_and_answers():

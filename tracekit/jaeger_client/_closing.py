@@ -1,14 +1,18 @@
-"""A future for those who ask whether everything has been sent."""
+"""A future for those who ask whether everything has been sent; an end for those who do not."""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    from tracekit.jaeger_client.tracer import Tracer
 
 
 class Closing(Future[bool]):
@@ -38,3 +42,34 @@ class Closing(Future[bool]):
         except RuntimeError:  # the interpreter is going down
             run()
         return closing
+
+
+_unclosed: set[Tracer] = set()
+"""Tracers with a wire of their own. Held: a program may have dropped one that has spans to send."""
+
+
+def close_at_exit(tracer: Tracer) -> None:
+    """Send what ``tracer`` has when the process ends, if nobody has closed it by then.
+
+    Makers of tracers had to wait for ``close()`` themselves, or lost the last second's spans.
+    """
+    if not _unclosed:
+        atexit.unregister(_at_exit)
+        atexit.register(_at_exit)
+    _unclosed.add(tracer)
+
+
+def closed(tracer: Tracer) -> None:
+    """Hear that somebody sees to ``tracer``."""
+    _unclosed.discard(tracer)
+
+
+def _at_exit() -> None:
+    """Close all tracers within one budget, the longest, however many there are."""
+    tracers = list(_unclosed)
+    for tracer in tracers:
+        tracer.tracing.flush(0)  # so their workers send side by side
+    budget_s = max((it.tracing.settings.reporter.exit_budget_s for it in tracers), default=0.0)
+    deadline_s = time.monotonic() + budget_s
+    for tracer in tracers:
+        tracer.shut_down(max(deadline_s - time.monotonic(), 0.0))

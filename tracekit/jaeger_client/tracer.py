@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 from concurrent.futures import Future
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,15 +16,16 @@ from opentracing.ext import tags as ext
 
 from tracekit._process import jaeger_tags
 from tracekit.jaeger_client import constants
-from tracekit.jaeger_client._closing import Closing
+from tracekit.jaeger_client._closing import Closing, close_at_exit, closed
 from tracekit.jaeger_client._figures import figures_for
+from tracekit.jaeger_client._formats import formats_of
 from tracekit.jaeger_client._own_pipeline import Handing, own_pipeline
-from tracekit.jaeger_client.codecs import B3Codec, Codec, TextCodec, ZipkinCodec, ZipkinSpanFormat
+from tracekit.jaeger_client.codecs import B3Codec, Codec
 from tracekit.jaeger_client.reporter import Reporter
 from tracekit.jaeger_client.sampler import adapted, original
 from tracekit.jaeger_client.span import Span
 from tracekit.opentracing import Span as OpenTracingSpan
-from tracekit.opentracing import SpanContext, _carriers
+from tracekit.opentracing import SpanContext
 from tracekit.opentracing import Tracer as OpenTracingTracer
 from tracekit.opentracing._tags import ValueRules
 from tracekit.opentracing._tracer import context_of, linked_to
@@ -103,7 +103,7 @@ class Tracer(OpenTracingTracer):
         self.one_span_per_rpc = one_span_per_rpc
         self.debug_id_header = tracing.settings.jaeger_headers.debug_id
         self.throttler = throttler
-        self.codecs: dict[str, Codec] = {**self._formats(), **extra_codecs}
+        self.codecs: dict[str, Codec] = {**formats_of(tracing), **extra_codecs}
         self._given_tags = tags
         self._figures = figures_for(tracing, metrics, metrics_factory)
         root = self.sampler if sampler is None else sampler
@@ -116,8 +116,7 @@ class Tracer(OpenTracingTracer):
                 service_name=service_name, tags=self.tags, max_length=max_tag_value_length
             )
         else:
-            # Its makers of old had to wait for close() themselves, or lost the last second's spans.
-            atexit.register(self._shutdown)
+            close_at_exit(self)
 
     # --- its parts ---
 
@@ -251,13 +250,13 @@ class Tracer(OpenTracingTracer):
 
         Spans that are finished later are counted and dropped.
         """
-        atexit.unregister(self._shutdown)
-        return Closing.after(self._shutdown)
+        closed(self)
+        return Closing.after(self.shut_down)
 
-    # --- inside ---
-
-    def _shutdown(self) -> None:
-        budget_s = self._handle.settings.reporter.exit_budget_s
+    def shut_down(self, budget_s: float | None = None) -> None:
+        """Do what ``close`` does here and now, in ``budget_s`` seconds (None: as configured)."""
+        if budget_s is None:
+            budget_s = self._handle.settings.reporter.exit_budget_s
         if not self.reports_itself:
             closing = self.reporter.close()
             if isinstance(closing, Future):
@@ -265,6 +264,8 @@ class Tracer(OpenTracingTracer):
         self._handle.shutdown(budget_s)
         if self._figures is not None:
             self._figures.tell()
+
+    # --- inside ---
 
     def _make(self, otel: trace.Span, context: SpanContext, unrecorded: Unrecorded | None) -> Span:
         return Span.showing(self, otel, context, unrecorded)
@@ -280,20 +281,6 @@ class Tracer(OpenTracingTracer):
         if linked and (explicit is None or not explicit.has_trace):
             return linked[0][1]
         return explicit
-
-    def _formats(self) -> dict[str, Codec]:
-        settings = self._handle.settings
-        formats: dict[str, Codec] = {
-            form: _PipelineCodec(self, form)
-            for form in (Format.TEXT_MAP, Format.HTTP_HEADERS, Format.BINARY)
-        }
-        if "jaeger" not in settings.propagation:
-            # Another propagation was for HTTP alone; queues and the like went on as they were.
-            names = settings.jaeger_headers
-            formats[Format.TEXT_MAP] = TextCodec(
-                False, names.trace_id, names.baggage_prefix, names.debug_id, names.baggage
-            )
-        return {**formats, ZipkinSpanFormat: ZipkinCodec()}
 
     def _codec(self, form: object) -> Codec:
         codec = self.codecs.get(form) if isinstance(form, str) else None
@@ -313,18 +300,3 @@ class Tracer(OpenTracingTracer):
             left_out = ext.SAMPLING_PRIORITY
             tags = {key: item for key, item in (tags or {}).items() if key != left_out}
         return child_of, tags
-
-
-class _PipelineCodec(Codec):
-    """One of OpenTracing's formats as the pipeline is configured for it."""
-
-    def __init__(self, tracer: Tracer, form: str) -> None:
-        self._tracer, self._form = tracer, form
-
-    def inject(self, span_context: SpanContext, carrier: object) -> None:
-        """Write ``span_context`` into ``carrier``."""
-        _carriers.inject(self._tracer.tracing, span_context, self._form, carrier)
-
-    def extract(self, carrier: object) -> SpanContext | None:
-        """Return what ``carrier`` says, or None."""
-        return _carriers.extract(self._tracer.tracing, self._form, carrier)
