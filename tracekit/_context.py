@@ -108,15 +108,23 @@ which some spans must make two contexts.
 """
 
 
-def ids_of(span: trace.Span) -> Ids:
-    """Return what headers say of any OpenTelemetry span; the ids are 0 where it is invalid."""
-    context = span.get_span_context()
-    if not context.is_valid:
-        return 0, 0, 0, None, 0, context.trace_state
+def ids_of(span: trace.Span, context: Context) -> Ids:
+    """Return what headers say of any OpenTelemetry span; the ids are 0 where it is invalid.
+
+    ``context`` is the one in which ``span`` is current. Spans of another SDK have no place for
+    marks: what arrived with their trace counts for them, debug if they are sampled.
+    """
+    span_context = span.get_span_context()
+    trace_id, span_id, _, flags, state, valid = span_context
+    if not valid:
+        return 0, 0, 0, None, 0, state
     parent: trace.SpanContext | None = getattr(span, "parent", None)
     parent_id = None if parent is None else parent.span_id
-    trace_id, span_id, _, flags, state, _ = context
-    return trace_id, span_id, flags, parent_id, marks_of(context), state
+    marks = marks_of(span_context)
+    arrived = context.get(MARKS_KEY)
+    if not marks and isinstance(arrived, tuple) and arrived[0] == trace_id:
+        marks = arrived[1] if span_context.trace_flags.sampled else arrived[1] & ~DEBUG
+    return trace_id, span_id, flags, parent_id, marks, state
 
 
 class RootHint(NamedTuple):
@@ -128,6 +136,8 @@ class RootHint(NamedTuple):
 
 
 ROOT_HINT_KEY = "tracekit-root-hint"
+MARKS_KEY = "tracekit-marks"
+"""Trace id and marks of a marked context that arrived, for spans that cannot carry them."""
 FORWARDED_KEY = "tracekit-forwarded-headers"
 
 

@@ -17,6 +17,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter, Setter
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from werkzeug.datastructures import Headers
 
 import tracekit.testing
@@ -273,6 +274,29 @@ def test_broken_carriers_cost_a_counter():
     propagator.inject({}, trace.set_span_in_context("no span", Context()))
     assert propagator.counters.decode_errors == {("carrier", "error"): 2}
     assert propagator.counters.unsendable == {("carrier", "error"): 2}
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_debug_survives_the_plain_sdk(sampled):
+    """Spans of OpenTelemetry's SDK go on as debug where their trace came so, if they are sampled.
+
+    Another trace in the same context, and a decision that was left open, are none of it.
+    """
+    propagator = quiet(("jaeger", "b3"))
+    tracer = TracerProvider(ALWAYS_ON if sampled else ALWAYS_OFF).get_tracer("t")
+    for flags, expected in (("3", "3"), ("9", "9"), ("1", "1")):
+        context = propagator.extract({"uber-trace-id": f"{T:x}:{S:x}:0:{flags}"})
+        token = otel_context.attach(context)  # as OpenTelemetry's instrumentations do
+        made, foreign = {}, {}
+        with tracer.start_as_current_span("server"), tracer.start_as_current_span("client"):
+            propagator.inject(made)
+            with tracer.start_as_current_span("root", Context()):
+                propagator.inject(foreign)
+        otel_context.detach(token)
+        said = int(made["uber-trace-id"].rpartition(":")[2], 16)
+        assert said == (int(expected) if sampled else int(expected) & 8)
+        assert ("x-b3-flags" in made) is (sampled and expected == "3")
+        assert foreign["uber-trace-id"].endswith(":1" if sampled else ":0")
 
 
 def test_foreign_spans_are_injected():

@@ -12,6 +12,7 @@ from tracekit._context import (
     DEBUG,
     DEFER,
     FORWARDED_KEY,
+    MARKS_KEY,
     ROOT_HINT_KEY,
     SPAN_KEY,
     Decision,
@@ -52,6 +53,8 @@ def fill(made: Context, parts: Parts, captured: Headers) -> Context:
             elif sampled is None:
                 marks |= DEFER
             _mark(span_context, "marks", marks)
+            if marks != DEFER:
+                _set(made, MARKS_KEY, (trace_id, marks & ~DEFER))
         span = _span(_NonRecordingSpan)
         span._context = span_context
         _set(made, SPAN_KEY, span)

@@ -100,7 +100,7 @@ class Propagator(Extractor, TextMapPropagator):
             if span is not None:
                 tell = getattr(span, "_ids", None)
                 trace_id, span_id, flags, parent_id, marks, state = (
-                    ids_of(span) if tell is None else tell()  # type: ignore[arg-type] # OTel's key
+                    ids_of(span, context) if tell is None else tell()  # type: ignore[arg-type] # OTel's key
                 )
             if trace_id:
                 if into and not self._certain.issuperset(into):
