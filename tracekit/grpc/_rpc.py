@@ -124,6 +124,8 @@ class Rpc:
             return functools.partial(self.convert, convert, tally)
 
         def converted(message: object) -> object:
+            if self.call is None:
+                return message if convert is None else convert(message)
             result = self.convert(convert, tally, message)
             self._heed(then)
             return result
