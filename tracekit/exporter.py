@@ -16,18 +16,21 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tracekit._wires import wire
 from tracekit.encoding._facts import facts_of
+from tracekit.encoding._tags import as_text
 from tracekit.reporting import Reporter
 from tracekit.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from opentelemetry.util.types import AnyValue
 
@@ -40,6 +43,7 @@ __all__ = ["JaegerExporter"]
 _log = logging.getLogger("tracekit")
 
 _MAX_OFFERED = 2048
+_SERVICE = "service.name"
 
 
 class JaegerExporter(SpanExporter):
@@ -100,8 +104,7 @@ class JaegerExporter(SpanExporter):
         nothing_left = True
         for first in range(0, len(spans), _MAX_OFFERED):
             for span in spans[first : first + _MAX_OFFERED]:
-                self._reporter.on_start(span)  # type: ignore[arg-type] # it is only counted
-                self._reporter.on_end(span)
+                self._reporter.report(span)
             nothing_left = bool(self._reporter.flush(max(0.0, deadline_s - time.monotonic())))
         complete = nothing_left and self._lost() == lost
         return SpanExportResult.SUCCESS if complete else SpanExportResult.FAILURE
@@ -123,9 +126,9 @@ class JaegerExporter(SpanExporter):
 
 
 def _settings(**given: object) -> Settings:
-    """Return settings for one of Jaeger's wires, whatever OTLP's variables say."""
+    """Return settings for one of Jaeger's wires, whatever OpenTelemetry's variables say."""
     settings = Settings.resolve(None, environ=os.environ, strict=False, **given)
-    if settings.transport.kind.startswith("otlp"):  # they may be there for metrics or logs
+    if settings.transport.kind not in ("udp", "http"):  # meant for metrics, logs or `init`
         given["transport"] = "udp"
         settings = Settings.resolve(None, environ=os.environ, strict=False, **given)
     for problem in settings.problems:
@@ -138,14 +141,20 @@ def _nobody(pipeline: Pipeline) -> None:
 
 
 class _Cutting:
-    """An encoder of texts that are cut to ``max_length`` characters."""
+    """An encoder of texts that are cut to ``max_length`` characters; lists are texts to Jaeger."""
 
     def __init__(self, encoder: Encoder, max_length: int) -> None:
         self._encoder = encoder
         self._max_length = max_length
         self.overhead_bytes = encoder.overhead_bytes
-        self.process = encoder.process
         self.seal = encoder.seal
+
+    def process(self, resource: Resource) -> bytes:
+        """Encode ``resource`` with its texts cut, but for the name of the service."""
+        name = {key: resource.attributes[key] for key in (_SERVICE,) if key in resource.attributes}
+        return self._encoder.process(
+            Resource({**self._cut(resource.attributes), **name}, resource.schema_url)
+        )
 
     def frame(self, span: ReadableSpan) -> Frame:
         """Encode ``span`` with its texts cut."""
@@ -163,10 +172,10 @@ class _Cutting:
     def _cut_bag(self, bag: Bag) -> Bag:
         return self._cut(bag[0]), bag[1]
 
-    def _cut(self, attributes: Mapping[str, AnyValue]) -> Mapping[str, AnyValue]:
+    def _cut(self, attributes: Mapping[str, AnyValue]) -> dict[str, AnyValue]:
         end = self._max_length
         return {
-            key: value[:end] if isinstance(value, str) else value
+            key: as_text(value)[:end] if isinstance(value, str | list | tuple | Mapping) else value
             for key, value in attributes.items()
         }
 

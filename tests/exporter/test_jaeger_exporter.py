@@ -16,7 +16,7 @@ import time
 import pytest
 from jaeger_client.thrift_gen.jaeger import ttypes as jaeger
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
     SimpleSpanProcessor,
@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace.export import (
 )
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import SpanContext, TraceFlags
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.transport.TTransport import TMemoryBuffer
 
@@ -185,6 +186,34 @@ def test_texts_are_cut_to_the_length_that_was_asked_for(agent):
         (span,) = agent.wait(1)
     assert (span.tags["text"], span.tags["number"]) == ("abc", 123456)
     assert span.logs[0].fields["text"] == "abc"
+
+
+def test_lists_and_process_tags_are_texts_to_be_cut(agent):
+    """As in the retired package: what Jaeger shows as text is bounded, wherever it stands."""
+    memory = InMemorySpanExporter()
+    resource = Resource({"service.name": "a long name", "zone": "eu-west-1", "ports": [1, 2, 3]})
+    provider = TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    provider.get_tracer("t").start_span("span", attributes={"list": ["abc", "def"]}).end()
+    with exporting(agent, max_tag_value_length=4) as exporter:
+        assert exporter.export(memory.get_finished_spans()) is SUCCESS
+        (span,) = agent.wait(1)
+    assert span.tags["list"] == '["ab'
+    assert (span.process_tags["zone"], span.process_tags["ports"]) == ("eu-w", "[1,2")
+    assert span.service == "a long name"
+
+
+def test_whatever_is_exported_is_sent(agent):
+    """Whether a span is sampled is decided by whoever exports it (a tail sampler, a test)."""
+    context = SpanContext(0xA, 0xB, is_remote=False, trace_flags=TraceFlags.DEFAULT)
+    span = ReadableSpan(
+        "unsampled", context, resource=Resource({"service.name": "shop"}), start_time=1, end_time=2
+    )
+    with exporting(agent) as exporter:
+        assert exporter.export([span, span]) is SUCCESS
+        assert [each.operation for each in agent.wait(2)] == ["unsampled"] * 2
+        stats = exporter.stats()
+    assert (stats.started, stats.open, stats.sent, stats.unsampled) == (2, 0, 2, 0)
 
 
 def test_a_collector_beats_the_agent_and_gets_the_credentials(agent):

@@ -89,7 +89,7 @@ class Tags:
         if isinstance(value, bytes):
             return self._head(key, TagType.BINARY, "vBinary") + self.sized(value) + _STOP
         prefix = self._prefix(self._strings, key, TagType.STRING, "vStr")
-        return prefix + self.text(_as_text(value)) + _STOP
+        return prefix + self.text(as_text(value)) + _STOP
 
     def text(self, text: str) -> bytes:
         """Return a Thrift string; what UTF-8 cannot hold (lone surrogates) becomes ``?``."""
@@ -122,7 +122,7 @@ class Tags:
         )
 
 
-def _as_text(value: AnyValue) -> str:
+def as_text(value: AnyValue) -> str:
     """Return nested values as JSON, None as nothing, everything else as ``str`` says it."""
     if value is None:
         return ""

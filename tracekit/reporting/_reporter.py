@@ -139,6 +139,15 @@ class Reporter(SpanProcessor):
             if era.pipeline.unmanned:
                 era.pipeline.start()
 
+    def report(self, span: ReadableSpan) -> None:
+        """Take a span that somebody else has started, ended and decided to send."""
+        era = self._now()
+        era.count_started()
+        era.count_finished()
+        era.offer(span)
+        if era.pipeline.unmanned:
+            era.pipeline.start()
+
     def withdraw(self, span: ReadableSpan) -> None:
         """Take an open span out of the figures again: it was sampled and is not any more."""
         ledger = self._now().pipeline.ledger
