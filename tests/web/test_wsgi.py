@@ -185,6 +185,31 @@ def test_a_server_sees_no_difference(app, take, sampler):
     tracing.sink.assert_empty()
 
 
+@pytest.mark.parametrize("result", [[b"one"], (b"a", b"b"), [], b"bytes"], ids=repr)
+def test_a_sized_body_can_be_gone_through_again(tracing, result):
+    """While it takes the first piece, gevent's server measures all; uWSGI takes bare bytes."""
+
+    def app(environ, start_response):
+        start_response(*OK)
+        return result
+
+    def measuring(body):
+        return [(piece, [len(again) for again in body]) for piece in body]
+
+    environ = {}
+    setup_testing_defaults(environ)
+    body = tracekit.wsgi.middleware(app, tracing)(environ, lambda *_: None)
+    if isinstance(result, bytes):
+        assert body is result
+    else:
+        assert measuring(body) == measuring(result)
+        assert len(body) == len(result)
+    span = tracing.sink.take()
+    assert span.attributes["http.response.status_code"] == 200
+    assert "response.aborted" not in span.attributes
+    tracing.sink.assert_empty()
+
+
 def test_the_middleware_obeys_the_protocol(tracing):
     """The standard library's validator has nothing to say about either side of it."""
     inner = wsgiref.validate.validator(pieces)

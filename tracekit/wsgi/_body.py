@@ -20,7 +20,12 @@ def followed(result: Iterable[bytes], exchange: Exchange) -> Iterable[bytes]:
         except (AttributeError, TypeError):
             exchange.finish()
         return result
-    return SizedBody(result, exchange) if hasattr(result, "__len__") else Body(result, exchange)
+    if not hasattr(result, "__len__"):
+        return Body(result, exchange)
+    if result.__class__ is bytes:  # not WSGI, yet uWSGI sends it as one piece
+        exchange.finish()
+        return result
+    return SizedBody(result, exchange)
 
 
 def _is_file(result: object, wrapper: object) -> bool:
@@ -82,9 +87,20 @@ class Body:
 
 
 class SizedBody(Body):
-    """A body whose number of pieces is known: servers derive Content-Length from a single one."""
+    """A body whose number of pieces is known: servers derive Content-Length from a single one.
+
+    While gevent's server takes the first piece it goes through all of them once more, to measure
+    them. That needs an iterator of its own, and is not how the request ends.
+    """
 
     __slots__ = ()
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._iterator is not None:
+            return iter(self._result)
+        with self._step:
+            self._iterator = iter(self._result)
+        return self
 
     def __len__(self) -> int:
         return len(self._result)  # type: ignore[arg-type] # it has a length, or it were a Body
