@@ -86,6 +86,8 @@ def test_uber_trace_id_that_is_read(value, expected):
         ("kevin spacey=actor", {"kevin spacey": "actor"}),
         ("kevin%20spacey=se7en%3Aactor", {"kevin spacey": "se7en:actor"}),
         ("key1=value1, key 2=value two", {"key1": "value1", "key 2": "value two"}),
+        ("k1%3Dv1%2C%20k2%3Dv2", {"k1": "v1", "k2": "v2"}),
+        ("k1=50%25,k2=1%2B1,k3=a+b", {"k1": "50%", "k2": "1+1", "k3": "a b"}),
         ("key1=, key2=", {"key1": "", "key2": ""}),
         ("k1=v1, k2 = v2, k3=v3=d3", {"k1": "v1", "k2": "v2"}),
         (
@@ -102,7 +104,7 @@ def test_uber_trace_id_that_is_read(value, expected):
     ],
 )
 def test_jaeger_baggage(header, expected):
-    """Keys and values of ``jaeger-baggage`` are URL-decoded; one ``=`` each, bad items are left."""
+    """The list in ``jaeger-baggage`` is URL-decoded, then split; one ``=`` each, bad items left."""
     assert baggage.get_all(Propagator(("jaeger",)).extract({"jaeger-baggage": header})) == expected
 
 

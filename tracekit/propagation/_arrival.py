@@ -40,7 +40,7 @@ _NonRecordingSpan = trace.NonRecordingSpan
 
 def fill(made: Context, parts: Parts, captured: Headers) -> Context:
     """Fill a fresh context before anybody sees it; a second copy would cost as much again."""
-    trace_id, span_id, _, sampled, debug, debug_id, baggage, tracestate, bits = parts
+    trace_id, span_id, parent_id, sampled, debug, debug_id, baggage, tracestate, bits = parts
     if trace_id:
         # SpanContext.__new__ would check the ranges that decoders have checked already.
         flags = _FLAGS[bits & 2 | 1 if sampled else bits & 2]
@@ -57,6 +57,8 @@ def fill(made: Context, parts: Parts, captured: Headers) -> Context:
                 _set(made, MARKS_KEY, (trace_id, marks & ~DEFER))
         span = _span(_NonRecordingSpan)
         span._context = span_context
+        if parent_id:  # told again by who passes it on without a span of its own
+            span.parent = _new(SpanContext, (trace_id, parent_id, True, flags, NO_STATE, True))  # type: ignore[attr-defined]
         _set(made, SPAN_KEY, span)
     elif sampled is not None:
         decision = Decision.DEBUG if debug else Decision.ACCEPT if sampled else Decision.DENY

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 64
 MAX_BYTES = 8192
-"""Keys and values together, as they stand in the headers."""
+"""Keys and values together."""
 
 HEADER = "baggage"
 
@@ -55,7 +55,7 @@ def encoded(baggage: Mapping[str, object], note: Note = ignore) -> Iterator[tupl
 def within_limits(
     entries: Iterable[tuple[str, str]], note: Note = ignore
 ) -> Iterator[tuple[str, str]]:
-    """Yield entries, as they stand in headers, until a limit is met; note the first one left."""
+    """Yield entries until a limit is met; note the first one left."""
     size_bytes = 0
     for count, (key, value) in enumerate(entries):
         size_bytes += len(key) + len(value)

@@ -118,18 +118,18 @@ def _decode_baggage(headers: Mapping[str, str], note: Note, names: Names) -> Map
     own = [name for name in headers if name.startswith(prefix)]
 
     def entries() -> Iterator[tuple[str, str]]:
+        # Go and Java write a blank as "+"; no client leaves a plus unescaped.
         for name in own:
-            yield name[len(prefix) :], headers[name]
+            yield name[len(prefix) :], unquote_plus(headers[name])
         if manual is not None:
-            for key, value in members(manual, note):
-                # Every client wants one "=" and drops an entry with more of them.
-                yield "" if "=" in value else unquote_plus(key), value
+            # Every client decodes the list before it splits it, and drops an entry with two "=".
+            for key, value in members(unquote_plus(manual), note):
+                yield "" if "=" in value else key, value
 
     found: dict[str, str] = {}
     for key, value in within_limits(entries(), note):
         if key:
-            # Go and Java write a blank as "+"; no client leaves a plus unescaped.
-            found[key] = unquote_plus(value)
+            found[key] = value
         else:
             note("baggage")
     return found
