@@ -118,8 +118,9 @@ span costs too little to notice its end, and every started one is counted.
 
 {own}
 
-Reasons of `dropped`: `queue_full` and `shutdown` are what Jaeger's clients call *dropped*, the
-others (`too_large`, `encode_failed`, `send_failed`, `rejected`) what they call *err*.
+Reasons of `dropped`: `queue_full`, `shutdown` and `no_exporter` are what Jaeger's clients call
+*dropped*, the others (`too_large`, `encode_failed`, `send_failed`, `rejected`) are what they call
+*err*.
 
 ## RPC metrics
 

@@ -39,6 +39,8 @@ _EXPORTERS = {
     "http": "tracekit.transport.HttpTransport",
     "otlp-http": "otlp_http_span_exporter",
     "otlp-grpc": "otlp_grpc_span_exporter",
+    "console": "opentelemetry.sdk.trace.export.ConsoleSpanExporter",
+    "none": "tracekit.transport.AbsentTransport",
 }
 _numbers = itertools.count()  # tells apart the components of several handles in one process
 

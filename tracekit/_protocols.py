@@ -98,6 +98,7 @@ class Outcome(enum.Enum):
     PACED = "paced"
     TOO_LARGE = "too_large"
     FAILED = "failed"
+    UNWANTED = "unwanted"
 
 
 class SendResult(NamedTuple):
@@ -150,6 +151,11 @@ class SendResult(NamedTuple):
     def failed(cls, reason: str) -> SendResult:
         """Return *it cannot be delivered, ever*: its spans are dropped and counted."""
         return cls(Outcome.FAILED, reason=reason)
+
+    @classmethod
+    def unwanted(cls) -> SendResult:
+        """Return *nobody wants it*, by the settings: as failed, without a warning."""
+        return cls(Outcome.UNWANTED)
 
     @property
     def ok(self) -> bool:

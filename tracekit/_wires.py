@@ -41,6 +41,8 @@ def wire(settings: TransportSettings) -> Wire:
         "http": _posts,
         "otlp-http": _otlp_posts,
         "otlp-grpc": _otlp_calls,
+        "console": _prints,
+        "none": _nothing,
     }
     return make[settings.kind](settings)
 
@@ -99,13 +101,27 @@ def _otlp_calls(settings: TransportSettings) -> Wire:
     try:
         from tracekit.transport._otlp_grpc import OtlpGrpcTransport  # noqa: PLC0415
     except ImportError as error:
-        from tracekit.transport._missing import MissingTransport  # noqa: PLC0415
+        from tracekit._protocols import SendResult  # noqa: PLC0415
+        from tracekit.transport._absent import AbsentTransport  # noqa: PLC0415
 
         reason = f"OTLP over gRPC needs grpcio: pip install 'tracekit[otlp]' ({error})"
         _log.error("spans cannot be sent: %s", reason)
-        return OtlpEncoder(), lambda: MissingTransport(reason)
+        return OtlpEncoder(), lambda: AbsentTransport(SendResult.failed(reason))
     endpoint, options = settings.endpoint or "", _http_options(settings)
     return OtlpEncoder(), lambda: OtlpGrpcTransport(endpoint, **options)
+
+
+def _prints(_settings: TransportSettings) -> Wire:
+    from opentelemetry.sdk.trace.export import ConsoleSpanExporter  # noqa: PLC0415 - as above
+
+    return handing_to(ConsoleSpanExporter(), None)
+
+
+def _nothing(_settings: TransportSettings) -> Wire:
+    from tracekit._protocols import SendResult  # noqa: PLC0415 - as above
+    from tracekit.transport import _absent, _exporter  # noqa: PLC0415
+
+    return _exporter.Unencoded(), lambda: _absent.AbsentTransport(SendResult.unwanted())
 
 
 def _http_options(settings: TransportSettings) -> _HttpOptions:

@@ -100,7 +100,9 @@ def _started(at: Reading) -> Points:
     return {("y",): stats.started + stats.withdrawn, ("n",): stats.unsampled}
 
 
-NEVER_TRIED = frozenset({DropReason.QUEUE_FULL.value, DropReason.SHUTDOWN.value})
+NEVER_TRIED = frozenset(
+    reason.value for reason in (DropReason.QUEUE_FULL, DropReason.SHUTDOWN, DropReason.NO_EXPORTER)
+)
 """What Jaeger calls *dropped*; any other loss is an *err*."""
 
 

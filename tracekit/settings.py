@@ -84,7 +84,7 @@ class ReporterSettings(_Masked):
 
 @dataclass(frozen=True, repr=False)
 class TransportSettings(_Masked):
-    """Where batches go and how: ``kind`` is udp, http, otlp-http or otlp-grpc."""
+    """Where batches go and how: ``kind`` is udp, http, otlp-http, otlp-grpc, console or none."""
 
     _part = "transport"
 
@@ -260,6 +260,8 @@ class Settings(_Masked):
         wire = self.transport
         if wire.kind == "udp":
             return f"spans to the agent at {bracketed(wire.agent_host)}:{wire.agent_port} (UDP)"
+        if wire.kind not in _WIRES:
+            return "spans to standard output" if wire.kind == "console" else "spans to nobody"
         scheme = f", {wire.authorization.split()[0]} authorization" if wire.authorization else ""
         return f"spans to {masked(str(wire.endpoint))} ({_WIRES[wire.kind]}{scheme})"
 

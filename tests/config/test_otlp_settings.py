@@ -85,6 +85,35 @@ def test_an_otlp_endpoint_that_loses_to_an_agent_is_named():
     assert settings.notes == (f"{ENDPOINT} is not used: JAEGER_AGENT_HOST says where spans go",)
 
 
+@pytest.mark.parametrize(
+    ("written", "kind", "bad"),
+    [
+        ("none", "none", ""),
+        ("None, none", "none", ""),
+        ("console", "console", ""),
+        ("Console,OTLP", "otlp-http", "'console' is skipped beside 'otlp'"),
+        ("jaeger,otlp", "otlp-http", "'jaeger' is skipped beside 'otlp'"),
+        ("console,tracekit", "udp", "'console' is skipped beside 'tracekit'"),
+        ("none,console", "console", "'none' is not known here"),
+        ("zipkin", "udp", "names no exporter known here"),
+    ],
+)
+def test_spans_go_one_way(written, kind, bad):
+    """One exporter is taken, and each of the others is told of."""
+    settings = Settings.from_env({"OTEL_TRACES_EXPORTER": written})
+    assert (settings.transport.kind, settings.transport.endpoint) == (kind, None) or kind[0] == "o"
+    assert [bad in problem.message for problem in settings.problems] == [True] * bool(bad)
+
+
+def test_jaegers_variables_beat_opentelemetrys_none():
+    """Whoever set a destination for Jaeger finds in the log which of the two is heeded."""
+    settings = resolved({"JAEGER_AGENT_HOST": "agent", "OTEL_TRACES_EXPORTER": "none"})
+    assert settings.transport.kind == "udp"
+    assert settings.notes == (
+        "OTEL_TRACES_EXPORTER is not used: JAEGER_AGENT_HOST says where spans go",
+    )
+
+
 @pytest.mark.parametrize("name", ["jaeger", "tracekit", "tracekit,jaeger"])
 def test_jaegers_exporter_by_name_is_what_is_the_default_anyway(name):
     """``OTEL_TRACES_EXPORTER`` may name our wires, or those of the retired exporters."""

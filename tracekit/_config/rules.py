@@ -32,6 +32,8 @@ _WIRES = {
     "http": ("", "jaeger"),
     "otlp-http": ("", "otlp"),
     "otlp-grpc": ("", "otlp"),
+    "console": ("",),
+    "none": ("",),
 }
 
 
@@ -163,7 +165,7 @@ class _Choice:
 
     def _transport(self) -> None:
         kind = str(self.values["transport"])
-        if kind == "udp":
+        if kind not in _DEFAULT_ENDPOINT:
             self._derive("endpoint", None)
             return
         if self.values["endpoint"] is None:

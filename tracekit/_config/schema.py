@@ -25,7 +25,7 @@ _FORMAT_ALIASES = {
     "b3_single": "b3single",
 }
 SAMPLERS = ("const", "probabilistic", "ratelimiting", "remote", "file")
-TRANSPORTS = ("udp", "http", "otlp-http", "otlp-grpc")
+TRANSPORTS = ("udp", "http", "otlp-http", "otlp-grpc", "console", "none")
 
 
 class Setting(NamedTuple):
@@ -110,7 +110,7 @@ _ROWS = (
             "longest time that tracing may hold up the end of the process"),
 
     Setting("transport", "transport", "kind", v.one_of(*TRANSPORTS), "udp",
-            "`udp`, `http`, `otlp-http` or `otlp-grpc`"),
+            "`udp`, `http`, `otlp-http`, `otlp-grpc`, `console` (standard output) or `none`"),
     Setting("agent_host", "transport", "agent_host", v.host, "localhost", "host of the agent"),
     Setting("agent_port", "transport", "agent_port", v.port, 6831, "UDP port of the agent"),
     Setting("agent_protocol", "transport", "agent_protocol", v.one_of("compact", "binary"),

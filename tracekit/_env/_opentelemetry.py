@@ -81,7 +81,8 @@ ROWS = (
     _row("OTEL_TRACES_SAMPLER", "sampler_type", otel.sampler, "parentbased_traceidratio",
          "`always_on`, `always_off`, `traceidratio`, `jaeger_remote`; a caller's decision is"
          " always followed, so `parentbased_` changes nothing."),
-    Row("OTEL_TRACES_EXPORTER", "transport", Joint(_exporter), "otlp", "OpenTelemetry", "otlp"),
+    Row("OTEL_TRACES_EXPORTER", "transport", Joint(_exporter), "otlp", "OpenTelemetry", "otlp",
+        "Here `otlp`, `jaeger`, `console` or `none`."),
     *_otlp("PROTOCOL", "transport", otel.protocol, "grpc", "`http/protobuf` or `grpc`."),
     Row(f"{_OTLP}TRACES_ENDPOINT", "endpoint", Joint(_endpoint), "http://collector:4318/v1/traces",
         "OpenTelemetry", "otlp", "Used as it is."),

@@ -143,15 +143,24 @@ def headers(written: str) -> v.Several:
 
 
 def exporter(written: str, protocol: str) -> v.Several:
-    """Return the wire that a list of exporters names: OTLP's, or Jaeger's, which is the default."""
+    """Return the wire that a list of exporters names; Jaeger's is the default.
+
+    Spans go one way: of several exporters, the first of OTLP, Jaeger and the console is taken.
+    """
     names = [name.lower() for name in v.names(written)]
-    known = {"otlp", "jaeger", "tracekit"}
-    if not known & set(names):
-        raise ValueError("names no exporter known here (otlp, jaeger)")
-    wrong = tuple(
-        f"{name!r} is not known here and is skipped" for name in names if name not in known
-    )
-    return v.Several({"transport": _wire(protocol)} if "otlp" in names else {}, wrong)
+    if set(names) == {"none"}:
+        return v.Several({"transport": "none"})
+    exporters = {"otlp": _wire(protocol), "jaeger": "", "tracekit": "", "console": "console"}
+    taken = next((name for name in exporters if name in names), None)
+    if taken is None:
+        raise ValueError("names no exporter known here (otlp, jaeger, console, none)")
+    wrong = [f"{name!r} is not known here" for name in names if name not in exporters]
+    wrong += [
+        f"{name!r} is skipped beside {taken!r}"
+        for name in names
+        if name in exporters and exporters[name] != exporters[taken]
+    ]
+    return v.Several({"transport": exporters[taken]} if exporters[taken] else {}, tuple(wrong))
 
 
 def endpoint(written: str, protocol: str, *, insecure: str = "", base: bool = False) -> v.Several:

@@ -32,7 +32,7 @@ class Alarm:
         new = {
             reason: number - self._told.get(reason, 0)
             for reason, number in dropped.items()
-            if number > self._told.get(reason, 0)
+            if number > self._told.get(reason, 0) and DropReason(reason) in REMEDIES
         }
         if not new:
             return

@@ -32,6 +32,11 @@ TellSent = Callable[[float, SendResult], None]
 
 FIRST_PAUSE_S = 0.05
 MAX_PAUSE_S = 5.0
+_LOST_AS = {
+    Outcome.TOO_LARGE: DropReason.TOO_LARGE,
+    Outcome.FAILED: DropReason.SEND_FAILED,
+    Outcome.UNWANTED: DropReason.NO_EXPORTER,
+}
 MAX_HURRIED_PAUSE_S = 0.2
 """Between attempts while somebody waits in ``flush``."""
 
@@ -147,8 +152,7 @@ class Drain:
         elif outcome is Outcome.TOO_LARGE and spans > 1:
             self._packer.split(parcel)
         else:
-            too_large = outcome is Outcome.TOO_LARGE
-            reason = DropReason.TOO_LARGE if too_large else DropReason.SEND_FAILED
+            reason = _LOST_AS[outcome]
             ledger.dropped[reason] += spans
             del parcels[0]
 

@@ -25,6 +25,7 @@ class DropReason(str, enum.Enum):
     SEND_FAILED = "send_failed"
     REJECTED = "rejected"
     SHUTDOWN = "shutdown"
+    NO_EXPORTER = "no_exporter"
 
     # Enum's is Python code, in which a signal could interrupt the counting of a loss.
     __hash__ = str.__hash__
@@ -38,7 +39,10 @@ REMEDIES = {
     DropReason.REJECTED: "see what the collector says about these spans",
     DropReason.SHUTDOWN: "raise TRACEKIT_EXIT_BUDGET, or end spans before shutdown",
 }
-"""What an operator can change about each loss; the one warning about drops says it."""
+"""What an operator can change about each loss; the one warning about drops says it.
+
+Without a remedy there is no warning: that no exporter is there was asked for.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,68 @@
+"""Where spans go without a collector: to standard output, or to nobody."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+import tracekit
+
+ALL = {"JAEGER_SAMPLER_TYPE": "const", "JAEGER_SAMPLER_PARAM": "1"}
+
+
+@pytest.fixture
+def nobody(caplog):
+    """Return a handle whose operator wants no exporter; nothing may be logged as a warning."""
+    environ = {**ALL, "OTEL_TRACES_EXPORTER": "none"}
+    with caplog.at_level(logging.INFO, "tracekit"):
+        tracing = tracekit.init("shop", environ=environ, set_global=False)
+        yield tracing
+        tracing.shutdown()
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+def test_without_an_exporter_traces_go_on_to_the_next_service(nobody):
+    """Others may report their part: ids and decision are passed on."""
+    headers = {}
+    with nobody.tracer("t").start_as_current_span("work") as span:
+        assert span.is_recording()
+        nobody.propagator.inject(headers)
+    assert headers["uber-trace-id"].endswith(":1")
+    assert "spans to nobody" in nobody.settings.summary()
+
+
+def test_without_an_exporter_every_span_has_a_figure_and_costs_no_warning(nobody):
+    """They are no silent loss: the reason says that nothing else was asked for."""
+    for _ in range(1_000):
+        nobody.tracer("t").start_span("work").end()
+    assert nobody.flush(20.0)
+    stats = nobody.stats()
+    assert (stats.started, stats.finished, stats.sent, stats.payload_bytes) == (1_000, 1_000, 0, 0)
+    assert {reason: n for reason, n in stats.dropped.items() if n} == {"no_exporter": 1_000}
+
+
+def test_the_console_shows_what_opentelemetrys_shows():
+    """``OTEL_TRACES_EXPORTER=console`` prints each span as the SDK's own exporter does."""
+    program = (
+        "import tracekit\n"
+        "tracekit.init('shop')\n"
+        "with tracekit.get_tracer('t').start_as_current_span('work') as span:\n"
+        "    span.set_attribute('answer', 42)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **ALL, "OTEL_TRACES_EXPORTER": "console"},
+        timeout=60,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    printed = json.loads(done.stdout)
+    assert (printed["name"], printed["attributes"]["answer"]) == ("work", 42)
+    assert printed["resource"]["attributes"]["service.name"] == "shop"
+    assert done.stderr == ""
