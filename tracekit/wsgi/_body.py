@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ def followed(result: Iterable[bytes], exchange: Exchange) -> Iterable[bytes]:
         return result
     if not hasattr(result, "__len__"):
         return Body(result, exchange)
-    if result.__class__ is bytes:  # not WSGI, yet uWSGI sends it as one piece
+    if isinstance(cast("object", result), bytes):  # not WSGI, yet uWSGI sends it as one piece
         exchange.finish()
         return result
     return SizedBody(result, exchange)
