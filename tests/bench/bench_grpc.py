@@ -1,16 +1,21 @@
 """What tracing adds to gRPC: CPU of a unary call with both ends instrumented, and of a stream.
 
     python tests/bench/bench_grpc.py [rounds]
+    python tests/bench/bench_grpc.py --cold
 
 Each variant is a process of its own with client and server in it; the rounds of all variants
 interleave, so a busy machine slows them alike, and the best round of each counts. Both SDKs encode
 their spans (OpenTelemetry to OTLP, tracekit to Jaeger compact) and throw the bytes away. The
 do-nothing interceptors are the floor: gRPC's own price for looking at a call.
+
+``--cold`` shows what the client's half of tracing costs by itself, the channel below it being a
+function, when between two calls something else has used the processor's caches, as gRPC does.
 """
 
 from __future__ import annotations
 
 import contextlib
+import statistics
 import subprocess
 import sys
 import time
@@ -130,6 +135,38 @@ def child(variant: str) -> None:
     server.stop(0)
 
 
+class FakeChannel:
+    """What ``trace_channel`` needs of a channel; a call answers its request."""
+
+    _target = "127.0.0.1:50051"
+
+    def unary_unary(self, method, serializer=None, deserializer=None):
+        def call(request, timeout=None, metadata=None):
+            request = serializer(request) if serializer else request
+            return deserializer(request) if deserializer else request
+
+        return call
+
+
+def cold() -> None:
+    """Print the client's own microseconds by how much memory is read between two calls."""
+    print(f"{'KiB read between calls':26}{'sampled':>9}{'unsampled':>11}")
+    other = memoryview(bytearray(8 << 20))
+    calls = [
+        tracekit(sampled=sampled)[1](FakeChannel()).unary_unary("/bench.Echo/Unary")
+        for sampled in (True, False)
+    ]
+    for kib in (0, 256, 1024, 4096, 8192):
+        took = ([], [])
+        for _ in range(1500):
+            for call, us in zip(calls, took, strict=True):
+                bytes(other[: kib << 10 : 64])  # one byte of every cache line
+                start = time.perf_counter_ns()
+                call(b"x" * 64)
+                us.append((time.perf_counter_ns() - start) / 1000)
+        print(f"{kib:<26}{statistics.median(took[0]):9.1f}{statistics.median(took[1]):11.1f}")
+
+
 def main(rounds: int) -> None:
     best = {variant: [float("inf"), float("inf")] for variant in VARIANTS}
     with contextlib.ExitStack() as stack:
@@ -166,5 +203,7 @@ def main(rounds: int) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
         child(sys.argv[2])
+    elif sys.argv[1:2] == ["--cold"]:
+        cold()
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
