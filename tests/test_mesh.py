@@ -129,3 +129,9 @@ def test_without_init():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "{'x-request-id': 'r'} 1"
+
+
+def test_what_belongs_to_one_request_is_never_forwarded():
+    """A length or an encoding of another body would break the request, even where it is listed."""
+    headers = {"Content-Length": "5", "Transfer-Encoding": "chunked", "End-User": "jason"}
+    assert forward_headers(headers, allow=headers) == {"end-user": "jason"}

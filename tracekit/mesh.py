@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tracekit.propagation import collect, pairs_of, select
+from tracekit.propagation import application_names, collect, pairs_of, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,6 +31,7 @@ def forward_headers(
     Starlette's headers, gRPC metadata, or any mapping or pairs. The trace headers and
     ``x-request-id`` are returned, values unchanged, names in lower case, nothing empty; of the
     application headers (``end-user``, ``cookie``, ``authorization`` …) only those that ``allow``
-    lists. Pure; never raises over what arrived.
+    lists, and never what belongs to one request (``content-length``, ``transfer-encoding`` …).
+    Pure; never raises over what arrived.
     """
-    return select(collect(pairs_of(headers)).items(), frozenset(name.lower() for name in allow))
+    return select(collect(pairs_of(headers)).items(), application_names(allow))

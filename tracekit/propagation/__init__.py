@@ -12,6 +12,7 @@ from tracekit.propagation._forwarding import (
     TRACE_HEADERS,
     ForwardRule,
     Outgoing,
+    application_names,
     merge_headers,
     select,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "Outgoing",
     "Propagator",
     "Remote",
+    "application_names",
     "b3_propagator",
     "collect",
     "decode",

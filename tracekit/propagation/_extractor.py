@@ -9,7 +9,12 @@ from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 
 from tracekit.propagation._arrival import fill
-from tracekit.propagation._forwarding import BAGGAGE_HEADER, BAGGAGE_PREFIX, TRACE_HEADERS
+from tracekit.propagation._forwarding import (
+    BAGGAGE_HEADER,
+    BAGGAGE_PREFIX,
+    TRACE_HEADERS,
+    application_names,
+)
 from tracekit.propagation._headers import MAX_VALUE_BYTES, collect, ignore, pairs_of
 from tracekit.propagation._merge import merge
 from tracekit.propagation._remote import NO_BAGGAGE
@@ -54,7 +59,7 @@ class Extractor:
 
     def forward(self, names: Iterable[str]) -> None:
         """Capture these application headers too, from now on; edges call it for ``allow=``."""
-        self._captured |= frozenset(name.lower() for name in names) - self._reads
+        self._captured |= application_names(names) - self._reads
         wanted = self._reads | self._captured
         self._environ_names = {_environ_key(name): name for name in wanted}
         self._environ_prefix = _environ_key(self._prefix)

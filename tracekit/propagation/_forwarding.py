@@ -37,13 +37,21 @@ BAGGAGE_PREFIX = "uberctx-"
 
 _FAMILY_OF = {name: family for family in _FAMILIES for name in family}
 
-# Never application headers of ours to forward: they belong to one connection or to gRPC itself.
-_HOP_BY_HOP = frozenset({"te", "content-type", "content-length", "host", "connection"})
+# Of one connection (RFC 9110, section 7.6.1) or of one message: on another request they are wrong.
+_OF_ONE_REQUEST = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding"}
+    | {"upgrade", "host", "expect", "content-type", "content-length", "content-encoding"}
+)
 
 
 def is_baggage(name: str) -> bool:
     """Whether the header of that lower-case name carries baggage."""
     return name == BAGGAGE_HEADER or name.startswith(BAGGAGE_PREFIX)
+
+
+def application_names(names: Iterable[str]) -> frozenset[str]:
+    """Return listed application headers in lower case, without those that nobody can forward."""
+    return frozenset(name.lower() for name in names) - _OF_ONE_REQUEST
 
 
 class ForwardRule(NamedTuple):
@@ -65,7 +73,7 @@ class ForwardRule(NamedTuple):
         hosts: Callable[[str], bool] | Sequence[str] | str | None = None,
     ) -> ForwardRule:
         """Return the rule of an edge's ``allow=`` and ``hosts=`` arguments."""
-        names = frozenset(name.lower() for name in allow) - _HOP_BY_HOP
+        names = application_names(allow)
         if hosts is None or callable(hosts):
             return cls(names, hosts)
         patterns = (hosts,) if isinstance(hosts, str) else tuple(hosts)
