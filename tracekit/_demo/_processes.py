@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 40.0
 _END_TIMEOUT_S = 5.0
 _LISTENS = re.compile(rb"listening on (\S+:\d+)\n")
+_LEASH = str(Path(__file__).with_name("_leash.py"))
 _OURS = ("JAEGER_", "OTEL_", "TRACEKIT_", "PYTHONSAFEPATH")
 
 
@@ -41,6 +42,8 @@ def examples() -> Path:
 class Service:
     """One example in a process of its own, from ``__init__`` to the end of a ``with`` block.
 
+    It ends with this process, too, however that ends.
+
     ``program`` is a path below ``examples()``; ``variables`` replace what the caller's own
     environment says about tracing, of which the service sees nothing.
     """
@@ -54,9 +57,9 @@ class Service:
         local = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the service
         self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-u", str(examples() / program), "--port", "0", *arguments],
+            [sys.executable, "-u", _LEASH, str(examples() / program), "--port", "0", *arguments],
             env={**inherited, **local, **variables, "JAEGER_SERVICE_NAME": name},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=self._said,
             stderr=subprocess.STDOUT,
         )
@@ -93,12 +96,12 @@ class Service:
 
     def close(self) -> None:
         """End the process: politely, then for certain. Safe to call twice."""
-        self._process.terminate()
-        try:
-            self._process.wait(_END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with self._process:  # lets go of the leash, too
+            self._process.terminate()
+            try:
+                self._process.wait(_END_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
         self._said.close()
 
     def _output(self) -> bytes:
