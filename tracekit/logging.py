@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 
 from tracekit import _handle
+from tracekit._context import SPAN_KEY, get_current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
@@ -183,28 +184,41 @@ class _Stamp:
 
     def put(self, held: MutableMapping[str, Any]) -> None:
         """Add the fields; what the user had under their names moves to ``extra_<name>``."""
-        context = trace.get_current_span().get_span_context()
-        if context.is_valid:
-            fields = (
-                f"{context.trace_id:032x}",
-                f"{context.span_id:016x}",
-                context.trace_flags.sampled,
-                self._service(),
-            )
-        else:
-            fields = ("", "", False, self._service())
-        for name, value in zip(FIELDS, fields, strict=True):
-            if name in held:
-                if not value or held[name] == value:
-                    continue  # we have nothing to say: the user's own id stands
-                held[f"extra_{name}"] = held[name]
-            held[name] = value
+        trace_id, span_id, sampled = _ids()
+        service = self._service()
+        if "trace_id" in held or "span_id" in held or "trace_sampled" in held or "service" in held:
+            _meet(held, (trace_id, span_id, sampled, service))
+            return
+        held["trace_id"] = trace_id
+        held["span_id"] = span_id
+        held["trace_sampled"] = sampled
+        held["service"] = service
 
     def _service(self) -> str:
         try:
             return _handle.resolve(self._tracing).settings.service_name or ""
         except Exception:  # logging must work whatever state tracing is in
             return ""
+
+
+def _ids() -> tuple[str, str, bool]:
+    """Return trace id, span id and whether it is sampled, of the current span if there is one."""
+    span = get_current().get(SPAN_KEY)
+    if span is not None and isinstance(span, trace.Span):
+        trace_id, span_id, _, flags, _, valid = span.get_span_context()
+        if valid:
+            return f"{trace_id:032x}", f"{span_id:016x}", bool(flags & 1)
+    return "", "", False
+
+
+def _meet(held: MutableMapping[str, Any], fields: tuple[str, str, bool, str]) -> None:
+    """Add the fields where the user has some of the same name."""
+    for name, value in zip(FIELDS, fields, strict=True):
+        if name in held:
+            if not value or held[name] == value:
+                continue  # we have nothing to say: the user's own id stands
+            held[f"extra_{name}"] = held[name]
+        held[name] = value
 
 
 class _Hooks:
