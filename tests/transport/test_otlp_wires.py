@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import subprocess
 import sys
 import threading
@@ -188,6 +189,62 @@ def test_a_receiver_that_restarts_gets_everything(receiver):
         assert tracing.flush(SOON)
         assert tracing.stats().sent == 25
     assert len({span.name for span in receiver.spans}) == 25
+
+
+class Relay:
+    """Passes bytes between a client and ``port``; ``cut`` breaks all connections there are."""
+
+    def __init__(self, port):
+        self._upstream = port
+        self._sockets = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                server = socket.create_connection(("127.0.0.1", self._upstream))
+                self._sockets += [client, server]
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=self._pump, args=pair, daemon=True).start()
+
+    def _pump(self, source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def cut(self):
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        self._sockets.clear()
+
+    def close(self):
+        self._listening.close()
+        self.cut()
+
+
+def test_twins_of_a_connection_that_broke_are_counted(make_receiver):
+    """A request that was taken and whose answer was lost is sent again, and ``resent`` tells."""
+    with make_receiver() as receiver, contextlib.closing(Relay(receiver.port)) as relay:
+        endpoint = f"http://127.0.0.1:{relay.port}"
+        environ = {**receiver.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+        with running(environ) as tracing:
+            make(tracing, 5, "before")
+            assert tracing.flush(SOON)
+            take, receiver.take = receiver.take, lambda *args: (take(*args), relay.cut())[0]
+            make(tracing, 5, "broken")
+            receiver.wait(2)
+            receiver.take = take
+            assert tracing.flush(SOON)
+            stats = tracing.stats()
+        assert (stats.finished, stats.sent) == (10, 10)
+        twins = len(receiver.spans) - len({span.span_id for span in receiver.spans})
+        assert 5 <= twins <= stats.resent
 
 
 def test_a_flush_is_bounded_while_the_receiver_hangs(make_receiver):

@@ -5,6 +5,7 @@ Needs grpcio (``pip install 'tracekit[otlp]'``); this module is imported for thi
 
 from __future__ import annotations
 
+import re
 import time
 import urllib.parse
 from typing import TYPE_CHECKING, Protocol
@@ -36,6 +37,12 @@ _RETRYABLE = frozenset(
 """RESOURCE_EXHAUSTED is another one, but only if the server says when to come back."""
 _UNHEARD = frozenset((_CODES.CANCELLED, _CODES.DEADLINE_EXCEEDED))
 """Codes that our own end sets: the server may have taken the payload meanwhile."""
+_BROKEN = re.compile(
+    r"socket closed|stream removed|connection reset|broken pipe|goaway|transport closed|\bping|eof",
+    re.IGNORECASE,
+)
+"""In gRPC's words for UNAVAILABLE when a connection broke that may have carried the payload; there
+is no other sign. A server that says so by itself makes a twin possible that is none."""
 _OPTIONS = (
     # gRPC's own back-off grows to two minutes; ours decides when to try again.
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -150,7 +157,8 @@ class OtlpGrpcTransport:
             self._max_bytes = max(MIN_BODY_BYTES, min(len(payload.body), self._max_bytes) // 2)
             return SendResult.too_large(reason)
         if code in _RETRYABLE or code is _CODES.RESOURCE_EXHAUSTED:
-            doubt = [payload] if code in _UNHEARD else ()
+            broken = code is _CODES.UNAVAILABLE and _BROKEN.search(details)
+            doubt = [payload] if broken or code in _UNHEARD else ()
             return SendResult.retry(reason, after_s=after_s, doubt=doubt)
         return SendResult.failed(reason)
 
