@@ -62,6 +62,8 @@ class SpanContext(opentracing.SpanContext):
                 marks=flags & (DEBUG | _KEPT),
             )
             self.span = NonRecordingSpan(context)
+            if parent_id:  # what injects a span that has a parent tells of it
+                self.span.parent = trace.SpanContext(context.trace_id, parent_id, is_remote=True)  # type: ignore[attr-defined]
         self._parent_id = parent_id or None
         self._baggage = baggage or NO_BAGGAGE
         self._forwarded: Headers = ()
