@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 
@@ -230,6 +231,37 @@ def test_probes_have_no_span(tracing):
     for path in ("/health", "/metrics", "/pulls/bob?next=/health"):
         answer(app, "GET", path)
     assert [span.attributes["url.path"] for span in tracing.sink.spans] == ["/pulls/bob"]
+
+
+def test_the_constructor_says_what_it_takes(tracing):
+    """By keyword and for ``inspect`` the parameters are those of the reference."""
+    assert list(inspect.signature(FlaskTracing).parameters) == [
+        "app",
+        "tracing",
+        "trace_all",
+        "traced_attributes",
+        "start_span_cb",
+        "exclude",
+        "response_headers",
+        "semconv",
+    ]
+    app = make_app()
+    traced = FlaskTracing(
+        app=app,
+        tracing=tracing,
+        trace_all=True,
+        traced_attributes=["endpoint"],
+        start_span_cb=lambda span, _: span.set_attribute("called", True),
+        exclude=["/pulls/eve"],
+        response_headers=True,
+    )
+    assert traced.tracer is None
+    client = app.test_client()
+    assert "traceresponse" in client.get("/pulls/bob").headers
+    assert "traceresponse" not in client.get("/pulls/eve").headers
+    span = tracing.sink.take()
+    assert (span.attributes["endpoint"], span.attributes["called"]) == ("pulls", True)
+    tracing.sink.assert_empty()
 
 
 def test_one_span_a_request_however_often_it_is_set_up(tracing):

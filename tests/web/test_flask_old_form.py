@@ -60,6 +60,9 @@ FORMS = [
         tracer=make, trace_all_requests=True, app=app, traced_attributes=["url_rule"]
     ),
     lambda make, app: FlaskTracing(make, None, app, ["url_rule"]),
+    lambda make, app: FlaskTracing(
+        make, trace_all_requests=True, app=app, traced_attributes=["url_rule"]
+    ),
 ]
 
 

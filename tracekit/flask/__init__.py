@@ -30,7 +30,7 @@ from opentelemetry import context as otel_context
 from tracekit import _handle, _http, wsgi
 from tracekit._redaction import redact_url
 from tracekit.flask._carrying import carrying
-from tracekit.flask._old_form import OldForm
+from tracekit.flask._old_form import is_old, translated
 from tracekit.wsgi._exchange import KEY, Server
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from opentelemetry import trace
 
     from tracekit._calls import Call
-    from tracekit.flask._old_form import OpenTracingTracer
+    from tracekit.flask._old_form import OldForm, OpenTracingTracer
     from tracekit.wsgi._exchange import Exchange
 
     StartSpanCallback = Callable[[Any, flask.Request], object]
@@ -55,6 +55,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 # Flask 3.2 merges the request's context into the application's and deprecates the old name.
 _context_proxy = vars(flask.globals).get("request_ctx", flask.globals.app_ctx)
+
+
+def _either_form(init: Callable[P, None]) -> Callable[P, None]:
+    """Have ``FlaskTracing.__init__`` understand ``flask_opentracing``'s arguments as well.
+
+    To type checkers and to ``inspect`` it takes its own only: that form is for code which is there.
+    """
+
+    @functools.wraps(init)
+    def either(self: FlaskTracing, *args: Any, **options: Any) -> None:  # noqa: ANN401
+        if is_old(args, options):
+            self._old, options = translated(*args, **options)
+            args = ()
+        init(self, *args, **options)  # type: ignore[arg-type] # P begins with ``self``
+
+    return cast("Callable[P, None]", either)
 
 
 class FlaskTracing:
@@ -72,40 +88,25 @@ class FlaskTracing:
     their older names, and the callback and ``get_span`` deal in ``opentracing.Span``.
     """
 
+    _old: OldForm | None = None
+
+    @_either_form
     def __init__(
         self,
-        app_or_tracer: Flask | OpenTracingTracer | Callable[[], OpenTracingTracer] | None = None,
-        tracing: _handle.Tracing | _handle.HasTracing | bool | None = None,
-        trace_all: bool | Flask | None = None,
+        app: Flask | None = None,
+        tracing: _handle.Tracing | _handle.HasTracing | None = None,
+        trace_all: bool = True,
         traced_attributes: Iterable[str] = (),
         start_span_cb: StartSpanCallback | None = None,
         exclude: Iterable[str] = DEFAULT_EXCLUDE,
         response_headers: bool = False,
         *,
         semconv: str | None = None,
-        app: Flask | None = None,
-        tracer: OpenTracingTracer | Callable[[], OpenTracingTracer] | None = None,
-        trace_all_requests: bool | None = None,
     ) -> None:
         if start_span_cb is not None and not callable(start_span_cb):
             raise ValueError("start_span_cb is not callable")
-        first = app_or_tracer if tracer is None else tracer
-        self._old: OldForm | None = None
-        is_old = isinstance(tracing, bool) or trace_all_requests is not None
-        if isinstance(first, Flask) or (first is None and not is_old):
-            app = first or app
-            handle = wsgi.handle_of(cast("_handle.Tracing | None", tracing))
-        else:
-            # flask_opentracing's form: tracer, trace_all_requests, app, attributes, callback.
-            self._old = OldForm(first)
-            handle = self._old.handle
-            app = trace_all if isinstance(trace_all, Flask) else app
-            trace_all = tracing if isinstance(tracing, bool) else trace_all_requests
-            if trace_all and app is None:
-                raise ValueError("trace_all=True requires an app object")
-            trace_all = app is not None if trace_all is None else trace_all
-            exclude, semconv = (), "old"
-        self._trace_all = trace_all is None or bool(trace_all)
+        handle = wsgi.handle_of(tracing) if self._old is None else self._old.handle
+        self._trace_all = bool(trace_all)
         self._attributes = tuple(traced_attributes)
         self._callback = start_span_cb
         self._server = Server(handle, exclude, response_headers, semconv)

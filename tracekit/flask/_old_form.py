@@ -1,14 +1,16 @@
-"""The tracer that ``flask_opentracing``'s form was given, or the function that makes it."""
+"""``flask_opentracing``'s form: its arguments, and the tracer that it was given or is to make."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Protocol, cast
 
+from flask import Flask
+
 from tracekit import _handle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from opentelemetry import trace
 
@@ -21,6 +23,37 @@ class OpenTracingTracer(_handle.HasTracing, Protocol):
 
     def span_of(self, span: trace.Span) -> object:
         """Return the ``opentracing.Span`` that stands for ``span``."""
+
+
+def is_old(positional: Sequence[object], named: Mapping[str, object]) -> bool:
+    """Whether ``FlaskTracing`` was called as ``flask_opentracing``'s, with a tracer in front."""
+    if not named.keys().isdisjoint({"tracer", "trace_all_requests"}):
+        return True
+    first, second = (*positional[:2], None, None)[:2]
+    return isinstance(second, bool) or not (first is None or isinstance(first, Flask))
+
+
+def translated(
+    tracer: OpenTracingTracer | Callable[[], OpenTracingTracer] | None = None,
+    trace_all_requests: bool | None = None,
+    app: Flask | None = None,
+    traced_attributes: Iterable[str] = (),
+    start_span_cb: Callable[..., object] | None = None,
+    **options: object,
+) -> tuple[OldForm, dict[str, object]]:
+    """Return what the old form was given, and the arguments that now mean what it did."""
+    if trace_all_requests and app is None:
+        raise ValueError("trace_all=True requires an app object")
+    old = OldForm(tracer)
+    return old, {
+        "app": app,
+        "trace_all": app is not None if trace_all_requests is None else trace_all_requests,
+        "traced_attributes": traced_attributes,
+        "start_span_cb": start_span_cb,
+        "exclude": (),
+        "semconv": "old",
+        **options,
+    }
 
 
 class OldForm:
