@@ -112,18 +112,18 @@ def ids_of(span: trace.Span, context: Context) -> Ids:
     """Return what headers say of any OpenTelemetry span; the ids are 0 where it is invalid.
 
     ``context`` is the one in which ``span`` is current. Spans of another SDK have no place for
-    marks: what arrived with their trace counts for them, debug if they are sampled.
+    marks: what arrived with their trace counts for those that are sampled.
     """
     span_context = span.get_span_context()
     trace_id, span_id, _, flags, state, valid = span_context
     if not valid:
         return 0, 0, 0, None, 0, state
     parent: trace.SpanContext | None = getattr(span, "parent", None)
-    parent_id = None if parent is None else parent.span_id
-    marks = marks_of(span_context)
+    parent_id = None if parent is None else parent[1]
+    marks = span_context.marks if span_context.__class__ is SpanContext else 0
     arrived = context.get(MARKS_KEY)
-    if not marks and isinstance(arrived, tuple) and arrived[0] == trace_id:
-        marks = arrived[1] if span_context.trace_flags.sampled else arrived[1] & ~DEBUG
+    if not marks and isinstance(arrived, tuple) and arrived[0] == trace_id and flags & 1:
+        marks = arrived[1]
     return trace_id, span_id, flags, parent_id, marks, state
 
 

@@ -14,7 +14,14 @@ from opentelemetry.propagators.textmap import (
     default_setter,
 )
 
-from tracekit._context import SPAN_KEY, forwarded_headers, get_current, ids_of, root_hint
+from tracekit._context import (
+    SPAN_KEY,
+    SpanContext,
+    forwarded_headers,
+    get_current,
+    ids_of,
+    root_hint,
+)
 from tracekit.propagation import _formats, _forwarding, _jaeger
 from tracekit.propagation._arrival import BAGGAGE_KEY, NO_STATE
 from tracekit.propagation._counters import Counters
@@ -96,13 +103,19 @@ class Propagator(Extractor, TextMapPropagator):
                 return
             into: dict[str, str] = carrier  # type: ignore[assignment] # tested above
             span = context.get(SPAN_KEY)
-            trace_id = 0
-            if span is not None:
+            described: int = 0
+            flags: int
+            if span.__class__ is trace.NonRecordingSpan:  # as it arrived: nobody to ask
+                held = span._context
+                trace_id, span_id, _, flags, state, described = held
+                parent_id, marks = None, held.marks if held.__class__ is SpanContext else 0
+            elif span is not None:
                 tell = getattr(span, "_ids", None)
                 trace_id, span_id, flags, parent_id, marks, state = (
                     ids_of(span, context) if tell is None else tell()  # type: ignore[arg-type] # OTel's key
                 )
-            if trace_id:
+                described = trace_id
+            if described:
                 if into and not self._certain.issuperset(into):
                     self._clear(into)
                 self._write_ids(into, trace_id, span_id, flags, parent_id, marks)
