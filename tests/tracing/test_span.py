@@ -251,3 +251,21 @@ def test_forced_quiet_span_changes_later_children_only(provider_of, told):
     assert quiet.get_span_context().trace_flags.sampled
     assert told.started == [child]
     assert child.parent.span_id == quiet.get_span_context().span_id
+
+
+class UnspeakableError(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def test_an_exception_without_words_is_recorded_by_its_type(tracer):
+    """One whose ``__str__`` raises costs its message, and nothing reaches the program."""
+    span = tracer.start_span("span")
+    span.record_exception(UnspeakableError(), {"k": "v"}, 7)
+    with pytest.raises(UnspeakableError), tracer.start_as_current_span("failing") as failing:
+        raise UnspeakableError
+    for each in (span, failing):
+        (event,) = each.events
+        assert event.name == "exception"
+        assert event.attributes["exception.type"].endswith("UnspeakableError")
+    assert span.events[0].timestamp == 7

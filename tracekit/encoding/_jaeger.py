@@ -20,7 +20,7 @@ from tracekit.encoding._envelope import Envelope
 from tracekit.encoding._facts import facts_of
 from tracekit.encoding._idl import LOG, SPAN, SPAN_REF, SpanRefType
 from tracekit.encoding._memory import remember
-from tracekit.encoding._tags import Tags
+from tracekit.encoding._tags import Tags, as_text
 from tracekit.encoding._thrift import Binary, Compact
 
 if TYPE_CHECKING:
@@ -177,7 +177,8 @@ class JaegerEncoder:
 
     def _name(self, name: str) -> bytes:
         head = self._dialect.header(SPAN["operationName"], SPAN["parentSpanId"])
-        return remember(self._names, name, head + self._tags.text(name))
+        # A program may take anything for a name; only of a text it is certain what it is.
+        return remember(self._names, name, head + self._tags.text(as_text(name)))
 
     def _list(self, struct: Struct, name: str, count: int) -> bytes:
         """Return the head of a long optional list, which follows the field before it in the IDL."""

@@ -42,6 +42,7 @@ from tracekit.encoding._otlp_values import (
     sized,
     utf8,
 )
+from tracekit.encoding._tags import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -167,7 +168,7 @@ class OtlpEncoder:
     def _name(self, name: str, kind: SpanKind) -> bytes:
         """Return name and kind, and the key of the start time that follows them."""
         number = SPAN.key("kind") + varint(kind.value + 1)  # OTLP's 0 is "unspecified"
-        encoded = _text(SPAN, "name", name) + number + self._start_key
+        encoded = _text(SPAN, "name", as_text(name)) + number + self._start_key
         return remember(self._names, (name, id(kind)), encoded)
 
     def _events(self, out: list[bytes], events: Sequence[tuple[str, int, Bag]]) -> None:
@@ -186,7 +187,7 @@ class OtlpEncoder:
             out.append(self._event_key + head + body)
 
     def _event_name(self, name: str) -> bytes:
-        return remember(self._event_names, name, _text(EVENT, "name", name))
+        return remember(self._event_names, name, _text(EVENT, "name", as_text(name)))
 
     def _rarities(self, out: list[bytes], facts: Facts) -> None:
         """Append what few spans have: links, and how many events and links did not fit."""

@@ -123,7 +123,12 @@ class Tags:
 
 
 def as_text(value: AnyValue) -> str:
-    """Return nested values as JSON, None as nothing, everything else as ``str`` says it."""
+    """Return nested values as JSON, None as nothing, everything else as ``str`` says it.
+
+    A text of a class of its own is its content: ``str`` of an enum's member would be its name.
+    """
+    if isinstance(value, str):
+        return value
     if value is None:
         return ""
     if isinstance(value, list | tuple | dict):

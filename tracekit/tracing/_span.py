@@ -147,6 +147,21 @@ class Span(Readable):
                 self._added_links = BoundedList(limits.max_links)
             self._added_links.append(link)
 
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Add an event for ``exception``, also for one whose ``__str__`` raises."""
+        try:
+            super().record_exception(exception, attributes, timestamp, escaped)
+        except Exception:
+            kind = type(exception)
+            told = {"exception.type": f"{kind.__module__}.{kind.__qualname__}"}
+            self.add_event("exception", told, timestamp)
+
     def start(
         self,
         start_time: int | None = None,
