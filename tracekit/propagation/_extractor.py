@@ -175,6 +175,8 @@ class Extractor:
 
     def _capture(self, headers: Mapping[str, str]) -> Headers:
         """Return what goes on as it is. Raises ``TypeError`` where a value of that is no text."""
+        if self._reads.issuperset(headers):
+            return ()
         captured = self._captured
         names = [name for name in headers if name in captured]
         if self._forwards_prefix:
