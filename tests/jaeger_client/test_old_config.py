@@ -167,6 +167,17 @@ def test_text_is_cut_where_the_dictionary_says(config, tag, stack):
     assert len({it.key: it.vStr for it in log.fields}["stack"]) == stack
 
 
+@pytest.mark.parametrize("param", [True, "true", "True", "1", 1, False, "false", "0", 0])
+def test_a_const_sampler_decides_as_it_did(param):
+    """Whatever YAML or a template has made of its parameter."""
+    config = Config({"sampler": {"type": "const", "param": param}}, service_name="shop")
+    tracer = config.new_tracer()
+    assert not config.settings.problems
+    sampled = str(param).lower() in ("true", "1")
+    assert tracer.start_span("op").is_sampled() is sampled is config.sampler.decision
+    tracer.close()
+
+
 def test_a_sampler_may_be_an_object(agent, to_agent):
     """One written for jaeger_client is asked about every root, and its tags are on them."""
 

@@ -46,6 +46,8 @@ _WITHOUT_EFFECT = frozenset(
     }
 )
 _SECTIONS = ("local_agent", "sampler")
+_DECISIONS = {"true": 1.0, "false": 0.0}
+"""What YAML and templates make of a const sampler's parameter."""
 # Written with underscores or dashes, a header had dashes on the wire.
 _HEADERS = ("trace_id_header", "baggage_header_prefix", "debug_id_header")
 
@@ -58,6 +60,8 @@ def read(config: Mapping[str, object], service_name: str | None) -> tuple[Layer,
             continue
         if key in _HEADERS and isinstance(value, str):
             layer.give(_KEYS[key], value.replace("_", "-"), f"config {key}", called=key)
+        elif key == "sampler.param" and str(value).lower() in _DECISIONS:
+            layer.give(_KEYS[key], _DECISIONS[str(value).lower()], f"config {key}", called=key)
         elif key in _KEYS:
             layer.give(_KEYS[key], value, f"config {key}", called=key)
         elif key == "enabled":
