@@ -57,6 +57,34 @@ def test_the_bound_is_exact_among_threads():
     assert ledger.snapshot().queued == 1_000
 
 
+def test_refusals_during_a_snapshot_are_not_taken_for_queued_spans():
+    """A reader that has to wait its turn between two figures reads both again."""
+
+    class Waiting(Tally):
+        __slots__ = ("_others",)
+
+        def __init__(self, others):
+            super().__init__()
+            self._others = others
+
+        @property
+        def value(self):
+            self._others()
+            return super().value
+
+    ledger = Ledger()
+    turns = [1_000, 300]
+
+    def others():
+        for _ in range(turns.pop() if turns else 0):
+            ledger.finished.add()
+            ledger.refused.add()
+
+    ledger.finished = Waiting(others)
+    stats = ledger.snapshot()
+    assert (stats.finished, stats.queued, stats.dropped["queue_full"]) == (1_300, 0, 1_300)
+
+
 @pytest.mark.parametrize("policy", ["newest", "oldest"])
 def test_no_span_is_lost_or_seen_twice_between_offer_and_take(policy):
     """What is taken and what is dropped adds up to what was offered, span by span."""

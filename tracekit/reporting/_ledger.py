@@ -17,6 +17,8 @@ from tracekit.reporting._stats import DropReason, Stats
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_MAX_READINGS = 5
+
 
 class Tally:
     """A counter that any thread may move: ``add()`` counts one, ``value`` reads."""
@@ -76,16 +78,23 @@ class Ledger:
         return self.sent + sum(self.dropped.values()) + self.evicted.value + self.abandoned.value
 
     def snapshot(self) -> Stats:
-        """Return figures that obey the law, whatever other threads do meanwhile."""
-        sent = self.sent
-        dropped = dict(self.dropped)
+        """Return figures that obey the law, whatever other threads do meanwhile.
+
+        What they have refused between the first and the last reading would look like queued, by
+        the thousand if this thread had to wait its turn. So then it is read again.
+        """
+        for _ in range(_MAX_READINGS):
+            sent = self.sent
+            dropped = dict(self.dropped)
+            taken = self.taken
+            full = self._full()
+            abandoned = self.abandoned.value
+            finished = self.finished.value
+            withdrawn = self.withdrawn.value
+            started = self.started.value - withdrawn
+            if self._full() == full:
+                break
         settled = sent + sum(dropped.values())
-        taken = self.taken
-        full = self.refused.value + self.evicted.value
-        abandoned = self.abandoned.value
-        finished = self.finished.value
-        withdrawn = self.withdrawn.value
-        started = self.started.value - withdrawn
         dropped[DropReason.QUEUE_FULL] += full
         dropped[DropReason.SHUTDOWN] += abandoned
         return Stats(
@@ -106,11 +115,14 @@ class Ledger:
             withdrawn=withdrawn,
         )
 
+    def _full(self) -> int:
+        return self.refused.value + self.evicted.value
+
     def loss(self) -> Loss:
         """Return the losses as Jaeger's ``ClientStats`` name them."""
         dropped = self.dropped
         return Loss(
-            queue_full=self.refused.value + self.evicted.value,
+            queue_full=self._full(),
             too_large=dropped[DropReason.TOO_LARGE],
             send_failed=dropped[DropReason.SEND_FAILED]
             + dropped[DropReason.ENCODE_FAILED]
