@@ -34,12 +34,12 @@ demo: $(UV) ## Build the wheel, install it in an environment of its own, show on
 	wheel=$$(ls $(BUILD)/dist/*.whl) && VIRTUAL_ENV=$(BUILD)/demo $(UV) pip install --quiet "$$wheel[demo]"
 	demo=$(CURDIR)/$(BUILD)/demo/bin/tracekit && cd "$$(mktemp -d)" && "$$demo" demo
 
-# The client that tracekit.jaeger_client is compared with, in an environment of its own and on an
-# interpreter that it was made for, if there is one. If not, the tests look further, or say so.
+# What tracekit.jaeger_client and tracekit.flask are compared with, in an environment of its own and
+# on an interpreter that it was made for, if there is one. If not, the tests look further, or say so.
 $(ORACLE): | $(UV)
 	-for python in 3.9 3.8 $(wildcard $(HOME)/.pyenv/versions/3.[98].*/bin/python); do \
 	  $(UV) venv --quiet --allow-existing --no-python-downloads --python $$python $(@D) 2>/dev/null \
-	    && VIRTUAL_ENV=$(@D) $(UV) pip install --quiet jaeger-client six 2>/dev/null && break; \
+	    && VIRTUAL_ENV=$(@D) $(UV) pip install --quiet jaeger-client six Flask-OpenTracing 2>/dev/null && break; \
 	done
 	@mkdir -p $(@D) && touch $@
 
