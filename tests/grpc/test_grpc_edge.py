@@ -30,14 +30,14 @@ class Shop:
     def answer(self, request, context):
         return self.handle(request, context)
 
-    def serve(self, *interceptors, service="shop.Orders"):
+    def serve(self, *interceptors, service="shop.Orders", at="127.0.0.1:0"):
         handler = grpc.unary_unary_rpc_method_handler(self.answer)
         handlers = grpc.method_handlers_generic_handler(service, {"Echo": handler})
         server = grpc.server(ThreadPoolExecutor(4), (handlers,), interceptors)
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_insecure_port(at)
         server.start()
         self.stack.callback(lambda: server.stop(0).wait(5))
-        return f"127.0.0.1:{port}"
+        return at.replace(":0", f":{port}")
 
     def channel(self, target):
         channel = grpc.insecure_channel(target)
@@ -126,6 +126,17 @@ def test_health_reflection_and_collectors_are_not_traced_unless_asked(shop, trac
     for target in (default, asked):
         shop.channel(target).unary_unary("/grpc.health.v1.Health/Echo")(b"")
     assert server_span(tracing).name == "grpc.health.v1.Health/Echo"
+
+
+def test_the_peer_is_named_as_far_as_grpc_knows_it(shop, tracing, tmp_path):
+    """A Unix socket has a path on the client's span, and nothing on the server's."""
+    path = tmp_path / "sock"
+    target = shop.serve(tracekit.grpc.server_interceptor(tracing), at=f"unix:{path}")
+    channel = tracekit.grpc.trace_channel(shop.channel(target), tracing)
+    channel.unary_unary(ECHO)(b"")
+    spans = {span.kind: span for span in tracing.sink.take_many(2)}
+    assert spans[SpanKind.CLIENT].attributes["server.address"] == str(path)
+    assert "network.peer.address" not in spans[SpanKind.SERVER].attributes
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,8 @@ def parse_address(text: str) -> Address | None:
     """Parse a peer (``ipv4:10.0.0.7:51224``) or a channel's target (``dns:///shop:50051``)."""
     scheme, colon, rest = text.partition(":")
     if colon and (scheme in {"unix", "unix-abstract"}):
-        return Address(rest.removeprefix("//"), None)
+        path = rest.removeprefix("//")
+        return Address(path, None) if path else None  # a server is told no client's path
     if colon and (rest.startswith("//") or scheme in {"ipv4", "ipv6", "dns", "xds", "passthrough"}):
         # scheme:[//authority/]endpoint; of a list of addresses the first one speaks for all
         text = rest[2:].partition("/")[2] if rest.startswith("//") else rest
