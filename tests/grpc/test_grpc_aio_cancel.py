@@ -208,6 +208,7 @@ async def leave_loop(use, _channel):
     async for message in use.call:
         assert message == b"first"
         break
+    await use.shop.began.wait()  # else the handler never comes to where it tells that it stopped
     return Gone(None, None, None, use.call.cancelled())
 
 
@@ -215,11 +216,13 @@ async def close_elsewhere(use, _channel):
     responses = use.call.__aiter__()
     await responses.__anext__()
     await asyncio.ensure_future(responses.aclose())
+    await use.shop.began.wait()
     return Gone(None, None, None, use.call.cancelled())
 
 
 async def drop(use, _channel):
     assert await use.call.read() == b"first"
+    await use.shop.began.wait()
     return Gone(None, None, None, use.call.cancelled())
 
 
