@@ -58,7 +58,7 @@ def fill(made: Context, parts: Parts, captured: Headers) -> Context:
         span = _span(_NonRecordingSpan)
         span._context = span_context
         if parent_id:  # told again by who passes it on without a span of its own
-            span.parent = _new(SpanContext, (trace_id, parent_id, True, flags, NO_STATE, True))  # type: ignore[attr-defined]
+            span.parent_id = parent_id  # type: ignore[attr-defined]
         _set(made, SPAN_KEY, span)
     elif sampled is not None:
         decision = Decision.DEBUG if debug else Decision.ACCEPT if sampled else Decision.DENY

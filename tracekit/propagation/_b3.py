@@ -86,7 +86,7 @@ def _ids(
     trace: str, span: str, parent: str | None, sampled: bool | None, debug: bool, note: Note
 ) -> Parts | None:
     if len(span) != 16 or (len(trace) != 32 and len(trace) != 16):
-        if "," in trace and "," in span:
+        if trace.find(",") >= 0 and span.find(",") >= 0:
             return _ids(_first(trace), _first(span), parent, sampled, debug, note)
         note("malformed")
         return None
@@ -119,7 +119,8 @@ def _parent_id(text: str) -> int | None:
 
 def _first(text: str) -> str:
     """Return the first of repeated values: B3 names no rule, its implementations take that."""
-    return text.partition(",")[0].strip(" \t") if "," in text else text
+    first, comma, _ = text.partition(",")
+    return first.strip(" \t") if comma else text
 
 
 def write_single(

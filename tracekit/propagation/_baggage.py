@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 64
 MAX_BYTES = 8192
-"""Keys and values together."""
+"""Keys, values, and the two characters between entries: one header of them is within the limit."""
 
 HEADER = "baggage"
 
@@ -58,7 +58,7 @@ def within_limits(
     """Yield entries until a limit is met; note the first one left."""
     size_bytes = 0
     for count, (key, value) in enumerate(entries):
-        size_bytes += len(key) + len(value)
+        size_bytes += len(key) + len(value) + 2
         if count >= MAX_ENTRIES or size_bytes > MAX_BYTES:
             note("limit")
             return
@@ -79,6 +79,9 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> Parts | None:
     """Read W3C ``baggage``. Properties (``;key=value``) stay in the value, as in OpenTelemetry."""
     header = headers.get(HEADER)
     if header is None:
+        return None
+    if len(header) > MAX_BYTES:
+        note("too_long")
         return None
     found: dict[str, str] = {}
     for key, value in within_limits(members(header, note), note):

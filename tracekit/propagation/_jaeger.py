@@ -120,8 +120,13 @@ def _decode_baggage(headers: Mapping[str, str], note: Note, names: Names) -> Map
     def entries() -> Iterator[tuple[str, str]]:
         # Go and Java write a blank as "+"; no client leaves a plus unescaped.
         for name in own:
-            yield name[len(prefix) :], unquote_plus(headers[name])
-        if manual is not None:
+            if len(value := headers[name]) > MAX_VALUE_BYTES:
+                note("too_long")
+            else:
+                yield name[len(prefix) :], unquote_plus(value)
+        if manual is not None and len(manual) > MAX_VALUE_BYTES:
+            note("too_long")
+        elif manual is not None:
             # Every client decodes the list before it splits it, and drops an entry with two "=".
             for key, value in members(unquote_plus(manual), note):
                 yield "" if "=" in value else key, value

@@ -85,7 +85,7 @@ class Propagator(Extractor, TextMapPropagator):
         """The header names that ``inject`` may set (``uberctx-*`` names depend on the baggage)."""
         return set(self._fields)
 
-    def inject(
+    def inject(  # noqa: C901 - on every request's way out: branches cost less than calls
         self,
         carrier: CarrierT,
         context: Context | None = None,
@@ -108,7 +108,8 @@ class Propagator(Extractor, TextMapPropagator):
             if span.__class__ is trace.NonRecordingSpan:  # as it arrived: nobody to ask
                 held = span._context
                 trace_id, span_id, _, flags, state, described = held
-                parent_id, marks = None, held.marks if held.__class__ is SpanContext else 0
+                parent_id = span.__dict__.get("parent_id")  # where it arrived with one
+                marks = held.marks if held.__class__ is SpanContext else 0
             elif span is not None:
                 tell = getattr(span, "_ids", None)
                 trace_id, span_id, flags, parent_id, marks, state = (
