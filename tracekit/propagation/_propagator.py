@@ -85,7 +85,7 @@ class Propagator(Extractor, TextMapPropagator):
         """The header names that ``inject`` may set (``uberctx-*`` names depend on the baggage)."""
         return set(self._fields)
 
-    def inject(  # noqa: C901 - on every request's way out: branches cost less than calls
+    def inject(
         self,
         carrier: CarrierT,
         context: Context | None = None,
