@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from opentelemetry import context as otel_context
@@ -54,6 +54,8 @@ def wrap_executor(executor: Executor) -> Executor:
     ``shutdown`` ends both. Raises ``TypeError`` for a pool of processes, where no context can go;
     send them headers instead (``propagator.inject``).
     """
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - with all it needs
+
     if isinstance(executor, ProcessPoolExecutor):
         raise TypeError("wrap_executor takes a pool of threads: a context cannot be pickled")
     return executor if isinstance(executor, _CarryingExecutor) else _CarryingExecutor(executor)

@@ -133,7 +133,9 @@ REQUESTS = [
 
 def answer(app, method, path):
     response = app.test_client().open(path, method=method, buffered=True)
-    return response.status, list(response.headers), response.data, app.config["LOG"]
+    # Old versions of Werkzeug date a file, and two answers may fall into two seconds.
+    headers = [(name, "now" if name == "Date" else value) for name, value in response.headers]
+    return response.status, headers, response.data, app.config["LOG"]
 
 
 @pytest.mark.parametrize("sampler", [0, 1])
