@@ -62,8 +62,8 @@ class SpanContext(opentracing.SpanContext):
                 marks=flags & (DEBUG | _KEPT),
             )
             self.span = NonRecordingSpan(context)
-            if parent_id:  # what injects a span that has a parent tells of it
-                self.span.parent = trace.SpanContext(context.trace_id, parent_id, is_remote=True)  # type: ignore[attr-defined]
+            if parent_id:  # as of a span that has arrived with it: it is told again on the wire
+                self.span.parent_id = parent_id  # type: ignore[attr-defined]
         self._parent_id = parent_id or None
         self._baggage = baggage or NO_BAGGAGE
         self._forwarded: Headers = ()
@@ -136,7 +136,7 @@ class SpanContext(opentracing.SpanContext):
         """The span's own parent, as far as it is known here."""
         if self._parent_id is None:
             parent: trace.SpanContext | None = getattr(self.span, "parent", None)
-            return None if parent is None else parent.span_id
+            return getattr(self.span, "parent_id", None) if parent is None else parent.span_id
         return self._parent_id
 
     @property
