@@ -64,7 +64,8 @@ def _install(tracing: Tracing | HasTracing | None, options: Options) -> Callable
 
     def undo() -> None:
         with _lock:
-            _installed.clear()
+            if undo in _installed:  # not when called again, after another ``instrument``
+                _installed.remove(undo)
             for patch in patches:
                 patch.undo()
 
