@@ -6,6 +6,7 @@ import gc
 import pickle
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest.mock import MagicMock
 
 import pytest
 import requests
@@ -414,6 +415,97 @@ class Canned(BaseAdapter):
 
     def close(self):
         """Hold nothing."""
+
+
+def test_whoever_looks_at_an_adapter_finds_its_own(server, tracing):
+    """A hook, a subclass and the response see, compare and change the mounted adapter."""
+    told = []
+
+    class Tuned(requests.Session):
+        def get_adapter(self, url):
+            adapter = super().get_adapter(url)
+            assert isinstance(adapter, HTTPAdapter)
+            told.append((adapter, repr(adapter), hash(adapter)))
+            adapter.max_retries, adapter.asked = Retry(3), True
+            del adapter.asked
+            return adapter
+
+    def hook(response, **_):
+        told.append((response.connection, repr(response.connection), hash(response.connection)))
+        assert isinstance(response.connection, HTTPAdapter)
+
+    with Tuned() as session:
+        undo = tracekit.requests.instrument(session, tracing=tracing)
+        response = session.get(server.url + "/fine", hooks={"response": hook})
+        undo()
+        adapter = session.adapters["http://"]
+        assert response.connection is adapter
+        assert told == [(adapter, repr(adapter), hash(adapter))] * 2
+        assert adapter.max_retries.total == 3
+        assert not hasattr(adapter, "asked")
+    assert tracing.sink.take().attributes["http.response.status_code"] == 200
+
+
+class Odd(BaseAdapter):
+    """An adapter that answers with whatever it was given."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def send(self, *_args, **_kwargs):
+        return self.answer
+
+    def close(self):
+        """Hold nothing."""
+
+
+@pytest.mark.parametrize("answer", [None, (), "text", MagicMock()], ids=repr)
+def test_an_answer_that_is_none_is_the_sessions_to_judge(answer, session, tracing, caplog):
+    """What an adapter or a mock hands back goes on as it is, and fails as it would without us."""
+
+    def error(asking):
+        asking.mount("odd://", Odd(answer))
+        with pytest.raises((AttributeError, TypeError)) as raised:
+            asking.get("odd://h/x")
+        return repr(raised.value)
+
+    assert error(session) == error(requests.Session())
+    gc.collect()
+    assert tracing.sink.take().name == "GET"
+    assert len(caplog.records) <= 1
+
+
+def test_a_request_that_cannot_be_copied_is_sent_as_it_is(server, session, tracing, caplog):
+    """It goes out without headers of ours, and leaves no span open."""
+
+    class Unique(requests.PreparedRequest):
+        def __copy__(self):
+            raise TypeError("there is but one")
+
+    request = Unique()
+    request.prepare("GET", server.url + "/fine", headers={})
+    assert session.send(request).request is request
+    assert "uber-trace-id" not in server.came[0][1]
+    assert "it is sent untraced" in caplog.text
+    assert tracing.sink.take().name == "GET"
+    assert tracing.stats().open == 0
+
+
+def test_a_send_of_somebodys_own_may_return_anything(tracing):
+    """A subclass whose ``send`` answers with a dictionary goes on doing so."""
+
+    class Decoding(requests.Session):
+        def send(self, request, **kwargs):
+            response = super().send(request, **kwargs)
+            return {"status": response.status_code}
+
+    with Decoding() as session:
+        session.mount("canned://", Canned())
+        undo = tracekit.requests.instrument(session, tracing=tracing)
+        assert session.get("canned://h/x", allow_redirects=False) == {"status": 200}
+        undo()
+    assert tracing.sink.take().attributes["http.response.status_code"] == 200
 
 
 def test_other_adapters_are_traced(session, tracing):

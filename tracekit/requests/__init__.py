@@ -15,17 +15,14 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-import sys
 import threading
-import traceback
 import weakref
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 try:
     import requests
     from requests.structures import CaseInsensitiveDict
-    from urllib3.exceptions import HTTPError
 except ImportError as error:
     raise ImportError(
         "tracekit.requests needs requests: pip install 'tracekit[requests]'"
@@ -33,21 +30,19 @@ except ImportError as error:
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
 
 from tracekit import _handle, _http
 from tracekit._calls import Call
 from tracekit._context import with_span
-from tracekit._redaction import redact_text
 from tracekit._semconv import semconv_of
 from tracekit.propagation import ForwardRule, merge_headers
+from tracekit.requests._adapter import Adapter, hand_over
+from tracekit.requests._exchange import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from requests.adapters import BaseAdapter
-
-    from tracekit._semconv import Semconv
 
     Hosts = Callable[[str], bool] | Sequence[str] | str | None
 
@@ -55,14 +50,7 @@ __all__ = ["instrument"]
 
 _log = logging.getLogger("tracekit")
 _SCOPE = "tracekit.requests"
-_SUPPRESSED = (
-    "suppress_instrumentation",
-    _SUPPRESS_INSTRUMENTATION_KEY,
-    "suppress_http_instrumentation",
-    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
-)
 _MARK = "_tracekit_client"
-_EXCHANGE = "_tracekit_exchange"
 _lock = threading.Lock()
 # Session.send asks for the adapter once. Only that one asking gets the traced adapter: whoever
 # else calls get_adapter gets the adapter that was mounted.
@@ -146,7 +134,7 @@ class _Client:
         semconv: str | None,
     ) -> None:
         self.active = True
-        self.complained = False
+        self._complained = False
         self._tracing = tracing
         self._rule = ForwardRule.of(allow, hosts)
         self._semconv = None if semconv is None else semconv_of(semconv)
@@ -164,9 +152,7 @@ class _Client:
                 response = original(*args, **kwargs)
             finally:
                 _sending.reset(token)
-            exchange = vars(response).get(_EXCHANGE)
-            if exchange is not None and vars(response).get("_content_consumed"):
-                exchange.finish()
+            hand_over(response)
             return response
 
         return send
@@ -180,7 +166,7 @@ class _Client:
             if wanted:
                 _sending.set(False)
             adapter = original(*args, **kwargs)
-            return _Adapter(adapter, self) if wanted else adapter
+            return Adapter(adapter, self) if wanted else adapter
 
         return get_adapter
 
@@ -192,7 +178,13 @@ class _Client:
             self._captures.add(handle)
         return handle
 
-    def begin(self, request: requests.PreparedRequest) -> tuple[_Exchange, Any]:
+    def complain(self, message: str) -> None:
+        """Log the current exception; once, or every request would repeat it."""
+        if not self._complained:
+            self._complained = True
+            _log.exception(message)
+
+    def begin(self, request: requests.PreparedRequest) -> tuple[Exchange, Any]:
         """Start the span of one exchange; return it and the request with its headers."""
         handle = self._handle()
         context = otel_context.get_current()
@@ -205,127 +197,12 @@ class _Client:
         if span.is_recording():
             span.set_attributes(_http.client_attributes(method, url, host, port, semconv))
         call = Call(span, with_span(span, context))
-        outgoing = handle.propagator.outgoing(call.context, host, self._rule)
-        sent = copy.copy(request)
-        headers: Any = merge_headers(outgoing, (request.headers or {}).items())
-        sent.headers = CaseInsensitiveDict(headers)
-        return _Exchange(call, semconv), sent
-
-
-class _Adapter:
-    """A session's adapter with a span around each ``send``; otherwise the adapter itself."""
-
-    def __init__(self, adapter: BaseAdapter, client: _Client) -> None:
-        self._adapter = adapter
-        self._client = client
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._adapter, name)
-
-    def send(
-        self,
-        request: requests.PreparedRequest,
-        *args: Any,  # noqa: ANN401 (whatever adapters take)
-        **kwargs: Any,  # noqa: ANN401
-    ) -> requests.Response:
-        """Send one request; its span ends with the response's body."""
-        adapter = self._adapter
-        if any(map(otel_context.get_value, _SUPPRESSED)):
-            return adapter.send(request, *args, **kwargs)
         try:
-            exchange, sent = self._client.begin(request)
-        except Exception:
-            if not self._client.complained:  # or every request would repeat it
-                self._client.complained = True
-                _log.exception("tracing a request failed; it is sent untraced")
-            return adapter.send(request, *args, **kwargs)
-        try:
-            with exchange.call.step():
-                response = adapter.send(sent, *args, **kwargs)
-        except BaseException as error:
-            exchange.finish(error)
+            outgoing = handle.propagator.outgoing(call.context, host, self._rule)
+            headers: Any = merge_headers(outgoing, (request.headers or {}).items())
+            sent = copy.copy(request)
+            sent.headers = CaseInsensitiveDict(headers)
+        except Exception:  # a request of somebody's own kind, which is then sent as it is
+            call.finish()
             raise
-        if getattr(response, "connection", None) is adapter:
-            # Digest authentication sends its second request through this.
-            response.connection = self  # type: ignore[assignment] # it is one in all but type
-        exchange.follow(response)
-        return response
-
-
-class _Exchange:
-    """One request on the wire until its body is read, closed or dropped."""
-
-    def __init__(self, call: Call, semconv: Semconv) -> None:
-        self.call = call
-        self._semconv = semconv
-        self._status = 0
-        self._attributes: _http.Attributes = {}
-
-    def follow(self, response: requests.Response) -> None:
-        """Note the status; end with the body, which may be read long after this returns."""
-        raw: Any = response.raw
-        self._status = response.status_code or 0
-        if self.call.span.is_recording():
-            self._attributes = _answer(self._status, raw, self._semconv)
-        release = getattr(type(raw), "release_conn", None)
-        try:
-            # urllib3 gives the connection back exactly when it is done with the body, whichever
-            # way the body is read; the response itself must not be part of a reference cycle.
-            if release is not None:
-                raw.release_conn = _Release(self, release, raw)
-                setattr(response, _EXCHANGE, self)
-                return
-        except (AttributeError, TypeError):
-            pass  # an adapter of somebody else's, with a body of its own kind
-        self.finish()
-
-    def finish(self, error: BaseException | None = None) -> None:
-        """End the span, once."""
-        kind = description = None
-        if error is not None:
-            kind, description = _http.error_type(error), redact_text(_http.message_of(error))
-            if self.call.span.is_recording():
-                _record(self.call.span, error, description)
-        elif self._status >= 400:
-            kind = str(self._status)
-        self.call.finish(error_type=kind, description=description, attributes=self._attributes)
-
-    def __del__(self) -> None:
-        self.finish()  # a response that nobody read or closed
-
-
-class _Release:
-    """The ``release_conn`` of one urllib3 response."""
-
-    def __init__(self, exchange: _Exchange, release: Callable[[Any], None], raw: object) -> None:
-        self._exchange = exchange
-        self._release = release
-        self._raw = weakref.ref(raw)
-
-    def __call__(self) -> None:
-        error = sys.exc_info()[1]
-        self._exchange.finish(error if isinstance(error, HTTPError) else None)
-        raw = self._raw()
-        if raw is not None:
-            self._release(raw)
-
-
-def _record(span: trace.Span, error: BaseException, message: str) -> None:
-    """Add the exception event; urllib3 and requests quote the whole URL in what they raise."""
-    stack = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    span.record_exception(
-        cast("Exception", error),
-        {"exception.message": message, "exception.stacktrace": redact_text(stack)},
-    )
-
-
-def _answer(status: int, raw: object, semconv: Semconv) -> _http.Attributes:
-    found: _http.Attributes = dict.fromkeys(_http.STATUS_KEYS[semconv], status) if status else {}
-    if semconv != "old":
-        version = {10: "1.0", 11: "1.1", 20: "2"}.get(getattr(raw, "version", 0))
-        if version:
-            found["network.protocol.version"] = version
-        retries = getattr(getattr(raw, "retries", None), "history", None)
-        if retries:
-            found["http.request.resend_count"] = len(retries)
-    return found
+        return Exchange(call, semconv), sent
