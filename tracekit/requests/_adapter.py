@@ -1,0 +1,118 @@
+"""The adapter that ``Session.send`` is given: the session's own, with a span around each send."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
+
+from tracekit.requests._exchange import EXCHANGE
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Response
+    from requests.adapters import BaseAdapter
+
+    from tracekit.requests._exchange import Exchange
+
+_SUPPRESSED = (
+    "suppress_instrumentation",
+    _SUPPRESS_INSTRUMENTATION_KEY,
+    "suppress_http_instrumentation",
+    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
+)
+
+
+class Client(Protocol):
+    """What the adapter needs of an ``instrument``."""
+
+    def begin(self, request: PreparedRequest) -> tuple[Exchange, PreparedRequest]:
+        """Start the span of one exchange; return it and the request with its headers."""
+
+    def complain(self, message: str) -> None:
+        """Log the current exception."""
+
+
+class Adapter:
+    """A session's adapter with a span around each ``send``; otherwise the adapter itself.
+
+    A subclass's ``get_adapter`` and hooks see it: they may compare it, ask for its type and set
+    what is the adapter's to have.
+    """
+
+    __slots__ = ("_tracekit_adapter", "_tracekit_client")
+
+    _tracekit_adapter: BaseAdapter
+    _tracekit_client: Client
+
+    def __init__(self, adapter: BaseAdapter, client: Client) -> None:
+        object.__setattr__(self, "_tracekit_adapter", adapter)
+        object.__setattr__(self, "_tracekit_client", client)
+
+    @property  # type: ignore[misc] # what isinstance asks when the type itself says no
+    def __class__(self) -> type:
+        return type(self._tracekit_adapter)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._tracekit_adapter, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._tracekit_adapter, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._tracekit_adapter, name)
+
+    def __eq__(self, other: object) -> bool:
+        return self._tracekit_adapter == mounted(other)
+
+    def __hash__(self) -> int:
+        return hash(self._tracekit_adapter)
+
+    def __repr__(self) -> str:
+        return repr(self._tracekit_adapter)
+
+    def send(
+        self,
+        request: PreparedRequest,
+        *args: Any,  # noqa: ANN401 (whatever adapters take)
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Response:
+        """Send one request; its span ends with the response's body."""
+        adapter, client = self._tracekit_adapter, self._tracekit_client
+        if any(map(otel_context.get_value, _SUPPRESSED)):
+            return adapter.send(request, *args, **kwargs)
+        try:
+            exchange, sent = client.begin(request)
+        except Exception:
+            client.complain("tracing a request failed; it is sent untraced")
+            return adapter.send(request, *args, **kwargs)
+        try:
+            with exchange.call.step():
+                response = adapter.send(sent, *args, **kwargs)
+        except BaseException as error:
+            exchange.finish(error)
+            raise
+        try:
+            if getattr(response, "connection", None) is adapter:
+                # Digest authentication sends its second request through this.
+                response.connection = self  # type: ignore[assignment] # one in all but type
+            exchange.follow(response)
+        except Exception:  # no response: a mock, or a mistake that the session will complain of
+            exchange.finish()
+        return response
+
+
+def mounted(adapter: object) -> object:
+    """Return the adapter that is mounted: what a traced one stands for, any other itself."""
+    return adapter._tracekit_adapter if type(adapter) is Adapter else adapter
+
+
+def hand_over(response: object) -> None:
+    """Let the caller have the response that ``Session.send`` made, which may be anything."""
+    held = getattr(response, "__dict__", {})
+    connection = held.get("connection")
+    if type(connection) is Adapter:
+        held["connection"] = mounted(connection)
+    exchange = held.get(EXCHANGE)
+    if exchange is not None and held.get("_content_consumed"):
+        exchange.finish()
