@@ -36,10 +36,15 @@ class Extractor:
     """Extracts formats, the preferred one first, and captures what is to be forwarded.
 
     ``baggage_prefix`` is that of Jaeger's baggage headers; None: they are not read but forwarded.
+    ``forward`` names application headers to capture.
     """
 
     def __init__(
-        self, formats: Sequence[Format], counters: Counters, baggage_prefix: str | None
+        self,
+        formats: Sequence[Format],
+        counters: Counters,
+        baggage_prefix: str | None,
+        forward: Iterable[str],
     ) -> None:
         self.counters = counters
         reading = [
@@ -56,6 +61,7 @@ class Extractor:
         self._captured = (TRACE_HEADERS | {BAGGAGE_HEADER}) - self._reads
         self._prefix = BAGGAGE_PREFIX if baggage_prefix is None else baggage_prefix
         self._forwards_prefix = baggage_prefix is None
+        self.forward(forward)
 
     def forward(self, names: Iterable[str]) -> None:
         """Capture these application headers too, from now on; edges call it for ``allow=``."""

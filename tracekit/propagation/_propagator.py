@@ -40,7 +40,7 @@ _NONE: frozenset[str] = frozenset()
 
 
 class Propagator(Extractor, TextMapPropagator):
-    """Extracts and injects a list of formats. Immutable after start; any thread may use it.
+    """Extracts and injects a list of formats. Only ``forward`` changes it; any thread may use it.
 
     ``order`` says which format's ids count when several name a span: the *first* valid one of
     ``formats`` (Jaeger's clients), or the *last* (OpenTelemetry's composite). All are injected.
@@ -67,6 +67,7 @@ class Propagator(Extractor, TextMapPropagator):
             chosen if order == "first" else chosen[::-1],
             Counters() if counters is None else counters,
             jaeger_headers.baggage_prefix.lower() if "jaeger" in self.formats else None,
+            forward,
         )
         self._write_ids = _formats.together(chosen)
         self._write_baggage = [
@@ -78,7 +79,6 @@ class Propagator(Extractor, TextMapPropagator):
         self._identity = frozenset().union(*(format_.identity for format_ in chosen))
         self._certain = frozenset().union(*(format_.certain for format_ in chosen))
         self._fields = {name for format_ in chosen for name in format_.fields}
-        self.forward(forward)
 
     @property
     def fields(self) -> set[str]:
