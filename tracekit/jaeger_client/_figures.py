@@ -6,13 +6,13 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from tracekit.jaeger_client.metrics import LegacyMetricsFactory
+from tracekit.jaeger_client.metrics import LegacyMetricsFactory, MetricsFactory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tracekit._handle import Tracing
-    from tracekit.jaeger_client.metrics import Metrics, MetricsFactory
+    from tracekit.jaeger_client.metrics import Metrics
 
 _log = logging.getLogger("tracekit")
 _OURS, _THEIRS = "jaeger.tracer.", "jaeger:"
@@ -85,7 +85,9 @@ class Figures:
 def figures_for(
     tracing: Tracing, metrics: Metrics | None, factory: MetricsFactory | None
 ) -> Figures | None:
-    """Return who tells the figures to what a tracer was given; None if it was given nothing."""
+    """Return who tells the figures to what a tracer was given; None if nobody would listen."""
     if factory is None and metrics is not None:
         factory = LegacyMetricsFactory(metrics)
-    return None if factory is None else Figures(factory, tracing)
+    if factory is None or type(factory) is MetricsFactory:  # the latter's functions do nothing
+        return None
+    return Figures(factory, tracing)

@@ -14,6 +14,7 @@ from tracekit import _handle
 from tracekit.jaeger_client import constants
 from tracekit.jaeger_client._own_pipeline import Nowhere
 from tracekit.jaeger_client.codecs import B3Codec, Codec
+from tracekit.jaeger_client.metrics import MetricsFactory
 from tracekit.jaeger_client.reporter import Reporter
 from tracekit.jaeger_client.sampler import (
     ConstSampler,
@@ -28,7 +29,7 @@ from tracekit.settings import Settings
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.sampling import Sampler
 
-    from tracekit.jaeger_client.metrics import Metrics, MetricsFactory
+    from tracekit.jaeger_client.metrics import Metrics
     from tracekit.jaeger_client.reporter import BaseReporter
     from tracekit.jaeger_client.sampler import LegacySampler
     from tracekit.jaeger_client.throttler import Throttler
@@ -129,7 +130,7 @@ class Config:
         self.settings = Settings.from_jaeger_config(given, service_name, environ=dict(os.environ))
         wanted = get_boolean(config.get("metrics", True), True)
         self._metrics = metrics if wanted else None
-        self._metrics_factory = metrics_factory if wanted else None
+        self._metrics_factory = metrics_factory if wanted else MetricsFactory()
 
     # --- what it says ---
 
