@@ -235,6 +235,39 @@ def test_probes_have_no_span(tracing):
     assert [span.attributes["url.path"] for span in tracing.sink.spans] == ["/pulls/bob"]
 
 
+def test_flasks_own_methods_can_be_called_as_before(tracing):
+    """Its dispatching methods take their arguments by name, too."""
+
+    def results(app):
+        with app.test_request_context("/pulls/bob"):
+            handled = app.handle_user_exception(e=LookupError("by name"))
+            return app.preprocess_request(), handled, app.full_dispatch_request().data
+
+    bare, app = make_app(), make_app()
+    FlaskTracing(app, tracing)
+    assert results(app) == results(bare)
+
+
+def test_a_context_that_cannot_be_subclassed_serves_its_request(tracing, caplog):
+    """An application may have a request context of its own that allows no subclass."""
+
+    class Final(flask.ctx.RequestContext):
+        def __init_subclass__(cls):
+            raise TypeError("final")
+
+    class App(flask.Flask):
+        def request_context(self, environ):
+            return Final(self, environ)
+
+    app = App(__name__)
+    app.route("/x")(lambda: "x")
+    FlaskTracing(app, tracing)
+    for _ in range(2):
+        assert app.test_client().get("/x").data == b"x"
+    assert [span.name for span in tracing.sink.take_many(2)] == ["GET /x"] * 2
+    assert len(caplog.records) == 1
+
+
 def test_the_constructor_says_what_it_takes(tracing):
     """By keyword and for ``inspect`` the parameters are those of the reference."""
     assert list(inspect.signature(FlaskTracing).parameters) == [

@@ -124,9 +124,9 @@ class FlaskTracing:
 
         # Matched, and no hook of the user's has run. (The signal for that costs ten times this.)
         @functools.wraps(preprocess)
-        def naming(*args: Any) -> object:  # noqa: ANN401 (Flask 3.2 puts its context first)
+        def naming(*args: Any, **named: Any) -> object:  # noqa: ANN401 (3.2 passes its context)
             self._routed()
-            return preprocess(*args)
+            return preprocess(*args, **named)
 
         app.preprocess_request = naming  # type: ignore[method-assign, assignment]
         got_request_exception.connect(self._failed, app)
@@ -134,9 +134,10 @@ class FlaskTracing:
 
         # No signal tells of an exception that an error handler turns into a response.
         @functools.wraps(handle_error)
-        def noticing(*args: Any) -> object:  # noqa: ANN401
-            _notice(args[-1])
-            return handle_error(*args)
+        def noticing(*args: Any, **named: Any) -> object:  # noqa: ANN401
+            for given in (*args, *named.values()):
+                _notice(given)
+            return handle_error(*args, **named)
 
         app.handle_user_exception = noticing  # type: ignore[method-assign, assignment]
 
@@ -198,7 +199,10 @@ class FlaskTracing:
         exchange: Exchange | None = context.request.environ.get(KEY)
         if exchange is None or exchange.finished:
             return
-        context.__class__ = carrying(context.__class__)
+        try:
+            context.__class__ = carrying(context.__class__)
+        except Exception:  # a class of the application's own that allows no subclass
+            self._server.complain("copies of the request's context will not carry its span")
         if exchange.call is not None and not exchange.named:
             self._describe(exchange.call, exchange, context.request, self._attributes)
 
@@ -293,9 +297,11 @@ def init_app(
     return FlaskTracing(app, tracing, **options)
 
 
-def _notice(error: BaseException) -> None:
+def _notice(error: object) -> None:
     """Remember which exception the response is made of; an abort is no exception but an answer."""
-    if flask.has_request_context() and not isinstance(error, HTTPException):
+    if not isinstance(error, BaseException) or isinstance(error, HTTPException):
+        return
+    if flask.has_request_context():
         exchange: Exchange | None = flask.request.environ.get(KEY)
         if exchange is not None:
             exchange.error = error
