@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from tracekit import _handle
+from tracekit import _handle, _http
 from tracekit._context import SPAN_KEY, get_current
 
 if TYPE_CHECKING:
@@ -149,6 +149,9 @@ _STANDARD = frozenset(
 )
 """Attributes of a record that are not the user's ``extra``."""
 
+_MAX_INTEGER = 1 << 64
+"""Python refuses to write some thousands of digits, and no index takes more than 64 bits."""
+
 _encode = json.JSONEncoder(allow_nan=False, default=str, check_circular=True).encode
 
 
@@ -160,7 +163,9 @@ def _dumps(line: dict[str, Any]) -> str:
 
 
 def _plain(value: object) -> str | int | bool | None:
-    if value is None or isinstance(value, str | int):
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) and abs(value) <= _MAX_INTEGER:
         return value
     try:
         return repr(value)
@@ -178,9 +183,12 @@ class _Stamp:
 
     def complete(self, record: logging.LogRecord) -> None:
         """Add the fields unless the record has been stamped where it was made."""
-        held = record.__dict__
-        if "trace_sampled" not in held or "service" not in held or "trace_id" not in held:
-            self.put(held)
+        try:
+            held = record.__dict__
+            if "trace_sampled" not in held or "service" not in held or "trace_id" not in held:
+                self.put(held)
+        except Exception:  # a record or a span of an odd kind: the program's logging goes on
+            return
 
     def put(self, held: MutableMapping[str, Any]) -> None:
         """Add the fields; what the user had under their names moves to ``extra_<name>``."""
@@ -215,9 +223,11 @@ def _meet(held: MutableMapping[str, Any], fields: tuple[str, str, bool, str]) ->
     """Add the fields where the user has some of the same name."""
     for name, value in zip(FIELDS, fields, strict=True):
         if name in held:
-            if not value or held[name] == value:
+            theirs = held[name]
+            # Of their values only plain ones are compared: others may raise or answer at length.
+            if not value or (type(theirs) is type(value) and theirs == value):
                 continue  # we have nothing to say: the user's own id stands
-            held[f"extra_{name}"] = held[name]
+            held[f"extra_{name}"] = theirs
         held[name] = value
 
 
@@ -235,9 +245,14 @@ class _Hooks:
         def make_record(*args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: ANN401 (Logger's)
             record = make(*args, **kwargs)
             if self._active:
-                stamp.put(record.__dict__)
-                if level is not None and record.levelno >= level:
-                    _add_event(record)
+                try:
+                    stamp.put(record.__dict__)
+                    if level is not None and record.levelno >= level:
+                        _add_event(record)
+                except (
+                    Exception
+                ):  # a record or a span of an odd kind: the program's logging goes on
+                    return record
             return record
 
         def handle_record(logger: logging.Logger, record: logging.LogRecord) -> None:
@@ -275,7 +290,7 @@ def _add_event(record: logging.LogRecord) -> None:
     try:
         message = record.getMessage()
     except Exception:  # logging reports that itself, to whoever wrote the call
-        message = str(record.msg)
+        message = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
     attributes: dict[str, AttributeValue] = {
         "level": record.levelname,
         "logger": record.name,
@@ -284,5 +299,5 @@ def _add_event(record: logging.LogRecord) -> None:
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
         attributes["exception.type"] = type(error).__qualname__
-        attributes["exception.message"] = str(error)
+        attributes["exception.message"] = _http.message_of(error)
     span.add_event("log", attributes)

@@ -14,6 +14,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry import trace
 
 import tracekit.logging
 import tracekit.testing
@@ -219,6 +220,68 @@ def test_a_structlog_event_gets_the_fields(tracing):
     assert (said[0]["event"], said[0]["customer"]) == ("said", 392)
 
 
+class Sullen(Exception):  # noqa: N818 (it cannot even say that)
+    """Neither printed nor compared without an error."""
+
+    def __str__(self, *_):
+        raise RuntimeError("no comment")
+
+    __eq__ = __str__
+    __hash__ = None
+
+
+class SlottedRecord:
+    """What a record factory of the program's own may make."""
+
+    __slots__ = ("levelname", "levelno", "msg", "name")
+
+    def __init__(self, name, level, _path, _line, msg, *_args, **_options):
+        self.name, self.levelno, self.msg, self.levelname = name, level, msg, "INFO"
+
+
+@pytest.fixture
+def with_events(tracing):
+    undo = tracekit.logging.install(tracing=tracing, span_events="INFO")
+    yield
+    undo()
+
+
+@pytest.mark.usefixtures("with_events")
+def test_a_value_that_cannot_be_printed_does_not_break_the_call(tracing, log):
+    """A message, an exception or an extra of that kind is the handler's to deal with."""
+    with tracing.tracer("t").start_as_current_span("s"):
+        log.info(Sullen())
+        log.error("failed", exc_info=Sullen())
+        log.info("tagged", extra={"service": Sullen(), "trace_id": Sullen()})
+    events = tracing.sink.take().events
+    assert [event.attributes["message"] for event in events] == ["Sullen", "failed", "tagged"]
+    assert events[1].attributes["exception.type"] == "Sullen"
+    assert fields(log.records[2])[3] == "shop"
+    assert isinstance(log.records[2].extra_service, Sullen)
+
+
+@pytest.mark.usefixtures("with_events")
+def test_records_of_an_odd_kind_pass(tracing, log, monkeypatch):
+    """A factory may make records without a dictionary, a span may be a stranger's without ids."""
+    with trace.use_span(Stranger()):
+        log.info("first")
+    monkeypatch.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
+    logging.setLogRecordFactory(SlottedRecord)
+    with tracing.tracer("t").start_as_current_span("s"):
+        log.info("second")
+    assert [record.msg for record in log.records] == ["first", "second"]
+
+
+class Stranger(trace.NonRecordingSpan):
+    """A span that some library made up."""
+
+    def __init__(self):
+        super().__init__(trace.INVALID_SPAN_CONTEXT)
+
+    def get_span_context(self):
+        return None
+
+
 def test_records_may_become_span_events(tracing, log):
     """By option a span tells what was logged in it, from a level on, with the exception."""
     undo = tracekit.logging.install(tracing=tracing, span_events="WARNING")
@@ -307,7 +370,18 @@ CYCLE.append(CYCLE)
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), CYCLE, Odd(), {1: {2}}, {(1, 2): 3}, b"\xff", "\ud800"]
+    "value",
+    [
+        float("nan"),
+        float("inf"),
+        CYCLE,
+        Odd(),
+        {1: {2}},
+        {(1, 2): 3},
+        b"\xff",
+        "\ud800",
+        pytest.param(10**5000, id="more digits than Python writes"),
+    ],
 )
 def test_nothing_in_extra_loses_the_line(log, value):
     """What JSON has no form for is written as text; the line is valid JSON always."""
