@@ -322,7 +322,12 @@ def test_odd_metadata_arrives_or_fails_as_bare(shop, tracing, edge, kind, metada
             answer = method_of(channel, kind)(request_of(kind, b"ok"), metadata=metadata)
             return list(answer) if kind in STREAMS else answer
 
-        return told(call), shop.metadata
+        answer = told(call)
+        if isinstance(answer, str):  # old versions quote all metadata, and ours is among it
+            answer = answer.partition("metadata was invalid")[0]
+            if "string formatting" in answer:  # or stumble over that
+                answer = "ValueError: "
+        return answer, shop.metadata
 
     with channel_to(shop, edge, None) as channel:
         bare = story(channel)

@@ -132,6 +132,10 @@ class AioServing(ServerRpc):
         if self.closed:
             self.end()
 
+    def sends(self, data: object) -> bool:
+        """Return whether gRPC sends ``data``: here, text as UTF-8, and None as nothing."""
+        return data is None or isinstance(data, str)
+
     def returned(self, response: object) -> None:
         """Hear that the handler returned the response."""
         if self._code() not in _FINE or self.closed:

@@ -139,9 +139,13 @@ class Rpc:
         except Exception as error:
             self._heed(functools.partial(self.unconverted, error))
             raise
-        tally.count += 1
         data = result if tally is self.sent else message
-        if isinstance(data, bytes):  # a serializer that returns anything else fails in gRPC
+        if not isinstance(data, bytes) and tally is self.sent and not self.sends(data):
+            unsent = TypeError(f"Expected bytes, got {type(data).__name__}")
+            self._heed(functools.partial(self.unconverted, unsent))
+            return result
+        tally.count += 1
+        if isinstance(data, bytes):
             tally.bytes += len(data)
             if self.plan.message_events:
                 self._heed(functools.partial(self._add_event, tally, len(data)))
@@ -153,6 +157,11 @@ class Rpc:
             what()
         except Exception:
             self.plan.complain("following a call")
+
+    def sends(self, data: object) -> bool:
+        """Return whether gRPC sends ``data``, which a serializer returned, though no bytes."""
+        del data
+        return True  # what a client cannot send it is told, and so are we
 
     def unconverted(self, error: Exception) -> None:
         """Hear that a message could not be turned into or from bytes."""

@@ -189,7 +189,10 @@ def _responses(source: Iterator[object], rpc: Serving, step: Step) -> Iterator[o
         # handler does about that, in its ``finally``, is still part of the call.
         with step:
             del source
-        rpc.dropped()
+        if response is None:  # what gRPC itself takes for the end
+            rpc.end(over=False)
+        else:
+            rpc.dropped()
         raise
     except BaseException as error:
         rpc.end(error)

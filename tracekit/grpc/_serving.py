@@ -122,6 +122,11 @@ class ServerRpc(Rpc):
             found = kept("rpc.request.metadata.", self.metadata or (), plan.metadata)
             span.set_attributes(found)
 
+    def sends(self, data: object) -> bool:
+        """Return whether gRPC sends ``data``; if not, it only logs that."""
+        del data
+        return False
+
     def unconverted(self, error: Exception) -> None:
         """Record a failed message; begin and end for it, if no handler has been called."""
         if self.context is None:

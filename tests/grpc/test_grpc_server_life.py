@@ -1,0 +1,335 @@
+"""A server's handlers and its end: what a program may do there, with and without tracing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import grpc.aio
+import pytest
+
+import tracekit
+import tracekit.grpc
+import tracekit.grpc.aio
+import tracekit.testing
+
+KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+
+
+@pytest.fixture
+def tracing():
+    tracing = tracekit.testing.tracing()
+    yield tracing
+    tracing.sink.assert_empty()
+    tracing.shutdown()
+
+
+@pytest.fixture
+def stack():
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+def handlers(**behaviors):
+    """Make handlers of the service ``shop.Orders``, each under the name of its kind."""
+    make = {kind: getattr(grpc, f"{kind}_rpc_method_handler") for kind in KINDS}
+    found = {kind: make[kind](behavior) for kind, behavior in behaviors.items()}
+    return (grpc.method_handlers_generic_handler("shop.Orders", found),)
+
+
+def serve(stack, tracing, behaviors, **options):
+    """Start a blocking server, traced unless ``tracing`` is None; return it and a bare channel."""
+    ours = [tracekit.grpc.server_interceptor(tracing)] if tracing else []
+    server = grpc.server(ThreadPoolExecutor(4), handlers(**behaviors), ours, **options)
+    target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    stack.callback(lambda: server.stop(0).wait(5))
+    return server, stack.enter_context(grpc.insecure_channel(target))
+
+
+def ask(channel, kind="unary_unary", request=b"ask", timeout=5):
+    """Call and return messages, code and details."""
+    request = iter([request]) if kind.startswith("stream") else request
+    messages = []
+    try:
+        answer = getattr(channel, kind)(f"/shop.Orders/{kind}")(request, timeout=timeout)
+        messages.extend(answer if kind.endswith("_stream") else [answer])
+    except grpc.RpcError as error:
+        return messages, error.code(), error.details()
+    return messages, grpc.StatusCode.OK, ""
+
+
+def codes(tracing, count=1):
+    spans = tracing.sink.take_many(count)
+    return [span.attributes["rpc.response.status_code"] for span in spans]
+
+
+class Iterator:
+    """An iterator that is no generator, and never heard of ``close``."""
+
+    def __init__(self):
+        self.left = [b"one", b"two"]
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if not self.left:
+            raise StopIteration
+        return self.left.pop(0)
+
+
+class Called:
+    """A handler that is an object."""
+
+    def __call__(self, request, context):
+        return request
+
+
+def cancels(request, context):
+    context.cancel()
+    while context.is_active():
+        time.sleep(0.001)
+    return request
+
+
+def trailing_only(request, context):
+    context.set_trailing_metadata((("late", "1"),))
+    context.set_details("all is well")
+    return request
+
+
+def odd_code(request, context):
+    context.set_code(5)  # a number is no code to a blocking server
+    return request
+
+
+# What gRPC cannot even refuse: it logs an error and leaves the client waiting.
+NEVER_ANSWERED = ("text", "a number", "a stream of numbers")
+
+
+BEHAVIORS = {
+    "an iterator": ("unary_stream", lambda request, context: Iterator()),
+    "a list": ("unary_stream", lambda request, context: [b"one", b"two"]),
+    "nothing": ("unary_unary", lambda request, context: None),
+    "no iterator": ("unary_stream", lambda request, context: None),
+    "text": ("unary_unary", lambda request, context: "text"),
+    "a number": ("unary_unary", lambda request, context: 5),
+    "a stream of numbers": ("unary_stream", lambda request, context: iter([b"one", 5])),
+    "a stream of nothing": ("unary_stream", lambda request, context: iter([b"one", None])),
+    "an object": ("unary_unary", Called()),
+    "context.cancel": ("unary_unary", cancels),
+    "details": ("unary_unary", trailing_only),
+    "a number as code": ("unary_unary", odd_code),
+}
+
+
+@pytest.mark.parametrize("name", BEHAVIORS.keys() - NEVER_ANSWERED)
+def test_an_odd_handler_gives_what_it_gives_bare(stack, tracing, name):
+    """Whatever a handler is or returns, the client sees what it would see, and so does the span."""
+    kind, behavior = BEHAVIORS[name]
+    _, bare = serve(stack, None, {kind: behavior})
+    _, traced = serve(stack, tracing, {kind: behavior})
+    expected = ask(bare, kind)
+    assert ask(traced, kind) == expected
+    assert codes(tracing) == [expected[1].name]
+
+
+@pytest.mark.parametrize("name", NEVER_ANSWERED)
+def test_what_cannot_be_sent_is_a_failure_of_the_server(stack, tracing, name):
+    """A response that is no bytes never leaves a blocking server: INTERNAL, and why."""
+    kind, behavior = BEHAVIORS[name]
+    for tracer in (None, tracing):
+        _, channel = serve(stack, tracer, {kind: behavior})
+        assert ask(channel, kind, timeout=0.2)[1] is grpc.StatusCode.DEADLINE_EXCEEDED
+    (span,) = tracing.sink.take_many(1)
+    assert span.attributes["rpc.response.status_code"] == "INTERNAL"
+    assert "Expected bytes, got" in span.events[0].attributes["exception.message"]
+
+
+@pytest.mark.parametrize(
+    "name", BEHAVIORS.keys() - {"no iterator", "context.cancel", "a number as code"}
+)
+def test_an_odd_handler_gives_what_it_gives_bare_on_asyncio(stack, tracing, run, name):
+    """The same where ``grpc.aio`` runs a blocking handler in its threads."""
+    kind, behavior = BEHAVIORS[name]
+
+    def answer(tracing):
+        ours = [tracekit.grpc.aio.server_interceptor(tracing)] if tracing else []
+
+        async def start():
+            server = grpc.aio.server(ThreadPoolExecutor(2), handlers(**{kind: behavior}), ours)
+            port = server.add_insecure_port("127.0.0.1:0")
+            await server.start()
+            return server, port
+
+        server, port = run(start())
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            found = ask(channel, kind)
+        run(server.stop(1))
+        return found
+
+    expected = answer(None)
+    assert answer(tracing) == expected
+    assert codes(tracing) == [expected[1].name]
+
+
+def test_a_handler_that_does_not_block_sends_from_elsewhere(stack, tracing):
+    """An experimental handler keeps its marks and pool; its span ends with the last message."""
+
+    def behavior(request, context, send):
+        names.append(threading.current_thread().name)
+        for message in (b"one", b"two", None):
+            send(message)
+
+    names = []
+    behavior.experimental_non_blocking = True
+    behavior.experimental_thread_pool = ThreadPoolExecutor(1, "theirs")
+    stack.callback(behavior.experimental_thread_pool.shutdown)
+    _, bare = serve(stack, None, {"unary_stream": behavior})
+    _, traced = serve(stack, tracing, {"unary_stream": behavior})
+    expected = ask(bare, "unary_stream")
+    assert expected[0] == [b"one", b"two"]
+    assert ask(traced, "unary_stream") == expected
+    assert names == ["theirs_0", "theirs_0"]
+    (span,) = tracing.sink.take_many(1)
+    assert span.attributes["rpc.response.message_count"] == 2
+
+
+def test_threads_of_a_handler_have_its_span_if_they_are_given_it(stack, tracing):
+    """``tracekit.wrap`` carries the server's span; the thread may outlive the call."""
+    go_on, threads = threading.Event(), []
+
+    def later():
+        go_on.wait(5)
+        tracing.tracer("shop").start_span("later").end()
+
+    def behavior(request, context):
+        threads.append(threading.Thread(target=tracekit.wrap(later)))
+        threads[0].start()
+        return request
+
+    _, channel = serve(stack, tracing, {"unary_unary": behavior})
+    assert ask(channel)[0] == [b"ask"]
+    (server,) = tracing.sink.take_many(1)
+    go_on.set()
+    threads[0].join(5)
+    (child,) = tracing.sink.take_many(1)
+    assert child.parent.span_id == server.context.span_id
+
+
+def test_a_call_that_no_thread_serves_leaves_nothing_open(stack, tracing):
+    """With ``maximum_concurrent_rpcs`` gRPC refuses by itself: no handler, no span."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def behavior(request, context):
+        begun.set()
+        go_on.wait(5)
+        return request
+
+    _, channel = serve(stack, tracing, {"unary_unary": behavior}, maximum_concurrent_rpcs=1)
+    first = channel.unary_unary("/shop.Orders/unary_unary").future(b"first")
+    assert begun.wait(5)
+    assert ask(channel)[1] is grpc.StatusCode.RESOURCE_EXHAUSTED
+    go_on.set()
+    assert first.result(5) == b"first"
+    assert codes(tracing) == ["OK"]
+    assert tracing.sink.open == 0
+
+
+def test_an_unknown_method_is_unimplemented_and_has_no_span(stack, tracing):
+    """There is no handler for it, so there is none to trace."""
+    _, channel = serve(stack, tracing, {"unary_unary": Called()})
+    assert ask(channel, "unary_stream")[1] is grpc.StatusCode.UNIMPLEMENTED
+    assert tracing.stats().started == 0
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_server_that_stops_with_grace_lets_streams_end_and_cuts_the_rest(stack, tracing, traced):
+    """Within the grace a stream ends OK; what goes on longer is cancelled, and its span says so."""
+    begun = threading.Barrier(3, timeout=5)
+    go_on = threading.Event()
+
+    def behavior(request, context):
+        yield b"first"
+        begun.wait()
+        if request == b"short":
+            go_on.wait(5)
+        else:
+            while context.is_active():
+                time.sleep(0.005)
+        yield b"last"
+
+    server, channel = serve(stack, tracing if traced else None, {"unary_stream": behavior})
+    with ThreadPoolExecutor(2) as clients:
+        short, long = (
+            clients.submit(ask, channel, "unary_stream", request) for request in (b"short", b"long")
+        )
+        begun.wait()
+        stopped = server.stop(0.5)
+        go_on.set()
+        assert short.result(5)[:2] == ([b"first", b"last"], grpc.StatusCode.OK)
+        assert long.result(5)[1] in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
+        assert stopped.wait(5)
+    if traced:
+        assert codes(tracing, 2) == ["OK", "CANCELLED"]
+
+
+def test_an_asyncio_server_that_stops_with_grace_does_so_as_well(tracing, run):
+    """The same on ``grpc.aio``."""
+
+    async def scenario():
+        begun, go_on = [asyncio.Event(), asyncio.Event()], asyncio.Event()
+
+        async def behavior(request, context):
+            yield b"first"
+            begun[request == b"long"].set()
+            await (go_on.wait() if request == b"short" else asyncio.sleep(5))
+            yield b"last"
+
+        server = grpc.aio.server(
+            handlers=handlers(unary_stream=behavior),
+            interceptors=[tracekit.grpc.aio.server_interceptor(tracing)],
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            method = channel.unary_stream("/shop.Orders/unary_stream")
+
+            async def read(request):
+                with contextlib.suppress(grpc.RpcError):
+                    return [message async for message in method(request)]
+
+            short, long = asyncio.create_task(read(b"short")), asyncio.create_task(read(b"long"))
+            await asyncio.gather(*(event.wait() for event in begun))
+            stopping = asyncio.create_task(server.stop(0.3))
+            go_on.set()
+            assert await short == [b"first", b"last"]
+            assert await long is None
+            await stopping
+
+    run(scenario())
+    assert codes(tracing, 2) == ["OK", "CANCELLED"]
+
+
+def test_a_server_that_stops_without_grace_ends_every_span(stack, tracing):
+    """Handlers that wait on nothing but their client are told, and no span stays open."""
+    begun = threading.Barrier(3, timeout=5)
+
+    def behavior(request, context):
+        ended = threading.Event()
+        context.add_callback(ended.set)
+        begun.wait()
+        ended.wait(5)
+        return request
+
+    server, channel = serve(stack, tracing, {"unary_unary": behavior})
+    futures = [channel.unary_unary("/shop.Orders/unary_unary").future(b"") for _ in range(2)]
+    begun.wait()
+    server.stop(None).wait(5)
+    assert all(future.exception(5) is not None for future in futures)
+    assert codes(tracing, 2) == ["CANCELLED", "CANCELLED"]
