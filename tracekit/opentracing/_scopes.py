@@ -16,7 +16,7 @@ from opentelemetry.context import Context
 
 from tracekit._context import SPAN_KEY, attach, detach, get_current
 from tracekit.opentracing._span import SEEN_KEY, Span
-from tracekit.opentracing._span_context import baggage_of
+from tracekit.opentracing._span_context import BAGGAGE_KEY, NO_BAGGAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,11 +43,12 @@ class Scope(opentracing.Scope):
         """What was current before; OpenTelemetry's."""
         if isinstance(span, Span):
             self.otel: object = span.otel
-            held = span.context.enter(self.before)
-            entered = {**held, SCOPE_KEY: self, SEEN_KEY: baggage_of(held)}
+            entered = span.context.entered(self.before)
+            entered[SEEN_KEY] = entered.get(BAGGAGE_KEY, NO_BAGGAGE)
         else:  # another tracer's: OpenTelemetry has no part in it
             self.otel = self.before.get(SPAN_KEY)
-            entered = {**self.before, SCOPE_KEY: self}
+            entered = dict(self.before)
+        entered[SCOPE_KEY] = self
         self._token = attach(Context(entered))
 
     def close(self) -> None:
@@ -108,7 +109,7 @@ class ContextScopeManager(opentracing.ScopeManager):
         return self._shown(span)
 
     def _shown(self, span: object) -> opentracing.Scope | None:
-        if self._span_of is None or not _is_valid(span):
+        if span is None or self._span_of is None or not _is_valid(span):
             return None
         return _ShownScope(self, self._span_of(span))  # type: ignore[arg-type] # valid: a span
 

@@ -98,18 +98,19 @@ class SpanContext(opentracing.SpanContext):
 
     def enter(self, context: Context) -> Context:
         """Return ``context`` with this in it, and with nothing of another span."""
-        entered = dict(context)
-        for key, value in (
-            (SPAN_KEY, self.span),
-            (BAGGAGE_KEY, self._baggage),
-            (ROOT_HINT_KEY, self._hint),
-            (FORWARDED_KEY, self._forwarded or context.get(FORWARDED_KEY)),
-        ):
+        return Context(self.entered(context))
+
+    def entered(self, context: Context) -> dict[str, object]:
+        """Return what ``enter`` does, for somebody who has more to put there."""
+        entered = {**context, SPAN_KEY: self.span}
+        for key, value in ((BAGGAGE_KEY, self._baggage), (ROOT_HINT_KEY, self._hint)):
             if value:
                 entered[key] = value
-            else:
-                entered.pop(key, None)
-        return Context(entered)
+            elif key in entered:
+                del entered[key]
+        if self._forwarded:
+            entered[FORWARDED_KEY] = self._forwarded
+        return entered
 
     @property
     def otel(self) -> trace.SpanContext:

@@ -10,11 +10,13 @@ import opentracing
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import INVALID_SPAN_CONTEXT
 from opentracing.ext import tags as ext
 
 from tracekit import _handle
 from tracekit._context import (
     DEBUG,
+    FORWARDED_KEY,
     ROOT_HINT_KEY,
     SPAN_KEY,
     Decision,
@@ -32,12 +34,14 @@ from tracekit.opentracing._span_context import (
     baggage_of,
 )
 from tracekit.sampling._parent import priority
+from tracekit.tracing import Span as RecordingSpan
 from tracekit.tracing import Tracer as RecordingTracer
 from tracekit.tracing import TracerProvider, Unrecorded, UnsampledSpan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tracekit._context import Headers
     from tracekit.opentracing._scopes import Scope
 
     Parent: TypeAlias = (
@@ -89,10 +93,10 @@ class Tracer(opentracing.Tracer):
         ``child_of`` may be a span or span context of either API; what is none of them counts as
         no parent. ``start_time`` in seconds since the epoch (None: now).
         """
-        linked = linked_to(references)
+        linked = linked_to(references) if references else []
         parent = self._parent(child_of, linked, ignore_active_span)
         base = self._base(parent, ignore_active_span)
-        above = trace.get_current_span(base).get_span_context()
+        above = _current_context(base)
         tags = _prioritised(tags, parent)
         kind, attributes = _tags.at_start(tags, self.values)
         links = [
@@ -103,18 +107,16 @@ class Tracer(opentracing.Tracer):
         name, start_ns = _tags.text(operation_name or ""), nanoseconds(start_time)
         tracer = self._tracer()
         otel = tracer.start_span(name, base, kind, attributes or None, links, start_ns)
-        unrecorded = None
-        if isinstance(otel, UnsampledSpan) and isinstance(tracer, RecordingTracer):
-            unrecorded = Unrecorded.of(tracer, base, above, name, kind, links, start_ns)
+        unrecorded = hint = None
+        if isinstance(otel, UnsampledSpan):
+            if isinstance(tracer, RecordingTracer):
+                unrecorded = Unrecorded.of(tracer, base, above, name, kind, links, start_ns)
+        elif not isinstance(otel, RecordingSpan):  # tracing is disabled: what arrived goes on
+            hint = root_hint(base)
         if ext.ERROR in attributes:
             _tags.mark(otel, attributes[ext.ERROR])
-        context = SpanContext.of(
-            otel,
-            baggage_of(base),
-            forwarded_headers(base),
-            None if otel.get_span_context().is_valid else root_hint(base),
-            above.span_id or None,
-        )
+        forwarded: Headers = base.get(FORWARDED_KEY, ())  # type: ignore[assignment] # our own key
+        context = SpanContext.of(otel, baggage_of(base), forwarded, hint, above.span_id or None)
         return self._show(otel, context, unrecorded)
 
     def start_active_span(
@@ -199,7 +201,7 @@ class Tracer(opentracing.Tracer):
         current = get_current()
         if parent is not None:
             return parent.enter(current)
-        if ignore_active_span or trace.get_current_span(current).get_span_context().is_valid:
+        if ignore_active_span or _current_context(current).is_valid:
             # There is a current span, and somebody says that it is not the parent.
             left_out = (SPAN_KEY, BAGGAGE_KEY, ROOT_HINT_KEY)
             return Context({key: it for key, it in current.items() if key not in left_out})
@@ -220,6 +222,13 @@ class Tracer(opentracing.Tracer):
     def _make(self, otel: trace.Span, context: SpanContext, unrecorded: Unrecorded | None) -> Span:
         """Make what shows ``otel``; a tracer with spans of its own kind makes one of those."""
         return Span(self, otel, context, unrecorded)
+
+
+def _current_context(context: Context) -> trace.SpanContext:
+    """Return the span context that is current in ``context``; most roots start where none is."""
+    if SPAN_KEY not in context:
+        return INVALID_SPAN_CONTEXT
+    return trace.get_current_span(context).get_span_context()
 
 
 def _manager(given: opentracing.ScopeManager | None) -> ContextScopeManager:
