@@ -96,6 +96,8 @@ def check(rng: random.Random, headers: dict[str, object]) -> None:
         decode_binary(rng.randbytes(rng.choice((0, 32, 37, 41, 60))))
     else:
         PROPAGATOR.extract_pairs(headers.items())
+        environ = {"HTTP_" + name.upper().replace("-", "_"): headers[name] for name in headers}
+        PROPAGATOR.extract_environ(environ)
         if not all(name and value for name, value in forward_headers(headers).items()):
             raise AssertionError("forwarded something empty")
 
