@@ -391,7 +391,14 @@ def test_nothing_in_extra_loses_the_line(log, value):
     assert "odd" in line
 
 
-@given(st.dictionaries(st.text(max_size=8), st.recursive(st.text() | st.floats(), st.lists)))
+VALUES = st.recursive(
+    st.text(max_size=8) | st.floats() | st.integers(),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.text(max_size=8), VALUES, max_size=4))
 def test_every_line_is_one_line_of_json(extra):
     """Whatever is logged: one line, valid JSON without NaN, encodable anywhere."""
     record = logging.makeLogRecord({"msg": "said", **extra})
