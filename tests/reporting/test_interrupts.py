@@ -175,3 +175,45 @@ def test_no_interrupt_loses_or_doubles_a_span():
         assert stats.sent + lost == stats.finished == len(spans), (place, stats)
         # A payload whose answer was interrupted is sent twice; all others arrive once.
         assert len(wire.arrived) >= stats.sent, (place, stats)
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="a debugger or coverage traces already")
+@pytest.mark.parametrize("policy", ["newest", "oldest"])
+def test_an_interrupted_end_is_counted_with_what_became_of_it_or_not_at_all(policy):
+    """Wherever ``on_end`` is interrupted, nothing is counted that no flush could ever bring."""
+
+    def ended(interrupting):
+        wire = Wire()
+        wire.max_bytes = 10_000
+        clock = FakeClock()
+        reporter = Reporter(
+            TinyEncoder(),
+            lambda: wire,
+            spawn=lambda _pipeline: None,
+            queue_size=3,
+            drop_policy=policy,
+            clock=clock,
+            wait=clock.wait,
+        )
+        sys.settrace(interrupting)
+        try:
+            for number in range(5):
+                span = TinySpan(str(number))
+                reporter.on_start(span)
+                reporter.on_end(span)
+        except Interrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        flushed = reporter.flush(5.0)
+        return flushed, reporter.stats(), wire
+
+    counting = Interrupting(None)
+    ended(counting)
+    assert counting.passed > 10
+    for place in range(1, counting.passed + 1):
+        flushed, stats, wire = ended(Interrupting(place))
+        assert flushed, (place, stats)
+        assert stats.finished == stats.sent + sum(stats.dropped.values())
+        assert stats.sent == wire.arrived.total() <= 3
+        assert stats.open <= 1

@@ -48,7 +48,6 @@ def test_the_bound_is_exact_among_threads():
 
     def work():
         for number in range(500):
-            ledger.finished.add()
             queue.offer(number)
 
     in_threads(work)
@@ -105,7 +104,6 @@ def test_no_span_is_lost_or_seen_twice_between_offer_and_take(policy):
     def work():
         me = object()  # an ident may be given out again
         for number in range(2_000):
-            ledger.finished.add()
             queue.offer((me, number))
             assert len(queue) <= 50
 
@@ -120,7 +118,6 @@ def test_oldest_goes_first_when_asked():
     ledger = Ledger()
     queue = SpanQueue(3, "oldest", ledger)
     for number in range(10):
-        ledger.finished.add()
         queue.offer(number)
     assert [queue.take() for _ in range(4)] == [7, 8, 9, None]
     assert ledger.snapshot().dropped["queue_full"] == 7
@@ -131,7 +128,6 @@ def test_a_closed_queue_still_gives_what_it_has():
     ledger = Ledger()
     queue = SpanQueue(3, "newest", ledger)
     for number in range(4):
-        ledger.finished.add()
         queue.offer(number)
         if number == 1:
             queue.close()

@@ -21,18 +21,21 @@ _MAX_READINGS = 5
 
 
 class Tally:
-    """A counter that any thread may move: ``add()`` counts one, ``value`` reads."""
+    """A counter that any thread may move: ``add()`` counts one, ``value`` reads.
 
-    __slots__ = ("_count", "add")
+    So does ``next(tally.count)``, for which a ``for`` loop needs no call.
+    """
+
+    __slots__ = ("add", "count")
 
     def __init__(self) -> None:
-        self._count = count()
-        self.add: Callable[[], int] = self._count.__next__
+        self.count = count()
+        self.add: Callable[[], int] = self.count.__next__
 
     @property
     def value(self) -> int:
         """How often ``add`` was called."""
-        return int(repr(self._count)[6:-1])  # "count(17)"
+        return int(repr(self.count)[6:-1])  # "count(17)"
 
 
 class Ledger:

@@ -15,6 +15,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from opentelemetry.sdk.trace import ReadableSpan
 
     from tracekit.reporting._ledger import Ledger
@@ -57,6 +59,7 @@ class SpanQueue:
     __slots__ = (
         "_capacity",
         "_emptied",
+        "_finished",
         "_fresh",
         "_ledger",
         "_oldest",
@@ -74,6 +77,7 @@ class SpanQueue:
         self._capacity = capacity
         self._oldest = policy == "oldest"
         self._ledger = ledger
+        self._finished = ledger.finished.count
         self._spans: deque[ReadableSpan] = deque()
         self._permits: deque[None] = deque()
         self._fresh = count()  # permits are made on demand: a huge capacity costs no memory
@@ -88,38 +92,54 @@ class SpanQueue:
         return len(self._spans)
 
     def offer(self, span: ReadableSpan) -> None:
-        """Queue ``span`` or count why not. O(1), never waits, any thread, any signal handler."""
+        """Count ``span`` as finished, and queue it or count why not.
+
+        O(1), never waits, any thread, any signal handler. A handler that raises finds the span
+        either not counted at all, or counted and queued (or lost, and counted as that): between
+        the two there is no call, so CPython does not look for signals. ``for _ in tally: break``
+        counts without a call.
+        """
         if self.closed:
-            self._ledger.abandoned.add()
+            self._lose(self._ledger.abandoned.count)
             return
+        spans = self._spans
         try:
-            self._permits.pop()
+            del self._permits[-1]
         except IndexError:
             if next(self._fresh) >= self._capacity and not self._make_room():
                 return
-        spans = self._spans
+        for _ in self._finished:
+            break
         spans.append(span)
         if self._emptied:  # closed after the look above, and nobody will come to take it
             self.abandon()
         elif self.bell.armed and len(spans) >= self._wake_at:
             self.bell.ring()
 
+    def _lose(self, reason: Iterator[int]) -> None:
+        """Count a span that is refused, as finished and as lost."""
+        for _ in self._finished:
+            break
+        for _ in reason:
+            break
+
     def _make_room(self) -> bool:
-        """Return whether a permit could be had from a queue that is full."""
+        """Return whether a permit could be had from a queue that is full; count a refusal."""
         if self._oldest:
             try:
-                self._spans.popleft()
+                del self._spans[0]
             except IndexError:  # all was taken in this moment
                 try:
-                    self._permits.pop()
+                    del self._permits[-1]
                 except IndexError:
                     pass
                 else:
                     return True
             else:
-                self._ledger.evicted.add()
+                for _ in self._ledger.evicted.count:
+                    break
                 return True
-        self._ledger.refused.add()
+        self._lose(self._ledger.refused.count)
         return False
 
     def take(self) -> ReadableSpan | None:
@@ -147,8 +167,9 @@ class SpanQueue:
         self._emptied = True
         while True:
             try:
-                self._spans.popleft()
+                del self._spans[0]
             except IndexError:
                 return
-            self._ledger.abandoned.add()
+            for _ in self._ledger.abandoned.count:
+                break
             self._permits.append(None)

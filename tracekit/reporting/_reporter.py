@@ -36,13 +36,12 @@ class Era:
     that a parent process started is known as foreign when it ends in a child.
     """
 
-    __slots__ = ("_guests", "count_finished", "count_started", "heirs", "mark", "offer", "pipeline")
+    __slots__ = ("_guests", "count_started", "heirs", "mark", "offer", "pipeline")
 
     def __init__(self, mark: ForkMark, pipeline: Pipeline) -> None:
         self.mark = mark
         self.pipeline = pipeline
         self.count_started = pipeline.ledger.started.add  # at hand, for the hot path
-        self.count_finished = pipeline.ledger.finished.add
         self.offer = pipeline.queue.offer
         self.heirs: dict[int, Era] = {}
         self._guests: set[int] = set()
@@ -134,7 +133,6 @@ class Reporter(SpanProcessor):
         if not era.mark[0]:
             era = self._renew(era)
         if getattr(span, "_accounted", False) or era.dismiss(span):
-            era.count_finished()
             era.offer(span)
             if era.pipeline.unmanned:
                 era.pipeline.start()
@@ -143,7 +141,6 @@ class Reporter(SpanProcessor):
         """Take a span that somebody else has started, ended and decided to send."""
         era = self._now()
         era.count_started()
-        era.count_finished()
         era.offer(span)
         if era.pipeline.unmanned:
             era.pipeline.start()
