@@ -158,19 +158,22 @@ def test_resolve_takes_a_handle_something_with_one_or_none(handle):
 
 
 def test_a_foreign_global_provider_is_kept_with_one_warning():
-    """A program that configured OpenTelemetry itself keeps its provider; edges use the handle."""
+    """A program that configured OpenTelemetry keeps its provider and its headers."""
     result = run(
         """
         import logging
         from opentelemetry import trace
         from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry import propagate
         theirs = TracerProvider(shutdown_on_exit=False)
         trace.set_tracer_provider(theirs)
+        formats = propagate.get_global_textmap()
         import tracekit
         logging.basicConfig()
         for _ in range(2):
             tracekit.init("shop", environ={}).shutdown()
         assert trace.get_tracer_provider() is theirs
+        assert propagate.get_global_textmap() is formats
         """
     )
     assert result.returncode == 0, result.stderr

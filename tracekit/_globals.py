@@ -130,29 +130,34 @@ class Globals:
     """What tracekit holds of OpenTelemetry's globals; empty until the first ``point``."""
 
     def __init__(self) -> None:
-        self._provider: ShellTracerProvider | None = None
-        self._propagator: ShellPropagator | None = None
+        self._shells: tuple[ShellTracerProvider, ShellPropagator] | None = None
         self._warned = False
 
     def point(self, provider: trace.TracerProvider, propagator: TextMapPropagator) -> None:
-        """Make OpenTelemetry's globals follow these; a foreign global provider is kept."""
-        if self._provider is not None:
-            self._provider.point(provider)
+        """Make OpenTelemetry's globals follow these.
+
+        A foreign global provider is kept, and with it the formats that its program's other
+        instrumentation reads and writes.
+        """
+        if self._shells is not None:
+            shell, formats = self._shells
+            shell.point(provider)
+            formats.delegate = propagator
         elif isinstance(_global_provider(), trace.ProxyTracerProvider):
-            self._provider = ShellTracerProvider(provider)
-            trace.set_tracer_provider(self._provider)
-        elif not self._warned:
+            self._shells = ShellTracerProvider(provider), ShellPropagator(propagator)
+            trace.set_tracer_provider(self._shells[0])
+            _set_global_textmap(self._shells[1])
+        else:
+            self._keep_foreign()
+
+    def _keep_foreign(self) -> None:
+        if not self._warned:
             self._warned = True
             _log.warning(
-                "OpenTelemetry's global tracer provider is %s already and is kept; "
-                "tracekit's own edges use tracekit's handle",
+                "OpenTelemetry's global tracer provider is %s already and is kept, so is the "
+                "global propagator; tracekit's own edges use tracekit's handle",
                 type(_global_provider()).__name__,
             )
-        if self._propagator is not None:
-            self._propagator.delegate = propagator
-        else:
-            self._propagator = ShellPropagator(propagator)
-            _set_global_textmap(self._propagator)
 
 
 def _global_provider() -> trace.TracerProvider:
