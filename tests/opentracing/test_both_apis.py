@@ -216,6 +216,25 @@ def test_a_span_that_is_forced_in_the_middle_is_recorded_from_there_on():
     tracing.shutdown()
 
 
+@pytest.mark.parametrize("manager", MANAGERS.values(), ids=MANAGERS)
+def test_a_forced_span_can_be_activated_again(manager):
+    """It is current for both, as the span that records, until its scope is closed."""
+    tracing = tracekit.testing.tracing(sampler_type="const", sampler_param=0)
+    tracer = tracekit.opentracing.tracer(tracing, manager())
+    span = tracer.start_span("quiet")
+    with tracer.scope_manager.activate(span, False):
+        span.set_tag(tags.SAMPLING_PRIORITY, 1)
+        with tracer.scope_manager.activate(span, False):
+            assert tracer.active_span is span
+            assert trace.get_current_span() is span.otel
+            trace.get_current_span().set_attribute("otel", True)
+        assert tracer.active_span is span
+    assert tracer.active_span is None
+    span.finish()
+    assert tracing.sink.take().attributes["otel"] is True
+    tracing.shutdown()
+
+
 def test_each_thread_and_task_has_its_own(tracing, otel):
     """Tasks inherit what is current, threads and greenlets start with nothing."""
     ot = tracekit.opentracing.tracer(tracing)

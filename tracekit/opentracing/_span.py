@@ -217,8 +217,10 @@ class Span(opentracing.Span):
             return False
         otel, unrecorded = self.otel, self._unrecorded
         if decision is Decision.DEBUG and unrecorded and isinstance(otel, UnsampledSpan):
-            self.otel = unrecorded.record(otel, decision)
+            self.otel = recorded = unrecorded.record(otel, decision)
             self._unrecorded = None
+            self._context = self._context.with_span(recorded)  # it is what activations show now
+            self._tracer._shown[id(recorded)] = self
         elif isinstance(otel, RecordingSpan | UnsampledSpan):
             otel._force(decision)
         return decision is Decision.DEBUG

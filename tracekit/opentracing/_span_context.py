@@ -177,6 +177,10 @@ class SpanContext(opentracing.SpanContext):
         """Return this with other baggage."""
         return self.of(self.span, baggage, self._forwarded, self._hint, self._parent_id)
 
+    def with_span(self, span: trace.Span) -> SpanContext:
+        """Return this of another object that stands for the same span."""
+        return self.of(span, self._baggage, self._forwarded, self._hint, self._parent_id)
+
     @staticmethod
     def with_debug_id(debug_id: str) -> SpanContext:
         """Return a context that forces the next trace and puts ``debug_id`` on its root."""
