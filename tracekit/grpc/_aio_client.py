@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     Continuation = Callable[[grpc.aio.ClientCallDetails, object], Awaitable[grpc.aio.Call]]
 
 
+_SENDING = ("_invocation_task", "_send_unary_request_task")
+"""Where a call keeps the task that sends a single request."""
+
+
 class _Status(Protocol):
     """How a call ended, as gRPC's core tells it."""
 
@@ -83,6 +87,9 @@ class AioCalling(ClientRpc):
         if core is not None:
             self._core = core
             core.add_done_callback(self._ended)
+            for name in _SENDING:
+                if (task := getattr(call, name, None)) is not None:
+                    task.add_done_callback(self._sent)
         elif interceptors is not None:
             interceptors.add_done_callback(self._intercepted)
         else:  # an interceptor answered by itself
@@ -96,6 +103,15 @@ class AioCalling(ClientRpc):
             self.raised(error)
         else:
             self.watch(task.result())
+
+    def _sent(self, task: asyncio.Task[object]) -> None:
+        """Hear that the one request is out. If that failed there may never be a status."""
+        # Not ``exception()``: for asyncio that would be somebody who has dealt with it.
+        error = None if task.cancelled() else getattr(task, "_exception", None)
+        core = self._core
+        if error is not None and core is not None and not core.done():
+            self._core = None
+            self.raised(error)
 
     def _ended(self) -> None:
         """Hear that there is a status. gRPC would fail the call for anything raised here."""
