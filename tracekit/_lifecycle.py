@@ -13,11 +13,12 @@ import logging
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from types import FrameType
 
 _log = logging.getLogger("tracekit")
@@ -41,6 +42,8 @@ class DrainingHandler:
     def install(self, signum: int) -> None:
         """Take the signal; ``ValueError`` outside the main thread (as ``signal.signal``)."""
         signal.signal(signum, self)
+        if self._previous is signal.SIG_DFL:
+            _at_forks.hold(signum)
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         """Drain, give way; come back when the signal turned out to do nothing.
@@ -70,6 +73,36 @@ class DrainingHandler:
             # Still here: PID 1 without a handler is not killed by a signal from inside its
             # container, and the default of some signals is to do nothing. Be ready for the next.
             self.install(signum)
+
+
+class _HeldAtForks(threading.local):
+    """Signals that wait while their thread forks.
+
+    Python forgets, in a child, what came before it was ready to run handlers. A signal that kills
+    where nobody handles it has to kill such a child as well: who forks and ends workers (a pool
+    of multiprocessing) waits for them. Signals that the program handled before lose nothing.
+    """
+
+    signums: ClassVar[set[int]] = set()
+    blocked: Collection[int] = ()
+
+    def hold(self, signum: int) -> None:
+        """From now on, have ``signum`` wait until a fork is done."""
+        if not self.signums:
+            os.register_at_fork(
+                before=self._block, after_in_parent=self._release, after_in_child=self._release
+            )
+        self.signums.add(signum)
+
+    def _block(self) -> None:
+        mine = {n for n in self.signums if isinstance(signal.getsignal(n), DrainingHandler)}
+        self.blocked = mine - signal.pthread_sigmask(signal.SIG_BLOCK, mine)
+
+    def _release(self) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self.blocked)
+
+
+_at_forks = _HeldAtForks()
 
 
 def say(message: str, *args: object) -> None:

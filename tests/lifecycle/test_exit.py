@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import subprocess
 import sys
@@ -16,8 +17,10 @@ from tracekit.testing import FakeAgent
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 
 BUDGET_S = 0.5
-SLACK_S = 3.0
+SLACK_S = 8.0
 """For a busy machine; ``make bench-reliability`` prints the real figures."""
+UNBOUNDED = {"JAEGER_REPORTER_TIMEOUT": "1m", "OTEL_EXPORTER_OTLP_TIMEOUT": "1m"}
+"""What would hold an exit up for longer than that, if its budget did not."""
 SPANS = 300
 
 
@@ -40,6 +43,7 @@ def test_a_collector_that_fails_holds_no_exit_up(kind):
                 **wire(kind, stack.enter_context(FAULTS[name]())),
                 "TRACEKIT_EXIT_BUDGET": str(BUDGET_S),
                 "JAEGER_REPORTER_FLUSH_INTERVAL": "100ms",
+                **UNBOUNDED,
             }
             exits = "time.sleep(0.3); sys.exit(3)"
             for how, then in (("exit", exits), ("SIGTERM", "while True: time.sleep(9)")):
@@ -50,7 +54,8 @@ def test_a_collector_that_fails_holds_no_exit_up(kind):
             assert time.monotonic() - began < BUDGET_S + SLACK_S, (name, how)
             assert end.code == (3 if how == "exit" else -SIGTERM), end.stderr
             assert "Traceback" not in end.stderr
-            assert f"{SPANS} spans" in end.stderr  # what became of them is told
+            told = re.findall(r"(\d+) spans (?:dropped|are still|could not)", end.stderr)
+            assert sum(map(int, told)) == SPANS, end.stderr
             if how == "exit":
                 stats = end.stats
                 assert lawful(stats)
@@ -74,6 +79,7 @@ def test_a_sampling_server_that_hangs_takes_no_time_of_its_own():
     with silent() as sampling, black_holed() as collector:
         environ = {
             **wire("http", collector),
+            **UNBOUNDED,
             "JAEGER_SAMPLER_TYPE": "remote",
             "JAEGER_SAMPLING_ENDPOINT": f"http://127.0.0.1:{sampling}/sampling",
             "JAEGER_SAMPLER_REFRESH_INTERVAL": "100ms",

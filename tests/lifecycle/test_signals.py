@@ -35,6 +35,24 @@ def test_sigterm_without_a_handler_sends_every_span_and_kills_as_before(agent):
         agent.wait(100)
 
 
+def test_sigterm_ends_a_child_that_has_just_been_forked(agent):
+    """As without a handler: a pool that is terminated at once would wait for ever otherwise."""
+    then = """
+        import os
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])  # the parent goes on first
+        for _ in range(20):
+            pid = os.fork()
+            if pid == 0:
+                while True: time.sleep(9)
+            os.kill(pid, signal.SIGTERM)
+            assert os.waitpid(pid, 0)[1] == signal.SIGTERM
+        os._exit(5)
+    """
+    with started(agent.environ, before="import signal", then=then) as child:
+        assert end_of(child).code == 5
+
+
 def test_a_program_with_a_handler_of_its_own_keeps_it(agent):
     """Its SIGTERM handler alone runs; leaving through ``sys.exit`` sends the spans."""
     mine = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))"
@@ -221,7 +239,7 @@ def test_a_log_handler_that_the_signal_interrupts_is_no_trap(agent):
             assert child.stdout.readline() == "held\n"
             end = end_of(child, signal.SIGTERM)
         assert end.code == -signal.SIGTERM
-        assert end.took_s < 5.0
+        assert end.took_s < 15.0  # or never
 
 
 INTERRUPTED = """
