@@ -460,7 +460,9 @@ class Odd(BaseAdapter):
         """Hold nothing."""
 
 
-@pytest.mark.parametrize("answer", [None, (), "text", MagicMock()], ids=repr)
+@pytest.mark.parametrize(
+    "answer", [None, (), "text", MagicMock()], ids=lambda answer: type(answer).__name__
+)
 def test_an_answer_that_is_none_is_the_sessions_to_judge(answer, session, tracing, caplog):
     """What an adapter or a mock hands back goes on as it is, and fails as it would without us."""
 

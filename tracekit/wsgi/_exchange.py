@@ -155,9 +155,7 @@ class Exchange:
 
     def _describe(self, span: trace.Span) -> None:
         """Put on the span what the environ says."""
-        found = _http.server_attributes(self.environ, self._semconv())
-        for key, value in found.items():  # each is one store; set_attributes takes a lock
-            span.set_attribute(key, value)
+        span.set_attributes(_http.server_attributes(self.environ, self._semconv()))
 
     def describe_behind_proxy(self) -> None:
         """Say it again when a ProxyFix further in has meanwhile found out who the client is."""
