@@ -180,6 +180,31 @@ def test_a_foreign_global_provider_is_kept_with_one_warning():
     assert result.stderr.count("is kept") == 1
 
 
+def test_the_programs_random_numbers_stay_its_own():
+    """Nothing of ours draws from the shared generator: what a seed gave before, it gives traced."""
+    result = run(
+        """
+        import random, socket
+        import tracekit
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+            gone.bind(("127.0.0.1", 0))
+            port = gone.getsockname()[1]
+        state = random.getstate()
+        tracing = tracekit.init(
+            "shop", environ={}, agent_host="127.0.0.1", agent_port=port, sampler_type="const",
+            sampler_param=1,
+        )
+        while not tracing.stats().retries:
+            with tracing.tracer("t").start_as_current_span("refused"):
+                pass
+            tracing.flush(0.1)
+        tracing.shutdown(0.1)
+        assert random.getstate() == state
+        """
+    )
+    assert result.returncode == 0, result.stderr
+
+
 def test_spans_ended_before_exit_are_sent_at_exit():
     """The interpreter's exit drains the queue: a short script loses nothing."""
     with tracekit.testing.FakeAgent() as agent:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tracekit.reporting._queue import SpanQueue
 
 _log = logging.getLogger("tracekit")
+# The shared generator is the program's: drawing from it would change what the program's seed gives.
+_entropy = random.SystemRandom()
 
 TellSent = Callable[[float, SendResult], None]
 """Called after each attempt to send: how long it took, in seconds, and its result."""
@@ -61,7 +63,7 @@ class Drain:
         log_spans: bool,
         tell_sent: Sequence[TellSent],
         clock: Callable[[], float],
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = _entropy.random,
     ) -> None:
         self._ledger = ledger
         self._transport = transport
