@@ -18,10 +18,12 @@ REFERENCES = {"child": opentracing.child_of, "follows": opentracing.follows_from
 class Machine:
     """Carries out steps. Spans are known by their number, in the order of their start."""
 
-    def __init__(self, package, sampled):
+    def __init__(self, package, sampled, scope_manager=None):
         reporters = importlib.import_module(package.__name__ + ".reporter")
         self.reporter = reporters.InMemoryReporter()
-        self.tracer = package.Tracer("shop", self.reporter, package.ConstSampler(sampled))
+        self.tracer = package.Tracer(
+            "shop", self.reporter, package.ConstSampler(sampled), scope_manager=scope_manager
+        )
         self.spans = []
         self.scopes = []
         self.arrived = []

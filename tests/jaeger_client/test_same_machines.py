@@ -9,6 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from opentelemetry import trace
+from opentracing.scope_managers import ThreadLocalScopeManager
+from opentracing.scope_managers.contextvars import ContextVarsScopeManager
+from opentracing.scope_managers.gevent import GeventScopeManager
+
+import tracekit.jaeger_client
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from machine import Machine
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PROGRAMS = 300
@@ -143,6 +154,26 @@ def comparable(outcome):
             for key in ("sampler.type", "sampler.param", "span.kind"):
                 span["tags"].pop(key, None)
     return outcome
+
+
+def test_random_programs_look_the_same_under_every_scope_manager():
+    """And OpenTelemetry is in step after each step: the active span is its current one."""
+    managers = [lambda: None, ThreadLocalScopeManager, ContextVarsScopeManager, GeventScopeManager]
+    for seed in range(60):
+        sampled, steps = Author(seed).write()
+        seen = []
+        for manager in managers:
+            machine = Machine(tracekit.jaeger_client, sampled, manager())
+            for step, *arguments in steps:
+                getattr(machine, step)(*arguments)
+                active = machine.tracer.active_span
+                current = trace.get_current_span().get_span_context()
+                assert (0 if active is None else active.span_id) == current.span_id
+            seen.append((machine.seen, machine.told()))
+            while machine.scopes:
+                machine.close()
+            assert machine.tracer.active_span is None
+        assert seen == [seen[0]] * len(managers)
 
 
 def test_random_programs_look_the_same(oracle):
