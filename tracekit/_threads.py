@@ -58,12 +58,16 @@ def wrap_executor(executor: Executor) -> Executor:
 
     if isinstance(executor, ProcessPoolExecutor):
         raise TypeError("wrap_executor takes a pool of threads: a context cannot be pickled")
-    return executor if isinstance(executor, _CarryingExecutor) else _CarryingExecutor(executor)
+    return executor if type(executor) is _CarryingExecutor else _CarryingExecutor(executor)
 
 
 class _CarryingExecutor(Executor):
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
+
+    @property  # type: ignore[misc] # isinstance asks it: a loop takes pools of threads only
+    def __class__(self) -> type:
+        return type(self._executor)
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         return self._executor.submit(wrap(fn), *args, **kwargs)
@@ -73,8 +77,8 @@ class _CarryingExecutor(Executor):
     ) -> Iterator[R]:
         return self._executor.map(wrap(fn), *iterables, **options)  # type: ignore[arg-type]
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._executor.shutdown(wait=wait, cancel_futures=cancel_futures)
+    def shutdown(self, wait: bool = True, **options: bool) -> None:
+        self._executor.shutdown(wait, **options)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._executor, name)

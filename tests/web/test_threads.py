@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+import threading
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 from opentelemetry import baggage, trace
@@ -101,6 +102,35 @@ def test_an_executor_is_one_still(pool):
         pass
     with pytest.raises(RuntimeError):
         pool.submit(int)
+
+
+def test_an_event_loop_takes_it_for_its_own(pool):
+    """A loop's default executor must be a pool of threads, and the wrapped one is."""
+
+    async def program():
+        asyncio.get_running_loop().set_default_executor(tracekit.wrap_executor(pool))
+        return await asyncio.to_thread(threading.current_thread)
+
+    assert asyncio.run(program()) is not threading.main_thread()
+
+
+def test_an_executor_of_somebodys_own_is_shut_down_as_it_knows():
+    """What its ``shutdown`` does not take it is not given."""
+    told = []
+
+    class Inline(Executor):
+        def submit(self, fn, /, *args):
+            future = Future()
+            future.set_result(fn(*args))
+            return future
+
+        def shutdown(self, wait=True):
+            told.append(wait)
+
+    with tracekit.wrap_executor(Inline()) as carrying:
+        assert carrying.submit(int, "3").result() == 3
+    carrying.shutdown(False)
+    assert told == [True, False]
 
 
 def test_a_pool_of_processes_is_refused():
