@@ -353,6 +353,54 @@ def test_details_of_another_interceptor_keep_their_metadata(tracing, stack, kind
     assert f"{client.context.span_id:x}" in got["uber-trace-id"]
 
 
+@pytest.mark.parametrize("edge", ["trace_channel", "interceptors"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("given", [(("x-mine", "1"),), [("x-mine", "1")]], ids=["tuple", "list"])
+def test_another_interceptor_finds_metadata_of_the_callers_type(tracing, stack, kind, edge, given):
+    """What it may add to the caller's tuple or list, it may add to ours."""
+
+    class Appending(Client):
+        def intercept(self, continuation, details, request):
+            more = type(given)([("x-more", "1")])
+            return continuation(details._replace(metadata=details.metadata + more), request)
+
+    program = Flaky()
+    bare = stack.enter_context(grpc.insecure_channel(serve(program, stack)))
+    ours = tracekit.grpc.client_interceptors(tracing) if edge == "interceptors" else []
+    channel = grpc.intercept_channel(bare, *ours, Appending())
+    if not ours:
+        channel = tracekit.grpc.trace_channel(channel, tracing)
+    call_through(kind, channel, given)
+    assert {"x-mine", "x-more", "uber-trace-id"} <= program.metadata[0].keys()
+    assert len(tracing.sink.take_many(1)) == 1
+
+
+@pytest.mark.parametrize("edge", ["trace_channel", "interceptors"])
+@pytest.mark.parametrize(
+    "given", [None, (("x-mine", "1"),), grpc.aio.Metadata(("x-mine", "1"))], ids=str
+)
+def test_another_asyncio_interceptor_finds_metadata_of_grpcs_type(tracing, stack, run, edge, given):
+    """There, ``grpc.aio`` promises its own class, whatever the caller gave."""
+
+    class Adding(grpc.aio.UnaryUnaryClientInterceptor):
+        async def intercept_unary_unary(self, continuation, details, request):
+            details.metadata.add("x-more", "1")
+            return await continuation(details, request)
+
+    program = Flaky()
+    target = serve(program, stack)
+
+    async def scenario():
+        ours = tracekit.grpc.aio.client_interceptors(tracing) if edge == "interceptors" else []
+        async with grpc.aio.insecure_channel(target, interceptors=[*ours, Adding()]) as bare:
+            channel = bare if ours else tracekit.grpc.aio.trace_channel(bare, tracing)
+            await channel.unary_unary("/shop.Orders/unary_unary")(b"ab", metadata=given)
+
+    run(scenario())
+    assert {"x-more", "uber-trace-id"} <= program.metadata[0].keys()
+    assert ends(tracing, 1) == [("CLIENT", "OK")]
+
+
 @pytest.mark.parametrize("kind", ["unary_unary", "stream_unary"])
 def test_a_retrying_interceptor_makes_one_call_or_several_by_its_place(tracing, stack, kind):
     """Below it each attempt is a span; above it they are one, with the code of the last."""

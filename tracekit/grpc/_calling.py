@@ -50,11 +50,13 @@ class ClientRpc(Rpc):
             if plan.has_hooks:
                 self.request = request
             context = self._open(bound, current)
-            self.metadata = outgoing_metadata(bound.propagator, context, self.metadata)
+            given = self.metadata
+            merged = outgoing_metadata(bound.propagator, context, given)
+            # Interceptors below add to a tuple or a list what they add to the caller's; and of
+            # tuples alone grpc.aio makes its ``Metadata``, in all versions.
+            self.metadata = merged if isinstance(given, list) else tuple(merged)
             if plan.metadata and self.call is not None:
-                self.call.span.set_attributes(
-                    kept("rpc.request.metadata.", self.metadata, plan.metadata)
-                )
+                self.call.span.set_attributes(kept("rpc.request.metadata.", merged, plan.metadata))
         except Exception:
             plan.complain("starting a client span")
         return self.context is not None
