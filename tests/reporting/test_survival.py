@@ -262,6 +262,28 @@ def test_a_program_without_threads_is_told_once(report, caplog):
     assert reporter.flush(5.0)
 
 
+def test_spans_that_are_reported_at_their_end_may_share_an_id():
+    """Client and server of one call had one id in Zipkin's way; both are sent, from any thread."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    span = provider.get_tracer("t").start_span("shared")
+    span.end()
+    reporter = Reporter(jaeger_compact(), MemoryTransport, spawn=start_worker, wait=time.sleep)
+
+    def work():
+        for _ in range(200):
+            reporter.report(span)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert reporter.flush(10.0)
+    stats = reporter.stats()
+    assert (stats.started, stats.open, stats.sent, stats.foreign) == (800, 0, 800, 0)
+    reporter.shutdown(1.0)
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_fork_does_not_undo_a_shutdown(report):
     """Spans that a child ends after its parent's shutdown are dropped there, too, and counted."""

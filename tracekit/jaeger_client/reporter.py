@@ -149,8 +149,7 @@ class Reporter(BaseReporter):
                 if isinstance(span, Span)
                 else readable(span, self._resource or provider.resource)
             )
-            provider.reporter.on_start(taken)  # type: ignore[arg-type] # told of at its end only
-            provider.reporter.on_end(taken)  # type: ignore[arg-type] # read, not ended, from here
+            provider.reporter.report(taken)
         except Exception:  # a span that another library made, of whatever version
             _log.warning("A span of jaeger_client could not be read", exc_info=True)
 

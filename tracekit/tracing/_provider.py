@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
     from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.trace import Link, SpanKind
     from opentelemetry.util.types import Attributes
@@ -44,6 +44,9 @@ class Reporter(Protocol):
     def on_end(self, span: Span) -> None:
         """Take a started span: exactly once, in the process that started it."""
 
+    def report(self, span: ReadableSpan) -> None:
+        """Take a span that somebody else has started, ended and decided to send."""
+
     def withdraw(self, span: Span) -> None:
         """Count a started span, still live, that somebody decided not to sample after all.
 
@@ -64,6 +67,9 @@ class NoReporter:
         """Do nothing."""
 
     def on_end(self, span: Span) -> None:
+        """Do nothing."""
+
+    def report(self, span: ReadableSpan) -> None:
         """Do nothing."""
 
     def withdraw(self, span: Span) -> None:
