@@ -164,6 +164,15 @@ def test_none_means_the_tracer_that_is_global_when_a_request_comes(tracing, app,
     assert flask_tracing.tracer is opentracing.tracer
 
 
+def test_a_factory_that_gives_none_means_the_global_tracer(tracing, app, monkeypatch):
+    """As ``Config.initialize_tracer`` does, where the service has called it before."""
+    monkeypatch.setattr(opentracing, "tracer", tracekit.opentracing.tracer(tracing))
+    flask_tracing = FlaskTracing(lambda: None, True, app)
+    app.test_client().get("/ready", buffered=True)
+    assert tracing.sink.take().name == "ready"
+    assert flask_tracing.tracer is opentracing.tracer
+
+
 def test_the_old_keyword_alone_means_the_old_form():
     """``trace_all_requests`` is a word of no other."""
     with pytest.raises(ValueError, match="requires an app"):

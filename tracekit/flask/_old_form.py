@@ -71,13 +71,13 @@ class OldForm:
         TypeError when it turns out to be none of tracekit's.
         """
         if self._given is None:
-            import opentracing  # noqa: PLC0415 (an extra, which only this form needs)
-
-            return _checked(opentracing.global_tracer())
+            return _global()
         if self._made is None:
             with self._lock:
                 if self._made is None and callable(self._given):
-                    self._made = _checked(self._given())
+                    made = self._given()
+                    # ``Config.initialize_tracer`` gives None where it has been called before.
+                    self._made = _global() if made is None else _checked(made)
         return cast("OpenTracingTracer", self._made)
 
     def handle(self) -> _handle.Tracing:
@@ -90,6 +90,12 @@ class OldForm:
         if hasattr(tracer, "span_of"):
             return tracer.span_of(span)
         return tracer.start_span()  # of OpenTracing's own tracer, which does nothing
+
+
+def _global() -> OpenTracingTracer:
+    import opentracing  # noqa: PLC0415 (an extra, which only this form needs)
+
+    return _checked(opentracing.global_tracer())
 
 
 def _checked(tracer: object) -> OpenTracingTracer:
