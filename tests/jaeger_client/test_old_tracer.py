@@ -257,6 +257,9 @@ def test_a_throttler_is_asked_before_a_trace_is_forced(reporter):
     class Once(Throttler):
         asked = ()
 
+        def set_client_id(self, client_id):
+            self.client_id = client_id
+
         def is_allowed(self, operation):
             self.asked += (operation,)
             return len(self.asked) == 1
@@ -269,6 +272,7 @@ def test_a_throttler_is_asked_before_a_trace_is_forced(reporter):
     third = tracer.start_span("third", tags={ext.SAMPLING_PRIORITY: 1})
     assert not third.set_tag(ext.SAMPLING_PRIORITY, 1).is_debug()
     assert throttler.asked == ("first", "second", "third", "third")
+    assert tracer.tags[constants.CLIENT_UUID_TAG_KEY] == throttler.client_id
 
 
 def test_lengths_may_be_changed_while_it_runs(tracer):

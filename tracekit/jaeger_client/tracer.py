@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from concurrent.futures import Future
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
@@ -106,9 +107,13 @@ class Tracer(OpenTracingTracer):
         self.codecs: dict[str, Codec] = {**formats_of(tracing), **extra_codecs}
         self._given_tags = tags
         self._figures = figures_for(tracing, metrics, metrics_factory)
-        root = self.sampler if sampler is None else sampler
-        if root is not None:
-            self.sampler = root
+        if sampler is None and self.debug_id_header != constants.DEBUG_ID_HEADER_KEY:
+            sampler = self.sampler  # set once more, to name a debug id's tag by its header
+        if sampler is not None:
+            self.sampler = sampler
+        if throttler is not None:
+            self.tags[constants.CLIENT_UUID_TAG_KEY] = client_id = secrets.randbits(63)
+            throttler.set_client_id(client_id)
         self._handing = False
         self.reporter = reporter
         if not self.reports_itself:
