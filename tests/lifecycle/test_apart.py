@@ -125,6 +125,41 @@ def test_locks_that_others_hold_at_a_fork_do_not_block_the_child(agent, fork):
     assert [span.operation for span in agent.wait(1)] == ["child"]
 
 
+@pytest.mark.parametrize("fork", ["os.fork", "ctypes.PyDLL(None).fork"])
+def test_figures_for_prometheus_are_copied_in_a_child_whoever_copied_at_the_fork(tmp_path, fork):
+    """Also where the fork's hooks are called on one side only, as uWSGI can be told to do."""
+    pytest.importorskip("prometheus_client")
+    run(
+        f"""
+        import ctypes, faulthandler, os, threading, time
+        import prometheus_client
+        import tracekit, tracekit.prometheus
+        from tracekit.prometheus import _mirror
+
+        tracekit.init("parent")
+        mirror = tracekit.prometheus.collector()
+        held = threading.Event()
+
+        def hold():
+            with _mirror._writing.now():
+                held.set()
+                time.sleep(1.0)
+
+        threading.Thread(target=hold, daemon=True).start()
+        held.wait()
+        time.sleep(0.3)
+        pid = {fork}()
+        if pid == 0:
+            faulthandler.dump_traceback_later(10, exit=True)
+            ctypes.pythonapi.PyOS_AfterFork_Child() if "PyDLL" in {fork!r} else None
+            mirror.copy()
+            os._exit(7)
+        assert os.waitpid(pid, 0)[1] == 7 << 8
+        """,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+    )
+
+
 def test_a_half_imported_celery_stops_neither_spans_nor_the_worker(agent):
     """What looks after the end of a process may fail; the end of a span does not raise."""
     out = run(

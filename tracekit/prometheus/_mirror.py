@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from prometheus_client import values
 
+from tracekit._fork import PerProcess
 from tracekit._rpc_metrics import Distribution, bounds
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Mirror:
 
     def copy(self) -> None:
         """Write down what the figures are now."""
-        with _writing:
+        with _writing.now():
             for family in self._read():
                 row = family.instrument
                 for labels, value in family.points.items():
@@ -126,22 +127,24 @@ class Mirror:
 
 _mirrors: list[Mirror] = []
 _exiting = threading.Event()
-_writing = threading.RLock()
+_writing = PerProcess(threading.RLock)
 """Held over a fork, too: prometheus_client's own lock, which every counter of the program takes,
-must not be copied into the child while our thread has it."""
+must not be copied into the child while our thread has it. The child has a lock of its own, also
+where C code has forked and no hook was called before."""
 
 
 @functools.cache
 def _attend() -> None:
     """Follow forks and the exit, from the first mirror on."""
     os.register_at_fork(
-        before=_writing.acquire, after_in_parent=_writing.release, after_in_child=_start_again
+        before=lambda: _writing.now().acquire(),
+        after_in_parent=lambda: _writing.now().release(),
+        after_in_child=_start_again,
     )
     atexit.register(_finish)
 
 
 def _start_again() -> None:
-    _writing.release()
     for mirror in _mirrors:
         mirror.start()
 
