@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import grpc
 import pytest
@@ -275,6 +276,39 @@ def test_tracing_a_call_twice_makes_one_span(shop, tracing):
     channel.unary_unary(ECHO)(b"")
     kinds = [span.kind for span in tracing.sink.take_many(2)]
     assert sorted(kind.name for kind in kinds) == ["CLIENT", "SERVER"]
+
+
+class Bare(NamedTuple):
+    """An RPC that came without any metadata, as from a client that is not gRPC's own."""
+
+    method: str
+    invocation_metadata: tuple = ()
+
+
+def test_rpcs_without_metadata_are_not_taken_for_one_another(tracing, run):
+    """All empty tuples are one object; still each RPC is traced, and once."""
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: request)
+    outer, inner = (tracekit.grpc.server_interceptor(tracing) for _ in range(2))
+    made, passed_on = [], []
+
+    def innermost(details):
+        passed_on.append(inner.intercept_service(lambda _: handler, details))
+        return passed_on[-1]
+
+    for _ in range(2):
+        made.append(inner.intercept_service(lambda _: handler, Bare(ECHO)))
+        made.append(outer.intercept_service(innermost, Bare(ECHO)))
+    assert all(found is not handler for found in made)
+    assert all(found is handler for found in passed_on)
+
+    async def on_asyncio():
+        async def found(_details):
+            return handler
+
+        interceptor = tracekit.grpc.aio.server_interceptor(tracing)
+        return [await interceptor.intercept_service(found, Bare(ECHO)) for _ in range(2)]
+
+    assert all(found is not handler for found in run(on_asyncio()))
 
 
 class Other(grpc.ServerInterceptor):

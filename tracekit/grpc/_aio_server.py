@@ -18,7 +18,7 @@ import grpc.aio
 
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._server import rewrap
-from tracekit.grpc._serving import ServerRpc, first_sight
+from tracekit.grpc._serving import ServerRpc, first_sight, forget
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -88,9 +88,13 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler | None:
         """Return the handler of this one RPC, traced."""
         metadata = handler_call_details.invocation_metadata
-        if not first_sight(metadata):
+        mark = first_sight(metadata)
+        if mark is None:
             return await continuation(handler_call_details)
-        handler = await continuation(handler_call_details)
+        try:
+            handler = await continuation(handler_call_details)
+        finally:
+            forget(mark)
         method = self._plan.method(handler_call_details.method)
         if handler is None or method is None:
             return handler

@@ -19,7 +19,7 @@ import grpc
 
 from tracekit._context import attach, detach, get_current
 from tracekit.grpc import _conventions as conventions
-from tracekit.grpc._serving import ServerRpc, first_sight
+from tracekit.grpc._serving import ServerRpc, first_sight, forget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,9 +72,13 @@ class ServerInterceptor(grpc.ServerInterceptor):
     ) -> grpc.RpcMethodHandler | None:
         """Return the handler of this one RPC, traced."""
         metadata = handler_call_details.invocation_metadata
-        if not first_sight(metadata):
+        mark = first_sight(metadata)
+        if mark is None:
             return continuation(handler_call_details)
-        handler = continuation(handler_call_details)
+        try:
+            handler = continuation(handler_call_details)
+        finally:
+            forget(mark)
         method = self._plan.method(handler_call_details.method)
         if handler is None or method is None:
             return handler

@@ -15,6 +15,7 @@ from tracekit.grpc._rpc import Rpc, kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextvars import Token
 
     from opentelemetry import trace
 
@@ -26,15 +27,19 @@ _DEADLINE_SLACK_S = 0.025
 """A cancel this close to the deadline *is* the deadline: the client's clock ran out first."""
 
 
-def first_sight(metadata: object) -> bool:
-    """Return whether no interceptor of ours has met the RPC to which this object belongs.
+def first_sight(metadata: object) -> Token[object] | None:
+    """Mark the RPC to which this object belongs; None if an interceptor of ours has done so.
 
-    All interceptors of an RPC run in one context, one after the other, and are given one object.
+    All interceptors of an RPC run in one context, one inside the other, and are given one object.
+    ``forget`` the mark when they have: what comes without metadata has the same empty tuple.
     """
     if metadata is not None and _seen.get() is metadata:
-        return False
-    _seen.set(metadata)
-    return True
+        return None
+    return _seen.set(metadata)
+
+
+forget = _seen.reset
+"""Take back the mark of ``first_sight``, in the same context."""
 
 
 class ServerRpc(Rpc):
