@@ -210,6 +210,26 @@ def test_a_sized_body_can_be_gone_through_again(tracing, result):
     tracing.sink.assert_empty()
 
 
+def test_a_body_shows_what_the_application_gave(tracing):
+    """Django's response is its own body: its status is still there for whoever looks."""
+
+    class Response(Closing):
+        status_code = 201
+
+    def app(environ, start_response):
+        start_response(*OK)
+        return Response([])
+
+    environ = {}
+    setup_testing_defaults(environ)
+    body = tracekit.wsgi.middleware(app, tracing)(environ, lambda *_: None)
+    assert body.status_code == 201
+    assert not hasattr(body, "headers")
+    assert not hasattr(body, "__len__")
+    body.close()
+    assert tracing.sink.take().attributes["response.aborted"] is True
+
+
 def test_the_middleware_obeys_the_protocol(tracing):
     """The standard library's validator has nothing to say about either side of it."""
     inner = wsgiref.validate.validator(pieces)

@@ -45,6 +45,11 @@ class Body:
         self._exchange: Exchange | None = exchange
         self._step = exchange.step
 
+    def __getattr__(self, name: str) -> object:
+        if name[:2] == "__":  # what Python asks of types is not the application's to answer
+            raise AttributeError(name)
+        return getattr(self._result, name)
+
     def __iter__(self) -> Iterator[bytes]:
         return self
 
