@@ -143,7 +143,11 @@ class MirroredScopeManager(ContextScopeManager):
         if isinstance(scope, Scope) and scope.otel is span and scope.manager is self:
             return theirs  # OpenTelemetry's current span is one of ours: it says nothing new
         shown = self._shown(span)
-        if shown is None or (isinstance(theirs, Scope) and theirs.is_above(span)):
+        if shown is None:
+            return theirs
+        # Where the scope is in the context, the span was made current on top of it. Where it is
+        # not, it was opened in another context, maybe on top of this very span.
+        if theirs is not scope and isinstance(theirs, Scope) and theirs.is_above(span):
             return theirs
         return shown
 
