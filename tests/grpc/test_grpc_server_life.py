@@ -63,6 +63,23 @@ def ask(channel, kind="unary_unary", request=b"ask", timeout=5):
     return messages, grpc.StatusCode.OK, ""
 
 
+def ask_asyncio(run, tracing, kind, behavior):
+    """Ask the same of one handler on a ``grpc.aio`` server."""
+    ours = [tracekit.grpc.aio.server_interceptor(tracing)] if tracing else []
+
+    async def start():
+        server = grpc.aio.server(ThreadPoolExecutor(2), handlers(**{kind: behavior}), ours)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        return server, port
+
+    server, port = run(start())
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        found = ask(channel, kind)
+    run(server.stop(1))
+    return found
+
+
 def codes(tracing, count=1):
     spans = tracing.sink.take_many(count)
     return [span.attributes["rpc.response.status_code"] for span in spans]
@@ -112,7 +129,58 @@ def odd_code(request, context):
 NEVER_ANSWERED = ("text", "a number", "a stream of numbers")
 
 
+def stops(request, context):
+    raise StopIteration("x")
+
+
+def swallows_abort(request, context):
+    with contextlib.suppress(Exception):
+        context.abort(grpc.StatusCode.NOT_FOUND, "gone")
+    return request
+
+
+def aborts_twice(request, context):
+    try:
+        context.abort(grpc.StatusCode.NOT_FOUND, "gone")
+    except Exception:
+        context.abort(grpc.StatusCode.INTERNAL, "broken")
+
+
+def aborts_then_raises(request, context):
+    try:
+        context.abort(grpc.StatusCode.NOT_FOUND, "gone")
+    except Exception as error:
+        raise ValueError(request) from error
+
+
+def aborts_with_ok(request, context):
+    context.abort(grpc.StatusCode.OK, "all is well")
+
+
+def raises_nothing_special(request, context):
+    raise Exception  # noqa: TRY002 (what an abort looks like)
+
+
+def raises_after_ok(request, context):
+    context.set_code(grpc.StatusCode.OK)
+    raise ValueError(request)
+
+
+def details_in_bytes(request, context):
+    context.set_code(grpc.StatusCode.INTERNAL)
+    context.set_details(b"broken \xff")
+    return request
+
+
 BEHAVIORS = {
+    "StopIteration": ("unary_unary", stops),
+    "a swallowed abort": ("unary_unary", swallows_abort),
+    "two aborts": ("unary_unary", aborts_twice),
+    "an abort, then an error": ("unary_unary", aborts_then_raises),
+    "an abort with OK": ("unary_unary", aborts_with_ok),
+    "a bare Exception": ("unary_unary", raises_nothing_special),
+    "an error after OK": ("unary_unary", raises_after_ok),
+    "details in bytes": ("unary_unary", details_in_bytes),
     "an iterator": ("unary_stream", lambda request, context: Iterator()),
     "a list": ("unary_stream", lambda request, context: [b"one", b"two"]),
     "nothing": ("unary_unary", lambda request, context: None),
@@ -151,30 +219,97 @@ def test_what_cannot_be_sent_is_a_failure_of_the_server(stack, tracing, name):
     assert "Expected bytes, got" in span.events[0].attributes["exception.message"]
 
 
-@pytest.mark.parametrize(
-    "name", sorted(BEHAVIORS.keys() - {"no iterator", "context.cancel", "a number as code"})
-)
-def test_an_odd_handler_gives_what_it_gives_bare_on_asyncio(stack, tracing, run, name):
+@pytest.mark.parametrize("name", ["an iterator", "a list", "nothing", "text", "an object"])
+def test_an_odd_handler_gives_what_it_gives_bare_on_asyncio(tracing, run, name):
     """The same where ``grpc.aio`` runs a blocking handler in its threads."""
     kind, behavior = BEHAVIORS[name]
+    expected = ask_asyncio(run, None, kind, behavior)
+    assert ask_asyncio(run, tracing, kind, behavior) == expected
+    assert codes(tracing) == [expected[1].name]
 
-    def answer(tracing):
-        ours = [tracekit.grpc.aio.server_interceptor(tracing)] if tracing else []
 
-        async def start():
-            server = grpc.aio.server(ThreadPoolExecutor(2), handlers(**{kind: behavior}), ours)
-            port = server.add_insecure_port("127.0.0.1:0")
-            await server.start()
-            return server, port
+async def aio_stops(request, context):
+    raise StopAsyncIteration("x")
 
-        server, port = run(start())
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            found = ask(channel, kind)
-        run(server.stop(1))
-        return found
 
-    expected = answer(None)
-    assert answer(tracing) == expected
+async def aio_swallows_abort(request, context):
+    with contextlib.suppress(BaseException):
+        await context.abort(grpc.StatusCode.NOT_FOUND, "gone")
+    return request
+
+
+async def aio_aborts_then_raises(request, context):
+    try:
+        await context.abort(grpc.StatusCode.NOT_FOUND, "gone")
+    except BaseException as error:
+        raise ValueError(request) from error
+
+
+async def aio_raises_nothing_special(request, context):
+    raise Exception  # noqa: TRY002 (what an abort looks like)
+
+
+async def aio_raises_after_ok(request, context):
+    context.set_code(grpc.StatusCode.OK)
+    raise ValueError(request)
+
+
+async def aio_number_as_code(request, context):
+    context.set_code(5)
+    return request
+
+
+async def aio_no_code(request, context):
+    context.set_code(99)
+    return request
+
+
+async def aio_greets_twice(request, context):
+    for _ in range(2):
+        await context.send_initial_metadata((("early", "1"),))
+
+
+async def aio_bad_trailers(request, context):
+    context.set_trailing_metadata(17)
+    return request
+
+
+async def aio_returns_from_stream(request, context):
+    await context.write(b"one")
+    return b"ignored"
+
+
+async def aio_yields_and_writes(request, context):
+    yield b"one"
+    await context.write(b"two")
+
+
+async def aio_code_after_yield(request, context):
+    yield b"one"
+    context.set_code(grpc.StatusCode.NOT_FOUND)
+
+
+@pytest.mark.parametrize(
+    ("kind", "behavior"),
+    [
+        ("unary_unary", aio_stops),
+        ("unary_unary", aio_swallows_abort),
+        ("unary_unary", aio_aborts_then_raises),
+        ("unary_unary", aio_raises_nothing_special),
+        ("unary_unary", aio_raises_after_ok),
+        ("unary_unary", aio_number_as_code),
+        ("unary_unary", aio_no_code),
+        ("unary_unary", aio_greets_twice),
+        ("unary_unary", aio_bad_trailers),
+        ("unary_stream", aio_returns_from_stream),
+        ("unary_stream", aio_yields_and_writes),
+        ("unary_stream", aio_code_after_yield),
+    ],
+)
+def test_an_odd_coroutine_gives_what_it_gives_bare(tracing, run, kind, behavior):
+    """Coroutines and asynchronous generators, on the server that runs them."""
+    expected = ask_asyncio(run, None, kind, behavior)
+    assert ask_asyncio(run, tracing, kind, behavior) == expected
     assert codes(tracing) == [expected[1].name]
 
 
