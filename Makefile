@@ -36,7 +36,7 @@ demo: $(UV) ## Build the wheel, install it in an environment of its own, show on
 
 # What tracekit.jaeger_client and tracekit.flask are compared with, in an environment of its own and
 # on an interpreter that it was made for, if there is one. If not, the tests look further, or say so.
-$(ORACLE): | $(UV)
+$(ORACLE): Makefile | $(UV)
 	-for python in 3.9 3.8 $(wildcard $(HOME)/.pyenv/versions/3.[98].*/bin/python); do \
 	  $(UV) venv --quiet --allow-existing --no-python-downloads --python $$python $(@D) 2>/dev/null \
 	    && VIRTUAL_ENV=$(@D) $(UV) pip install --quiet jaeger-client six 2>/dev/null && break; \

@@ -370,3 +370,14 @@ def test_what_contradicts_is_shown_as_it_was_written(name, value, make):
     (bad,) = make({name: value}).problems
     assert (bad.name, bad.value) == (name, value)
     assert " from " not in bad.used
+
+
+@pytest.mark.parametrize(
+    ("written", "budget_s", "told"),
+    [("2", 0.002, True), ("1.5", 0.0015, True), ("2s", 2.0, False), ("2000", 2.0, False)],
+)
+def test_an_exit_budget_of_a_few_milliseconds_is_told(written, budget_s, told):
+    """Whoever writes 2 means seconds."""
+    settings = from_env(TRACEKIT_EXIT_BUDGET=written, JAEGER_SERVICE_NAME="shop")
+    assert settings.reporter.exit_budget_s == budget_s
+    assert ["write a unit" in note for note in settings.notes] == [True] * told

@@ -84,7 +84,7 @@ def test_all_handles_share_one_budget_at_exit():
             JAEGER_ENDPOINT=f"http://127.0.0.1:{port}/api/traces",
             JAEGER_SAMPLER_TYPE="const",
             JAEGER_SAMPLER_PARAM="1",
-            TRACEKIT_EXIT_BUDGET="1.5",
+            TRACEKIT_EXIT_BUDGET="1.5s",
         )
         assert time.monotonic() - float(out) < 1.5 + 4.0  # 7.5 in a row
 

@@ -41,7 +41,7 @@ def test_a_collector_that_fails_holds_no_exit_up(kind):
         for name in names:  # at the same time: each only waits
             environ = {
                 **wire(kind, stack.enter_context(FAULTS[name]())),
-                "TRACEKIT_EXIT_BUDGET": str(BUDGET_S),
+                "TRACEKIT_EXIT_BUDGET": f"{BUDGET_S}s",
                 "JAEGER_REPORTER_FLUSH_INTERVAL": "100ms",
                 **UNBOUNDED,
             }
@@ -83,7 +83,7 @@ def test_a_sampling_server_that_hangs_takes_no_time_of_its_own():
             "JAEGER_SAMPLER_TYPE": "remote",
             "JAEGER_SAMPLING_ENDPOINT": f"http://127.0.0.1:{sampling}/sampling",
             "JAEGER_SAMPLER_REFRESH_INTERVAL": "100ms",
-            "TRACEKIT_EXIT_BUDGET": str(BUDGET_S),
+            "TRACEKIT_EXIT_BUDGET": f"{BUDGET_S}s",
         }
         then = "time.sleep(0.3); sys.exit(3)"
         with started(environ, spans=SPANS, then=then) as child:
@@ -95,7 +95,7 @@ def test_a_sampling_server_that_hangs_takes_no_time_of_its_own():
 @pytest.mark.parametrize("kind", ["udp", "http"])
 def test_a_name_server_that_hangs_holds_no_exit_up(kind):
     """A look-up is not waited for beyond the budget, not even where threads cannot start."""
-    environ = {**wire(kind, 6831), "TRACEKIT_EXIT_BUDGET": str(BUDGET_S)}
+    environ = {**wire(kind, 6831), "TRACEKIT_EXIT_BUDGET": f"{BUDGET_S}s"}
     environ = {name: value.replace("127.0.0.1", "agent.test") for name, value in environ.items()}
     hang = "import socket; socket.getaddrinfo = lambda *_, **__: time.sleep(30)"
     with started(environ, before=hang, spans=SPANS, then="sys.exit(3)") as child:
@@ -161,7 +161,7 @@ def test_a_keyboard_interrupt_sends_every_span(agent):
 def test_a_second_interrupt_cuts_the_drain_short():
     """Who presses Ctrl-C again does not wait for the budget."""
     with silent() as port:
-        environ = {**wire("http", port), "TRACEKIT_EXIT_BUDGET": "60"}
+        environ = {**wire("http", port), "TRACEKIT_EXIT_BUDGET": "60s"}
         with started(environ, then="while True: time.sleep(9)") as child:
             child.send_signal(signal.SIGINT)
             time.sleep(1.0)

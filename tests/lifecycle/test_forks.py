@@ -290,25 +290,31 @@ def test_recycled_workers_of_celery_send_their_spans(agent, run, tmp_path):
     if importlib.util.find_spec("celery") is None:
         pytest.skip("Celery is not installed")
     run(CELERY)
-    options = "-A program worker -c 2 -P prefork --max-tasks-per-child 2 -l error"
+    options = "-A program worker -c 2 -P prefork --max-tasks-per-child 2 -l warning"
     lean = "--without-gossip --without-mingle --without-heartbeat"
-    worker = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "celery", *options.split(), *lean.split()],
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "JAEGER_REPORTER_FLUSH_INTERVAL": "1m", **agent.environ},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    patient = {"JAEGER_REPORTER_FLUSH_INTERVAL": "1m", "TRACEKIT_EXIT_BUDGET": "30s"}
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        worker = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "celery", *options.split(), *lean.split()],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], **patient, **agent.environ},
+            stdout=out,
+            stderr=out,
+        )
     try:
         until = time.monotonic() + 40.0
         while len(list(tmp_path.glob("done-*"))) < 6 and time.monotonic() < until:
             time.sleep(0.05)
         worker.terminate()
-        assert worker.wait(20) == 0
+        assert worker.wait(40) == 0
     finally:
         worker.kill()
         worker.wait()
-    names = Counter(span.operation for span in agent.wait(2 + 6))
+    until = time.monotonic() + 10.0
+    while len(agent.spans()) < 2 + 6 and time.monotonic() < until:
+        time.sleep(0.05)
+    names = Counter(span.operation for span in agent.spans())
     assert set(names.values()) == {1}
-    assert {f"task {number}" for number in range(6)} < set(names)
-    assert len(names) == 8
+    assert {f"task {number}" for number in range(6)} < set(names), log.read_text()
+    assert len(names) == 8, (names, log.read_text())

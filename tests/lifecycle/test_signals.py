@@ -232,7 +232,7 @@ def test_a_log_handler_that_the_signal_interrupts_is_no_trap(agent):
             while True:
                 time.sleep(9)
     """
-    environ = {"TRACEKIT_EXIT_BUDGET": "0.3", "JAEGER_REPORTER_LOG_SPANS": "true"}
+    environ = {"TRACEKIT_EXIT_BUDGET": "0.3s", "JAEGER_REPORTER_LOG_SPANS": "true"}
     for port in (agent.port, free_port()):
         ours = {**agent.environ, **environ, "JAEGER_AGENT_PORT": str(port)}
         with started(ours, then=then) as child:

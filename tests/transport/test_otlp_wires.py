@@ -33,9 +33,9 @@ SOON = 20.0
 
 
 @contextlib.contextmanager
-def running(environ, **fields):
-    """Run a handle; what it has not sent by the end is lost at once."""
-    tracing = tracekit.init(environ=environ, set_global=False, flush_s=0.02, **fields)
+def running(environ, *, flush_s=60.0, **fields):
+    """Run a handle that sends at flush, in one batch; what is left by the end is lost at once."""
+    tracing = tracekit.init(environ=environ, set_global=False, flush_s=flush_s, **fields)
     try:
         yield tracing
     finally:

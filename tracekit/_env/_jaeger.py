@@ -30,6 +30,14 @@ def _formats(written: str) -> v.Several:
     )
 
 
+def _exit_budget(written: str) -> v.Several:
+    """Return the budget; who writes 2 means seconds, and would lose spans without a word."""
+    seconds = v.milliseconds(written)
+    doubtful = 0 < seconds < 0.1 and not written.strip()[-1].isalpha()
+    note = "is read as milliseconds, as Jaeger's times are; write a unit"
+    return v.Several({"exit_budget_s": seconds}, note=note if doubtful else "")
+
+
 def _is_format(name: str) -> bool:
     return _or_default(SETTINGS["propagation"].check, name, None) is not None
 
@@ -131,7 +139,7 @@ ROWS = (
     Row("JAEGER_REPORTER_ATTEMPT_RECONNECTING_DISABLED", "reconnect", v.negated, "true", "Go",
         note="This variable says no."),
     Row("JAEGER_REPORTER_ATTEMPT_RECONNECT_INTERVAL", "reconnect_s", v.milliseconds, "15s", "Go"),
-    Row("TRACEKIT_EXIT_BUDGET", "exit_budget_s", v.milliseconds, "4s"),
+    Row("TRACEKIT_EXIT_BUDGET", "exit_budget_s", _exit_budget, "4s"),
     Row("TRACEKIT_CA_FILE", "ca_file", v.text, "/etc/ssl/collector-ca.pem"),
     Row("TRACEKIT_CERT_FILE", "cert_file", v.text, "/etc/ssl/client.pem"),
     Row("TRACEKIT_KEY_FILE", "key_file", v.text, "/etc/ssl/client.key"),
