@@ -233,7 +233,7 @@ def test_twins_of_a_connection_that_broke_are_counted(make_receiver):
     with make_receiver() as receiver, contextlib.closing(Relay(receiver.port)) as relay:
         endpoint = f"http://127.0.0.1:{relay.port}"
         environ = {**receiver.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
-        with running(environ) as tracing:
+        with running(environ, flush_s=0.02) as tracing:
             make(tracing, 5, "before")
             assert tracing.flush(SOON)
             take, receiver.take = receiver.take, lambda *args: (take(*args), relay.cut())[0]
