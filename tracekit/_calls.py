@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tracekit")
 
 
+def message_of(error: BaseException) -> str:
+    """Return what the exception says, also where its own ``__str__`` raises."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 class CallObserver(Protocol):
     """Sees every finished server call, sampled or not (RPC metrics)."""
 

@@ -134,14 +134,6 @@ def error_type(error: BaseException) -> str:
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
-def message_of(error: BaseException) -> str:
-    """Return what the exception says, also where its own ``__str__`` raises."""
-    try:
-        return str(error)
-    except Exception:
-        return ""
-
-
 def split_host(authority: str) -> tuple[str, int]:
     """Return host (IPv6 without brackets) and port (0: none given) of ``host[:port]``."""
     if authority.startswith("["):

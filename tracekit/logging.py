@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from tracekit import _handle, _http
+from tracekit import _handle
+from tracekit._calls import message_of
 from tracekit._context import SPAN_KEY, get_current
 
 if TYPE_CHECKING:
@@ -299,5 +300,5 @@ def _add_event(record: logging.LogRecord) -> None:
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
         attributes["exception.type"] = type(error).__qualname__
-        attributes["exception.message"] = _http.message_of(error)
+        attributes["exception.message"] = message_of(error)
     span.add_event("log", attributes)

@@ -345,6 +345,27 @@ def test_other_interceptors_may_stand_on_either_side(shop, tracing, outermost):
     assert seen == [(grpc.StatusCode.OK, b"x")]
 
 
+class UnspeakableError(Exception):
+    """An error that cannot be turned into text."""
+
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+class Failing(grpc.UnaryUnaryClientInterceptor):
+    def intercept_unary_unary(self, continuation, details, request):
+        raise UnspeakableError
+
+
+def test_an_error_without_words_reaches_the_caller_as_itself(shop, tracing):
+    """What tracing cannot write down stays what is raised, and the span has its type."""
+    channel = grpc.intercept_channel(shop.channel("127.0.0.1:1"), Failing())
+    with pytest.raises(UnspeakableError):
+        tracekit.grpc.trace_channel(channel, tracing).unary_unary(ECHO)(b"x")
+    (span,) = tracing.sink.take_many(1)
+    assert span.attributes["error.type"] == "UnspeakableError"
+
+
 def test_instrument_traces_what_is_constructed_and_undoes_itself(shop, tracing):
     """Servers and channels made while it is in force are traced, once, in any call style."""
     bare = grpc.insecure_channel

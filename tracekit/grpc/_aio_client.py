@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import grpc
 import grpc.aio
 
+from tracekit._calls import message_of
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._aio_server import Stepped
 from tracekit.grpc._calling import ClientRpc
@@ -75,7 +76,7 @@ class AioCalling(ClientRpc):
         elif isinstance(error, asyncio.CancelledError):
             self.finish(grpc.StatusCode.CANCELLED)
         else:
-            self.finish(None, details=str(error), exception=error)
+            self.finish(None, details=message_of(error), exception=error)
 
     def watch(self, call: grpc.aio.Call) -> None:
         """Finish when ``call`` does, without keeping it alive: dropped, gRPC cancels it.

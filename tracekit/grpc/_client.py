@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import grpc
 
+from tracekit._calls import message_of
 from tracekit.grpc._calling import ClientRpc
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Calling(ClientRpc):
                 response_metadata=lambda: _metadata_of(error),
             )
         else:
-            self.finish(None, details=str(error), exception=error)
+            self.finish(None, details=message_of(error), exception=error)
 
     def answered(self, response: object, call: grpc.Call | None) -> None:
         """Hear that a blocking call returned."""

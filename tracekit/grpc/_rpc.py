@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import grpc
 from opentelemetry import trace
 
-from tracekit._calls import Call, Step
+from tracekit._calls import Call, Step, message_of
 from tracekit._context import with_span
 from tracekit.grpc import _conventions as conventions
 
@@ -173,7 +173,7 @@ class Rpc:
         To keep ``error`` would keep its traceback, and so the frames from which gRPC is about to
         drop the handler's iterator.
         """
-        self.failure = f"{type(error).__name__}: {error}"
+        self.failure = f"{type(error).__name__}: {message_of(error)}"
         self._noted = id(error)
         if self.call is not None and self.call.span.is_recording():
             self.call.span.record_exception(error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import grpc
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
-from tracekit._calls import Step
+from tracekit._calls import Step, message_of
 from tracekit._context import get_current
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._rpc import Rpc, kept
@@ -173,7 +173,7 @@ class ServerRpc(Rpc):
             code = code or grpc.StatusCode.OK
         else:
             code = code or grpc.StatusCode.UNKNOWN
-            text = text or f"{type(error).__name__}: {error}"
+            text = text or f"{type(error).__name__}: {message_of(error)}"
         self.finish(
             code,
             details=str(text) if text else None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib3.exceptions import HTTPError
 
 from tracekit import _http
+from tracekit._calls import message_of
 from tracekit._redaction import redact_text
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Exchange:
         """End the span, once."""
         kind = description = None
         if error is not None:
-            kind, description = _http.error_type(error), redact_text(_http.message_of(error))
+            kind, description = _http.error_type(error), redact_text(message_of(error))
             if self.call.span.is_recording():
                 _record(self.call.span, error, description)
         elif self._status >= 400:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 
 from tracekit import _http
-from tracekit._calls import Call, Step
+from tracekit._calls import Call, Step, message_of
 from tracekit._context import DEFER, Decision, RootHint, marks_of, with_root_hint, with_span
 from tracekit._semconv import semconv_of
 
@@ -202,7 +202,7 @@ class Exchange:
             error = handled
         kind = description = None
         if error is not None:
-            kind, description = _http.error_type(error), _http.message_of(error)
+            kind, description = _http.error_type(error), message_of(error)
         elif status >= 500:
             kind = str(status)
         if self.recording:
