@@ -33,9 +33,9 @@ SOON = 20.0
 
 
 @contextlib.contextmanager
-def running(environ, *, flush_s=60.0, **fields):
+def running(environ, **fields):
     """Run a handle that sends at flush, in one batch; what is left by the end is lost at once."""
-    tracing = tracekit.init(environ=environ, set_global=False, flush_s=flush_s, **fields)
+    tracing = tracekit.init(environ=environ, set_global=False, flush_s=60.0, **fields)
     try:
         yield tracing
     finally:
@@ -233,14 +233,17 @@ def test_twins_of_a_connection_that_broke_are_counted(make_receiver):
     with make_receiver() as receiver, contextlib.closing(Relay(receiver.port)) as relay:
         endpoint = f"http://127.0.0.1:{relay.port}"
         environ = {**receiver.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
-        with running(environ, flush_s=0.02) as tracing:
+        with running(environ) as tracing:
             make(tracing, 5, "before")
             assert tracing.flush(SOON)
             take, receiver.take = receiver.take, lambda *args: (take(*args), relay.cut())[0]
             make(tracing, 5, "broken")
+            flushing = threading.Thread(target=tracing.flush, args=(SOON,))
+            flushing.start()
             receiver.wait(2)
             receiver.take = take
             assert tracing.flush(SOON)
+            flushing.join()
             stats = tracing.stats()
         assert (stats.finished, stats.sent) == (10, 10)
         twins = len(receiver.spans) - len({span.span_id for span in receiver.spans})
