@@ -257,6 +257,9 @@ async def go(way, kind, tracing, edge, patience_s):
                 gc.collect()  # a bare call, too, lies in a circle with its tasks
             await asyncio.sleep(0.01)
         heard_s = max(shop.stopped_at - given_up, 0) if shop.stopped.is_set() else None
+        if way not in MAYBE_UNHEARD and kind.startswith("stream"):
+            with contextlib.suppress(asyncio.TimeoutError):  # its end is a task of its own
+                await asyncio.wait_for(shop.requests_closed.wait(), 1.0)
         closed = way in MAYBE_UNHEARD or shop.requests_closed.is_set()
     return (kind, seen, shop.left_alone, closed), heard_s
 
