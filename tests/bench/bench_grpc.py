@@ -9,7 +9,8 @@ their spans (OpenTelemetry to OTLP, tracekit to Jaeger compact) and throw the by
 do-nothing interceptors are the floor: gRPC's own price for looking at a call.
 
 ``--cold`` shows what the client's half of tracing costs by itself, the channel below it being a
-function, when between two calls something else has used the processor's caches, as gRPC does.
+function, when nothing happens between two calls, when other memory is read, and when a bare gRPC
+call is made: what the processor has learned of the code is gone by then.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Instrument = tuple[list[grpc.ServerInterceptor], Callable[[grpc.Channel], grpc.Channel]]
 
@@ -104,9 +105,11 @@ def stream(request, context):
         yield request
 
 
-def child(variant: str) -> None:
-    """Answer each line on stdin with one round: microseconds of CPU a call and a message."""
-    interceptors, trace = instrument(variant)
+@contextlib.contextmanager
+def served(
+    interceptors: list[grpc.ServerInterceptor], trace: Callable[[grpc.Channel], grpc.Channel]
+) -> Iterator[grpc.Channel]:
+    """Serve the two methods; yield a channel to them."""
     handlers = grpc.method_handlers_generic_handler(
         "bench.Echo",
         {
@@ -118,21 +121,25 @@ def child(variant: str) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     channel = trace(grpc.insecure_channel(f"127.0.0.1:{port}"))
-    unary, streaming = (
-        channel.unary_unary("/bench.Echo/Unary"),
-        channel.unary_stream("/bench.Echo/Stream"),
-    )
-    for _ in sys.stdin:
-        start = time.process_time()
-        for _ in range(CALLS):
-            unary(b"x" * 64)
-        middle = time.process_time()
-        for _ in streaming(b"x" * 64):
-            pass
-        end = time.process_time()
-        print((middle - start) / CALLS * 1e6, (end - middle) / MESSAGES * 1e6, flush=True)
+    yield channel
     channel.close()
     server.stop(0)
+
+
+def child(variant: str) -> None:
+    """Answer each line on stdin with one round: microseconds of CPU a call and a message."""
+    with served(*instrument(variant)) as channel:
+        unary = channel.unary_unary("/bench.Echo/Unary")
+        streaming = channel.unary_stream("/bench.Echo/Stream")
+        for _ in sys.stdin:
+            start = time.process_time()
+            for _ in range(CALLS):
+                unary(b"x" * 64)
+            middle = time.process_time()
+            for _ in streaming(b"x" * 64):
+                pass
+            end = time.process_time()
+            print((middle - start) / CALLS * 1e6, (end - middle) / MESSAGES * 1e6, flush=True)
 
 
 class FakeChannel:
@@ -149,22 +156,30 @@ class FakeChannel:
 
 
 def cold() -> None:
-    """Print the client's own microseconds by how much memory is read between two calls."""
-    print(f"{'KiB read between calls':26}{'sampled':>9}{'unsampled':>11}")
+    """Print the client's own microseconds of CPU by what happens between two calls."""
     other = memoryview(bytearray(8 << 20))
-    calls = [
-        tracekit(sampled=sampled)[1](FakeChannel()).unary_unary("/bench.Echo/Unary")
-        for sampled in (True, False)
-    ]
-    for kib in (0, 256, 1024, 4096, 8192):
-        took = ([], [])
-        for _ in range(1500):
-            for call, us in zip(calls, took, strict=True):
-                bytes(other[: kib << 10 : 64])  # one byte of every cache line
-                start = time.perf_counter_ns()
-                call(b"x" * 64)
-                us.append((time.perf_counter_ns() - start) / 1000)
-        print(f"{kib:<26}{statistics.median(took[0]):9.1f}{statistics.median(took[1]):11.1f}")
+    with served([], lambda channel: channel) as channel:
+        bare = channel.unary_unary("/bench.Echo/Unary")
+        between = {
+            "nothing": lambda: None,
+            "1 MiB of memory is read": lambda: bytes(other[: 1 << 20 : 64]),
+            "8 MiB of memory are read": lambda: bytes(other[::64]),
+            "a bare gRPC call": lambda: bare(b"x" * 64),
+        }
+        calls = [
+            tracekit(sampled=sampled)[1](FakeChannel()).unary_unary("/bench.Echo/Unary")
+            for sampled in (True, False)
+        ]
+        print(f"{'between two calls':26}{'sampled':>9}{'unsampled':>11}")
+        for name, happen in between.items():
+            took = ([], [])
+            for _ in range(1500):
+                for call, us in zip(calls, took, strict=True):
+                    happen()
+                    start = time.thread_time_ns()
+                    call(b"x" * 64)
+                    us.append((time.thread_time_ns() - start) / 1000)
+            print(f"{name:26}{statistics.median(took[0]):9.1f}{statistics.median(took[1]):11.1f}")
 
 
 def main(rounds: int) -> None:
