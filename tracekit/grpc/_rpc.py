@@ -140,15 +140,16 @@ class Rpc:
             self._heed(functools.partial(self.unconverted, error))
             raise
         data = result if tally is self.sent else message
-        if not isinstance(data, bytes) and tally is self.sent and not self.sends(data):
-            unsent = TypeError(f"Expected bytes, got {type(data).__name__}")
-            self._heed(functools.partial(self.unconverted, unsent))
-            return result
-        tally.count += 1
         if isinstance(data, bytes):
+            tally.count += 1
             tally.bytes += len(data)
             if self.plan.message_events:
                 self._heed(functools.partial(self._add_event, tally, len(data)))
+        elif tally is self.sent and not self.sends(data):
+            unsent = TypeError(f"Expected bytes, got {type(data).__name__}")
+            self._heed(functools.partial(self.unconverted, unsent))
+        else:
+            tally.count += 1
         return result
 
     def _heed(self, what: Callable[[], None]) -> None:

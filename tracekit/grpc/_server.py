@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
 
+from tracekit._calls import Step
 from tracekit._context import attach, detach, get_current
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._serving import ServerRpc, first_sight, forget
@@ -24,7 +25,8 @@ from tracekit.grpc._serving import ServerRpc, first_sight, forget
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tracekit._calls import Step
+    from opentelemetry.context import Context
+
     from tracekit.grpc._plan import Plan
 
 Behavior = Callable[..., object]
@@ -163,7 +165,9 @@ def _traced(rpc: Serving, behavior: Behavior) -> Behavior:
                 rpc.returned(response)
             return response
         rpc.leave()  # until somebody asks for the first response
-        return response if send else _responses(cast("Iterator[object]", response), rpc, step)
+        if send:
+            return response
+        return _responses(cast("Iterator[object]", response), rpc, step.context)
 
     return traced
 
@@ -174,16 +178,16 @@ def _send(rpc: Serving, send: Callable[[object], None], response: object) -> Non
         rpc.end(over=False)
 
 
-def _responses(source: Iterator[object], rpc: Serving, step: Step) -> Iterator[object]:
+def _responses(source: Iterator[object], rpc: Serving, context: Context) -> Iterator[object]:
     """Yield from the handler's iterator; its own context is current only while it runs."""
     rpc.attend()
     try:
         while True:
-            token = attach(step.context)  # ``with step`` without its two calls: for every message
+            token = attach(context)  # a ``Step`` without its two calls: for every message
             try:
                 response = next(source)
             finally:
-                step.context = get_current()
+                context = get_current()
                 detach(token)
             yield response
     except StopIteration:
@@ -191,7 +195,7 @@ def _responses(source: Iterator[object], rpc: Serving, step: Step) -> Iterator[o
     except GeneratorExit:
         # gRPC does not close the iterator of a client that went away, it drops it. What the
         # handler does about that, in its ``finally``, is still part of the call.
-        with step:
+        with Step(context):
             del source
         if response is None:  # what gRPC itself takes for the end
             rpc.end(over=False)
