@@ -301,11 +301,27 @@ def run():
 
 
 @pytest.fixture(scope="module")
-def tracing():
+def shared_tracing():
     """Return a handle with a sink for the whole file; each test takes what it made."""
     tracing = tracekit.testing.tracing()
     yield tracing
     tracing.shutdown()
+
+
+@pytest.fixture
+def tracing():
+    """Return a handle with a sink of which the test takes every span."""
+    tracing = tracekit.testing.tracing()
+    yield tracing
+    tracing.sink.assert_empty()
+    tracing.shutdown()
+
+
+@pytest.fixture
+def stack():
+    """Return what closes after the test whatever is entered into it."""
+    with contextlib.ExitStack() as stack:
+        yield stack
 
 
 class Pair(NamedTuple):
@@ -401,12 +417,12 @@ def make_pair(flavour, tracing, stack, run):
 
 
 @pytest.fixture(scope="module")
-def pair_of(tracing, run):
+def pair_of(shared_tracing, run):
     """Return the started pair of a flavour, traced or bare; all are stopped at the end."""
     with contextlib.ExitStack() as stack:
 
         @functools.cache
         def pair_of(flavour, *, traced):
-            return make_pair(flavour, tracing if traced else None, stack, run)
+            return make_pair(flavour, shared_tracing if traced else None, stack, run)
 
         yield pair_of

@@ -77,14 +77,6 @@ class Shop:
         yield b"last"
 
 
-@pytest.fixture
-def tracing():
-    tracing = tracekit.testing.tracing()
-    yield tracing
-    tracing.sink.assert_empty()
-    tracing.shutdown()
-
-
 @contextlib.asynccontextmanager
 async def channel_to(shop, edge, tracing):
     """Yield a channel by ``edge``; if ``tracing`` is None, the bare one that it is to be like."""

@@ -91,14 +91,6 @@ def shop():
     server.stop(0).wait(5)
 
 
-@pytest.fixture
-def tracing():
-    tracing = tracekit.testing.tracing()
-    yield tracing
-    tracing.sink.assert_empty()
-    tracing.shutdown()
-
-
 @contextlib.contextmanager
 def channel_to(shop, edge, tracing, options=None):
     """Yield a channel by ``edge``; if ``tracing`` is None, the bare one that it is to be like."""

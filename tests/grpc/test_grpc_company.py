@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 import importlib
 import sys
 import warnings
@@ -37,20 +36,6 @@ service Greeter {
   rpc Echo(stream Name) returns (stream Name);
 }
 """
-
-
-@pytest.fixture
-def tracing():
-    tracing = tracekit.testing.tracing()
-    yield tracing
-    tracing.sink.assert_empty()
-    tracing.shutdown()
-
-
-@pytest.fixture
-def stack():
-    with contextlib.ExitStack() as stack:
-        yield stack
 
 
 class Flaky:

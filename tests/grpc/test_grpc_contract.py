@@ -33,35 +33,35 @@ COMMANDS = {
 
 
 @pytest.fixture(autouse=True)
-def _every_span_is_taken(tracing):
+def _every_span_is_taken(shared_tracing):
     yield
-    left = tracing.sink.take_many(len(tracing.sink.spans))
+    left = shared_tracing.sink.take_many(len(shared_tracing.sink.spans))
     assert not left
-    assert tracing.sink.open == 0
+    assert shared_tracing.sink.open == 0
 
 
-def take_pair(tracing):
+def take_pair(shared_tracing):
     """Take the client's and the server's span of one call, whichever ended first."""
-    spans = {span.kind: span for span in tracing.sink.take_many(2)}
+    spans = {span.kind: span for span in shared_tracing.sink.take_many(2)}
     client, server = spans[SpanKind.CLIENT], spans[SpanKind.SERVER]
     assert server.parent.span_id == client.context.span_id
     assert server.context.trace_id == client.context.trace_id
     return client, server
 
 
-def settled(tracing):
+def settled(shared_tracing):
     """Take all spans of a call of which the server may never have heard."""
     end = time.monotonic() + 5
     quiet_since = None
     while time.monotonic() < end:
-        if tracing.sink.open:
+        if shared_tracing.sink.open:
             quiet_since = None
         elif quiet_since is None:
             quiet_since = time.monotonic()
         elif time.monotonic() - quiet_since > 0.1:
             break
         time.sleep(0.01)
-    return tracing.sink.take_many(len(tracing.sink.spans))
+    return shared_tracing.sink.take_many(len(shared_tracing.sink.spans))
 
 
 def code_of(span):
@@ -76,7 +76,7 @@ def exceptions(span):
     return [event.name for event in span.events].count("exception")
 
 
-def both(pair_of, tracing, flavour, kind, command, **how):
+def both(pair_of, shared_tracing, flavour, kind, command, **how):
     """Call bare and traced; the client must not be able to tell them apart."""
     for _ in range(5):
         bare = pair_of(flavour, traced=False).call(kind, command, **how)
@@ -85,7 +85,7 @@ def both(pair_of, tracing, flavour, kind, command, **how):
         # without tracing.
         if "Internal error from Core" not in (bare.details, traced.details):
             break
-        settled(tracing)
+        settled(shared_tracing)
     assert traced == bare
     return traced
 
@@ -94,11 +94,11 @@ def both(pair_of, tracing, flavour, kind, command, **how):
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_outcome_is_the_bare_one_and_both_spans_tell_it(
-    pair_of, tracing, flavour, kind, command
+    pair_of, shared_tracing, flavour, kind, command
 ):
     """Result, code, details and metadata are those of the bare program; both spans agree."""
-    seen = both(pair_of, tracing, flavour, kind, command)
-    client, server = take_pair(tracing)
+    seen = both(pair_of, shared_tracing, flavour, kind, command)
+    client, server = take_pair(shared_tracing)
     assert client.name == server.name == f"shop.Orders/{kind}"
     assert code_of(client) == code_of(server) == seen.code.name
     assert failed(client) == (seen.code is not grpc.StatusCode.OK)
@@ -115,12 +115,14 @@ def test_an_outcome_is_the_bare_one_and_both_spans_tell_it(
 @pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("command", ["raise", "abort", "set_code", "bad_response"])
-def test_a_stream_that_fails_late_keeps_its_first_message(pair_of, tracing, flavour, kind, command):
+def test_a_stream_that_fails_late_keeps_its_first_message(
+    pair_of, shared_tracing, flavour, kind, command
+):
     """What came before the failure arrives and is counted, and the code is the true one."""
     if (flavour, command) == ("aio_threads", "abort"):
         pytest.skip("grpc.aio leaves the client waiting for the status, bare as well")
-    seen = both(pair_of, tracing, flavour, kind, f"late_{command}")
-    client, server = take_pair(tracing)
+    seen = both(pair_of, shared_tracing, flavour, kind, f"late_{command}")
+    client, server = take_pair(shared_tracing)
     assert seen.messages[0] == "first"
     assert code_of(client) == code_of(server) == seen.code.name
     assert server.attributes["rpc.response.message_count"] == len(seen.messages)
@@ -128,10 +130,10 @@ def test_a_stream_that_fails_late_keeps_its_first_message(pair_of, tracing, flav
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("flavour", ["blocking", "aio", "aio_writer"])
-def test_a_rich_status_arrives_with_its_trailers(pair_of, tracing, flavour, kind):
+def test_a_rich_status_arrives_with_its_trailers(pair_of, shared_tracing, flavour, kind):
     """``abort_with_status`` keeps code, details and trailing metadata."""
-    seen = both(pair_of, tracing, flavour, kind, "abort_with_status")
-    client, server = take_pair(tracing)
+    seen = both(pair_of, shared_tracing, flavour, kind, "abort_with_status")
+    client, server = take_pair(shared_tracing)
     assert seen.trailing == (("why", "sold"),)
     assert code_of(client) == code_of(server) == "NOT_FOUND"
     assert not failed(server)
@@ -139,10 +141,10 @@ def test_a_rich_status_arrives_with_its_trailers(pair_of, tracing, flavour, kind
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_deadline_is_the_code_of_both_sides(pair_of, tracing, flavour, kind):
+def test_a_deadline_is_the_code_of_both_sides(pair_of, shared_tracing, flavour, kind):
     """A handler that outlives the deadline ends DEADLINE_EXCEEDED, cancelled, on both sides."""
-    seen = both(pair_of, tracing, flavour, kind, "wait", timeout=0.15)
-    client, server = take_pair(tracing)
+    seen = both(pair_of, shared_tracing, flavour, kind, "wait", timeout=0.15)
+    client, server = take_pair(shared_tracing)
     assert seen.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert code_of(client) == code_of(server) == "DEADLINE_EXCEEDED"
     assert server.attributes["rpc.cancelled"]
@@ -152,11 +154,11 @@ def test_a_deadline_is_the_code_of_both_sides(pair_of, tracing, flavour, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_cancelled_call_is_cancelled_on_both_sides(pair_of, tracing, flavour, kind):
+def test_a_cancelled_call_is_cancelled_on_both_sides(pair_of, shared_tracing, flavour, kind):
     """Cancelling a call or a future ends it CANCELLED on both sides."""
     late = "late_wait" if kind in STREAMS else "wait"
-    seen = both(pair_of, tracing, flavour, kind, late, end="cancel")
-    client, server = take_pair(tracing)
+    seen = both(pair_of, shared_tracing, flavour, kind, late, end="cancel")
+    client, server = take_pair(shared_tracing)
     assert seen.code is grpc.StatusCode.CANCELLED
     assert code_of(client) == code_of(server) == "CANCELLED"
     assert server.attributes["rpc.cancelled"]
@@ -165,24 +167,24 @@ def test_a_cancelled_call_is_cancelled_on_both_sides(pair_of, tracing, flavour, 
 
 
 @pytest.mark.parametrize("kind", STREAMS)
-def test_a_dropped_stream_is_cancelled_as_promptly_as_bare(pair_of, tracing, kind):
+def test_a_dropped_stream_is_cancelled_as_promptly_as_bare(pair_of, shared_tracing, kind):
     """When the last reference to a call goes, the handler is stopped and both spans end."""
     for traced in (False, True):
         pair = pair_of("blocking", traced=traced)
         pair.call(kind, "late_wait", end="drop")
         assert pair.program.closed.wait(1.5), f"traced={traced}: the handler would wait 3 s"
-    client, server = take_pair(tracing)
+    client, server = take_pair(shared_tracing)
     assert code_of(client) == code_of(server) == "CANCELLED"
 
 
 @pytest.mark.parametrize("kind", ["stream_unary", "stream_stream"])
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_request_iterator_that_fails_is_recorded_once(pair_of, tracing, flavour, kind):
+def test_a_request_iterator_that_fails_is_recorded_once(pair_of, shared_tracing, flavour, kind):
     """The code is gRPC's own, and the exception is on the client's span."""
     bare = pair_of(flavour, traced=False).call(kind, "requests_fail")
     traced = pair_of(flavour, traced=True).call(kind, "requests_fail")
     # How far the handler got before the cancel reached it differs from run to run.
     assert (traced.code, traced.details, traced.error) == (bare.code, bare.details, bare.error)
-    spans = {span.kind: span for span in settled(tracing)}
+    spans = {span.kind: span for span in settled(shared_tracing)}
     assert code_of(spans[SpanKind.CLIENT]) == traced.code.name
     assert exceptions(spans[SpanKind.CLIENT]) == 1

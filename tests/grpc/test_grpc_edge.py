@@ -53,14 +53,6 @@ def shop():
         yield shop
 
 
-@pytest.fixture
-def tracing():
-    tracing = tracekit.testing.tracing()
-    yield tracing
-    tracing.sink.assert_empty()
-    tracing.shutdown()
-
-
 def server_span(tracing, count=1):
     spans = tracing.sink.take_many(count)
     return next(span for span in spans if span.kind is SpanKind.SERVER)

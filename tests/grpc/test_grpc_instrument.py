@@ -18,14 +18,6 @@ NAMES = ("server", "insecure_channel", "secure_channel")
 
 
 @pytest.fixture
-def tracing():
-    tracing = tracekit.testing.tracing()
-    yield tracing
-    tracing.sink.assert_empty()
-    tracing.shutdown()
-
-
-@pytest.fixture
 def undo(tracing):
     undo = tracekit.grpc.instrument(tracing)
     yield undo

@@ -20,20 +20,6 @@ import tracekit.testing
 KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
 
-@pytest.fixture
-def tracing():
-    tracing = tracekit.testing.tracing()
-    yield tracing
-    tracing.sink.assert_empty()
-    tracing.shutdown()
-
-
-@pytest.fixture
-def stack():
-    with contextlib.ExitStack() as stack:
-        yield stack
-
-
 def handlers(**behaviors):
     """Make handlers of the service ``shop.Orders``, each under the name of its kind."""
     make = {kind: getattr(grpc, f"{kind}_rpc_method_handler") for kind in KINDS}

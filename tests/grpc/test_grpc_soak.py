@@ -20,7 +20,7 @@ COMMANDS = ("ok", "abort", "raise", "set_code", "trailers", "bad_response")
 
 @pytest.mark.integration
 @pytest.mark.parametrize("flavour", ["blocking", "aio"])
-def test_a_crowd_of_clients_leaves_no_span_context_or_thread(pair_of, tracing, flavour):
+def test_a_crowd_of_clients_leaves_no_span_context_or_thread(pair_of, shared_tracing, flavour):
     """Every span ends, the sink's law holds, no context stays current and no thread is left."""
     seconds = float(os.environ.get("SOAK_S", "1.5"))
     pair = pair_of(flavour, traced=True)
@@ -44,11 +44,11 @@ def test_a_crowd_of_clients_leaves_no_span_context_or_thread(pair_of, tracing, f
         thread.start()
     for thread in crowd:
         thread.join(seconds + 30)
-    spans = tracing.sink.take_many(2 * sum(calls), timeout_s=20)
+    spans = shared_tracing.sink.take_many(2 * sum(calls), timeout_s=20)
     assert len(calls) == CLIENTS
-    assert tracing.sink.open == 0
+    assert shared_tracing.sink.open == 0
     assert len({span.context.span_id for span in spans}) == len(spans)
-    stats = tracing.stats()
+    stats = shared_tracing.stats()
     assert stats.open == 0
     assert stats.started == stats.finished
     gc.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -30,6 +31,33 @@ def oracle():
             if done.returncode == 0:
                 return str(python)
     pytest.skip("no interpreter at hand can import jaeger_client: nothing to compare with")
+
+
+@pytest.fixture(scope="session")
+def ask_both(oracle):
+    """Run a script of this folder on ``jaeger_client`` and on tracekit; return both's answers.
+
+    It is given the questions as JSON, and answers with a line of JSON each.
+    """
+
+    def ask(python, module, script, questions):
+        bare = {key: it for key, it in os.environ.items() if not key.startswith(("JAEGER", "OTEL"))}
+        done = subprocess.run(
+            [python, "-W", "ignore", str(Path(__file__).with_name(script)), module],
+            env={**bare, "PYTHONPATH": str(ROOT) if module.startswith("tracekit") else ""},
+            input=json.dumps(questions),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return lambda script, questions: (
+        ask(oracle, "jaeger_client", script, questions),
+        ask(sys.executable, "tracekit.jaeger_client", script, questions),
+    )
 
 
 @pytest.fixture(autouse=True)

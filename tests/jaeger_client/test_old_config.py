@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -54,25 +50,9 @@ DEFAULTS = {"reporter_queue_size": (100, 10_000), "max_operations": (None, 2000)
 """What differs where nothing is said: theirs, ours; the how-to page tells of the first."""
 
 
-def asked(python, module, cases):
-    environ = {key: it for key, it in os.environ.items() if not key.startswith(("JAEGER", "OTEL"))}
-    done = subprocess.run(
-        [python, "-W", "ignore", str(HERE / "properties.py"), module],
-        env={**environ, "PYTHONPATH": str(ROOT) if module.startswith("tracekit") else ""},
-        input=json.dumps(cases),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def test_properties_show_what_they_showed(oracle):
+def test_properties_show_what_they_showed(ask_both):
     """Of every key, in every form that it could have, and of the tracer that is made of it."""
-    theirs = asked(oracle, "jaeger_client", CASES)
-    ours = asked(sys.executable, "tracekit.jaeger_client", CASES)
+    theirs, ours = ask_both("properties.py", CASES)
     for case, expected, found in zip(CASES, theirs, ours, strict=True):
         for name, (before, now) in DEFAULTS.items():
             if isinstance(expected, dict) and expected[name] == before:

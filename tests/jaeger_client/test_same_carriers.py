@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -54,26 +50,10 @@ ON_PURPOSE = [
 """Where we write or read something else than jaeger_client."""
 
 
-def answers_of(python, module, questions):
-    environ = {key: it for key, it in os.environ.items() if not key.startswith(("JAEGER", "OTEL"))}
-    done = subprocess.run(
-        [python, "-W", "ignore", str(HERE / "carriers.py"), module],
-        env={**environ, "PYTHONPATH": str(ROOT) if module.startswith("tracekit") else ""},
-        input=json.dumps(questions),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 @pytest.fixture(scope="module")
-def answers(oracle):
+def answers(ask_both):
     """Return the question with both answers, for each question."""
-    theirs = answers_of(oracle, "jaeger_client", QUESTIONS)
-    ours = answers_of(sys.executable, "tracekit.jaeger_client", QUESTIONS)
+    theirs, ours = ask_both("carriers.py", QUESTIONS)
     return list(zip(QUESTIONS, theirs, ours, strict=True))
 
 
@@ -92,22 +72,20 @@ def test_the_same_is_read(answers):
             assert (question, ours) == (question, theirs)
 
 
-def test_differences_are_few_and_known(oracle):
+def test_differences_are_few_and_known(ask_both):
     """Each is one indeed."""
-    theirs = answers_of(oracle, "jaeger_client", ON_PURPOSE)
-    ours = answers_of(sys.executable, "tracekit.jaeger_client", ON_PURPOSE)
+    theirs, ours = ask_both("carriers.py", ON_PURPOSE)
     for question, before, now in zip(ON_PURPOSE, theirs, ours, strict=True):
         assert (question, now) != (question, before)
 
 
-def test_each_reads_what_the_other_writes(oracle, answers):
+def test_each_reads_what_the_other_writes(ask_both, answers):
     """Binary carriers too: services of either kind may sit at both ends of a queue."""
     written = [
         (question["write"], theirs) for question, theirs, _ in answers if "write" in question
     ]
     questions = [{"form": Format.BINARY, "read": theirs[Format.BINARY]} for _, theirs in written]
-    theirs = answers_of(oracle, "jaeger_client", questions)
-    ours = answers_of(sys.executable, "tracekit.jaeger_client", questions)
+    theirs, ours = ask_both("carriers.py", questions)
     assert ours == theirs
     for (parts, _), found in zip(written, ours, strict=True):
         assert found["ids"] == parts[:4]
