@@ -54,7 +54,10 @@ class Call:
     Any thread may call ``finish``; the first one ends the span, later ones are ignored.
     """
 
-    __slots__ = ("_observer", "_unclaimed", "context", "name", "span", "started_s", "status")
+    status: int | None = None
+    _observer: CallObserver | None = None
+    _unclaimed: bool
+    """There until somebody claims the end."""
 
     def __init__(
         self,
@@ -69,18 +72,12 @@ class Call:
         self.context = context
         self.name = name
         self.started_s = time.perf_counter() if started_s is None else started_s
-        self.status: int | None = None
         self._observer = observer
         self._unclaimed = True
 
     def step(self) -> Step:
         """Return a ``with`` block in which the call's span is current; it may be entered again."""
         return Step(self.context)
-
-    @property
-    def observed(self) -> bool:
-        """Whether anybody counts this call."""
-        return self._observer is not None
 
     def duration_s(self) -> float:
         """Seconds since the call began."""

@@ -47,19 +47,14 @@ class AioMultiCallable:
         traced = self._bare
         if rpc.counts:
             rpc.converts_response = unary
-            traced = self._factory.make(
-                rpc.counted(self._factory.serializer, rpc.sent),
-                rpc.counted(
-                    self._factory.deserializer, rpc.received, rpc.responded if unary else None
-                ),
-            )
+            traced = self._factory.make_for(rpc, rpc.receive_last if unary else rpc.receive)
         try:
             with rpc:
                 call = traced(request, metadata=rpc.metadata, **options)
         except BaseException as error:
             rpc.raised(error)
             raise
-        if rpc.call is not None:
+        if rpc.live:
             rpc.watch(call)
         return call
 

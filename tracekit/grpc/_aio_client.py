@@ -66,7 +66,7 @@ class AioCalling(ClientRpc):
     def raised(self, error: BaseException) -> None:
         """Hear what making the call raised."""
         if isinstance(error, grpc.aio.AioRpcError):
-            self.finish(
+            self.complete(
                 error.code(),
                 details=error.details(),
                 response_metadata=lambda: _both(
@@ -74,9 +74,9 @@ class AioCalling(ClientRpc):
                 ),
             )
         elif isinstance(error, asyncio.CancelledError):
-            self.finish(grpc.StatusCode.CANCELLED)
+            self.complete(grpc.StatusCode.CANCELLED)
         else:
-            self.finish(None, details=message_of(error), exception=error)
+            self.complete(None, details=message_of(error), exception=error)
 
     def watch(self, call: grpc.aio.Call) -> None:
         """Finish when ``call`` does, without keeping it alive: dropped, gRPC cancels it.
@@ -94,12 +94,12 @@ class AioCalling(ClientRpc):
         elif interceptors is not None:
             interceptors.add_done_callback(self._intercepted)
         else:  # an interceptor answered by itself
-            self.finish(grpc.StatusCode.OK)
+            self.complete(grpc.StatusCode.OK)
 
     def _intercepted(self, task: asyncio.Task[grpc.aio.Call]) -> None:
         """Hear that the interceptors of the channel have made (or refused) the call."""
         if task.cancelled():
-            self.finish(grpc.StatusCode.CANCELLED)
+            self.complete(grpc.StatusCode.CANCELLED)
         elif (error := task.exception()) is not None:
             self.raised(error)
         else:
@@ -124,14 +124,22 @@ class AioCalling(ClientRpc):
         if self.converts_response and code is grpc.StatusCode.OK:
             return  # gRPC does that next, and then we are told
         self._core = None  # its callbacks lead here: leave no circle behind
-        self.finish(
+        self.complete(
             code,
             details=status.details() or None,
             response_metadata=lambda: _both(core._initial_metadata, status.trailing_metadata()),
         )
 
-    def responded(self) -> None:
-        """Hear that the one response has been converted."""
+    def receive_last(self, data: object) -> object:
+        """Deserialize the one response, with which the call ends."""
+        message = self.receive(data)
+        try:
+            self._responded()
+        except Exception:
+            self.plan.complain("following a call")
+        return message
+
+    def _responded(self) -> None:
         self.converts_response = False
         self._ended()
 
@@ -139,7 +147,7 @@ class AioCalling(ClientRpc):
         """Hear that a message was unreadable. To gRPC that is no failure of the call."""
         self.note(error)
         if self._core is not None and self._core.done():
-            self.responded()
+            self._responded()
 
 
 def _both(initial: Iterable[Pair] | None, trailing: Iterable[Pair] | None) -> list[Pair]:
@@ -155,7 +163,7 @@ class AsyncRequests:
         self._source = source
         self._rpc = rpc
         self._count = count
-        rpc.sent.counted = True
+        rpc.sees_requests = True
 
     def __aiter__(self) -> AsyncRequests:
         self._iterator: AsyncIterator[object] = self._source.__aiter__()
@@ -170,7 +178,7 @@ class AsyncRequests:
             self._rpc.note(error)
             raise
         if self._count:
-            self._rpc.sent.count += 1
+            self._rpc.sent_count += 1
         return request
 
 
@@ -184,11 +192,11 @@ def requests_of(source: object, rpc: AioCalling, *, count: bool) -> object:
 
 
 def _from_iterable(source: Iterable[object], rpc: AioCalling, *, count: bool) -> Iterator[object]:
-    rpc.sent.counted = True
+    rpc.sees_requests = True
     try:
         for request in source:
             if count:
-                rpc.sent.count += 1
+                rpc.sent_count += 1
             yield request
     except Exception as error:
         rpc.note(error)
@@ -221,7 +229,7 @@ class AioClientInterceptor:
         if streaming:
             request = requests_of(request, rpc, count=True)
         else:
-            rpc.sent.count, rpc.sent.counted = 1, True
+            rpc.sent_count, rpc.sees_requests = 1, True
         step = rpc.hand_down_in_task()
         try:
             call = await Stepped(continuation(details, request), step)
@@ -230,7 +238,7 @@ class AioClientInterceptor:
             raise
         finally:
             rpc.handed_down()
-        if rpc.call is not None:
+        if rpc.live:
             rpc.watch(call)
         return call
 

@@ -98,13 +98,8 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
         method = self._plan.method(handler_call_details.method)
         if handler is None or method is None:
             return handler
-        rpc = AioServing(
-            self._plan,
-            method,
-            metadata,
-            grpc.StatusCode.UNKNOWN,
-            streaming=handler.response_streaming,
-        )
+        rpc = AioServing(self._plan, method, metadata)
+        rpc.streaming = bool(handler.response_streaming)
         task = asyncio.current_task()
         if task is not None:
             task.add_done_callback(rpc.on_task_done)
@@ -114,13 +109,14 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
 class AioServing(ServerRpc):
     """An RPC on an asyncio server."""
 
+    if_unconvertible = grpc.StatusCode.UNKNOWN
     _served: grpc.aio.ServicerContext | Heard
     _exhausted = False
 
     def enter(self, request: object, context: grpc.aio.ServicerContext | Heard) -> Step | None:
-        """Begin; None: not to be traced."""
+        """Begin, and return the handler's step; None: not to be traced."""
         self._served = context
-        return self.begin(context.peer, request)
+        return self.step() if self.begin(context.peer, request) else None
 
     def on_task_done(self, task: asyncio.Task[object]) -> None:
         """Hear that gRPC's task for this RPC has ended, in the loop's thread."""
@@ -150,7 +146,7 @@ class AioServing(ServerRpc):
         self.leave()
 
     def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
-        if self.call is None:
+        if not self.live:
             return
         context = self._served
         # An abort in a thread ends the RPC before its exception has left the handler, and in old
@@ -160,7 +156,7 @@ class AioServing(ServerRpc):
         code = self._code()
         if error is not None and code is grpc.StatusCode.OK:
             code = None  # here, an exception overrules a code that says OK
-        self.conclude(
+        self.complete_as_sent(
             code,
             context.details(),
             error,

@@ -13,14 +13,11 @@ from tracekit.grpc._rpc import Rpc, kept
 from tracekit.propagation import outgoing_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from contextvars import Token
 
     from opentelemetry.context import Context
 
     from tracekit._calls import Step
-    from tracekit.grpc._plan import Method, Plan
-    from tracekit.grpc._rpc import Pair
 
 _handed_down: ContextVar[ClientRpc | None] = ContextVar("tracekit-grpc-call", default=None)
 
@@ -31,14 +28,13 @@ class ClientRpc(Rpc):
     _handing_down = False
     _tokens: tuple[Token[ClientRpc | None], Token[Context]]
 
-    def __init__(self, plan: Plan, method: Method, metadata: Iterable[Pair] | None) -> None:
-        if metadata is not None and isinstance(metadata, Iterator):
-            metadata = list(metadata)  # it can be read once only, and we are not its only reader
-        super().__init__(plan, method, metadata)
-
     def begin(self, request: object) -> bool:
         """Start the span and write it into ``metadata``; False: not traced, call as you were."""
         plan = self.plan
+        given = self.metadata
+        if given and isinstance(given, Iterator):
+            # It can be read once only, and we are not its only reader.
+            given = self.metadata = list(given)
         try:
             outer = _handed_down.get()
             if outer is not None and outer._handing_down and outer.method.name == self.method.name:
@@ -50,23 +46,21 @@ class ClientRpc(Rpc):
             if plan.has_hooks:
                 self.request = request
             context = self._open(bound, current)
-            given = self.metadata
             merged = outgoing_metadata(bound.propagator, context, given)
             # Interceptors below add to a tuple or a list what they add to the caller's; and of
             # tuples alone grpc.aio makes its ``Metadata``, in all versions.
             self.metadata = merged if isinstance(given, list) else tuple(merged)
-            if plan.metadata and self.call is not None:
-                self.call.span.set_attributes(kept("rpc.request.metadata.", merged, plan.metadata))
+            if plan.metadata and self.live:
+                self.span.set_attributes(kept("rpc.request.metadata.", merged, plan.metadata))
         except Exception:
             plan.complain("starting a client span")
-        return self.context is not None
+        return self.begun
 
     def __enter__(self) -> None:
         """Begin to hand the call down, through other interceptors, to gRPC.
 
         An edge of ours that sees the same method meanwhile is looking at the same call.
         """
-        assert self.context is not None  # noqa: S101 (begun)
         self._handing_down = True
         self._tokens = _handed_down.set(self), attach(self.context)
 

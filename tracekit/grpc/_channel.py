@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tracekit.grpc._plan import Plan
-    from tracekit.grpc._rpc import Convert, Pair
+    from tracekit.grpc._rpc import Convert, Pair, Rpc
 
     Invoke = Callable[..., object]
 
@@ -52,6 +52,12 @@ class Factory:
         """Return one with these converters."""
         return self._make(self._method, serializer, deserializer, *self._args, **self._kwargs)
 
+    def make_for(self, rpc: Rpc, receive: Convert) -> Invoke:
+        """Return one that serves this call only: its messages pass ``rpc``."""
+        rpc.serialize, rpc.deserialize = self.serializer, self.deserializer
+        rpc.sees_bytes = True
+        return self.make(rpc.send, receive)
+
 
 class MultiCallable:
     """A method of a traced channel: gRPC's own, made anew for each traced call.
@@ -60,9 +66,6 @@ class MultiCallable:
     """
 
     _request_streaming: bool
-    # Blocking and unary both ways: gRPC converts in the caller's thread, which knows its call,
-    # so one multi-callable serves all calls. A new one each time costs as much as a span.
-    _converts_in_thread = False
     _response_streaming: bool
 
     def __init__(self, plan: Plan, method: str, factory: Factory) -> None:
@@ -70,7 +73,6 @@ class MultiCallable:
         self._method = method
         self._factory = factory
         self._bare = factory.make(factory.serializer, factory.deserializer)
-        self._shared: Invoke | None = None
 
     def _run(
         self,
@@ -90,54 +92,26 @@ class MultiCallable:
             return getattr(self._bare, verb)(request, timeout, rpc.metadata, *args, **kwargs)
         if self._request_streaming:
             request = Requests(cast("Iterator[object]", request), rpc, count=False)
-        traced = self._invoke_for(rpc, verb)
+        traced = self._traced(rpc, verb) if rpc.counts else self._bare
         try:
             with rpc:
                 result = getattr(traced, verb)(request, timeout, rpc.metadata, *args, **kwargs)
         except BaseException as error:
             rpc.raised(error)
             raise
-        if rpc.call is None:
-            return result
-        if self._response_streaming or verb == "future":
-            rpc.watch(result)
-        elif verb == "__call__":
-            rpc.answered(result, None)
-        else:
-            rpc.answered(*result)
+        if rpc.live:
+            if self._response_streaming or verb == "future":
+                rpc.watch(result)
+            elif verb == "__call__":
+                rpc.answered(result, None)
+            else:
+                rpc.answered(*result)
         return result
 
-    def _invoke_for(self, rpc: Calling, verb: str) -> Invoke:
+    def _traced(self, rpc: Calling, verb: str) -> Invoke:
         """Return gRPC's multi-callable with converters that count for ``rpc``."""
-        if not rpc.counts:
-            return self._bare
-        serializer, deserializer = self._factory.serializer, self._factory.deserializer
-        if self._converts_in_thread and verb != "future":
-            rpc.sent.counted = rpc.sent.weighed = True
-            rpc.received.counted = rpc.received.weighed = True
-            if self._shared is None:
-                self._shared = self._factory.make(
-                    functools.partial(_convert_sent, serializer),
-                    functools.partial(_convert_received, deserializer),
-                )
-            return self._shared
-        return self._factory.make(
-            rpc.counted(serializer, rpc.sent), rpc.counted(deserializer, rpc.received)
-        )
-
-
-def _convert_sent(serializer: Convert | None, message: object) -> object:
-    rpc = handed_down()
-    if rpc is None:
-        return message if serializer is None else serializer(message)
-    return rpc.convert(serializer, rpc.sent, message)
-
-
-def _convert_received(deserializer: Convert | None, message: object) -> object:
-    rpc = handed_down()
-    if rpc is None:
-        return message if deserializer is None else deserializer(message)
-    return rpc.convert(deserializer, rpc.received, message)
+        del verb
+        return self._factory.make_for(rpc, rpc.receive)
 
 
 class _UnaryResponse(MultiCallable):
@@ -195,8 +169,42 @@ _Kind = TypeVar("_Kind", bound=MultiCallable)
 
 
 class _UnaryUnary(_UnaryResponse, grpc.UnaryUnaryMultiCallable):
+    """Unary both ways.
+
+    Here gRPC converts in the caller's thread (not for a future), which knows its call: so one
+    multi-callable serves all of them. A new one each time costs as much as a span.
+    """
+
     _request_streaming = False
-    _converts_in_thread = True
+    _shared: Invoke | None = None
+
+    def _traced(self, rpc: Calling, verb: str) -> Invoke:
+        if verb == "future":
+            return super()._traced(rpc, verb)
+        rpc.sees_bytes = True
+        shared = self._shared
+        if shared is None:
+            serializer, deserializer = self._factory.serializer, self._factory.deserializer
+            shared = self._shared = self._factory.make(  # (no methods of ours: that were a circle)
+                functools.partial(_send, serializer), functools.partial(_receive, deserializer)
+            )
+        return shared
+
+
+def _send(serialize: Convert | None, message: object) -> object:
+    rpc = handed_down()
+    if rpc is None:
+        return message if serialize is None else serialize(message)
+    rpc.serialize = serialize
+    return rpc.send(message)
+
+
+def _receive(deserialize: Convert | None, data: object) -> object:
+    rpc = handed_down()
+    if rpc is None:
+        return data if deserialize is None else deserialize(data)
+    rpc.deserialize = deserialize
+    return rpc.receive(data)
 
 
 class _UnaryStream(_StreamResponse, grpc.UnaryStreamMultiCallable):

@@ -43,19 +43,19 @@ class Calling(ClientRpc):
         """Hear what the bare call raised instead of returning."""
         code = getattr(error, "code", None)
         if isinstance(error, grpc.RpcError) and callable(code):
-            self.finish(
+            self.complete(
                 code(),
                 details=error.details(),
                 response_metadata=lambda: _metadata_of(error),
             )
         else:
-            self.finish(None, details=message_of(error), exception=error)
+            self.complete(None, details=message_of(error), exception=error)
 
     def answered(self, response: object, call: grpc.Call | None) -> None:
         """Hear that a blocking call returned."""
         if self.plan.has_hooks:
             self.response = response
-        self.finish(
+        self.complete(
             grpc.StatusCode.OK,
             response_metadata=None if call is None else lambda: _metadata_of(call),
         )
@@ -64,7 +64,7 @@ class Calling(ClientRpc):
         """Finish when ``call`` does, without keeping it alive."""
         done = getattr(call, "done", None)
         if done is None:  # another interceptor's own idea of a call: nobody will tell us more
-            self.finish(None)
+            self.complete(None)
             return
         self._weak_call = weakref.ref(call)
         self._state = getattr(call, "_state", None)
@@ -78,7 +78,7 @@ class Calling(ClientRpc):
         call: grpc.Call | None = self._weak_call()
         state, self._state = self._state, None
         if state is not None and state.code is not None:
-            self.finish(
+            self.complete(
                 state.code,
                 details=_text(state.details),
                 response_metadata=lambda: (
@@ -87,7 +87,7 @@ class Calling(ClientRpc):
                 ),
             )
         elif call is None or state is not None:
-            self.finish(grpc.StatusCode.CANCELLED, details="Cancelled upon garbage collection!")
+            self.complete(grpc.StatusCode.CANCELLED, details="Cancelled upon garbage collection!")
         elif isinstance(call, grpc.RpcError):
             self.raised(call)
         elif (failure := call.exception()) is not None:
@@ -112,15 +112,14 @@ def _is_single_threaded(call: grpc.Call) -> bool:
 class Requests:
     """A request iterator as gRPC's sending thread sees it: its spans belong to the call."""
 
-    __slots__ = ("_count", "_rpc", "_source", "_step", "_tally")
+    __slots__ = ("_count", "_rpc", "_source", "_step")
 
     def __init__(self, source: Iterator[object], rpc: Calling, *, count: bool) -> None:
         self._source = source
         self._rpc = rpc
         self._step = rpc.step()
-        self._tally = rpc.sent
         self._count = count
-        rpc.sent.counted = True
+        rpc.sees_requests = True
 
     def __iter__(self) -> Requests:
         return self
@@ -135,7 +134,7 @@ class Requests:
             self._rpc.note(error)
             raise
         if self._count:
-            self._tally.count += 1
+            self._rpc.sent_count += 1
         return request
 
     next = __next__  # gRPC's own iterators have both spellings
@@ -214,14 +213,14 @@ class ClientInterceptor(
         if streaming:
             request = Requests(cast("Iterator[object]", request), rpc, count=True)
         else:
-            rpc.sent.count, rpc.sent.counted = 1, True
+            rpc.sent_count, rpc.sees_requests = 1, True
         try:
             with rpc:
                 call = continuation(details, request)
         except BaseException as error:
             rpc.raised(error)
             raise
-        if rpc.call is not None:
+        if rpc.live:
             rpc.watch(call)
         return call
 

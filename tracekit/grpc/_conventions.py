@@ -12,6 +12,8 @@ from urllib.parse import unquote
 
 import grpc
 
+from tracekit._protocols import PlainAttributes
+
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
@@ -67,9 +69,9 @@ def service_of(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def method_attributes(name: str, semconv: Semconv) -> Attributes:
+def method_attributes(name: str, semconv: Semconv) -> PlainAttributes:
     """Return what is known of every call of ``package.Service/Method``."""
-    found: Attributes = {}
+    found = PlainAttributes()
     if semconv != "old":
         found["rpc.system.name"] = "grpc"
         found["rpc.method"] = name
@@ -82,9 +84,9 @@ def method_attributes(name: str, semconv: Semconv) -> Attributes:
     return found
 
 
-def status_attributes(code: grpc.StatusCode, semconv: Semconv) -> Attributes:
+def status_attributes(code: grpc.StatusCode, semconv: Semconv) -> PlainAttributes:
     """Return how a span names its final code."""
-    found: Attributes = {}
+    found = PlainAttributes()
     if semconv != "old":
         found["rpc.response.status_code"] = code.name
     if semconv != "current":
@@ -126,12 +128,12 @@ def parse_address(text: str) -> Address | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def peer_attributes(peer: str, semconv: Semconv) -> Attributes:
+def peer_attributes(peer: str, semconv: Semconv) -> PlainAttributes:
     """Return who calls us, from ``ServicerContext.peer()``; shared, so to be left alone."""
     address = parse_address(peer)
+    found = PlainAttributes()
     if address is None:
-        return {}
-    found: Attributes = {}
+        return found
     if semconv != "old":
         found |= _named("network.peer.address", "network.peer.port", address)
     if semconv != "current":
@@ -139,12 +141,12 @@ def peer_attributes(peer: str, semconv: Semconv) -> Attributes:
     return found
 
 
-def target_attributes(target: str | None, semconv: Semconv) -> Attributes:
+def target_attributes(target: str | None, semconv: Semconv) -> PlainAttributes:
     """Return whom we call, from the target that the channel was made with."""
     address = parse_address(target) if target else None
+    found = PlainAttributes()
     if address is None:
-        return {}
-    found: Attributes = {}
+        return found
     if semconv != "old":
         found |= _named("server.address", "server.port", address)
     if semconv != "current":
@@ -152,8 +154,8 @@ def target_attributes(target: str | None, semconv: Semconv) -> Attributes:
     return found
 
 
-def _named(host_key: str, port_key: str, address: Address) -> Attributes:
-    found: Attributes = {host_key: address.host}
+def _named(host_key: str, port_key: str, address: Address) -> PlainAttributes:
+    found = PlainAttributes({host_key: address.host})
     if address.port is not None:
         found[port_key] = address.port
     return found

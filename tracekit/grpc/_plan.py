@@ -9,6 +9,7 @@ from grpc import StatusCode
 from opentelemetry.trace import SpanKind
 
 from tracekit import _handle
+from tracekit._protocols import PlainAttributes
 from tracekit._semconv import SEMCONVS, semconv_of
 from tracekit.grpc import _conventions as conventions
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from tracekit._calls import CallObserver
     from tracekit._semconv import Semconv
-    from tracekit.grpc._conventions import Attributes
     from tracekit.grpc._rpc import Rpc
     from tracekit.propagation import Propagator
 
@@ -56,7 +56,7 @@ class Method(NamedTuple):
     """What is known of a method before it is called; ``attributes`` are shared by its calls."""
 
     name: str
-    attributes: dict[Semconv, Attributes]
+    attributes: dict[Semconv, PlainAttributes]
 
 
 class Bound(NamedTuple):
@@ -104,7 +104,7 @@ class Plan:
         self._names = frozenset(entry for entry in exclude if isinstance(entry, str))
         self._predicates = tuple(entry for entry in exclude if not isinstance(entry, str))
         self._target = target
-        self.ok: Attributes = {}
+        self.ok = PlainAttributes()
         """What a span that ends well says of its code; to be copied."""
         self._methods: dict[str | bytes, Method | None] = {}
         self._bound: Bound | None = None
@@ -126,9 +126,10 @@ class Plan:
             self._methods[path] = found
         return found
 
-    def _attributes(self, name: str, semconv: Semconv) -> Attributes:
-        target = conventions.target_attributes(self._target, semconv)
-        return conventions.method_attributes(name, semconv) | target
+    def _attributes(self, name: str, semconv: Semconv) -> PlainAttributes:
+        found = conventions.method_attributes(name, semconv)
+        found.update(conventions.target_attributes(self._target, semconv))
+        return found
 
     def _excludes(self, name: str) -> bool:
         if name in self._names or conventions.service_of(name) in self._names:

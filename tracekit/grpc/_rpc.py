@@ -2,11 +2,15 @@
 
 Blocking and asyncio code share all of this. Nothing in here waits, so the flavours differ only in
 how they come by the facts that ``finish`` is told.
+
+Between two calls gRPC and the kernel take the processor's caches, so here every function that is
+called, every object that is made and every step weighs three to four times what it does in a loop.
 """
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING
@@ -14,14 +18,16 @@ from typing import TYPE_CHECKING
 import grpc
 from opentelemetry import trace
 
-from tracekit._calls import Call, Step, message_of
+from tracekit._calls import Call, message_of
 from tracekit._context import with_span
+from tracekit._protocols import PlainAttributes
 from tracekit.grpc import _conventions as conventions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from opentelemetry.context import Context
+    from opentelemetry.util.types import AttributeValue
 
     from tracekit.grpc._conventions import Attributes
     from tracekit.grpc._plan import Bound, Method, Plan
@@ -30,18 +36,18 @@ if TYPE_CHECKING:
     Convert = Callable[[object], object]
 
 _OK = grpc.StatusCode.OK
+_SERVER = trace.SpanKind.SERVER
 
 
+@dataclasses.dataclass(frozen=True)
 class Tally:
-    """Messages that went one way, and their bytes; ``counted`` and ``weighed`` if known at all."""
+    """Messages that went one way so far, and their bytes (0 if they are not seen)."""
 
-    count = 0
-    bytes = 0
-    counted = False
-    weighed = False
+    count: int
+    bytes: int
 
 
-class Rpc:
+class Rpc(Call):
     """One RPC as one side sees it; what hooks are given. One span at most comes of it.
 
     ``name`` is ``package.Service/Method``, ``metadata`` the request's, ``request`` and
@@ -55,12 +61,20 @@ class Rpc:
     response: object = None
     code: grpc.StatusCode | None = None
     failure: str | None = None
-    context: Context | None = None
-    """The one in which the span is current; None before the beginning."""
-    call: Call | None = None
-    """None if nobody will hear of the end, neither a reporter nor an observer."""
+    begun = False
+    """Whether there is a ``span``, and a ``context`` in which it is current."""
+    live = False
+    """Whether it has begun, has not ended, and somebody will hear of that (reporter, observer)."""
     counts = False
-    """Whether anybody will read the tallies: the span is recording, or may yet be started."""
+    """Whether anybody will read the counts: the span is recording, or may yet be started."""
+    serialize: Convert | None = None
+    deserialize: Convert | None = None
+    """What gRPC would convert messages with; None: they are bytes."""
+    sees_bytes = False
+    """Whether all messages pass ``send`` and ``receive``."""
+    sees_requests = False
+    """Whether at least the requests are counted."""
+    sent_count = sent_bytes = received_count = received_bytes = 0
     _parent: Context | None = None
     """Of a span that is to be started at the end, if the call deserves one."""
     _noted = 0
@@ -68,89 +82,89 @@ class Rpc:
     def __init__(self, plan: Plan, method: Method, metadata: Iterable[Pair] | None) -> None:
         self.plan = plan
         self.method = method
+        self.name = method.name
         self.metadata = metadata
-        self.sent = Tally()
-        self.received = Tally()
         self._started_ns = time_ns()
 
     @property
-    def name(self) -> str:
-        """The method, ``package.Service/Method``."""
-        return self.method.name
+    def sent(self) -> Tally:
+        """What this side has sent so far."""
+        return Tally(self.sent_count, self.sent_bytes)
+
+    @property
+    def received(self) -> Tally:
+        """What this side has received so far."""
+        return Tally(self.received_count, self.received_bytes)
 
     def _open(self, bound: Bound, parent: Context) -> Context:
         """Start the span; if only slow and failing calls are kept, put that off till the end."""
         plan = self.plan
         if plan.slow_s is None:
-            span = self._start(bound, parent)
-            self.counts = span.is_recording()
+            span = self.span = self._start(bound, parent)
+            self.counts = counts = span.is_recording()
         else:
             # Not the parent's own span, which may be a live one of this process.
             span = trace.NonRecordingSpan(trace.get_current_span(parent).get_span_context())
+            self.span = span
             self._parent = parent
-            self.counts = True
+            self.counts = counts = True
         context = self.context = with_span(span, parent)
+        self.begun = True
         observer = bound.observer
-        if self.counts or observer is not None:
-            started_s = None if observer is None else self._arrived_s()
-            name = self.method.name
-            self.call = Call(span, context, observer, name=name, started_s=started_s)
+        if counts or observer is not None:
+            self._unclaimed = self.live = True
+            if observer is not None or plan.slow_s is not None:
+                self._observer = observer
+                self.started_s = perf_counter() - (time_ns() - self._started_ns) / 1e9
             if plan.on_start is not None:
                 plan.run(plan.on_start, span, self)
         return context
 
-    def step(self) -> Step:
-        """Return a ``with`` block in which the span is current; for an RPC that has begun."""
-        assert self.context is not None  # noqa: S101 (begun)
-        return Step(self.context)
-
     def _start(self, bound: Bound, parent: Context) -> trace.Span:
-        plan, method = self.plan, self.method
-        attributes = method.attributes[plan.semconv]
+        plan = self.plan
         return bound.tracer.start_span(
-            method.name, parent, plan.kind, attributes, None, self._started_ns
+            self.name,
+            parent,
+            plan.kind,
+            self.method.attributes[plan.semconv],
+            None,
+            self._started_ns,
         )
 
-    def _arrived_s(self) -> float:
-        """Return when the span began, by the clock that durations are measured with."""
-        return perf_counter() - (time_ns() - self._started_ns) / 1e9
-
-    def counted(
-        self, convert: Convert | None, tally: Tally, then: Callable[[], None] | None = None
-    ) -> Convert:
-        """Wrap a serializer (``tally`` is ``sent``) or a deserializer (``received``)."""
-        tally.counted = tally.weighed = True
-        if then is None:
-            return functools.partial(self.convert, convert, tally)
-
-        def converted(message: object) -> object:
-            if self.call is None:
-                return message if convert is None else convert(message)
-            result = self.convert(convert, tally, message)
-            self._heed(then)
-            return result
-
-        return converted
-
-    def convert(self, convert: Convert | None, tally: Tally, message: object) -> object:
-        """Convert one message as gRPC would, and count it."""
+    def receive(self, data: object) -> object:
+        """Deserialize one message as gRPC would, and count it."""
+        deserialize = self.deserialize
         try:
-            result = message if convert is None else convert(message)
+            message = data if deserialize is None else deserialize(data)
         except Exception as error:
             self._heed(functools.partial(self.unconverted, error))
             raise
-        data = result if tally is self.sent else message
+        self.received_count += 1
         if isinstance(data, bytes):
-            tally.count += 1
-            tally.bytes += len(data)
+            self.received_bytes += len(data)
             if self.plan.message_events:
-                self._heed(functools.partial(self._add_event, tally, len(data)))
-        elif tally is self.sent and not self.sends(data):
+                self._heed(functools.partial(self._add_event, "RECEIVED", len(data)))
+        return message
+
+    def send(self, message: object) -> object:
+        """Serialize one message as gRPC would, and count it."""
+        serialize = self.serialize
+        try:
+            data = message if serialize is None else serialize(message)
+        except Exception as error:
+            self._heed(functools.partial(self.unconverted, error))
+            raise
+        if isinstance(data, bytes):
+            self.sent_count += 1
+            self.sent_bytes += len(data)
+            if self.plan.message_events:
+                self._heed(functools.partial(self._add_event, "SENT", len(data)))
+        elif self.sends(data):
+            self.sent_count += 1
+        else:
             unsent = TypeError(f"Expected bytes, got {type(data).__name__}")
             self._heed(functools.partial(self.unconverted, unsent))
-        else:
-            tally.count += 1
-        return result
+        return data
 
     def _heed(self, what: Callable[[], None]) -> None:
         """Do something of ours where gRPC would fail the call for what is raised."""
@@ -176,21 +190,23 @@ class Rpc:
         """
         self.failure = f"{type(error).__name__}: {message_of(error)}"
         self._noted = id(error)
-        if self.call is not None and self.call.span.is_recording():
-            self.call.span.record_exception(error)
+        if self.live and self.span.is_recording():
+            self.span.record_exception(error)
 
-    def _add_event(self, tally: Tally, size_bytes: int) -> None:
-        if self.call is not None:
-            self.call.span.add_event(
+    def _add_event(self, direction: str, size_bytes: int) -> None:
+        if self.live:
+            self.span.add_event(
                 "rpc.message",
                 {
-                    "rpc.message.type": "SENT" if tally is self.sent else "RECEIVED",
-                    "rpc.message.id": tally.count,
+                    "rpc.message.type": direction,
+                    "rpc.message.id": (
+                        self.sent_count if direction == "SENT" else self.received_count
+                    ),
                     "rpc.message.uncompressed_size": size_bytes,
                 },
             )
 
-    def finish(
+    def complete(
         self,
         code: grpc.StatusCode | None,
         *,
@@ -200,73 +216,76 @@ class Rpc:
         response_metadata: Callable[[], Iterable[Pair] | None] | None = None,
     ) -> None:
         """End the span once with the final ``code``; None if the RPC never came to have one."""
-        call = self.call
-        if call is None or not call.claim():
+        if not self.claim():
             return
-        plan = self.plan
+        self.live = False
         self.code = code
         error_type = None if code is _OK else self._error_type(code, exception)
         if exception is not None and id(exception) == self._noted:
             exception = None  # it has passed through here before, as a failure of a message
         if self._parent is not None:
-            self._settle(call, self._parent, failed=error_type is not None)
-        span, attributes, labels, last = call.span, None, None, None
+            self._settle(self._parent, failed=error_type is not None)
+        plan, span = self.plan, self.span
+        attributes: Mapping[str, AttributeValue] | None = None
+        labels, last = None, None
         if span.is_recording():
-            attributes = self._outcome(code, cancelled=cancelled)
+            attributes = outcome = self._outcome(code, cancelled=cancelled)
             if response_metadata is not None and plan.response_metadata:
-                self._keep(response_metadata, attributes)
+                attributes = {**outcome, **self._kept(response_metadata)}
             if plan.on_finish is not None:
                 last = functools.partial(plan.run, plan.on_finish, span, self)
-        if call.observed:
-            call.status = None if code is None else code.value[0]
-            labels = functools.partial(conventions.call_labels, self.method.name, code)
-        call.conclude(error_type, details, exception, attributes, labels, last)
+        if self._observer is not None:
+            self.status = None if code is None else code.value[0]
+            labels = functools.partial(conventions.call_labels, self.name, code)
+        self.conclude(error_type, details, exception, attributes, labels, last)
 
     def _error_type(
         self, code: grpc.StatusCode | None, exception: BaseException | None
     ) -> str | None:
         if code is None:
             return None if exception is None else type(exception).__qualname__
-        if self.plan.kind is trace.SpanKind.SERVER:
+        if self.plan.kind is _SERVER:
             return code.name if code in conventions.SERVER_ERRORS else None
         return None if code is grpc.StatusCode.OK else code.name
 
-    def _settle(self, call: Call, parent: Context, *, failed: bool) -> None:
+    def _settle(self, parent: Context, *, failed: bool) -> None:
         """Start the span that was put off, if the call deserves one."""
-        if failed or call.duration_s() >= (self.plan.slow_s or 0.0):
-            call.span = self._start(self.plan.bound(), parent)
+        if failed or self.duration_s() >= (self.plan.slow_s or 0.0):
+            self.span = self._start(self.plan.bound(), parent)
 
-    def _outcome(self, code: grpc.StatusCode | None, *, cancelled: bool) -> Attributes:
+    def _outcome(self, code: grpc.StatusCode | None, *, cancelled: bool) -> PlainAttributes:
         plan = self.plan
         if code is _OK:
-            found = plan.ok.copy()
+            found = PlainAttributes(plan.ok)
         elif code is None:
-            found = {}
+            found = PlainAttributes()
         else:
             found = conventions.status_attributes(code, plan.semconv)
         if cancelled:
             found["rpc.cancelled"] = True
-        if plan.kind is trace.SpanKind.SERVER:
-            requests, responses = self.received, self.sent
-        else:
-            requests, responses = self.sent, self.received
-        if requests.counted:
-            found["rpc.request.message_count"] = requests.count
-        if requests.weighed:
-            found["rpc.request.message_bytes"] = requests.bytes
-        if responses.counted:
-            found["rpc.response.message_count"] = responses.count
-        if responses.weighed:
-            found["rpc.response.message_bytes"] = responses.bytes
+        if self.sees_bytes:
+            if plan.kind is _SERVER:
+                found["rpc.request.message_count"] = self.received_count
+                found["rpc.request.message_bytes"] = self.received_bytes
+                found["rpc.response.message_count"] = self.sent_count
+                found["rpc.response.message_bytes"] = self.sent_bytes
+            else:
+                found["rpc.request.message_count"] = self.sent_count
+                found["rpc.request.message_bytes"] = self.sent_bytes
+                found["rpc.response.message_count"] = self.received_count
+                found["rpc.response.message_bytes"] = self.received_bytes
+        elif self.sees_requests:
+            found["rpc.request.message_count"] = self.sent_count
         return found
 
-    def _keep(self, metadata: Callable[[], Iterable[Pair] | None], found: Attributes) -> None:
-        """Add the allowed response metadata."""
+    def _kept(self, metadata: Callable[[], Iterable[Pair] | None]) -> Attributes:
+        """Return the allowed response metadata."""
         try:
             pairs = metadata() or ()
-            found |= kept("rpc.response.metadata.", pairs, self.plan.response_metadata)
+            return kept("rpc.response.metadata.", pairs, self.plan.response_metadata)
         except Exception:
             self.plan.complain("reading the response metadata")
+            return {}
 
 
 def kept(prefix: str, pairs: Iterable[Pair], keys: frozenset[str]) -> Attributes:

@@ -44,21 +44,28 @@ def rewrap(
     handler: grpc.RpcMethodHandler, rpc: _Rpc, wrap: Callable[[_Rpc, Behavior], Behavior]
 ) -> grpc.RpcMethodHandler:
     """Return ``handler`` with its behavior wrapped and its converters watched by ``rpc``."""
-    streaming = bool(handler.response_streaming)
-    kind = 2 * bool(handler.request_streaming) + streaming
-    behavior: Behavior = getattr(handler, _KINDS[kind])
-    behaviors: list[Behavior | None] = [None, None, None, None]
-    wrapped = behaviors[kind] = wrap(rpc, behavior)
+    rpc.deserialize = handler.request_deserializer
+    rpc.serialize = handler.response_serializer
+    rpc.sees_bytes = True
+    if handler.request_streaming:
+        if handler.response_streaming:
+            wrapped = _wrapped(handler.stream_stream, rpc, wrap)
+            return _Handler(True, True, rpc.receive, rpc.send, None, None, None, wrapped)
+        wrapped = _wrapped(handler.stream_unary, rpc, wrap)
+        return _Handler(True, False, rpc.receive, rpc.respond, None, None, wrapped, None)
+    if handler.response_streaming:
+        wrapped = _wrapped(handler.unary_stream, rpc, wrap)
+        return _Handler(False, True, rpc.receive, rpc.send, None, wrapped, None, None)
+    wrapped = _wrapped(handler.unary_unary, rpc, wrap)
+    return _Handler(False, False, rpc.receive, rpc.respond, wrapped, None, None, None)
+
+
+def _wrapped(behavior: Behavior, rpc: _Rpc, wrap: Callable[[_Rpc, Behavior], Behavior]) -> Behavior:
+    wrapped = wrap(rpc, behavior)
     for name in ("experimental_non_blocking", "experimental_thread_pool"):
         if hasattr(behavior, name):  # gRPC reads these off the function
             setattr(wrapped, name, getattr(behavior, name))
-    return _Handler(
-        kind > 1,
-        streaming,
-        rpc.counted(handler.request_deserializer, rpc.received),
-        rpc.counted(handler.response_serializer, rpc.sent, None if streaming else rpc.responded),
-        *behaviors,
-    )
+    return wrapped
 
 
 class ServerInterceptor(grpc.ServerInterceptor):
@@ -84,28 +91,26 @@ class ServerInterceptor(grpc.ServerInterceptor):
         method = self._plan.method(handler_call_details.method)
         if handler is None or method is None:
             return handler
-        rpc = Serving(
-            self._plan,
-            method,
-            metadata,
-            grpc.StatusCode.INTERNAL,
-            streaming=handler.response_streaming,
-        )
-        return rewrap(handler, rpc, _traced)
+        rpc = Serving(self._plan, method, metadata)
+        if handler.response_streaming:
+            rpc.streaming = True
+            return rewrap(handler, rpc, _streaming)
+        return rewrap(handler, rpc, _unary)
 
 
 class Serving(ServerRpc):
     """An RPC on a blocking server: begun and ended in its handler's thread, or by gRPC's own."""
 
+    if_unconvertible = grpc.StatusCode.INTERNAL
     _served: grpc.ServicerContext
 
-    def enter(self, request: object, context: grpc.ServicerContext) -> Step | None:
-        """Begin, in the handler's thread; None: not to be traced."""
-        step = self.begin(context.peer, request)
-        if step is not None and self.call is not None:
+    def enter(self, request: object, context: grpc.ServicerContext) -> bool:
+        """Begin, in the handler's thread; False: not to be traced."""
+        begun = self.begin(context.peer, request)
+        if self.live:
             self._served = context
             self.closed = not context.add_callback(self.on_closed)
-        return step
+        return begun
 
     def returned(self, response: object) -> None:
         """Hear that the handler returned the response."""
@@ -119,22 +124,20 @@ class Serving(ServerRpc):
 
     def responded(self) -> None:
         """Hear that the one response could be serialized."""
-        if self.call is None:
-            return
         code = self._served.code()  # interceptors further out may have set one since
         if code is None or code is _OK:
             metadata = self._served.trailing_metadata if self.plan.response_metadata else None
-            self.finish(_OK, response_metadata=metadata)
+            self.complete(_OK, response_metadata=metadata)
         else:
             self.end(over=False)
 
     def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
-        if self.call is None:
+        if not self.live:
             return
         context = self._served
         code = conventions.code_of(context.code())
         empty = type(error) is Exception and not error.args
-        self.conclude(
+        self.complete_as_sent(
             code,
             context.details(),
             error,
@@ -145,25 +148,41 @@ class Serving(ServerRpc):
         )
 
 
-def _traced(rpc: Serving, behavior: Behavior) -> Behavior:
+def _unary(rpc: Serving, behavior: Behavior) -> Behavior:
+    def traced(request: object, context: grpc.ServicerContext) -> object:
+        if not rpc.enter(request, context):
+            return behavior(request, context)
+        token = attach(rpc.context)
+        try:
+            try:
+                response = behavior(request, context)
+            finally:
+                detach(token)
+        except BaseException as error:
+            rpc.end(error)
+            raise
+        if rpc.live:
+            rpc.returned(response)
+        return response
+
+    return traced
+
+
+def _streaming(rpc: Serving, behavior: Behavior) -> Behavior:
     def traced(
         request: object, context: grpc.ServicerContext, *send: Callable[[object], None]
     ) -> object:
-        step = rpc.enter(request, context)
-        if step is None:
+        if not rpc.enter(request, context):
             return behavior(request, context, *send)
         if send:  # experimental_non_blocking: the handler calls this with each response
             send = (functools.partial(_send, rpc, send[0]),)
+        step = rpc.step()
         try:
             with step:
                 response = behavior(request, context, *send)
         except BaseException as error:
             rpc.end(error)
             raise
-        if not rpc.streaming:
-            if rpc.call is not None:
-                rpc.returned(response)
-            return response
         rpc.leave()  # until somebody asks for the first response
         if send:
             return response

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import grpc
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
-from tracekit._calls import Step, message_of
+from tracekit._calls import message_of
 from tracekit._context import get_current
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._rpc import Rpc, kept
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextvars import Token
 
-    from opentelemetry import trace
-
-    from tracekit.grpc._plan import Method, Plan
     from tracekit.grpc._rpc import Pair
 
 _seen: ContextVar[object] = ContextVar("tracekit-grpc-serving", default=None)
@@ -50,24 +47,14 @@ class ServerRpc(Rpc):
     control. gRPC need not come back: what is ``unattended`` when the RPC closes ends there.
     """
 
+    if_unconvertible: grpc.StatusCode
+    """What gRPC sends where a message cannot be converted, unless a code is set."""
+    streaming = False
     unattended = False
     closed = False
 
-    def __init__(
-        self,
-        plan: Plan,
-        method: Method,
-        metadata: Iterable[Pair],
-        if_unconvertible: grpc.StatusCode,
-        *,
-        streaming: bool,
-    ) -> None:
-        super().__init__(plan, method, metadata)
-        self._if_unconvertible = if_unconvertible  # what gRPC then sends, unless a code is set
-        self.streaming = streaming
-
     def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
-        """Read the final facts off the handler's context and ``conclude``.
+        """Read the final facts off the handler's context and ``complete`` with them, once.
 
         ``error`` is what left the handler; ``over`` whether the RPC had ended before (None: to
         be found out).
@@ -89,38 +76,48 @@ class ServerRpc(Rpc):
         self.closed = True
         # A stream whose message could not be converted is dropped by gRPC, and how soon its
         # iterator goes away is up to whoever keeps the error's frames (a log handler, say).
-        if self.unattended or (self.streaming and self.failure is not None):
+        if self.live and (self.unattended or (self.streaming and self.failure is not None)):
             self.end(over=self.streaming)
+
+    def respond(self, response: object) -> object:
+        """Serialize the one response of a unary side, with which the call ends."""
+        if not self.live:
+            serialize = self.serialize
+            return response if serialize is None else serialize(response)
+        data = self.send(response)
+        try:
+            self.responded()
+        except Exception:
+            self.plan.complain("following a call")
+        return data
 
     def responded(self) -> None:
         """Hear that the one response could be serialized."""
-        if self.call is not None:
-            self.end(over=False)
+        self.end(over=False)
 
     def dropped(self) -> None:
         """Hear that gRPC gave up a stream of responses."""
         self.end(over=True)
 
-    def begin(self, peer: Callable[[], str] | None, request: object) -> Step | None:
-        """Start the span and return the handler's step; None: tracing is suppressed."""
+    def begin(self, peer: Callable[[], str] | None, request: object) -> bool:
+        """Start the span; False: not to be traced (suppressed, or we cannot)."""
         plan = self.plan
         try:
             current = get_current()
             if current.get(_SUPPRESS_INSTRUMENTATION_KEY):
-                return None
+                return False
             bound = plan.bound()
-            parent = bound.propagator.extract_pairs(self.metadata or (), current)
             if plan.has_hooks:
                 self.request = request
-            self._open(bound, parent)
-            if self.call is not None and self.call.span.is_recording():
-                self._describe_caller(self.call.span, peer)
+            self._open(bound, bound.propagator.extract_pairs(self.metadata or (), current))
+            if self.counts:
+                self._describe_caller(peer)
         except Exception:
             plan.complain("starting a server span")
-        return None if self.context is None else Step(self.context)
+        return self.begun
 
-    def _describe_caller(self, span: trace.Span, peer: Callable[[], str] | None) -> None:
-        plan = self.plan
+    def _describe_caller(self, peer: Callable[[], str] | None) -> None:
+        plan, span = self.plan, self.span
         if peer is not None:
             span.set_attributes(conventions.peer_attributes(peer(), plan.semconv))
         if plan.metadata:
@@ -134,16 +131,16 @@ class ServerRpc(Rpc):
 
     def unconverted(self, error: Exception) -> None:
         """Record a failed message; begin and end for it, if no handler has been called."""
-        if self.context is None:
+        if not self.begun:
             self.begin(None, None)
             self.note(error)
-            self.conclude(None, None, over=True)
+            self.complete_as_sent(None, None, over=True)
             return
         self.note(error)
         if self.unattended:
             self.end(over=True)
 
-    def conclude(
+    def complete_as_sent(
         self,
         code: grpc.StatusCode | None,
         details: object,
@@ -154,7 +151,7 @@ class ServerRpc(Rpc):
         remaining_s: float | None = None,
         response_metadata: Callable[[], Iterable[Pair] | None] | None = None,
     ) -> None:
-        """Finish with what the wire says: ``code`` is what the handler set, if it set one.
+        """Complete with what the wire says: ``code`` is what the handler set, if it set one.
 
         ``error`` is what left the handler, ``aborted`` whether that was gRPC's own way to leave
         it; ``over`` that the RPC had ended before the handler did.
@@ -166,7 +163,7 @@ class ServerRpc(Rpc):
             code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
             error = None
         elif over:
-            code = code or self._if_unconvertible
+            code = code or self.if_unconvertible
             error = None  # it only follows from the failure that was noted
             text = text or self.failure
         elif error is None:
@@ -174,7 +171,7 @@ class ServerRpc(Rpc):
         else:
             code = code or grpc.StatusCode.UNKNOWN
             text = text or f"{type(error).__name__}: {message_of(error)}"
-        self.finish(
+        self.complete(
             code,
             details=str(text) if text else None,
             exception=None if aborted else error,

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.attributes import BoundedAttributes
 
+from tracekit._protocols import PlainAttributes
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -42,7 +44,7 @@ def _copied(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValu
 class Rules:
     """What one kind of attribute bag may hold. Immutable; shared by all spans of a provider."""
 
-    __slots__ = ("max_count", "max_length", "plain", "room")
+    __slots__ = ("max_count", "max_length", "plain", "room", "trusting")
 
     def __init__(self, max_count: int | None, max_length: int | None) -> None:
         self.max_count = max_count
@@ -51,6 +53,8 @@ class Rules:
         """Attributes that fit; compared on the hot path, so never None."""
         self.plain = _PLAIN if max_length is None else _PLAIN - {str}
         """Types that need no cleaning; with a limit a string is looked at."""
+        self.trusting = max_length is None
+        """Whether ``PlainAttributes`` are clean by these rules."""
 
     def clean(
         self, attributes: Mapping[str, AttributeValue] | None, *, bounded: bool = True
@@ -61,6 +65,12 @@ class Rules:
         """
         if not attributes:
             return {}, 0
+        if (
+            attributes.__class__ is PlainAttributes
+            and self.trusting
+            and (not bounded or len(attributes) <= self.room)
+        ):
+            return {**attributes}, 0
         copy = attributes.copy() if type(attributes) is dict else _copied(attributes)
         if copy is not None and (not bounded or len(copy) <= self.room):
             plain = self.plain
