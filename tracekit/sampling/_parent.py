@@ -12,8 +12,7 @@ from opentelemetry.sdk.trace import sampling as otel
 from opentelemetry.trace import get_current_span
 
 from tracekit import _context
-from tracekit._context import ROOT_HINT_KEY, SPAN_KEY
-from tracekit.sampling._sampler import RootSampler, completed
+from tracekit.sampling._sampler import RootSampler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +67,10 @@ class ParentRule(otel.Sampler):
     def __init__(self, root: otel.Sampler, *, debug_id_tag: str = DEBUG_ID) -> None:
         self.root = root
         self._debug_id_tag = debug_id_tag
-        self._decide = root.decide if isinstance(root, RootSampler) else None
+        self.decide_root = root.decide if isinstance(root, RootSampler) else None
+        """For tracekit's tracer: what ``root`` says of a trace id and an operation. It may be asked
+        at once about a root for which no start attribute ``sampling.priority`` and no decision
+        that arrived speaks; None: it may not."""
 
     def should_sample(
         self,
@@ -82,16 +84,7 @@ class ParentRule(otel.Sampler):
     ) -> otel.SamplingResult:
         """Return the decision with the caller's attributes and the parent's trace state."""
         context = get_current() if parent_context is None else parent_context
-        if (
-            (attributes is None or SAMPLING_PRIORITY not in attributes)
-            and SPAN_KEY not in context
-            and ROOT_HINT_KEY not in context
-        ):
-            # The short way of a root that nobody has decided about.
-            if self._decide is not None:
-                result = self._decide(trace_id, name)
-                return completed(result, context, attributes) if attributes else result
-        elif (told := self._told(context, attributes)) is not None:
+        if (told := self._told(context, attributes)) is not None:
             return told
         return self.root.should_sample(
             parent_context, trace_id, name, kind, attributes, links, trace_state

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Span
 
 from tracekit._context import SPAN_KEY
+from tracekit._protocols import PlainAttributes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
 LOW_64_BITS = (1 << 64) - 1
+
+
+class Answer(SamplingResult):
+    """A sampler's shared answer; ``plain`` has its attributes as a span of ours takes them."""
+
+    def __init__(self, decision: Decision, tags: PlainAttributes) -> None:
+        super().__init__(decision, tags)
+        self.plain = tags
 
 
 class RootSampler(Sampler):
@@ -75,11 +84,8 @@ def answers(kind: str, param: bool | float) -> tuple[SamplingResult, SamplingRes
 
     The names and the types of the attributes are what the back end's adaptive sampling reads.
     """
-    tags = {"sampler.type": kind, "sampler.param": param}
-    return (
-        SamplingResult(Decision.RECORD_AND_SAMPLE, tags),
-        SamplingResult(Decision.DROP, tags),
-    )
+    tags = PlainAttributes({"sampler.type": kind, "sampler.param": param})
+    return Answer(Decision.RECORD_AND_SAMPLE, tags), Answer(Decision.DROP, tags)
 
 
 def finite(value: object, what: str) -> float:

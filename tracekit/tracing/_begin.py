@@ -16,8 +16,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util import BoundedList
 
-from tracekit._context import DEBUG, DEFER, marks_of
-from tracekit._protocols import MARKS_SHIFT
+from tracekit._context import DEBUG, DEFER, ROOT_HINT_KEY, get_current, marks_of
+from tracekit._protocols import MARKS_SHIFT, PlainAttributes
 from tracekit.tracing._readable import DEBUG_BITS, FLAGS, SAMPLED
 from tracekit.tracing._span import Span, UnsampledSpan, is_valid_link
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.context import Context
+    from opentelemetry.sdk.trace.sampling import SamplingResult
     from opentelemetry.trace import Link, SpanContext, SpanKind, TraceState
     from opentelemetry.util.types import Attributes
 
@@ -176,6 +177,23 @@ def decide(
     else:
         parent = None
         trace_id, bits = provider.id_generator.generate_trace_id(), provider._random_bit
+        ask = provider._decide_root
+        if (
+            ask is not None
+            and held is None
+            and (attributes is None or _PRIORITY not in attributes)
+            and ROOT_HINT_KEY not in (get_current() if context is None else context)
+        ):
+            try:
+                result = ask(trace_id, name)
+                if result.decision is Decision.DROP:
+                    return None, trace_id, bits, _NO_STATE, None, False
+                if result.decision is Decision.RECORD_AND_SAMPLE:
+                    attributes = joined(attributes, result)
+                    return None, trace_id, bits | SAMPLED, _NO_STATE, attributes, True
+            except Exception:
+                provider._failed("A sampler raised; the span is not sampled")
+                return None, trace_id, bits, _NO_STATE, None, False
     result = provider._ask_sampler(context, trace_id, name, kind, attributes, links)
     if result.decision is Decision.RECORD_AND_SAMPLE:
         bits |= SAMPLED | getattr(result, "marks", 0) << MARKS_SHIFT
@@ -183,6 +201,18 @@ def decide(
         bits &= ~DEBUG_BITS
     state = _NO_STATE if result.trace_state is None else result.trace_state
     return parent, trace_id, bits, state, result.attributes, result.decision is not Decision.DROP
+
+
+def joined(attributes: Attributes, result: SamplingResult) -> Attributes:
+    """Return the start attributes and those of the sampler's answer."""
+    plain: PlainAttributes | None = getattr(result, "plain", None)
+    if not attributes:
+        return result.attributes if plain is None else plain
+    if plain is None or attributes.__class__ is not PlainAttributes:
+        return {**attributes, **result.attributes}
+    both = PlainAttributes(attributes)
+    both.update(plain)
+    return both
 
 
 def valid_links(tracer: Tracer, links: Sequence[Link]) -> BoundedList[Any]:

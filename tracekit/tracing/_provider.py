@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from tracekit.tracing._span import Span
 
+    DecideRoot = Callable[[int, str], SamplingResult]
+
 _log = logging.getLogger(__name__)
 
 RANDOM_BIT = getattr(trace.TraceFlags, "RANDOM_TRACE_ID", 0)
@@ -173,6 +175,7 @@ class TracerProvider(trace.TracerProvider):
         self._sampler = sampler
         self._follows_parents = getattr(sampler, "follows_parents", False) is True
         self._inline = self._follows_parents and self._own_ids
+        self._decide_root: DecideRoot | None = getattr(sampler, "decide_root", None)
 
     def get_tracer(
         self,

@@ -22,6 +22,7 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import NonRecordingSpan
 
 from tracekit._context import Decision
+from tracekit._protocols import PlainAttributes
 from tracekit.tracing._readable import DEBUG_BITS, SAMPLED, Readable
 
 if TYPE_CHECKING:
@@ -78,8 +79,18 @@ class Span(Readable):
         if not attributes:
             return
         rules = self._tracer._limits.span
+        attrs = self._attrs
+        if (
+            attributes.__class__ is PlainAttributes
+            and rules.trusting
+            and len(attrs) + len(attributes) <= rules.room
+            and attrs.keys().isdisjoint(attributes)
+            and self._end_time is None
+        ):
+            attrs.update(attributes)
+            return
         bag = rules.clean(attributes, bounded=False)
-        attrs, new = self._attrs, bag[0]
+        new = bag[0]
         if (
             bag[1]
             or len(attrs) + len(new) > rules.room
