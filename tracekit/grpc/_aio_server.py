@@ -110,13 +110,16 @@ class AioServing(ServerRpc):
     """An RPC on an asyncio server."""
 
     if_unconvertible = grpc.StatusCode.UNKNOWN
-    _served: grpc.aio.ServicerContext | Heard
+    _served: grpc.aio.ServicerContext | Heard | None = None
     _exhausted = False
 
     def enter(self, request: object, context: grpc.aio.ServicerContext | Heard) -> Step | None:
         """Begin, and return the handler's step; None: not to be traced."""
-        self._served = context
-        return self.step() if self.begin(context.peer, request) else None
+        if not self.begin(context.peer, request):
+            return None
+        if self.live:
+            self._served = context
+        return self.step()
 
     def on_task_done(self, task: asyncio.Task[object]) -> None:
         """Hear that gRPC's task for this RPC has ended, in the loop's thread."""
@@ -138,7 +141,10 @@ class AioServing(ServerRpc):
 
     def returned(self, response: object) -> None:
         """Hear that the handler returned the response."""
-        if self._code() not in _FINE or self.closed:
+        context = self._served
+        if context is None:
+            return
+        if _code_of(context) not in _FINE or self.closed:
             self.end()  # it will not be serialized
             return
         if self.plan.has_hooks:
@@ -146,14 +152,14 @@ class AioServing(ServerRpc):
         self.leave()
 
     def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
-        if not self.live:
-            return
         context = self._served
+        if not self.live or context is None:
+            return
         # An abort in a thread ends the RPC before its exception has left the handler, and in old
         # versions of gRPC without any.
         aborted = isinstance(error, grpc.aio.AbortError) or getattr(context, "aborted", False)
         cancelled = isinstance(error, asyncio.CancelledError) or self.closed
-        code = self._code()
+        code = _code_of(context)
         if error is not None and code is grpc.StatusCode.OK:
             code = None  # here, an exception overrules a code that says OK
         self.complete_as_sent(
@@ -165,9 +171,11 @@ class AioServing(ServerRpc):
             remaining_s=context.time_remaining(),
             response_metadata=context.trailing_metadata,
         )
+        self._served = None
 
-    def _code(self) -> grpc.StatusCode | None:
-        return conventions.code_of(self._served.code(), numbers=True)
+
+def _code_of(context: grpc.aio.ServicerContext | Heard) -> grpc.StatusCode | None:
+    return conventions.code_of(context.code(), numbers=True)
 
 
 def _traced(rpc: AioServing, behavior: Behavior) -> Behavior:

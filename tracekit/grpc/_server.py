@@ -102,7 +102,9 @@ class Serving(ServerRpc):
     """An RPC on a blocking server: begun and ended in its handler's thread, or by gRPC's own."""
 
     if_unconvertible = grpc.StatusCode.INTERNAL
-    _served: grpc.ServicerContext
+    _served: grpc.ServicerContext | None = None
+    """The handler's context, as long as it is needed: it leads back here by its deserializer, and
+    a circle would keep all that gRPC knows of the call until the next garbage collection."""
 
     def enter(self, request: object, context: grpc.ServicerContext) -> bool:
         """Begin, in the handler's thread; False: not to be traced."""
@@ -114,8 +116,11 @@ class Serving(ServerRpc):
 
     def returned(self, response: object) -> None:
         """Hear that the handler returned the response."""
-        code = self._served.code()
-        if (code is not None and code is not _OK) or not self._served.is_active():
+        context = self._served
+        if context is None:
+            return
+        code = context.code()
+        if (code is not None and code is not _OK) or not context.is_active():
             self.end()
             return
         if self.plan.has_hooks:
@@ -124,17 +129,20 @@ class Serving(ServerRpc):
 
     def responded(self) -> None:
         """Hear that the one response could be serialized."""
-        code = self._served.code()  # interceptors further out may have set one since
+        context = self._served
+        if context is None:
+            return
+        code = context.code()  # interceptors further out may have set one since
         if code is None or code is _OK:
-            metadata = self._served.trailing_metadata if self.plan.response_metadata else None
-            self.complete(_OK, response_metadata=metadata)
+            self.complete(_OK, response_metadata=context.trailing_metadata)
+            self._served = None
         else:
             self.end(over=False)
 
     def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
-        if not self.live:
-            return
         context = self._served
+        if not self.live or context is None:
+            return
         code = conventions.code_of(context.code())
         empty = type(error) is Exception and not error.args
         self.complete_as_sent(
@@ -146,6 +154,7 @@ class Serving(ServerRpc):
             remaining_s=context.time_remaining(),
             response_metadata=context.trailing_metadata,
         )
+        self._served = None
 
 
 def _unary(rpc: Serving, behavior: Behavior) -> Behavior:
@@ -161,8 +170,7 @@ def _unary(rpc: Serving, behavior: Behavior) -> Behavior:
         except BaseException as error:
             rpc.end(error)
             raise
-        if rpc.live:
-            rpc.returned(response)
+        rpc.returned(response)
         return response
 
     return traced
