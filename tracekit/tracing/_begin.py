@@ -1,8 +1,9 @@
 """The hot path: from a parent to a child.
 
 A parent that is one of our own spans is read by slot, so no ``SpanContext`` is made until
-somebody asks for it, and its decision is followed inline. Everything else (roots, parents from
-the wire or of another library, foreign samplers) takes the road that the SDK takes.
+somebody asks for it, and its decision is followed inline. So is that of a parent from the wire.
+Everything else (roots, marked parents and those of another library, foreign samplers) takes the
+road that the SDK takes.
 
 ``begin`` is long on purpose: a Python call costs a tenth of what a whole span may cost.
 """
@@ -17,6 +18,7 @@ from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util import BoundedList
 
 from tracekit._context import DEBUG, DEFER, ROOT_HINT_KEY, get_current, marks_of
+from tracekit._context import SpanContext as Remote
 from tracekit._protocols import MARKS_SHIFT, PlainAttributes
 from tracekit.tracing._readable import DEBUG_BITS, FLAGS, SAMPLED
 from tracekit.tracing._span import Span, UnsampledSpan, is_valid_link
@@ -62,16 +64,15 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     life = tracer._lives.current
     if not life.mark[0]:
         life = tracer._lives.now()
-    of = type(parent)
-    if (
-        (of is UnsampledSpan or of is Span)
-        and provider._inline
-        and (attributes is None or _PRIORITY not in attributes)
-    ):
+    quick = provider._inline and (attributes is None or _PRIORITY not in attributes)
+    if quick:
         try:  # Life.draw(), without the call
             span_id = life.stock.pop() or life.draw()
         except IndexError:
             span_id = life.draw()
+    of = type(parent)
+    source: SpanContext | int | None
+    if quick and (of is UnsampledSpan or of is Span):
         bits = parent._bits
         if not bits & SAMPLED:
             life.unsampled += 1
@@ -83,18 +84,31 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
             quiet._made = None
             return quiet
         life.children += 1
-        _, name, context, kind, _, links, start_time, record, set_status, _ = arguments
-        span = _new(Span)
-        span._trace_id = parent._trace_id
-        span._state = parent._state
-        span._source = parent._span_id
+        trace_id = parent._trace_id
+        state = parent._state
+        source = parent._span_id
     else:
-        _, name, context, kind, _, links, start_time, record, set_status, _ = arguments
-        source, trace_id, bits, state, attributes, recording = decide(
-            tracer, parent, context, name, kind, attributes, links
-        )
-        span_id = life.draw() if provider._own_ids else provider.id_generator.generate_span_id()
-        life.begin(source, bits & SAMPLED)
+        if (
+            quick
+            and of is trace.NonRecordingSpan
+            and type(source := parent._context) is Remote
+            and source[2]
+            and source[5]
+            and not source.marks
+        ):
+            # As it came off the wire. (A tuple: its properties would be a call each.)
+            trace_id, bits, state = source[0], source[3] & FLAGS, source[4]
+            recording = bits & SAMPLED
+            life.joined[recording] += 1
+        else:
+            _, name, context, kind, _, links, _, _, _, _ = arguments
+            source, trace_id, bits, state, attributes, recording = decide(
+                tracer, parent, context, name, kind, attributes, links
+            )
+            life.begin(source, bits & SAMPLED)
+            if not quick:
+                own = provider._own_ids
+                span_id = life.draw() if own else provider.id_generator.generate_span_id()
         if not recording:
             quiet = UnsampledSpan()
             quiet._trace_id = trace_id
@@ -103,10 +117,11 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
             quiet._state = state
             quiet._made = None
             return quiet
-        span = _new(Span)
-        span._trace_id = trace_id
-        span._state = state
-        span._source = source
+    _, name, context, kind, _, links, start_time, record, set_status, _ = arguments
+    span = _new(Span)
+    span._trace_id = trace_id
+    span._state = state
+    span._source = source
     span._tracer = tracer
     span._life = life
     span._name = name
