@@ -18,7 +18,7 @@ import grpc.aio
 
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._server import rewrap
-from tracekit.grpc._serving import ServerRpc, first_sight, forget
+from tracekit.grpc._serving import ServerRpc, seen
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -88,18 +88,17 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler | None:
         """Return the handler of this one RPC, traced."""
         metadata = handler_call_details.invocation_metadata
-        mark = first_sight(metadata)
-        if mark is None:
+        if metadata is not None and seen.get() is metadata:
             return await continuation(handler_call_details)
+        mark = seen.set(metadata)
         try:
             handler = await continuation(handler_call_details)
         finally:
-            forget(mark)
+            seen.reset(mark)
         method = self._plan.method(handler_call_details.method)
         if handler is None or method is None:
             return handler
         rpc = AioServing(self._plan, method, metadata)
-        rpc.streaming = bool(handler.response_streaming)
         task = asyncio.current_task()
         if task is not None:
             task.add_done_callback(rpc.on_task_done)

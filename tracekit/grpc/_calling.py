@@ -32,7 +32,7 @@ class ClientRpc(Rpc):
         """Start the span and write it into ``metadata``; False: not traced, call as you were."""
         plan = self.plan
         given = self.metadata
-        if given and isinstance(given, Iterator):
+        if given is not None and isinstance(given, Iterator):
             # It can be read once only, and we are not its only reader.
             given = self.metadata = list(given)
         try:
@@ -46,10 +46,7 @@ class ClientRpc(Rpc):
             if plan.has_hooks:
                 self.request = request
             context = self._open(bound, current)
-            merged = outgoing_metadata(bound.propagator, context, given)
-            # Interceptors below add to a tuple or a list what they add to the caller's; and of
-            # tuples alone grpc.aio makes its ``Metadata``, in all versions.
-            self.metadata = merged if isinstance(given, list) else tuple(merged)
+            self.metadata = merged = outgoing_metadata(bound.propagator, context, given)
             if plan.metadata and self.live:
                 self.span.set_attributes(kept("rpc.request.metadata.", merged, plan.metadata))
         except Exception:

@@ -142,8 +142,10 @@ class Plan:
 
     def bound(self) -> Bound:
         """Return what the handle of a call that begins now provides."""
-        handle = _handle.resolve(self._tracing)
         bound = self._bound
+        if bound is not None and bound.handle is self._tracing:
+            return bound
+        handle = _handle.resolve(self._tracing)
         if bound is None or bound.handle is not handle:
             self.semconv = self._asked_semconv or handle.settings.semconv
             self.ok = conventions.status_attributes(StatusCode.OK, self.semconv)

@@ -20,7 +20,7 @@ import grpc
 from tracekit._calls import Step
 from tracekit._context import attach, detach, get_current
 from tracekit.grpc import _conventions as conventions
-from tracekit.grpc._serving import ServerRpc, first_sight, forget
+from tracekit.grpc._serving import ServerRpc, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from tracekit.grpc._plan import Plan
+    from tracekit.grpc._rpc import Convert
 
 Behavior = Callable[..., object]
 _Rpc = TypeVar("_Rpc", bound=ServerRpc)
@@ -47,25 +48,26 @@ def rewrap(
     rpc.deserialize = handler.request_deserializer
     rpc.serialize = handler.response_serializer
     rpc.sees_bytes = True
-    if handler.request_streaming:
-        if handler.response_streaming:
-            wrapped = _wrapped(handler.stream_stream, rpc, wrap)
-            return _Handler(True, True, rpc.receive, rpc.send, None, None, None, wrapped)
-        wrapped = _wrapped(handler.stream_unary, rpc, wrap)
-        return _Handler(True, False, rpc.receive, rpc.respond, None, None, wrapped, None)
     if handler.response_streaming:
-        wrapped = _wrapped(handler.unary_stream, rpc, wrap)
-        return _Handler(False, True, rpc.receive, rpc.send, None, wrapped, None, None)
-    wrapped = _wrapped(handler.unary_unary, rpc, wrap)
-    return _Handler(False, False, rpc.receive, rpc.respond, wrapped, None, None, None)
-
-
-def _wrapped(behavior: Behavior, rpc: _Rpc, wrap: Callable[[_Rpc, Behavior], Behavior]) -> Behavior:
+        rpc.streaming = True
+        respond: Convert = rpc.send
+        behavior = handler.stream_stream if handler.request_streaming else handler.unary_stream
+    else:
+        respond = rpc.respond
+        behavior = handler.stream_unary if handler.request_streaming else handler.unary_unary
     wrapped = wrap(rpc, behavior)
-    for name in ("experimental_non_blocking", "experimental_thread_pool"):
-        if hasattr(behavior, name):  # gRPC reads these off the function
-            setattr(wrapped, name, getattr(behavior, name))
-    return wrapped
+    # gRPC reads these off the function.
+    if hasattr(behavior, "experimental_thread_pool"):
+        vars(wrapped)["experimental_thread_pool"] = behavior.experimental_thread_pool
+    if not rpc.streaming:
+        if handler.request_streaming:
+            return _Handler(True, False, rpc.receive, respond, None, None, wrapped, None)
+        return _Handler(False, False, rpc.receive, respond, wrapped, None, None, None)
+    if hasattr(behavior, "experimental_non_blocking"):
+        vars(wrapped)["experimental_non_blocking"] = behavior.experimental_non_blocking
+    if handler.request_streaming:
+        return _Handler(True, True, rpc.receive, respond, None, None, None, wrapped)
+    return _Handler(False, True, rpc.receive, respond, None, wrapped, None, None)
 
 
 class ServerInterceptor(grpc.ServerInterceptor):
@@ -81,21 +83,18 @@ class ServerInterceptor(grpc.ServerInterceptor):
     ) -> grpc.RpcMethodHandler | None:
         """Return the handler of this one RPC, traced."""
         metadata = handler_call_details.invocation_metadata
-        mark = first_sight(metadata)
-        if mark is None:
+        if metadata is not None and seen.get() is metadata:
             return continuation(handler_call_details)
+        mark = seen.set(metadata)
         try:
             handler = continuation(handler_call_details)
         finally:
-            forget(mark)
+            seen.reset(mark)
         method = self._plan.method(handler_call_details.method)
         if handler is None or method is None:
             return handler
         rpc = Serving(self._plan, method, metadata)
-        if handler.response_streaming:
-            rpc.streaming = True
-            return rewrap(handler, rpc, _streaming)
-        return rewrap(handler, rpc, _unary)
+        return rewrap(handler, rpc, _streaming if handler.response_streaming else _unary)
 
 
 class Serving(ServerRpc):

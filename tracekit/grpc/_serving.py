@@ -15,28 +15,17 @@ from tracekit.grpc._rpc import Rpc, kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from contextvars import Token
 
     from tracekit.grpc._rpc import Pair
 
-_seen: ContextVar[object] = ContextVar("tracekit-grpc-serving", default=None)
+seen: ContextVar[object] = ContextVar("tracekit-grpc-serving", default=None)
+"""The metadata of the RPC that an interceptor of ours is looking at, further out.
+
+All interceptors of an RPC run in one context, one inside the other, and are given one object. The
+mark is taken back on the way out: what comes without metadata has the same empty tuple.
+"""
 _DEADLINE_SLACK_S = 0.025
 """A cancel this close to the deadline *is* the deadline: the client's clock ran out first."""
-
-
-def first_sight(metadata: object) -> Token[object] | None:
-    """Mark the RPC to which this object belongs; None if an interceptor of ours has done so.
-
-    All interceptors of an RPC run in one context, one inside the other, and are given one object.
-    ``forget`` the mark when they have: what comes without metadata has the same empty tuple.
-    """
-    if metadata is not None and _seen.get() is metadata:
-        return None
-    return _seen.set(metadata)
-
-
-forget = _seen.reset
-"""Take back the mark of ``first_sight``, in the same context."""
 
 
 class ServerRpc(Rpc):
@@ -109,7 +98,7 @@ class ServerRpc(Rpc):
             bound = plan.bound()
             if plan.has_hooks:
                 self.request = request
-            self._open(bound, bound.propagator.extract_pairs(self.metadata or (), current))
+            self._open(bound, bound.propagator.extract_metadata(self.metadata or (), current))
             if self.counts:
                 self._describe_caller(peer)
         except Exception:

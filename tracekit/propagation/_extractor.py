@@ -104,6 +104,19 @@ class Extractor:
             headers = {}
         return self._enter(headers, context, self._capture(headers))
 
+    def extract_metadata(
+        self, metadata: Iterable[tuple[str | bytes, object]], context: Context | None = None
+    ) -> Context:
+        """Like ``extract_pairs``, of what gRPC received: a tuple whose keys are in lower case."""
+        if type(metadata) is tuple:
+            try:
+                headers = dict(metadata)
+                if len(headers) == len(metadata):  # no repetitions
+                    return self._enter(headers, context, self._capture(headers))
+            except (TypeError, AttributeError, ValueError):  # values of ours that are no text
+                pass
+        return self.extract_pairs(metadata, context)
+
     def _wanted(self, pairs: Iterable[tuple[str | bytes, object]]) -> dict[str, str]:
         """Return what concerns us; most headers of a request do not, and are not looked into."""
         reads, captured, prefix = self._reads, self._captured, self._prefix
@@ -181,9 +194,11 @@ class Extractor:
 
     def _capture(self, headers: Mapping[str, str]) -> Headers:
         """Return what goes on as it is. Raises ``TypeError`` where a value of that is no text."""
-        if self._reads.issuperset(headers):
-            return ()
         captured = self._captured
+        if captured.isdisjoint(headers) and (
+            not self._forwards_prefix or self._prefix not in "\n".join(headers)
+        ):
+            return ()
         names = [name for name in headers if name in captured]
         if self._forwards_prefix:
             names += [name for name in headers if name.startswith(self._prefix)]

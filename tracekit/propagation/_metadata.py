@@ -15,7 +15,7 @@ from tracekit.propagation._forwarding import Outgoing, merge_headers
 from tracekit.propagation._headers import sendable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from opentelemetry.context import Context
 
@@ -32,15 +32,20 @@ _NEVER = frozenset({"te", "content-type", "user-agent"})
 
 def outgoing_metadata(
     propagator: Propagator, context: Context, metadata: Iterable[Pair] | None
-) -> list[Pair]:
-    """Return the caller's ``metadata`` and ours for a call made in ``context``."""
-    if metadata or FORWARDED_KEY in context:
-        return merge_metadata(propagator.outgoing(context), metadata or (), propagator.counters)
+) -> Sequence[Pair]:
+    """Return the caller's ``metadata`` and ours for a call made in ``context``.
+
+    A list if it was one, else a tuple: what others add theirs to, and how, is up to the caller;
+    and of tuples alone grpc.aio makes its ``Metadata``, in all versions.
+    """
+    if metadata is not None or FORWARDED_KEY in context:
+        merged = merge_metadata(propagator.outgoing(context), metadata or (), propagator.counters)
+        return merged if isinstance(metadata, list) else tuple(merged)
     own: dict[str, str] = {}  # the short way where there is nothing to merge with
     propagator.inject(own, context)
     if not _CERTAIN.issuperset(own):
         own = dict(_representable(own, propagator.counters))
-    return list(own.items())
+    return tuple(own.items())
 
 
 def merge_metadata(outgoing: Outgoing, metadata: Iterable[Pair], counters: Counters) -> list[Pair]:
