@@ -42,8 +42,13 @@ _SAMPLED, _BOTH, _KEPT = 0x01, 0x03, 0x0D
 _MARKS = 0x0E
 """The flags that travel as marks: debug, unused, firehose."""
 _DENY, _ACCEPT, _DEBUG = (False, False, 0), (True, False, 1), (True, True, 1)
-_FLAGS = {"0": _DENY, "00": _DENY, "1": _ACCEPT, "01": _ACCEPT, "3": _DEBUG, "03": _DEBUG}
-_NO_PARENT = "0" * 16
+_ENDINGS = {
+    f":{no_parent}:{zero}{flags}": meaning
+    for no_parent in ("0", "0" * 16)
+    for zero in ("", "0")
+    for flags, meaning in (("0", _DENY), ("1", _ACCEPT), ("3", _DEBUG))
+}
+"""What stands behind the ids of a span whose parent is not told."""
 _MAX_64_BIT = (1 << 64) - 1
 _ROOT = tuple(f":0:{flags:x}" for flags in range(16))
 """What stands behind the ids of a root."""
@@ -57,7 +62,9 @@ def decode(headers: Mapping[str, str], note: Note = ignore, names: Names = NAMES
     """Read Jaeger's headers. A debug id counts only where no trace context stands beside it."""
     value = headers.get(names[0])
     if value is not None and (ids := _decode_ids(value, note)) is not None:
-        if len(headers) == 1:
+        if len(headers) == 1 or (
+            names[1] not in "\n".join(headers) and names[3] not in headers  # baggage
+        ):
             return ids
         baggage = _decode_baggage(headers, note, names)
         return (*ids[:6], baggage, "", ids[8]) if baggage else ids
@@ -71,21 +78,16 @@ def decode(headers: Mapping[str, str], note: Note = ignore, names: Names = NAMES
 
 
 def _decode_ids(value: str, note: Note) -> Parts | None:
-    fields = value.split(":")
+    trace, _, rest = value.partition(":")
     # The form that today's clients send; every other legal one takes the slow road.
-    if (
-        len(fields) == 4
-        and (flags := _FLAGS.get(fields[3])) is not None
-        and ((parent := fields[2]) == "0" or parent == _NO_PARENT)
-        and len(span := fields[1]) == 16
-        and ((length := len(trace := fields[0])) == 32 or length == 16)
-    ):
+    flags = _ENDINGS.get(rest[16:])
+    if flags is not None and ((length := len(trace)) == 32 or length == 16):
         try:
-            trace_id = _from_bytes(unhexlify(trace), "big")
-            span_id = _from_bytes(unhexlify(span), "big")
+            ids = _from_bytes(unhexlify(trace + rest[:16]), "big")
         except ValueError:
             note("malformed")
             return None
+        trace_id, span_id = ids >> 64, ids & _MAX_64_BIT
         if trace_id and span_id:
             return trace_id, span_id, None, flags[0], flags[1], None, NO_BAGGAGE, "", flags[2]
     return _decode_any_ids(value, note)

@@ -100,6 +100,25 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
             trace_id, bits, state = source[0], source[3] & FLAGS, source[4]
             recording = bits & SAMPLED
             life.joined[recording] += 1
+        elif (
+            quick
+            and parent is None
+            and (ask := provider._decide_root) is not None
+            and ROOT_HINT_KEY not in (get_current() if arguments[2] is None else arguments[2])
+        ):
+            source, state = None, _NO_STATE
+            trace_id, bits = life.draw_trace_id(provider._wide), provider._random_bit
+            try:
+                result = ask(trace_id, arguments[1])
+                recording = result.decision is not Decision.DROP
+                if recording:
+                    attributes = joined(attributes, result)
+                    if result.decision is Decision.RECORD_AND_SAMPLE:
+                        bits |= SAMPLED
+            except Exception:
+                provider._failed("A sampler raised; the span is not sampled")
+                recording = False
+            life.roots[bits & SAMPLED] += 1
         else:
             _, name, context, kind, _, links, _, _, _, _ = arguments
             source, trace_id, bits, state, attributes, recording = decide(
@@ -192,23 +211,6 @@ def decide(
     else:
         parent = None
         trace_id, bits = provider.id_generator.generate_trace_id(), provider._random_bit
-        ask = provider._decide_root
-        if (
-            ask is not None
-            and held is None
-            and (attributes is None or _PRIORITY not in attributes)
-            and ROOT_HINT_KEY not in (get_current() if context is None else context)
-        ):
-            try:
-                result = ask(trace_id, name)
-                if result.decision is Decision.DROP:
-                    return None, trace_id, bits, _NO_STATE, None, False
-                if result.decision is Decision.RECORD_AND_SAMPLE:
-                    attributes = joined(attributes, result)
-                    return None, trace_id, bits | SAMPLED, _NO_STATE, attributes, True
-            except Exception:
-                provider._failed("A sampler raised; the span is not sampled")
-                return None, trace_id, bits, _NO_STATE, None, False
     result = provider._ask_sampler(context, trace_id, name, kind, attributes, links)
     if result.decision is Decision.RECORD_AND_SAMPLE:
         bits |= SAMPLED | getattr(result, "marks", 0) << MARKS_SHIFT

@@ -80,6 +80,10 @@ class Life:
             return self.draw()
         return number or self.draw()
 
+    def draw_trace_id(self, wide: bool) -> int:
+        """Return 64 random bits, or 128 if ``wide``; never 0."""
+        return self.draw() << 64 | self.draw() if wide else self.draw()
+
 
 class Lives:
     """The current process's ``Life``, renewed by whoever first looks after a fork."""

@@ -98,8 +98,7 @@ class Ids(IdGenerator):
 
     def generate_trace_id(self) -> int:
         """Return 64 or 128 random bits, never 0."""
-        life = self._lives.now()
-        return life.draw() << 64 | life.draw() if self._wide else life.draw()
+        return self._lives.now().draw_trace_id(self._wide)
 
     def is_trace_id_random(self) -> bool:
         """Return True: the low 56 bits, which W3C's *random* flag speaks of, are."""
@@ -154,6 +153,7 @@ class TracerProvider(trace.TracerProvider):
         self.reporter: Reporter = NoReporter() if reporter is None else reporter
         self._lives = Lives()
         self._own_ids = id_generator is None
+        self._wide = traceid_128bit
         self.sampler = sampler
         self.id_generator = id_generator or Ids(self._lives, traceid_128bit)
         is_random = getattr(self.id_generator, "is_trace_id_random", bool)  # new in API 1.41
