@@ -56,8 +56,8 @@ class Call:
 
     status: int | None = None
     _observer: CallObserver | None = None
-    _unclaimed: bool
-    """There until somebody claims the end."""
+    live = False
+    """Whether the end is still to come, and somebody will hear of it."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Call:
         self.name = name
         self.started_s = time.perf_counter() if started_s is None else started_s
         self._observer = observer
-        self._unclaimed = True
+        self.live = True
 
     def step(self) -> Step:
         """Return a ``with`` block in which the call's span is current; it may be entered again."""
@@ -99,7 +99,7 @@ class Call:
     def claim(self) -> bool:
         """Take the duty to conclude; only the first who asks, on whatever thread, gets it."""
         try:
-            del self._unclaimed  # atomic
+            del self.live  # atomic; what is left is the default
         except AttributeError:
             return False
         return True

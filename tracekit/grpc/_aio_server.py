@@ -114,11 +114,11 @@ class AioServing(ServerRpc):
 
     def enter(self, request: object, context: grpc.aio.ServicerContext | Heard) -> Step | None:
         """Begin, and return the handler's step; None: not to be traced."""
-        if not self.begin(context.peer, request):
-            return None
-        if self.live:
-            self._served = context
-        return self.step()
+        return self.step() if self.begin(request, context) else None
+
+    def served(self, context: grpc.aio.ServicerContext | Heard) -> None:
+        """Hear which context the handler has, or what listens to it."""
+        self._served = context
 
     def on_task_done(self, task: asyncio.Task[object]) -> None:
         """Hear that gRPC's task for this RPC has ended, in the loop's thread."""

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
     from tracekit._calls import Step
 
-_handed_down: ContextVar[ClientRpc | None] = ContextVar("tracekit-grpc-call", default=None)
+handing: ContextVar[ClientRpc | None] = ContextVar("tracekit-grpc-call", default=None)
+"""The RPC that is being handed down to gRPC, while its ``handing_down`` is set."""
 
 
 class ClientRpc(Rpc):
     """An RPC that we make; ``metadata`` is what goes out, the caller's object is left alone."""
 
-    _handing_down = False
+    handing_down = False
     _tokens: tuple[Token[ClientRpc | None], Token[Context]]
 
     def begin(self, request: object) -> bool:
@@ -36,8 +37,8 @@ class ClientRpc(Rpc):
             # It can be read once only, and we are not its only reader.
             given = self.metadata = list(given)
         try:
-            outer = _handed_down.get()
-            if outer is not None and outer._handing_down and outer.method.name == self.method.name:
+            outer = handing.get()
+            if outer is not None and outer.handing_down and outer.method.name == self.method.name:
                 return False
             current = get_current()
             if current.get(_SUPPRESS_INSTRUMENTATION_KEY):
@@ -58,27 +59,27 @@ class ClientRpc(Rpc):
 
         An edge of ours that sees the same method meanwhile is looking at the same call.
         """
-        self._handing_down = True
-        self._tokens = _handed_down.set(self), attach(self.context)
+        self.handing_down = True
+        self._tokens = handing.set(self), attach(self.context)
 
     def __exit__(self, *_: object) -> None:
         mine, otel = self._tokens
         detach(otel)
-        _handed_down.reset(mine)
-        self._handing_down = False
+        handing.reset(mine)
+        self.handing_down = False
 
     def hand_down_in_task(self) -> Step:
         """Do the same for a stretch with suspensions, in a task of its own."""
-        self._handing_down = True
-        _handed_down.set(self)
+        self.handing_down = True
+        handing.set(self)
         return self.step()
 
     def handed_down(self) -> None:
         """End the stretch, also for the tasks that were started in it and inherited its context."""
-        self._handing_down = False
+        self.handing_down = False
 
 
 def handed_down() -> ClientRpc | None:
     """Return the RPC that this thread or task is handing down at the moment."""
-    rpc = _handed_down.get()
-    return rpc if rpc is not None and rpc._handing_down else None
+    rpc = handing.get()
+    return rpc if rpc is not None and rpc.handing_down else None

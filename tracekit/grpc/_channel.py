@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
 
-from tracekit.grpc._calling import handed_down
+from tracekit._context import attach, detach
+from tracekit.grpc._calling import handed_down, handing
 from tracekit.grpc._client import Calling, Requests
 
 if TYPE_CHECKING:
@@ -80,22 +81,29 @@ class MultiCallable:
         request: object,
         timeout: float | None,
         metadata: Iterable[Pair] | None,
-        rest: tuple[tuple[object, ...], dict[str, object]],
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
     ) -> object:
         """Make the call by the method ``verb`` of gRPC's own multi-callable."""
-        args, kwargs = rest
-        method = self._plan.method(self._method)
+        plan = self._plan
+        method = plan.method(self._method)
         if method is None:
             return getattr(self._bare, verb)(request, timeout, metadata, *args, **kwargs)
-        rpc = Calling(self._plan, method, metadata)
+        rpc = Calling(plan, method, metadata)
         if not rpc.begin(None if self._request_streaming else request):
             return getattr(self._bare, verb)(request, timeout, rpc.metadata, *args, **kwargs)
         if self._request_streaming:
             request = Requests(cast("Iterator[object]", request), rpc, count=False)
-        traced = self._traced(rpc, verb) if rpc.counts else self._bare
+        invoke = getattr(self._traced(rpc, verb) if rpc.counts else self._bare, verb)
+        rpc.handing_down = True  # as ``with rpc`` does; two calls less for every RPC
+        mine, otel = handing.set(rpc), attach(rpc.context)
         try:
-            with rpc:
-                result = getattr(traced, verb)(request, timeout, rpc.metadata, *args, **kwargs)
+            try:
+                result = invoke(request, timeout, rpc.metadata, *args, **kwargs)
+            finally:
+                detach(otel)
+                handing.reset(mine)
+                rpc.handing_down = False
         except BaseException as error:
             rpc.raised(error)
             raise
@@ -126,8 +134,8 @@ class _UnaryResponse(MultiCallable):
         **kwargs: object,
     ) -> object:
         if not self._plan.response_metadata:
-            return self._run("__call__", request, timeout, metadata, (args, kwargs))
-        result = self._run("with_call", request, timeout, metadata, (args, kwargs))
+            return self._run("__call__", request, timeout, metadata, args, kwargs)
+        result = self._run("with_call", request, timeout, metadata, args, kwargs)
         return cast("tuple[object, grpc.Call]", result)[0]
 
     def with_call(
@@ -138,7 +146,7 @@ class _UnaryResponse(MultiCallable):
         *args: object,
         **kwargs: object,
     ) -> object:
-        return self._run("with_call", request, timeout, metadata, (args, kwargs))
+        return self._run("with_call", request, timeout, metadata, args, kwargs)
 
     def future(
         self,
@@ -148,7 +156,7 @@ class _UnaryResponse(MultiCallable):
         *args: object,
         **kwargs: object,
     ) -> object:
-        return self._run("future", request, timeout, metadata, (args, kwargs))
+        return self._run("future", request, timeout, metadata, args, kwargs)
 
 
 class _StreamResponse(MultiCallable):
@@ -162,7 +170,7 @@ class _StreamResponse(MultiCallable):
         *args: object,
         **kwargs: object,
     ) -> object:
-        return self._run("__call__", request, timeout, metadata, (args, kwargs))
+        return self._run("__call__", request, timeout, metadata, args, kwargs)
 
 
 _Kind = TypeVar("_Kind", bound=MultiCallable)

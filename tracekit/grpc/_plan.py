@@ -16,7 +16,7 @@ from tracekit.grpc import _conventions as conventions
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.trace import Span
 
     from tracekit._calls import CallObserver
     from tracekit._semconv import Semconv
@@ -63,7 +63,8 @@ class Bound(NamedTuple):
     """What a call needs of the handle in use, fetched once."""
 
     handle: _handle.Tracing
-    tracer: Tracer
+    start_span: Callable[..., Span]
+    """The tracer's."""
     propagator: Propagator
     observer: CallObserver | None
     """Who counts the calls that we serve; None on the client's side."""
@@ -150,8 +151,8 @@ class Plan:
             self.semconv = self._asked_semconv or handle.settings.semconv
             self.ok = conventions.status_attributes(StatusCode.OK, self.semconv)
             observer = handle.call_observer if self.kind is SpanKind.SERVER else None
-            tracer = handle.tracer("tracekit.grpc")
-            bound = self._bound = Bound(handle, tracer, handle.propagator, observer)
+            start_span = handle.tracer("tracekit.grpc").start_span
+            bound = self._bound = Bound(handle, start_span, handle.propagator, observer)
         return bound
 
     def run(self, hook: Hook | None, span: Span, rpc: Rpc) -> None:

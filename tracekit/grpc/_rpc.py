@@ -63,8 +63,6 @@ class Rpc(Call):
     failure: str | None = None
     begun = False
     """Whether there is a ``span``, and a ``context`` in which it is current."""
-    live = False
-    """Whether it has begun, has not ended, and somebody will hear of that (reporter, observer)."""
     counts = False
     """Whether anybody will read the counts: the span is recording, or may yet be started."""
     serialize: Convert | None = None
@@ -100,19 +98,20 @@ class Rpc(Call):
         """Start the span; if only slow and failing calls are kept, put that off till the end."""
         plan = self.plan
         if plan.slow_s is None:
-            span = self.span = self._start(bound, parent)
-            self.counts = counts = span.is_recording()
+            span = self._start(bound, parent)
+            counts = span.is_recording()
         else:
             # Not the parent's own span, which may be a live one of this process.
             span = trace.NonRecordingSpan(trace.get_current_span(parent).get_span_context())
-            self.span = span
             self._parent = parent
-            self.counts = counts = True
-        context = self.context = with_span(span, parent)
+            counts = True
+        self.span = span
+        self.context = context = with_span(span, parent)
         self.begun = True
         observer = bound.observer
         if counts or observer is not None:
-            self._unclaimed = self.live = True
+            self.counts = counts
+            self.live = True
             if observer is not None or plan.slow_s is not None:
                 self._observer = observer
                 self.started_s = perf_counter() - (time_ns() - self._started_ns) / 1e9
@@ -121,15 +120,9 @@ class Rpc(Call):
         return context
 
     def _start(self, bound: Bound, parent: Context) -> trace.Span:
-        plan = self.plan
-        return bound.tracer.start_span(
-            self.name,
-            parent,
-            plan.kind,
-            self.method.attributes[plan.semconv],
-            None,
-            self._started_ns,
-        )
+        plan, method = self.plan, self.method
+        attributes = method.attributes[plan.semconv]
+        return bound.start_span(method.name, parent, plan.kind, attributes, None, self._started_ns)
 
     def receive(self, data: object) -> object:
         """Deserialize one message as gRPC would, and count it."""
@@ -218,7 +211,6 @@ class Rpc(Call):
         """End the span once with the final ``code``; None if the RPC never came to have one."""
         if not self.claim():
             return
-        self.live = False
         self.code = code
         error_type = None if code is _OK else self._error_type(code, exception)
         if exception is not None and id(exception) == self._noted:

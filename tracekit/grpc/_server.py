@@ -105,13 +105,10 @@ class Serving(ServerRpc):
     """The handler's context, as long as it is needed: it leads back here by its deserializer, and
     a circle would keep all that gRPC knows of the call until the next garbage collection."""
 
-    def enter(self, request: object, context: grpc.ServicerContext) -> bool:
-        """Begin, in the handler's thread; False: not to be traced."""
-        begun = self.begin(context.peer, request)
-        if self.live:
-            self._served = context
-            self.closed = not context.add_callback(self.on_closed)
-        return begun
+    def served(self, context: grpc.ServicerContext) -> None:
+        """Hear which context the handler has, in its thread."""
+        self._served = context
+        self.closed = not context.add_callback(self.on_closed)
 
     def returned(self, response: object) -> None:
         """Hear that the handler returned the response."""
@@ -158,7 +155,7 @@ class Serving(ServerRpc):
 
 def _unary(rpc: Serving, behavior: Behavior) -> Behavior:
     def traced(request: object, context: grpc.ServicerContext) -> object:
-        if not rpc.enter(request, context):
+        if not rpc.begin(request, context):
             return behavior(request, context)
         token = attach(rpc.context)
         try:
@@ -169,7 +166,8 @@ def _unary(rpc: Serving, behavior: Behavior) -> Behavior:
         except BaseException as error:
             rpc.end(error)
             raise
-        rpc.returned(response)
+        if rpc.live:
+            rpc.returned(response)
         return response
 
     return traced
@@ -179,7 +177,7 @@ def _streaming(rpc: Serving, behavior: Behavior) -> Behavior:
     def traced(
         request: object, context: grpc.ServicerContext, *send: Callable[[object], None]
     ) -> object:
-        if not rpc.enter(request, context):
+        if not rpc.begin(request, context):
             return behavior(request, context, *send)
         if send:  # experimental_non_blocking: the handler calls this with each response
             send = (functools.partial(_send, rpc, send[0]),)

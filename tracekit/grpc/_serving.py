@@ -88,8 +88,11 @@ class ServerRpc(Rpc):
         """Hear that gRPC gave up a stream of responses."""
         self.end(over=True)
 
-    def begin(self, peer: Callable[[], str] | None, request: object) -> bool:
-        """Start the span; False: not to be traced (suppressed, or we cannot)."""
+    def begin(self, request: object, context: grpc.ServicerContext | None) -> bool:
+        """Start the span; False: not to be traced (suppressed, or we cannot).
+
+        ``context`` is the handler's; None where no handler is called.
+        """
         plan = self.plan
         try:
             current = get_current()
@@ -99,19 +102,21 @@ class ServerRpc(Rpc):
             if plan.has_hooks:
                 self.request = request
             self._open(bound, bound.propagator.extract_metadata(self.metadata or (), current))
-            if self.counts:
-                self._describe_caller(peer)
+            if self.live:
+                if context is not None:
+                    self.served(context)
+                    peer = conventions.peer_attributes(context.peer(), plan.semconv)
+                    self.span.set_attributes(peer)
+                if plan.metadata:
+                    found = kept("rpc.request.metadata.", self.metadata or (), plan.metadata)
+                    self.span.set_attributes(found)
         except Exception:
             plan.complain("starting a server span")
         return self.begun
 
-    def _describe_caller(self, peer: Callable[[], str] | None) -> None:
-        plan, span = self.plan, self.span
-        if peer is not None:
-            span.set_attributes(conventions.peer_attributes(peer(), plan.semconv))
-        if plan.metadata:
-            found = kept("rpc.request.metadata.", self.metadata or (), plan.metadata)
-            span.set_attributes(found)
+    def served(self, context: grpc.ServicerContext) -> None:
+        """Hear which context the handler of this live RPC has."""
+        raise NotImplementedError
 
     def sends(self, data: object) -> bool:
         """Return whether gRPC sends ``data``; if not, it only logs that."""
