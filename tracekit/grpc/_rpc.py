@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 
 import grpc
 from opentelemetry import trace
+from opentelemetry.context import Context
 
 from tracekit._calls import Call, message_of
-from tracekit._context import with_span
+from tracekit._context import SPAN_KEY
 from tracekit._protocols import PlainAttributes
 from tracekit.grpc import _conventions as conventions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
     from tracekit.grpc._conventions import Attributes
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     Convert = Callable[[object], object]
 
 _OK = grpc.StatusCode.OK
+_put = dict.__setitem__
 _SERVER = trace.SpanKind.SERVER
 
 
@@ -96,9 +97,16 @@ class Rpc(Call):
 
     def _open(self, bound: Bound, parent: Context) -> Context:
         """Start the span; if only slow and failing calls are kept, put that off till the end."""
-        plan = self.plan
+        plan, method = self.plan, self.method
         if plan.slow_s is None:
-            span = self._start(bound, parent)
+            span = bound.start_span(
+                method.name,
+                parent,
+                plan.kind,
+                method.attributes[plan.semconv],
+                None,
+                self._started_ns,
+            )
             counts = span.is_recording()
         else:
             # Not the parent's own span, which may be a live one of this process.
@@ -106,7 +114,8 @@ class Rpc(Call):
             self._parent = parent
             counts = True
         self.span = span
-        self.context = context = with_span(span, parent)
+        self.context = context = Context(parent)  # ``with_span``, without the call
+        _put(context, SPAN_KEY, span)
         self.begun = True
         observer = bound.observer
         if counts or observer is not None:
@@ -118,11 +127,6 @@ class Rpc(Call):
             if plan.on_start is not None:
                 plan.run(plan.on_start, span, self)
         return context
-
-    def _start(self, bound: Bound, parent: Context) -> trace.Span:
-        plan, method = self.plan, self.method
-        attributes = method.attributes[plan.semconv]
-        return bound.start_span(method.name, parent, plan.kind, attributes, None, self._started_ns)
 
     def receive(self, data: object) -> object:
         """Deserialize one message as gRPC would, and count it."""
@@ -243,7 +247,15 @@ class Rpc(Call):
     def _settle(self, parent: Context, *, failed: bool) -> None:
         """Start the span that was put off, if the call deserves one."""
         if failed or self.duration_s() >= (self.plan.slow_s or 0.0):
-            self.span = self._start(self.plan.bound(), parent)
+            plan, method = self.plan, self.method
+            self.span = plan.bound().start_span(
+                method.name,
+                parent,
+                plan.kind,
+                method.attributes[plan.semconv],
+                None,
+                self._started_ns,
+            )
 
     def _outcome(self, code: grpc.StatusCode | None, *, cancelled: bool) -> PlainAttributes:
         plan = self.plan

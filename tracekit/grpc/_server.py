@@ -35,10 +35,10 @@ _Rpc = TypeVar("_Rpc", bound=ServerRpc)
 
 _OK = grpc.StatusCode.OK
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
-_Handler: Callable[..., grpc.RpcMethodHandler] = type(
-    grpc.unary_unary_rpc_method_handler(lambda request, _: request)
+_handler: Callable[[tuple[object, ...]], grpc.RpcMethodHandler] = functools.partial(
+    tuple.__new__, type(grpc.unary_unary_rpc_method_handler(lambda request, _: request))
 )
-"""gRPC's own named tuple: its functions around it cost more than the rest of ``rewrap``."""
+"""Makes gRPC's own named tuple; through its functions that costs more than the rest here."""
 
 
 def rewrap(
@@ -61,13 +61,13 @@ def rewrap(
         vars(wrapped)["experimental_thread_pool"] = behavior.experimental_thread_pool
     if not rpc.streaming:
         if handler.request_streaming:
-            return _Handler(True, False, rpc.receive, respond, None, None, wrapped, None)
-        return _Handler(False, False, rpc.receive, respond, wrapped, None, None, None)
+            return _handler((True, False, rpc.receive, respond, None, None, wrapped, None))
+        return _handler((False, False, rpc.receive, respond, wrapped, None, None, None))
     if hasattr(behavior, "experimental_non_blocking"):
         vars(wrapped)["experimental_non_blocking"] = behavior.experimental_non_blocking
     if handler.request_streaming:
-        return _Handler(True, True, rpc.receive, respond, None, None, None, wrapped)
-    return _Handler(False, True, rpc.receive, respond, None, wrapped, None, None)
+        return _handler((True, True, rpc.receive, respond, None, None, None, wrapped))
+    return _handler((False, True, rpc.receive, respond, None, wrapped, None, None))
 
 
 class ServerInterceptor(grpc.ServerInterceptor):

@@ -112,7 +112,8 @@ class Extractor:
             try:
                 headers = dict(metadata)
                 if len(headers) == len(metadata):  # no repetitions
-                    return self._enter(headers, context, self._capture(headers))
+                    nothing = self._captured.isdisjoint(headers) and not self._forwards_prefix
+                    return self._enter(headers, context, () if nothing else self._capture(headers))
             except (TypeError, AttributeError, ValueError):  # values of ours that are no text
                 pass
         return self.extract_pairs(metadata, context)

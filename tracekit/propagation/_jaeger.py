@@ -61,10 +61,27 @@ _VALUE = re.compile(
 def decode(headers: Mapping[str, str], note: Note = ignore, names: Names = NAMES) -> Parts | None:
     """Read Jaeger's headers. A debug id counts only where no trace context stands beside it."""
     value = headers.get(names[0])
-    if value is not None and (ids := _decode_ids(value, note)) is not None:
-        if len(headers) == 1 or (
-            names[1] not in "\n".join(headers) and names[3] not in headers  # baggage
-        ):
+    ids: Parts | None = None
+    if value is not None:
+        trace, _, rest = value.partition(":")
+        # The form that today's clients send; every other legal one takes the slow road.
+        flags = _ENDINGS.get(rest[16:])
+        if flags is not None and ((length := len(trace)) == 32 or length == 16):
+            try:
+                both = _from_bytes(unhexlify(trace + rest[:16]), "big")
+            except ValueError:
+                note("malformed")
+            else:
+                trace_id, span_id = both >> 64, both & _MAX_64_BIT
+                if trace_id and span_id:
+                    sampled, debug, bits = flags
+                    ids = trace_id, span_id, None, sampled, debug, None, NO_BAGGAGE, "", bits
+                else:
+                    note("zero_id")
+        else:
+            ids = _decode_any_ids(value, note)
+    if ids is not None:
+        if len(headers) == 1 or (names[1] not in "\n".join(headers) and names[3] not in headers):
             return ids
         baggage = _decode_baggage(headers, note, names)
         return (*ids[:6], baggage, "", ids[8]) if baggage else ids
@@ -75,22 +92,6 @@ def decode(headers: Mapping[str, str], note: Note = ignore, names: Names = NAMES
             return 0, 0, None, True, True, unquote(debug_id), baggage, "", 0
         note("too_long")
     return (0, 0, None, None, False, None, baggage, "", 0) if baggage else None
-
-
-def _decode_ids(value: str, note: Note) -> Parts | None:
-    trace, _, rest = value.partition(":")
-    # The form that today's clients send; every other legal one takes the slow road.
-    flags = _ENDINGS.get(rest[16:])
-    if flags is not None and ((length := len(trace)) == 32 or length == 16):
-        try:
-            ids = _from_bytes(unhexlify(trace + rest[:16]), "big")
-        except ValueError:
-            note("malformed")
-            return None
-        trace_id, span_id = ids >> 64, ids & _MAX_64_BIT
-        if trace_id and span_id:
-            return trace_id, span_id, None, flags[0], flags[1], None, NO_BAGGAGE, "", flags[2]
-    return _decode_any_ids(value, note)
 
 
 def _decode_any_ids(value: str, note: Note) -> Parts | None:
