@@ -77,9 +77,3 @@ class ClientRpc(Rpc):
     def handed_down(self) -> None:
         """End the stretch, also for the tasks that were started in it and inherited its context."""
         self.handing_down = False
-
-
-def handed_down() -> ClientRpc | None:
-    """Return the RPC that this thread or task is handing down at the moment."""
-    rpc = handing.get()
-    return rpc if rpc is not None and rpc.handing_down else None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import grpc
 
 from tracekit._context import attach, detach
-from tracekit.grpc._calling import handed_down, handing
+from tracekit.grpc._calling import handing
 from tracekit.grpc._client import Calling, Requests
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from tracekit.grpc._plan import Plan
+    from tracekit.grpc._plan import Method, Plan
     from tracekit.grpc._rpc import Convert, Pair, Rpc
 
     Invoke = Callable[..., object]
@@ -74,6 +74,7 @@ class MultiCallable:
         self._method = method
         self._factory = factory
         self._bare = factory.make(factory.serializer, factory.deserializer)
+        self._known: Method | None = None
 
     def _run(
         self,
@@ -86,9 +87,10 @@ class MultiCallable:
     ) -> object:
         """Make the call by the method ``verb`` of gRPC's own multi-callable."""
         plan = self._plan
-        method = plan.method(self._method)
+        method = self._known or plan.method(self._method)
         if method is None:
             return getattr(self._bare, verb)(request, timeout, metadata, *args, **kwargs)
+        self._known = method
         rpc = Calling(plan, method, metadata)
         if not rpc.begin(None if self._request_streaming else request):
             return getattr(self._bare, verb)(request, timeout, rpc.metadata, *args, **kwargs)
@@ -189,10 +191,11 @@ class _UnaryUnary(_UnaryResponse, grpc.UnaryUnaryMultiCallable):
     def _traced(self, rpc: Calling, verb: str) -> Invoke:
         if verb == "future":
             return super()._traced(rpc, verb)
+        serializer, deserializer = self._factory.serializer, self._factory.deserializer
+        rpc.serialize, rpc.deserialize = serializer, deserializer
         rpc.sees_bytes = True
         shared = self._shared
         if shared is None:
-            serializer, deserializer = self._factory.serializer, self._factory.deserializer
             shared = self._shared = self._factory.make(  # (no methods of ours: that were a circle)
                 functools.partial(_send, serializer), functools.partial(_receive, deserializer)
             )
@@ -200,18 +203,16 @@ class _UnaryUnary(_UnaryResponse, grpc.UnaryUnaryMultiCallable):
 
 
 def _send(serialize: Convert | None, message: object) -> object:
-    rpc = handed_down()
-    if rpc is None:
+    rpc = handing.get()
+    if rpc is None or not rpc.handing_down:
         return message if serialize is None else serialize(message)
-    rpc.serialize = serialize
     return rpc.send(message)
 
 
 def _receive(deserialize: Convert | None, data: object) -> object:
-    rpc = handed_down()
-    if rpc is None:
+    rpc = handing.get()
+    if rpc is None or not rpc.handing_down:
         return data if deserialize is None else deserialize(data)
-    rpc.deserialize = deserialize
     return rpc.receive(data)
 
 
