@@ -103,12 +103,12 @@ class Tracing:
     def shutdown(self, timeout_s: float = 2.0) -> None:
         """Drain and close within ``timeout_s`` seconds; what is left is counted. Idempotent."""
         _release(self)
-        _slot.apart.pop(self.provider, None)
+        slot.apart.pop(self.provider, None)
         try:
             self._parts.close(timeout_s)
         finally:
-            if _slot.closing is self:
-                _slot.closing = None
+            if slot.closing is self:
+                slot.closing = None
 
 
 @runtime_checkable
@@ -146,7 +146,7 @@ class _Slot:
             atexit.register(_at_exit)
 
 
-_slot = _Slot()
+slot = _Slot()
 
 
 def init(
@@ -194,17 +194,17 @@ def init(
     if not set_global:
         _report(settings, instead)
         apart = Tracing(settings, transport, exporter)
-        with _slot.lock:
-            _slot.apart[apart.provider] = settings.reporter.exit_budget_s
-            _slot.attend_exit()
+        with slot.lock:
+            slot.apart[apart.provider] = settings.reporter.exit_budget_s
+            slot.attend_exit()
         return apart
-    with _slot.lock:
-        if _slot.running is not None:
-            return _keep(_slot.running, settings)
-        tracing = _slot.running = Tracing(settings, transport, exporter)
+    with slot.lock:
+        if slot.running is not None:
+            return _keep(slot.running, settings)
+        tracing = slot.running = Tracing(settings, transport, exporter)
         _report(settings, instead)  # after: a log line of ours carries the service's name, too
-        _slot.otel.point(tracing.provider, tracing.propagator)
-        _slot.attend_exit()
+        slot.otel.point(tracing.provider, tracing.propagator)
+        slot.attend_exit()
         _lifecycle.drain_on_sigterm(_drain)
         return tracing
 
@@ -232,15 +232,15 @@ def _report(settings: Settings, wire: Transport | SpanExporter | None) -> None:
 
 def current() -> Tracing:
     """Return the process' handle; before ``init`` and after ``shutdown`` a disabled one."""
-    running = _slot.running
+    running = slot.running
     return _idle() if running is None else running
 
 
 def _idle() -> Tracing:
     """Return the disabled handle that stands in wherever there is none."""
-    if _slot.idle is None:
-        _slot.idle = Tracing(Settings.resolve(environ={}, disabled=True))
-    return _slot.idle
+    if slot.idle is None:
+        slot.idle = Tracing(Settings.resolve(environ={}, disabled=True))
+    return slot.idle
 
 
 def resolve(tracing: Tracing | HasTracing | object | None) -> Tracing:
@@ -263,17 +263,17 @@ def resolve(tracing: Tracing | HasTracing | object | None) -> Tracing:
 
 def _release(tracing: Tracing) -> None:
     """Give up being *the* handle; the OpenTelemetry globals then lead to the disabled one."""
-    with _slot.lock:
-        if _slot.running is tracing:
-            _slot.closing = tracing
-            _slot.running = None
+    with slot.lock:
+        if slot.running is tracing:
+            slot.closing = tracing
+            slot.running = None
             idle = _idle()
-            _slot.otel.point(idle.provider, idle.propagator)
+            slot.otel.point(idle.provider, idle.propagator)
 
 
 def _at_exit() -> None:
     """End all handles, the process' own one first, within the longest of their budgets."""
-    running, apart = _slot.running, list(_slot.apart.items())
+    running, apart = slot.running, list(slot.apart.items())
     budget_s = 0.0 if running is None else running.settings.reporter.exit_budget_s
     deadline_s = time.monotonic() + max([budget_s, *(each for _, each in apart)])
     if running is not None:
@@ -284,7 +284,7 @@ def _at_exit() -> None:
 
 def _drain() -> None:
     """Send, within the exit budget, also what other threads end meanwhile; in a signal handler."""
-    running = _slot.running or _slot.closing
+    running = slot.running or slot.closing
     if running is None:
         return
     budget_s = running.settings.reporter.exit_budget_s

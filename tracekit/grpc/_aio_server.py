@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from time import time_ns
 from typing import TYPE_CHECKING, cast
 
 import grpc
@@ -99,6 +100,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or method is None:
             return handler
         rpc = AioServing(self._plan, method, metadata)
+        rpc.started_ns = time_ns()
         task = asyncio.current_task()
         if task is not None:
             task.add_done_callback(rpc.on_task_done)

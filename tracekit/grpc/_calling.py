@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
 
 from tracekit._context import attach, detach, get_current
+from tracekit._handle import slot
 from tracekit.grpc._rpc import Rpc, kept
 from tracekit.propagation import outgoing_metadata
 
@@ -41,9 +42,14 @@ class ClientRpc(Rpc):
             if outer is not None and outer.handing_down and outer.method.name == self.method.name:
                 return False
             current = get_current()
-            if current.get(_SUPPRESS_INSTRUMENTATION_KEY):
+            if current.get(_SUPPRESSED):
                 return False
-            bound = plan.bound()
+            bound = plan.bound
+            if bound is None or (
+                bound.handle is not plan.tracing
+                and (plan.tracing is not None or bound.handle is not slot.running)
+            ):
+                bound = plan.rebind()
             if plan.has_hooks:
                 self.request = request
             context = self._open(bound, current)

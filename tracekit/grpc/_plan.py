@@ -101,14 +101,14 @@ class Plan:
         self._asked_semconv = None if semconv is None else semconv_of(semconv)
         if tracing is not None:
             _handle.resolve(tracing)  # TypeError now, not at the first call
-        self._tracing = tracing
+        self.tracing = tracing
         self._names = frozenset(entry for entry in exclude if isinstance(entry, str))
         self._predicates = tuple(entry for entry in exclude if not isinstance(entry, str))
         self._target = target
         self.ok = PlainAttributes()
         """What a span that ends well says of its code; to be copied."""
         self._methods: dict[str | bytes, Method | None] = {}
-        self._bound: Bound | None = None
+        self.bound: Bound | None = None
         self._complained = False
 
     def method(self, path: str | bytes) -> Method | None:
@@ -141,18 +141,20 @@ class Plan:
             self.complain("an exclude predicate")
             return False
 
-    def bound(self) -> Bound:
-        """Return what the handle of a call that begins now provides."""
-        bound = self._bound
-        if bound is not None and bound.handle is self._tracing:
-            return bound
-        handle = _handle.resolve(self._tracing)
+    def rebind(self) -> Bound:
+        """Return what the handle in use provides; for those who do not see that by themselves.
+
+        They know ``bound`` to be that when its handle is ``tracing`` or, where that is None, the
+        process' handle; to look at that costs less than a call.
+        """
+        handle = _handle.resolve(self.tracing)
+        bound = self.bound
         if bound is None or bound.handle is not handle:
             self.semconv = self._asked_semconv or handle.settings.semconv
             self.ok = conventions.status_attributes(StatusCode.OK, self.semconv)
             observer = handle.call_observer if self.kind is SpanKind.SERVER else None
             start_span = handle.tracer("tracekit.grpc").start_span
-            bound = self._bound = Bound(handle, start_span, handle.propagator, observer)
+            bound = self.bound = Bound(handle, start_span, handle.propagator, observer)
         return bound
 
     def run(self, hook: Hook | None, span: Span, rpc: Rpc) -> None:

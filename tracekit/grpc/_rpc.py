@@ -74,6 +74,8 @@ class Rpc(Call):
     sees_requests = False
     """Whether at least the requests are counted."""
     sent_count = sent_bytes = received_count = received_bytes = 0
+    started_ns: int | None = None
+    """When, in ns since the epoch, if before its span is started."""
     _parent: Context | None = None
     """Of a span that is to be started at the end, if the call deserves one."""
     _noted = 0
@@ -83,7 +85,6 @@ class Rpc(Call):
         self.method = method
         self.name = method.name
         self.metadata = metadata
-        self._started_ns = time_ns()
 
     @property
     def sent(self) -> Tally:
@@ -105,13 +106,14 @@ class Rpc(Call):
                 plan.kind,
                 method.attributes[plan.semconv],
                 None,
-                self._started_ns,
+                self.started_ns,
             )
             counts = span.is_recording()
         else:
             # Not the parent's own span, which may be a live one of this process.
             span = trace.NonRecordingSpan(trace.get_current_span(parent).get_span_context())
             self._parent = parent
+            self.started_ns = self.started_ns or time_ns()
             counts = True
         self.span = span
         self.context = context = Context(parent)  # ``with_span``, without the call
@@ -123,7 +125,8 @@ class Rpc(Call):
             self.live = True
             if observer is not None or plan.slow_s is not None:
                 self._observer = observer
-                self.started_s = perf_counter() - (time_ns() - self._started_ns) / 1e9
+                since_ns = 0 if self.started_ns is None else time_ns() - self.started_ns
+                self.started_s = perf_counter() - since_ns / 1e9
             if plan.on_start is not None:
                 plan.run(plan.on_start, span, self)
         return context
@@ -248,13 +251,13 @@ class Rpc(Call):
         """Start the span that was put off, if the call deserves one."""
         if failed or self.duration_s() >= (self.plan.slow_s or 0.0):
             plan, method = self.plan, self.method
-            self.span = plan.bound().start_span(
+            self.span = plan.rebind().start_span(
                 method.name,
                 parent,
                 plan.kind,
                 method.attributes[plan.semconv],
                 None,
-                self._started_ns,
+                self.started_ns,
             )
 
     def _outcome(self, code: grpc.StatusCode | None, *, cancelled: bool) -> PlainAttributes:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from time import time_ns
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
@@ -94,6 +95,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
         if handler is None or method is None:
             return handler
         rpc = Serving(self._plan, method, metadata)
+        rpc.started_ns = time_ns()
         return rewrap(handler, rpc, _streaming if handler.response_streaming else _unary)
 
 

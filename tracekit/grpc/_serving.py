@@ -6,10 +6,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import grpc
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
 
 from tracekit._calls import message_of
 from tracekit._context import get_current
+from tracekit._handle import slot
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._rpc import Rpc, kept
 
@@ -96,9 +97,14 @@ class ServerRpc(Rpc):
         plan = self.plan
         try:
             current = get_current()
-            if current.get(_SUPPRESS_INSTRUMENTATION_KEY):
+            if current.get(_SUPPRESSED):
                 return False
-            bound = plan.bound()
+            bound = plan.bound
+            if bound is None or (
+                bound.handle is not plan.tracing
+                and (plan.tracing is not None or bound.handle is not slot.running)
+            ):
+                bound = plan.rebind()
             if plan.has_hooks:
                 self.request = request
             self._open(bound, bound.propagator.extract_metadata(self.metadata or (), current))
