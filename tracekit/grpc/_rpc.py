@@ -216,7 +216,9 @@ class Rpc(Call):
         response_metadata: Callable[[], Iterable[Pair] | None] | None = None,
     ) -> None:
         """End the span once with the final ``code``; None if the RPC never came to have one."""
-        if not self.claim():
+        try:
+            del self.live  # ``claim``, without the call
+        except AttributeError:
             return
         self.code = code
         error_type = None if code is _OK else self._error_type(code, exception)
@@ -224,15 +226,15 @@ class Rpc(Call):
             exception = None  # it has passed through here before, as a failure of a message
         if self._parent is not None:
             self._settle(self._parent, failed=error_type is not None)
-        plan, span = self.plan, self.span
+        plan = self.plan
         attributes: Mapping[str, AttributeValue] | None = None
         labels, last = None, None
-        if span.is_recording():
+        if self.counts:
             attributes = outcome = self._outcome(code, cancelled=cancelled)
             if response_metadata is not None and plan.response_metadata:
                 attributes = {**outcome, **self._kept(response_metadata)}
             if plan.on_finish is not None:
-                last = functools.partial(plan.run, plan.on_finish, span, self)
+                last = functools.partial(plan.run, plan.on_finish, self.span, self)
         if self._observer is not None:
             self.status = None if code is None else code.value[0]
             labels = functools.partial(conventions.call_labels, self.name, code)

@@ -123,7 +123,9 @@ class Serving(ServerRpc):
             return
         if self.plan.has_hooks:
             self.response = response
-        self.leave()
+        self.unattended = True  # ``leave``, without the call
+        if self.closed:
+            self.end(over=False)
 
     def responded(self) -> None:
         """Hear that the one response could be serialized."""

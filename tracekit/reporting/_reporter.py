@@ -124,7 +124,11 @@ class Reporter(SpanProcessor):
         era = self._era
         if not era.mark[0]:
             era = self._renew(era)
-        if getattr(span, "_accounted", False) or era.admit(span):
+        try:  # (not ``getattr``: that is a call)
+            ours: bool = span._accounted  # type: ignore[attr-defined]
+        except AttributeError:
+            ours = False
+        if ours or era.admit(span):
             era.count_started()
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -132,7 +136,11 @@ class Reporter(SpanProcessor):
         era = self._era
         if not era.mark[0]:
             era = self._renew(era)
-        if getattr(span, "_accounted", False) or era.dismiss(span):
+        try:
+            ours: bool = span._accounted  # type: ignore[attr-defined]
+        except AttributeError:
+            ours = False
+        if ours or era.dismiss(span):
             era.offer(span)
             if era.pipeline.unmanned:
                 era.pipeline.start()

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.attributes import BoundedAttributes
 
-from tracekit._protocols import PlainAttributes
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -65,12 +63,6 @@ class Rules:
         """
         if not attributes:
             return {}, 0
-        if (
-            attributes.__class__ is PlainAttributes
-            and self.trusting
-            and (not bounded or len(attributes) <= self.room)
-        ):
-            return {**attributes}, 0
         copy = attributes.copy() if type(attributes) is dict else _copied(attributes)
         if copy is not None and (not bounded or len(copy) <= self.room):
             plain = self.plain

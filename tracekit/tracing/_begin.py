@@ -151,7 +151,10 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     span._guard = None
     span._end_time = None
     span._added_events = None
-    if attributes:
+    rules = tracer._limits.span
+    if attributes.__class__ is PlainAttributes and rules.trusting and len(attributes) <= rules.room:
+        span._attrs = {**attributes}
+    elif attributes:
         span._attrs, dropped = tracer._limits.span.clean(attributes)
         if dropped:
             span._dropped = dropped

@@ -84,7 +84,6 @@ class Span(Readable):
             attributes.__class__ is PlainAttributes
             and rules.trusting
             and len(attrs) + len(attributes) <= rules.room
-            and attrs.keys().isdisjoint(attributes)
             and self._end_time is None
         ):
             attrs.update(attributes)
