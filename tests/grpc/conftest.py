@@ -418,11 +418,18 @@ def make_pair(flavour, tracing, stack, run):
 
 @pytest.fixture(scope="module")
 def pair_of(shared_tracing, run):
-    """Return the started pair of a flavour, traced or bare; all are stopped at the end."""
+    """Return the started pair of a flavour, traced or bare; all are stopped at the end.
+
+    ``sampled`` is whether the traced one samples; if not, nobody is to hear of its calls.
+    """
     with contextlib.ExitStack() as stack:
+        unsampled = tracekit.testing.tracing(sampler_param=0)
+        stack.callback(unsampled.shutdown)
 
         @functools.cache
-        def pair_of(flavour, *, traced):
-            return make_pair(flavour, shared_tracing if traced else None, stack, run)
+        def pair_of(flavour, *, traced, sampled=True):
+            tracing = shared_tracing if sampled else unsampled
+            return make_pair(flavour, tracing if traced else None, stack, run)
 
         yield pair_of
+        assert unsampled.stats().started == 0

@@ -6,6 +6,7 @@ can see; then it looks at the spans. The expected values are the same for every 
 
 from __future__ import annotations
 
+import gc
 import time
 
 import grpc
@@ -76,11 +77,11 @@ def exceptions(span):
     return [event.name for event in span.events].count("exception")
 
 
-def both(pair_of, shared_tracing, flavour, kind, command, **how):
+def both(pair_of, shared_tracing, flavour, kind, command, *, sampled=True, **how):
     """Call bare and traced; the client must not be able to tell them apart."""
     for _ in range(5):
         bare = pair_of(flavour, traced=False).call(kind, command, **how)
-        traced = pair_of(flavour, traced=True).call(kind, command, **how)
+        traced = pair_of(flavour, traced=True, sampled=sampled).call(kind, command, **how)
         # A write that meets the end of the call is INTERNAL on asyncio, now and then, with or
         # without tracing.
         if "Internal error from Core" not in (bare.details, traced.details):
@@ -110,6 +111,19 @@ def test_an_outcome_is_the_bare_one_and_both_spans_tell_it(
         # The status may overtake the last message on the client.
         late = len(seen.messages) - client.attributes["rpc.response.message_count"]
         assert late in (0, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize(
+    ("command", "how"),
+    [(command, {}) for command in COMMANDS]
+    + [("wait", {"timeout": 0.15}), ("wait", {"end": "cancel"})],
+    ids=[*COMMANDS, "deadline", "cancel"],
+)
+def test_an_unsampled_call_is_the_bare_one(pair_of, shared_tracing, flavour, kind, command, how):
+    """So it is where nobody is to hear of the call, which takes shorter ways; no span is made."""
+    both(pair_of, shared_tracing, flavour, kind, command, sampled=False, **how)
 
 
 @pytest.mark.parametrize("kind", STREAMS)
@@ -188,3 +202,28 @@ def test_a_request_iterator_that_fails_is_recorded_once(pair_of, shared_tracing,
     spans = {span.kind: span for span in settled(shared_tracing)}
     assert code_of(spans[SpanKind.CLIENT]) == traced.code.name
     assert exceptions(spans[SpanKind.CLIENT]) == 1
+
+
+def circles(pair, kind, calls=6):
+    """Make some calls; count what only the garbage collector could free."""
+    pair.call(kind, "ok")
+    time.sleep(0.05)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(calls):
+            pair.call(kind, "ok")
+        time.sleep(0.05)
+        return gc.collect() / calls
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_call_leaves_no_circle_behind(pair_of, shared_tracing, flavour, kind):
+    """What gRPC knows of a call is freed when it is over, as it is bare."""
+    bare = circles(pair_of(flavour, traced=False), kind)
+    traced = circles(pair_of(flavour, traced=True), kind)
+    settled(shared_tracing)
+    assert traced <= bare + 1  # on asyncio gRPC's own circle has one of ours in it

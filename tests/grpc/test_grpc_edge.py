@@ -40,6 +40,20 @@ class Shop:
         self.stack.callback(lambda: server.stop(0).wait(5))
         return at.replace(":0", f":{port}")
 
+    def serve_on_asyncio(self, run, interceptor):
+        handler = grpc.unary_unary_rpc_method_handler(self.answer)
+        handlers = grpc.method_handlers_generic_handler("shop.Orders", {"Echo": handler})
+
+        async def start():
+            server = grpc.aio.server(ThreadPoolExecutor(2), (handlers,), (interceptor,))
+            port = server.add_insecure_port("127.0.0.1:0")
+            await server.start()
+            return server, port
+
+        server, port = run(start())
+        self.stack.callback(lambda: run(server.stop(0)))
+        return f"127.0.0.1:{port}"
+
     def channel(self, target):
         channel = grpc.insecure_channel(target)
         self.stack.callback(channel.close)
@@ -80,6 +94,35 @@ def test_what_a_handler_starts_is_a_child_of_its_span(shop, tracing):
     children = [s.name for s in spans if s.parent and s.parent.span_id == outer.context.span_id]
     assert seen == [outer.context.span_id]
     assert sorted(children) == ["shop.Orders/Echo", "work"]
+
+
+@pytest.mark.parametrize("decision", ["0", "1"])
+@pytest.mark.parametrize("on_asyncio", [False, True])
+def test_a_handler_passes_on_what_arrived(shop, tracing, run, on_asyncio, decision):
+    """Trace id, decision, baggage and mesh headers, below a span of the server's own."""
+    sent = []
+
+    def handle(request, context):
+        outgoing = tracing.propagator.outgoing()
+        sent.append({**outgoing.own, **outgoing.forwarded})
+        return request
+
+    shop.handle = handle
+    if on_asyncio:
+        target = shop.serve_on_asyncio(run, tracekit.grpc.aio.server_interceptor(tracing))
+    else:
+        target = shop.serve(tracekit.grpc.server_interceptor(tracing))
+    arriving = (
+        ("uber-trace-id", f"{0xABC:016x}:{0xDEF:016x}:0:{decision}"),
+        ("uberctx-user", "bob"),
+        ("x-request-id", "r-1"),
+    )
+    assert shop.channel(target).unary_unary(ECHO)(b"", metadata=arriving) == b""
+    trace_id, span_id, _, flags = sent[0].pop("uber-trace-id").split(":")
+    assert (int(trace_id, 16), flags) == (0xABC, decision)
+    assert int(span_id, 16) not in (0, 0xDEF)
+    assert sent == [{"uberctx-user": "bob", "x-request-id": "r-1"}]
+    tracing.sink.take_many(int(decision))
 
 
 def test_metadata_arrives_whole_and_the_callers_object_is_left_alone(shop, tracing):

@@ -12,7 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter
 
 from tracekit._context import forwarded_headers, marks_of, root_hint
-from tracekit.propagation import Counters, Propagator
+from tracekit.propagation import Counters, Propagator, enter
 
 T, S = "80f198ee56343ba864fe8b2a57d3eff7", "e457b5a2e4d86bd1"
 VALUES = {
@@ -85,6 +85,8 @@ def test_every_way_in_says_the_same(propagator, given_headers):
         propagator.extract_pairs(
             [(name.upper().encode(), text.encode()) for name, text in pairs], Context()
         ),
+        enter(propagator.read_metadata((("te", "trailers"), *pairs)), Context()),
+        enter(propagator.read_metadata([(name, text.encode()) for name, text in pairs]), Context()),
         propagator.extract_environ({"wsgi.version": (1, 0), **environ}, Context()),
     ]
     for context in ways[1:]:

@@ -96,11 +96,14 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
             handler = await continuation(handler_call_details)
         finally:
             seen.reset(mark)
-        method = self._plan.method(handler_call_details.method)
+        plan = self._plan
+        method = plan.method(handler_call_details.method)
         if handler is None or method is None:
             return handler
-        rpc = AioServing(self._plan, method, metadata)
+        rpc = AioServing(plan, method, metadata)
         rpc.started_ns = time_ns()
+        rpc.bound = bound = plan.rebind()
+        rpc.arrival = bound.propagator.read_metadata(metadata or ())
         task = asyncio.current_task()
         if task is not None:
             task.add_done_callback(rpc.on_task_done)

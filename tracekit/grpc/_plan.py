@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tracekit._calls import CallObserver
     from tracekit._semconv import Semconv
     from tracekit.grpc._rpc import Rpc
-    from tracekit.propagation import Propagator
+    from tracekit.propagation import Arrival, Propagator
 
     Hook = Callable[[Span, Rpc], None]
     Exclude = Collection[str | Callable[[str], bool]]
@@ -68,6 +68,8 @@ class Bound(NamedTuple):
     propagator: Propagator
     observer: CallObserver | None
     """Who counts the calls that we serve; None on the client's side."""
+    pass_on: Callable[[Arrival], Span | None] | None
+    """The tracer's; None where it is not only the reporter who wants to hear of calls."""
 
 
 class Plan:
@@ -153,8 +155,11 @@ class Plan:
             self.semconv = self._asked_semconv or handle.settings.semconv
             self.ok = conventions.status_attributes(StatusCode.OK, self.semconv)
             observer = handle.call_observer if self.kind is SpanKind.SERVER else None
-            start_span = handle.tracer("tracekit.grpc").start_span
-            bound = self.bound = Bound(handle, start_span, handle.propagator, observer)
+            tracer = handle.tracer("tracekit.grpc")
+            alone = observer is None and self.slow_s is None
+            pass_on = getattr(tracer, "pass_on", None) if alone else None
+            bound = Bound(handle, tracer.start_span, handle.propagator, observer, pass_on)
+            self.bound = bound
         return bound
 
     def run(self, hook: Hook | None, span: Span, rpc: Rpc) -> None:

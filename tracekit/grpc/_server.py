@@ -17,25 +17,29 @@ from time import time_ns
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
 
 from tracekit._calls import Step
 from tracekit._context import attach, detach, get_current
+from tracekit._handle import slot
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._serving import ServerRpc, seen
+from tracekit.propagation import enter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from opentelemetry import trace
     from opentelemetry.context import Context
 
     from tracekit.grpc._plan import Plan
     from tracekit.grpc._rpc import Convert
+    from tracekit.propagation import Arrival
 
 Behavior = Callable[..., object]
 _Rpc = TypeVar("_Rpc", bound=ServerRpc)
 
 _OK = grpc.StatusCode.OK
-_KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 _handler: Callable[[tuple[object, ...]], grpc.RpcMethodHandler] = functools.partial(
     tuple.__new__, type(grpc.unary_unary_rpc_method_handler(lambda request, _: request))
 )
@@ -49,26 +53,43 @@ def rewrap(
     rpc.deserialize = handler.request_deserializer
     rpc.serialize = handler.response_serializer
     rpc.sees_bytes = True
+    respond: Convert = rpc.respond
     if handler.response_streaming:
         rpc.streaming = True
-        respond: Convert = rpc.send
-        behavior = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        respond = rpc.send
+    behavior = behavior_of(handler)
+    return rebuilt(handler, behavior, wrap(rpc, behavior), rpc.receive, respond)
+
+
+def behavior_of(handler: grpc.RpcMethodHandler) -> Behavior:
+    """Return the one function of the four that ``handler`` has."""
+    behavior: Behavior
+    if handler.request_streaming:
+        behavior = handler.stream_stream if handler.response_streaming else handler.stream_unary
     else:
-        respond = rpc.respond
-        behavior = handler.stream_unary if handler.request_streaming else handler.unary_unary
-    wrapped = wrap(rpc, behavior)
-    # gRPC reads these off the function.
-    if hasattr(behavior, "experimental_thread_pool"):
+        behavior = handler.unary_stream if handler.response_streaming else handler.unary_unary
+    return behavior
+
+
+def rebuilt(
+    handler: grpc.RpcMethodHandler,
+    behavior: Behavior,
+    wrapped: Behavior,
+    deserializer: Convert | None,
+    serializer: Convert | None,
+) -> grpc.RpcMethodHandler:
+    """Return ``handler`` with a ``wrapped`` behavior and these converters."""
+    if hasattr(behavior, "experimental_thread_pool"):  # gRPC reads this off the function
         vars(wrapped)["experimental_thread_pool"] = behavior.experimental_thread_pool
-    if not rpc.streaming:
+    if not handler.response_streaming:
         if handler.request_streaming:
-            return _handler((True, False, rpc.receive, respond, None, None, wrapped, None))
-        return _handler((False, False, rpc.receive, respond, wrapped, None, None, None))
-    if hasattr(behavior, "experimental_non_blocking"):
+            return _handler((True, False, deserializer, serializer, None, None, wrapped, None))
+        return _handler((False, False, deserializer, serializer, wrapped, None, None, None))
+    if hasattr(behavior, "experimental_non_blocking"):  # and this
         vars(wrapped)["experimental_non_blocking"] = behavior.experimental_non_blocking
     if handler.request_streaming:
-        return _handler((True, True, rpc.receive, respond, None, None, None, wrapped))
-    return _handler((False, True, rpc.receive, respond, None, wrapped, None, None))
+        return _handler((True, True, deserializer, serializer, None, None, None, wrapped))
+    return _handler((False, True, deserializer, serializer, None, wrapped, None, None))
 
 
 class ServerInterceptor(grpc.ServerInterceptor):
@@ -91,11 +112,24 @@ class ServerInterceptor(grpc.ServerInterceptor):
             handler = continuation(handler_call_details)
         finally:
             seen.reset(mark)
-        method = self._plan.method(handler_call_details.method)
+        plan = self._plan
+        method = plan.method(handler_call_details.method)
         if handler is None or method is None:
             return handler
-        rpc = Serving(self._plan, method, metadata)
+        bound = plan.bound
+        if bound is None or (
+            bound.handle is not plan.tracing
+            and (plan.tracing is not None or bound.handle is not slot.running)
+        ):
+            bound = plan.rebind()
+        arrival = bound.propagator.read_metadata(metadata or ())
+        if bound.pass_on is not None and not handler.response_streaming:
+            span = bound.pass_on(arrival)
+            if span is not None:
+                return _passing(handler, span, arrival)
+        rpc = Serving(plan, method, metadata)
         rpc.started_ns = time_ns()
+        rpc.bound, rpc.arrival = bound, arrival
         return rewrap(handler, rpc, _streaming if handler.response_streaming else _unary)
 
 
@@ -155,6 +189,30 @@ class Serving(ServerRpc):
             response_metadata=context.trailing_metadata,
         )
         self._served = None
+
+
+def _passing(
+    handler: grpc.RpcMethodHandler, span: trace.Span, arrival: Arrival
+) -> grpc.RpcMethodHandler:
+    """Return ``handler``, of one response, for a call that nobody will hear of.
+
+    All that is left to do is to pass on what arrived: to ``span``, which is unsampled, and so to
+    all that the handler calls.
+    """
+    behavior = behavior_of(handler)
+
+    def passing(request: object, context: grpc.ServicerContext) -> object:
+        current = get_current()
+        if current.get(_SUPPRESSED):
+            return behavior(request, context)
+        token = attach(enter(arrival, current, span))
+        try:
+            return behavior(request, context)
+        finally:
+            detach(token)
+
+    convert = handler.request_deserializer, handler.response_serializer
+    return rebuilt(handler, behavior, passing, *convert)
 
 
 def _unary(rpc: Serving, behavior: Behavior) -> Behavior:

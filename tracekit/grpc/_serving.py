@@ -10,14 +10,16 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
 
 from tracekit._calls import message_of
 from tracekit._context import get_current
-from tracekit._handle import slot
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._rpc import Rpc, kept
+from tracekit.propagation import enter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from tracekit.grpc._plan import Bound
     from tracekit.grpc._rpc import Pair
+    from tracekit.propagation import Arrival
 
 seen: ContextVar[object] = ContextVar("tracekit-grpc-serving", default=None)
 """The metadata of the RPC that an interceptor of ours is looking at, further out.
@@ -37,6 +39,10 @@ class ServerRpc(Rpc):
     control. gRPC need not come back: what is ``unattended`` when the RPC closes ends there.
     """
 
+    bound: Bound
+    """What the handle in use at its arrival provides."""
+    arrival: Arrival
+    """What its metadata says."""
     if_unconvertible: grpc.StatusCode
     """What gRPC sends where a message cannot be converted, unless a code is set."""
     streaming = False
@@ -99,15 +105,9 @@ class ServerRpc(Rpc):
             current = get_current()
             if current.get(_SUPPRESSED):
                 return False
-            bound = plan.bound
-            if bound is None or (
-                bound.handle is not plan.tracing
-                and (plan.tracing is not None or bound.handle is not slot.running)
-            ):
-                bound = plan.rebind()
             if plan.has_hooks:
                 self.request = request
-            self._open(bound, bound.propagator.extract_metadata(self.metadata or (), current))
+            self._open(self.bound, enter(self.arrival, current))
             if self.live:
                 if context is not None:
                     self.served(context)

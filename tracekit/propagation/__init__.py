@@ -5,6 +5,7 @@ them into OpenTelemetry's ``TextMapPropagator``. ``merge_headers`` is the one ru
 outgoing request gets its headers.
 """
 
+from tracekit.propagation._arrival import enter
 from tracekit.propagation._binary import decode_binary, encode_binary
 from tracekit.propagation._counters import Counters
 from tracekit.propagation._formats import FORMATS, decode, encode
@@ -20,11 +21,12 @@ from tracekit.propagation._headers import collect, pairs_of
 from tracekit.propagation._jaeger import Names as JaegerHeaders
 from tracekit.propagation._metadata import merge_metadata, outgoing_metadata
 from tracekit.propagation._propagator import Propagator, b3_propagator, jaeger_propagator
-from tracekit.propagation._remote import Remote
+from tracekit.propagation._remote import Arrival, Remote
 
 __all__ = [
     "FORMATS",
     "TRACE_HEADERS",
+    "Arrival",
     "Counters",
     "ForwardRule",
     "JaegerHeaders",
@@ -38,6 +40,7 @@ __all__ = [
     "decode_binary",
     "encode",
     "encode_binary",
+    "enter",
     "jaeger_propagator",
     "merge_headers",
     "merge_metadata",

@@ -22,8 +22,10 @@ from tracekit._context import (
 from tracekit.propagation._tracestate import TraceState, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tracekit._context import Headers
-    from tracekit.propagation._remote import Parts
+    from tracekit.propagation._remote import Arrival, Parts
 
 # Made up by OpenTelemetry at import, like SPAN_KEY. Reading the context once by key, instead of
 # through two functions that each look it up, is a third of what inject costs.
@@ -36,6 +38,23 @@ _set = dict.__setitem__
 _mark = object.__setattr__
 _span = object.__new__
 _NonRecordingSpan = trace.NonRecordingSpan
+
+
+def enter(arrival: Arrival, context: Context, span: trace.Span | None = None) -> Context:
+    """Return ``context`` with what arrived; ``context`` itself if that is nothing.
+
+    ``span`` has been started below the caller's, and is current in its stead.
+    """
+    parts, captured = arrival
+    if parts is None:
+        return context
+    made = Context(context)
+    if span is None:
+        return fill(made, parts, captured)
+    _set(made, SPAN_KEY, span)
+    if captured or parts[6]:
+        _carry(made, parts[6], captured)
+    return made
 
 
 def fill(made: Context, parts: Parts, captured: Headers) -> Context:
@@ -63,11 +82,16 @@ def fill(made: Context, parts: Parts, captured: Headers) -> Context:
     elif sampled is not None:
         decision = Decision.DEBUG if debug else Decision.ACCEPT if sampled else Decision.DENY
         _set(made, ROOT_HINT_KEY, RootHint(decision, debug_id))
+    if captured or baggage:
+        _carry(made, baggage, captured)
+    return made
+
+
+def _carry(made: Context, baggage: Mapping[str, str], captured: Headers) -> None:
     if captured:
         _set(made, FORWARDED_KEY, captured)
     if baggage:
         _set(made, BAGGAGE_KEY, {**otel_baggage.get_all(made), **baggage})
-    return made
 
 
 def _trace_state(text: str) -> trace.TraceState:

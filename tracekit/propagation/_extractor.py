@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tracekit.propagation._counters import Counters
     from tracekit.propagation._formats import Decode, Format
     from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Parts
+    from tracekit.propagation._remote import Arrival, Parts
 
 _NOTHING: Parts = (0, 0, None, None, False, None, NO_BAGGAGE, "", 0)
 _NO_FORMAT: tuple[str, Decode, Note] = ("", lambda _headers, _note: None, ignore)
@@ -97,26 +97,32 @@ class Extractor:
         self, pairs: Iterable[tuple[str | bytes, object]], context: Context | None = None
     ) -> Context:
         """Like ``extract``, of header pairs (text or bytes) in any letter case with repetitions."""
-        try:
-            headers = self._wanted(pairs)
-        except Exception:  # pairs that are none
-            self.counters.decode_error("carrier", "error")
-            headers = {}
+        headers = self._found(pairs)
         return self._enter(headers, context, self._capture(headers))
 
-    def extract_metadata(
-        self, metadata: Iterable[tuple[str | bytes, object]], context: Context | None = None
-    ) -> Context:
-        """Like ``extract_pairs``, of what gRPC received: a tuple whose keys are in lower case."""
+    def read_metadata(self, metadata: Iterable[tuple[str | bytes, object]]) -> Arrival:
+        """Return what metadata says, as gRPC received it: a tuple, its keys in lower case.
+
+        ``extract`` in two steps, for who looks at what arrived before a context is there to
+        ``enter``. Never raises.
+        """
         if type(metadata) is tuple:
             try:
                 headers = dict(metadata)
                 if len(headers) == len(metadata):  # no repetitions
                     nothing = self._captured.isdisjoint(headers) and not self._forwards_prefix
-                    return self._enter(headers, context, () if nothing else self._capture(headers))
+                    return self._read(headers, () if nothing else self._capture(headers))
             except (TypeError, AttributeError, ValueError):  # values of ours that are no text
                 pass
-        return self.extract_pairs(metadata, context)
+        headers = self._found(metadata)
+        return self._read(headers, self._capture(headers))
+
+    def _found(self, pairs: Iterable[tuple[str | bytes, object]]) -> dict[str, str]:
+        try:
+            return self._wanted(pairs)
+        except Exception:  # pairs that are none
+            self.counters.decode_error("carrier", "error")
+            return {}
 
     def _wanted(self, pairs: Iterable[tuple[str | bytes, object]]) -> dict[str, str]:
         """Return what concerns us; most headers of a request do not, and are not looked into."""
@@ -180,6 +186,13 @@ class Extractor:
                 return Context() if context is None else context
             parts = _NOTHING
         return fill(Context() if context is None else Context(context), parts, captured)
+
+    def _read(self, headers: Mapping[str, str], captured: Headers) -> Arrival:
+        """Return what lower-case ``headers`` say."""
+        parts = self._decode_first(headers, self._note_first)
+        if self._others:
+            parts = self._with_others(parts, headers)
+        return (_NOTHING if parts is None and captured else parts), captured
 
     def _with_others(self, parts: Parts | None, headers: Mapping[str, str]) -> Parts | None:
         """Return what the first format said together with what the others say."""

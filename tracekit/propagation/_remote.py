@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tracekit._context import Decision
+
+if TYPE_CHECKING:
+    from tracekit._context import Headers
 
 NO_BAGGAGE: Mapping[str, str] = MappingProxyType({})
 
@@ -56,3 +59,7 @@ Parts: TypeAlias = tuple[
 A plain tuple costs a tenth of the named one, and the propagator, which decodes on every request,
 takes it apart at once.
 """
+
+Arrival: TypeAlias = tuple["Parts | None", "Headers"]
+"""What the formats of a carrier say together, None if they say nothing, and what is to be
+forwarded as it came."""

@@ -10,6 +10,7 @@ from opentelemetry.trace import SpanKind
 from tracekit._context import SPAN_KEY, get_current
 from tracekit.tracing._begin import begin
 from tracekit.tracing._scope import CurrentSpan
+from tracekit.tracing._span import UnsampledSpan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link
     from opentelemetry.util.types import Attributes
 
+    from tracekit.propagation._remote import Arrival
     from tracekit.tracing._provider import TracerProvider
 
 _INTERNAL = SpanKind.INTERNAL
+_NO_STATE = trace.DEFAULT_TRACE_STATE
+_RANDOM = 0x02
+"""The trace flag that is no decision."""
 
 
 class Tracer(trace.Tracer):
@@ -91,3 +96,27 @@ class Tracer(trace.Tracer):
             end_on_exit,
         )
         return made
+
+    def pass_on(self, arrival: Arrival) -> UnsampledSpan | None:
+        """Return an unsampled span below a parent that arrived, by its own decision.
+
+        None where that is not so simple: nobody, or not only the parent, has decided, or says
+        more than its ids. Then ``start_span`` knows what to do. For edges that look before they
+        start a call.
+        """
+        parts = arrival[0]
+        provider = self._provider
+        if parts is None or parts[3] is not False or not provider._inline:
+            return None
+        trace_id, _, _, _, _, _, _, tracestate, bits = parts
+        if not trace_id or tracestate or bits & ~_RANDOM:
+            return None
+        life = self._lives.now()
+        life.joined[0] += 1
+        span: UnsampledSpan = UnsampledSpan()
+        span._trace_id = trace_id
+        span._span_id = life.draw()
+        span._bits = bits
+        span._state = _NO_STATE
+        span._made = None
+        return span
