@@ -107,7 +107,7 @@ def test_locks_that_others_hold_at_a_fork_do_not_block_the_child(agent, fork):
                 held.wait()
                 time.sleep(20)
 
-        for lock in (_handle._slot.lock, trace.get_tracer_provider()._lock.now()):
+        for lock in (_handle.slot.lock, trace.get_tracer_provider()._lock.now()):
             threading.Thread(target=hold, args=(lock,), daemon=True).start()
         held.wait()
         time.sleep(0.3)  # a thread that waits for the GIL at a plain fork may stop Python itself

@@ -120,14 +120,14 @@ def test_a_fork_while_every_lock_is_held_does_not_block_the_child(agent, run):
         """
         import gc, logging, os, select, signal, sys, threading
         import tracekit
-        from tracekit._handle import _slot
+        from tracekit._handle import slot
 
         tracing = tracekit.init("locked", sampler_type="remote", sampler_param=1)
         tracer = tracekit.get_tracer("t")
         tracer.start_span("parent").end()
         kinds = type(threading.Lock()), type(threading.RLock())
         ours = [logging.lastResort.lock]  # logging takes its other one itself before a fork
-        seen, left = set(), [tracing, _slot]
+        seen, left = set(), [tracing, slot]
         while left:  # every lock that can be reached from the handle
             thing = left.pop()
             if id(thing) in seen or isinstance(thing, (type, type(sys), type(len))):
