@@ -58,7 +58,8 @@ class Packer:
         self._max_spans = max_batch_spans or (1 << 31)
         self._log_spans = log_spans
         self._frame: Frame | None = None  # encoded, and the batch before it was full
-        self._frame_process = b""
+        self._resource: Resource | None = None  # of the latest frame, and its encoded process
+        self._process = b""
         self._batch: Batch | None = None
         self._seq_no = 0
         self._processes: list[tuple[Resource, bytes]] = []
@@ -72,11 +73,12 @@ class Packer:
 
         With ``partial``, one that is not full is a parcel as well, once the queue is empty.
         """
+        max_bytes = self._transport.max_bytes  # which changes by sending only
         while not self.parcels:
             if self._frame is None and not self._encode_next():
                 break
             try:
-                self._place()
+                self._place(max_bytes)
             except Exception:
                 self._ledger.dropped[DropReason.ENCODE_FAILED] += 1
                 self._frame = None
@@ -108,7 +110,10 @@ class Packer:
             try:
                 if self._log_spans:
                     _log_span(span)
-                self._frame_process = self._process(span.resource)
+                resource = span.resource
+                if resource is not self._resource:
+                    self._process = self._process_of(resource)
+                    self._resource = resource
                 self._frame = self._encoder.frame(span)
             except Exception:
                 self.drop_hand()
@@ -118,8 +123,8 @@ class Packer:
             return True
         return False
 
-    def _process(self, resource: Resource) -> bytes:
-        """Return the encoded process of ``resource``, which nearly always is the same object."""
+    def _process_of(self, resource: Resource) -> bytes:
+        """Return the encoded process of ``resource``, which nearly always is the one before."""
         for known, encoded in self._processes:
             if known is resource:
                 return encoded
@@ -128,18 +133,24 @@ class Packer:
         self._processes = [*self._processes[-7:], (resource, encoded)]
         return encoded
 
-    def _place(self) -> None:
+    def _place(self, max_bytes: int) -> None:
         """Put ``_frame`` into the open batch, or seal that one first, or drop it as too large."""
         frame = self._frame
         if frame is None:
             return
         batch = self._batch
-        if batch is not None and batch.process == self._frame_process and self._fits(batch, frame):
+        if (
+            batch is not None
+            and batch.process == self._process
+            and batch.admits(frame, max_bytes, self._max_spans)
+        ):
             batch.frames += (frame,)  # no call from here on, see ``Drain``
             self._frame = None
             return
-        alone = self._begin(self._frame_process)
-        if not self._fits(alone, frame):  # it alone is lost; the open batch goes on filling
+        alone = self._begin(self._process)
+        if not alone.admits(
+            frame, max_bytes, self._max_spans
+        ):  # it alone is lost; the open batch goes on filling
             self._ledger.dropped[DropReason.TOO_LARGE] += 1
             self._frame = None
             self._explain_too_large(alone.process)

@@ -192,8 +192,11 @@ class Readable(sdk.Span):
         return source
 
     @property
-    def _resource(self) -> Resource:  # type: ignore[override]
+    def resource(self) -> Resource:
+        """The resource of the provider."""
         return self._tracer._provider.resource
+
+    _resource = resource
 
     @property
     def _limits(self) -> sdk.SpanLimits:
