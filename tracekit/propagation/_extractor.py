@@ -107,12 +107,21 @@ class Extractor:
         ``enter``. Never raises.
         """
         if type(metadata) is tuple:
+            reads, others, prefix = self._reads, self._captured, self._prefix
+            found: dict[str, str] = {}
+            captures = False
             try:
-                headers = dict(metadata)
-                if len(headers) == len(metadata):  # no repetitions
-                    nothing = self._captured.isdisjoint(headers) and not self._forwards_prefix
-                    return self._read(headers, () if nothing else self._capture(headers))
-            except (TypeError, AttributeError, ValueError):  # values of ours that are no text
+                for name, value in metadata:
+                    if name not in reads:
+                        if name not in others and not name.startswith(prefix):
+                            continue
+                        captures = True
+                    if type(value) is not str or name in found:
+                        break  # bytes or a repetition: to be joined
+                    found[name] = value
+                else:
+                    return self._read(found, self._capture(found) if captures else ())
+            except (TypeError, ValueError, AttributeError):  # no text, no pairs
                 pass
         headers = self._found(metadata)
         return self._read(headers, self._capture(headers))
