@@ -3,8 +3,8 @@
 gRPC looks at the kind of function a handler is, so each is replaced by one of the same kind. The
 RPC's own task, in which the interceptor runs, tells when gRPC is done with it.
 
-A blocking handler gets a context that cannot be asked for its code; there, and only there, a thin
-proxy listens. Its thread may go on after the RPC was cancelled, as it does without us.
+A blocking handler gets a context that cannot be asked for its code, so one that listens stands in
+for it. Its thread may go on after the RPC was cancelled, as it does without us.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import grpc
 import grpc.aio
 
 from tracekit.grpc import _conventions as conventions
-from tracekit.grpc._server import rewrap
+from tracekit.grpc._handlers import rewrap
+from tracekit.grpc._listening import Heard, Listening
 from tracekit.grpc._serving import ServerRpc, seen
 
 if TYPE_CHECKING:
@@ -34,9 +35,8 @@ if TYPE_CHECKING:
     )
 
     from tracekit._calls import Step
+    from tracekit.grpc._handlers import Behavior
     from tracekit.grpc._plan import Plan
-    from tracekit.grpc._rpc import Pair
-    from tracekit.grpc._server import Behavior
 
 _FINE = (None, grpc.StatusCode.OK)
 
@@ -287,58 +287,3 @@ def _responses(source: Iterable[object], rpc: AioServing, step: Step) -> Iterato
     except BaseException as error:
         rpc.end(error)
         raise
-
-
-class Heard:
-    """What a blocking handler told its context; read like a context that can be asked."""
-
-    def __init__(self, context: grpc.ServicerContext) -> None:
-        self.peer = context.peer
-        self.time_remaining = context.time_remaining
-        self.aborted = False
-        self.last_code: object = None
-        self.last_details = ""
-        self.last_trailing: Iterable[Pair] = ()
-
-    def code(self) -> object:
-        return self.last_code
-
-    def details(self) -> str:
-        return self.last_details
-
-    def trailing_metadata(self) -> Iterable[Pair]:
-        return self.last_trailing
-
-
-class Listening:
-    """The context of a blocking handler: gRPC's own, and ``Heard`` hears what it is told."""
-
-    __slots__ = ("_bare", "_heard")
-
-    def __init__(self, context: grpc.ServicerContext, heard: Heard) -> None:
-        self._bare = context
-        self._heard = heard
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._bare, name)
-
-    def set_code(self, code: object) -> None:
-        self._bare.set_code(code)
-        self._heard.last_code = code
-
-    def set_details(self, details: str) -> None:
-        self._bare.set_details(details)
-        self._heard.last_details = details
-
-    def set_trailing_metadata(self, metadata: Iterable[Pair]) -> None:
-        self._bare.set_trailing_metadata(metadata)
-        self._heard.last_trailing = metadata
-
-    def abort(
-        self, code: object, details: str = "", trailing_metadata: tuple[Pair, ...] = ()
-    ) -> None:
-        self._heard.aborted = True
-        self._heard.last_code = code
-        self._heard.last_details = details
-        self._heard.last_trailing = trailing_metadata or self._heard.last_trailing
-        self._bare.abort(code, details, trailing_metadata)

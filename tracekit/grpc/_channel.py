@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from tracekit.grpc._messages import Convert
     from tracekit.grpc._plan import Method, Plan
-    from tracekit.grpc._rpc import Convert, Pair, Rpc
+    from tracekit.grpc._rpc import Pair, Rpc
 
     Invoke = Callable[..., object]
 

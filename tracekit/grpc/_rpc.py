@@ -1,7 +1,7 @@
-"""One RPC seen from one side: begin, count its messages, finish once with the true code.
+"""One RPC seen from one side: begin, and complete once with the true code.
 
 Blocking and asyncio code share all of this. Nothing in here waits, so the flavours differ only in
-how they come by the facts that ``finish`` is told.
+how they come by the facts that ``complete`` is told.
 
 Between two calls gRPC and the kernel take the processor's caches, so here every function that is
 called, every object that is made and every step weighs three to four times what it does in a loop.
@@ -10,7 +10,6 @@ called, every object that is made and every step weighs three to four times what
 from __future__ import annotations
 
 import base64
-import dataclasses
 import functools
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING
@@ -19,10 +18,10 @@ import grpc
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from tracekit._calls import Call, message_of
 from tracekit._context import SPAN_KEY
 from tracekit._protocols import PlainAttributes
 from tracekit.grpc import _conventions as conventions
+from tracekit.grpc._messages import Messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,22 +32,13 @@ if TYPE_CHECKING:
     from tracekit.grpc._plan import Bound, Method, Plan
 
     Pair = tuple[str, str | bytes]
-    Convert = Callable[[object], object]
 
 _OK = grpc.StatusCode.OK
 _put = dict.__setitem__
 _SERVER = trace.SpanKind.SERVER
 
 
-@dataclasses.dataclass(frozen=True)
-class Tally:
-    """Messages that went one way so far, and their bytes (0 if they are not seen)."""
-
-    count: int
-    bytes: int
-
-
-class Rpc(Call):
+class Rpc(Messages):
     """One RPC as one side sees it; what hooks are given. One span at most comes of it.
 
     ``name`` is ``package.Service/Method``, ``metadata`` the request's, ``request`` and
@@ -61,40 +51,20 @@ class Rpc(Call):
     request: object = None
     response: object = None
     code: grpc.StatusCode | None = None
-    failure: str | None = None
     begun = False
     """Whether there is a ``span``, and a ``context`` in which it is current."""
     counts = False
     """Whether anybody will read the counts: the span is recording, or may yet be started."""
-    serialize: Convert | None = None
-    deserialize: Convert | None = None
-    """What gRPC would convert messages with; None: they are bytes."""
-    sees_bytes = False
-    """Whether all messages pass ``send`` and ``receive``."""
-    sees_requests = False
-    """Whether at least the requests are counted."""
-    sent_count = sent_bytes = received_count = received_bytes = 0
     started_ns: int | None = None
     """When, in ns since the epoch, if before its span is started."""
     _parent: Context | None = None
     """Of a span that is to be started at the end, if the call deserves one."""
-    _noted = 0
 
     def __init__(self, plan: Plan, method: Method, metadata: Iterable[Pair] | None) -> None:
         self.plan = plan
         self.method = method
         self.name = method.name
         self.metadata = metadata
-
-    @property
-    def sent(self) -> Tally:
-        """What this side has sent so far."""
-        return Tally(self.sent_count, self.sent_bytes)
-
-    @property
-    def received(self) -> Tally:
-        """What this side has received so far."""
-        return Tally(self.received_count, self.received_bytes)
 
     def _open(self, bound: Bound, parent: Context) -> Context:
         """Start the span; if only slow and failing calls are kept, put that off till the end."""
@@ -130,81 +100,6 @@ class Rpc(Call):
             if plan.on_start is not None:
                 plan.run(plan.on_start, span, self)
         return context
-
-    def receive(self, data: object) -> object:
-        """Deserialize one message as gRPC would, and count it."""
-        deserialize = self.deserialize
-        try:
-            message = data if deserialize is None else deserialize(data)
-        except Exception as error:
-            self._heed(functools.partial(self.unconverted, error))
-            raise
-        self.received_count += 1
-        if isinstance(data, bytes):
-            self.received_bytes += len(data)
-            if self.plan.message_events:
-                self._heed(functools.partial(self._add_event, "RECEIVED", len(data)))
-        return message
-
-    def send(self, message: object) -> object:
-        """Serialize one message as gRPC would, and count it."""
-        serialize = self.serialize
-        try:
-            data = message if serialize is None else serialize(message)
-        except Exception as error:
-            self._heed(functools.partial(self.unconverted, error))
-            raise
-        if isinstance(data, bytes):
-            self.sent_count += 1
-            self.sent_bytes += len(data)
-            if self.plan.message_events:
-                self._heed(functools.partial(self._add_event, "SENT", len(data)))
-        elif self.sends(data):
-            self.sent_count += 1
-        else:
-            unsent = TypeError(f"Expected bytes, got {type(data).__name__}")
-            self._heed(functools.partial(self.unconverted, unsent))
-        return data
-
-    def _heed(self, what: Callable[[], None]) -> None:
-        """Do something of ours where gRPC would fail the call for what is raised."""
-        try:
-            what()
-        except Exception:
-            self.plan.complain("following a call")
-
-    def sends(self, data: object) -> bool:
-        """Return whether gRPC sends ``data``, which a serializer returned, though no bytes."""
-        del data
-        return True  # what a client cannot send it is told, and so are we
-
-    def unconverted(self, error: Exception) -> None:
-        """Hear that a message could not be turned into or from bytes."""
-        self.note(error)
-
-    def note(self, error: BaseException) -> None:
-        """Record what went wrong with a message or a request iterator, at once and as text.
-
-        To keep ``error`` would keep its traceback, and so the frames from which gRPC is about to
-        drop the handler's iterator.
-        """
-        self.failure = f"{type(error).__name__}: {message_of(error)}"
-        self._noted = id(error)
-        if self.live and self.span.is_recording():
-            self.span.record_exception(error)
-
-    def _add_event(self, direction: str, size_bytes: int) -> None:
-        if self.live:
-            self.span.add_event(
-                "rpc.message",
-                {
-                    "rpc.message.type": direction,
-                    "rpc.message.id": (
-                        self.sent_count if direction == "SENT" else self.received_count
-                    ),
-                    "rpc.message.uncompressed_size": size_bytes,
-                },
-            )
 
     def complete(
         self,

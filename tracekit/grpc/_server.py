@@ -12,9 +12,8 @@ What gRPC does around a handler decides where the truth is found:
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from time import time_ns
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 import grpc
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
@@ -23,73 +22,21 @@ from tracekit._calls import Step
 from tracekit._context import attach, detach, get_current
 from tracekit._handle import slot
 from tracekit.grpc import _conventions as conventions
+from tracekit.grpc._handlers import behavior_of, rebuilt, rewrap
 from tracekit.grpc._serving import ServerRpc, seen
 from tracekit.propagation import enter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from opentelemetry import trace
     from opentelemetry.context import Context
 
+    from tracekit.grpc._handlers import Behavior
     from tracekit.grpc._plan import Plan
-    from tracekit.grpc._rpc import Convert
     from tracekit.propagation import Arrival
 
-Behavior = Callable[..., object]
-_Rpc = TypeVar("_Rpc", bound=ServerRpc)
-
 _OK = grpc.StatusCode.OK
-_handler: Callable[[tuple[object, ...]], grpc.RpcMethodHandler] = functools.partial(
-    tuple.__new__, type(grpc.unary_unary_rpc_method_handler(lambda request, _: request))
-)
-"""Makes gRPC's own named tuple; through its functions that costs more than the rest here."""
-
-
-def rewrap(
-    handler: grpc.RpcMethodHandler, rpc: _Rpc, wrap: Callable[[_Rpc, Behavior], Behavior]
-) -> grpc.RpcMethodHandler:
-    """Return ``handler`` with its behavior wrapped and its converters watched by ``rpc``."""
-    rpc.deserialize = handler.request_deserializer
-    rpc.serialize = handler.response_serializer
-    rpc.sees_bytes = True
-    respond: Convert = rpc.respond
-    if handler.response_streaming:
-        rpc.streaming = True
-        respond = rpc.send
-    behavior = behavior_of(handler)
-    return rebuilt(handler, behavior, wrap(rpc, behavior), rpc.receive, respond)
-
-
-def behavior_of(handler: grpc.RpcMethodHandler) -> Behavior:
-    """Return the one function of the four that ``handler`` has."""
-    behavior: Behavior
-    if handler.request_streaming:
-        behavior = handler.stream_stream if handler.response_streaming else handler.stream_unary
-    else:
-        behavior = handler.unary_stream if handler.response_streaming else handler.unary_unary
-    return behavior
-
-
-def rebuilt(
-    handler: grpc.RpcMethodHandler,
-    behavior: Behavior,
-    wrapped: Behavior,
-    deserializer: Convert | None,
-    serializer: Convert | None,
-) -> grpc.RpcMethodHandler:
-    """Return ``handler`` with a ``wrapped`` behavior and these converters."""
-    if hasattr(behavior, "experimental_thread_pool"):  # gRPC reads this off the function
-        vars(wrapped)["experimental_thread_pool"] = behavior.experimental_thread_pool
-    if not handler.response_streaming:
-        if handler.request_streaming:
-            return _handler((True, False, deserializer, serializer, None, None, wrapped, None))
-        return _handler((False, False, deserializer, serializer, wrapped, None, None, None))
-    if hasattr(behavior, "experimental_non_blocking"):  # and this
-        vars(wrapped)["experimental_non_blocking"] = behavior.experimental_non_blocking
-    if handler.request_streaming:
-        return _handler((True, True, deserializer, serializer, None, None, None, wrapped))
-    return _handler((False, True, deserializer, serializer, None, wrapped, None, None))
 
 
 class ServerInterceptor(grpc.ServerInterceptor):

@@ -1,0 +1,70 @@
+"""The context of a blocking handler on an asyncio server: there, and only there, a thin proxy.
+
+``grpc.aio`` gives such a handler a context that cannot be asked for what it was told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import grpc
+
+    from tracekit.grpc._rpc import Pair
+
+
+class Heard:
+    """What a blocking handler told its context; read like a context that can be asked."""
+
+    def __init__(self, context: grpc.ServicerContext) -> None:
+        self.peer = context.peer
+        self.time_remaining = context.time_remaining
+        self.aborted = False
+        self.last_code: object = None
+        self.last_details = ""
+        self.last_trailing: Iterable[Pair] = ()
+
+    def code(self) -> object:
+        return self.last_code
+
+    def details(self) -> str:
+        return self.last_details
+
+    def trailing_metadata(self) -> Iterable[Pair]:
+        return self.last_trailing
+
+
+class Listening:
+    """The context of a blocking handler: gRPC's own, and ``Heard`` hears what it is told."""
+
+    __slots__ = ("_bare", "_heard")
+
+    def __init__(self, context: grpc.ServicerContext, heard: Heard) -> None:
+        self._bare = context
+        self._heard = heard
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._bare, name)
+
+    def set_code(self, code: object) -> None:
+        self._bare.set_code(code)
+        self._heard.last_code = code
+
+    def set_details(self, details: str) -> None:
+        self._bare.set_details(details)
+        self._heard.last_details = details
+
+    def set_trailing_metadata(self, metadata: Iterable[Pair]) -> None:
+        self._bare.set_trailing_metadata(metadata)
+        self._heard.last_trailing = metadata
+
+    def abort(
+        self, code: object, details: str = "", trailing_metadata: tuple[Pair, ...] = ()
+    ) -> None:
+        self._heard.aborted = True
+        self._heard.last_code = code
+        self._heard.last_details = details
+        self._heard.last_trailing = trailing_metadata or self._heard.last_trailing
+        self._bare.abort(code, details, trailing_metadata)

@@ -1,0 +1,125 @@
+"""The messages of an RPC: converted as gRPC would, counted, and what went wrong with one."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tracekit._calls import Call, message_of
+
+if TYPE_CHECKING:
+    from tracekit.grpc._plan import Plan
+
+Convert = Callable[[object], object]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """Messages that went one way so far, and their bytes (0 if they are not seen)."""
+
+    count: int
+    bytes: int
+
+
+class Messages(Call):
+    """What of an RPC has to do with its messages. Nothing in here fails what gRPC does."""
+
+    plan: Plan
+    serialize: Convert | None = None
+    deserialize: Convert | None = None
+    """What gRPC would convert messages with; None: they are bytes."""
+    sees_bytes = False
+    """Whether all messages pass ``send`` and ``receive``."""
+    sees_requests = False
+    """Whether at least the requests are counted."""
+    sent_count = sent_bytes = received_count = received_bytes = 0
+    failure: str | None = None
+    """What went wrong with a message or a request iterator."""
+    _noted = 0
+
+    @property
+    def sent(self) -> Tally:
+        """What this side has sent so far."""
+        return Tally(self.sent_count, self.sent_bytes)
+
+    @property
+    def received(self) -> Tally:
+        """What this side has received so far."""
+        return Tally(self.received_count, self.received_bytes)
+
+    def receive(self, data: object) -> object:
+        """Deserialize one message as gRPC would, and count it."""
+        deserialize = self.deserialize
+        try:
+            message = data if deserialize is None else deserialize(data)
+        except Exception as error:
+            self._heed(functools.partial(self.unconverted, error))
+            raise
+        self.received_count += 1
+        if isinstance(data, bytes):
+            self.received_bytes += len(data)
+            if self.plan.message_events:
+                self._heed(functools.partial(self._add_event, "RECEIVED", len(data)))
+        return message
+
+    def send(self, message: object) -> object:
+        """Serialize one message as gRPC would, and count it."""
+        serialize = self.serialize
+        try:
+            data = message if serialize is None else serialize(message)
+        except Exception as error:
+            self._heed(functools.partial(self.unconverted, error))
+            raise
+        if isinstance(data, bytes):
+            self.sent_count += 1
+            self.sent_bytes += len(data)
+            if self.plan.message_events:
+                self._heed(functools.partial(self._add_event, "SENT", len(data)))
+        elif self.sends(data):
+            self.sent_count += 1
+        else:
+            unsent = TypeError(f"Expected bytes, got {type(data).__name__}")
+            self._heed(functools.partial(self.unconverted, unsent))
+        return data
+
+    def _heed(self, what: Callable[[], None]) -> None:
+        """Do something of ours where gRPC would fail the call for what is raised."""
+        try:
+            what()
+        except Exception:
+            self.plan.complain("following a call")
+
+    def sends(self, data: object) -> bool:
+        """Return whether gRPC sends ``data``, which a serializer returned, though no bytes."""
+        del data
+        return True  # what a client cannot send it is told, and so are we
+
+    def unconverted(self, error: Exception) -> None:
+        """Hear that a message could not be turned into or from bytes."""
+        self.note(error)
+
+    def note(self, error: BaseException) -> None:
+        """Record what went wrong with a message or a request iterator, at once and as text.
+
+        To keep ``error`` would keep its traceback, and so the frames from which gRPC is about to
+        drop the handler's iterator.
+        """
+        self.failure = f"{type(error).__name__}: {message_of(error)}"
+        self._noted = id(error)
+        if self.live and self.span.is_recording():
+            self.span.record_exception(error)
+
+    def _add_event(self, direction: str, size_bytes: int) -> None:
+        if self.live:
+            self.span.add_event(
+                "rpc.message",
+                {
+                    "rpc.message.type": direction,
+                    "rpc.message.id": (
+                        self.sent_count if direction == "SENT" else self.received_count
+                    ),
+                    "rpc.message.uncompressed_size": size_bytes,
+                },
+            )
