@@ -8,6 +8,7 @@ user's code: it is attached for a step and detached before control goes back.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -40,7 +41,7 @@ def message_of(error: BaseException) -> str:
 class CallObserver(Protocol):
     """Sees every finished server call, sampled or not (RPC metrics)."""
 
-    def on_finish(self, call: Call, error_type: str | None, labels: Labels | None) -> None:
+    def on_finish(self, call: Exchange, error_type: str | None, labels: Labels | None) -> None:
         """Count one call; ``error_type`` is None when it succeeded. Must not raise.
 
         ``call.name`` is the operation, ``call.duration_s()`` how long it took, ``call.status``
@@ -48,32 +49,21 @@ class CallObserver(Protocol):
         """
 
 
-class Call:
-    """One exchange. ``span`` may be unsampled; ``context`` is the one in which it is current.
+class Exchange:
+    """One call as one side sees it, once it has begun, and how it ends."""
 
-    Any thread may call ``finish``; the first one ends the span, later ones are ignored.
-    """
-
+    name: str
+    span: trace.Span
+    """May be unsampled."""
+    context: Context
+    """The one in which ``span`` is current."""
     status: int | None = None
-    _observer: CallObserver | None = None
+    """The HTTP or gRPC status number, once there is one."""
+    started_s = math.nan
+    """When it began, by the clock of ``time.perf_counter``; only known where somebody observes."""
     live = False
-    """Whether the end is still to come, and somebody will hear of it."""
-
-    def __init__(
-        self,
-        span: trace.Span,
-        context: Context,
-        observer: CallObserver | None = None,
-        *,
-        name: str = "",
-        started_s: float | None = None,
-    ) -> None:
-        self.span = span
-        self.context = context
-        self.name = name
-        self.started_s = time.perf_counter() if started_s is None else started_s
-        self._observer = observer
-        self.live = True
+    """Whether its end is still to come, and somebody will hear of that."""
+    _observer: CallObserver | None = None
 
     def step(self) -> Step:
         """Return a ``with`` block in which the call's span is current; it may be entered again."""
@@ -82,19 +72,6 @@ class Call:
     def duration_s(self) -> float:
         """Seconds since the call began."""
         return time.perf_counter() - self.started_s
-
-    def finish(
-        self,
-        *,
-        error_type: str | None = None,
-        description: str | None = None,
-        exception: BaseException | None = None,
-        attributes: Mapping[str, AttributeValue] | None = None,
-        labels: Labels | None = None,
-    ) -> None:
-        """``claim`` and ``conclude``."""
-        if self.claim():
-            self.conclude(error_type, description, exception, attributes, labels)
 
     def claim(self) -> bool:
         """Take the duty to conclude; only the first who asks, on whatever thread, gets it."""
@@ -137,6 +114,38 @@ class Call:
             _log.warning("A span is incomplete: its call ended oddly", exc_info=True)
         finally:
             span.end()
+
+
+class Call(Exchange):
+    """An exchange that has begun. Any thread may ``finish`` it; the first one ends the span."""
+
+    def __init__(
+        self,
+        span: trace.Span,
+        context: Context,
+        observer: CallObserver | None = None,
+        *,
+        name: str = "",
+    ) -> None:
+        self.span = span
+        self.context = context
+        self.name = name
+        self.started_s = time.perf_counter()
+        self._observer = observer
+        self.live = True
+
+    def finish(
+        self,
+        *,
+        error_type: str | None = None,
+        description: str | None = None,
+        exception: BaseException | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        labels: Labels | None = None,
+    ) -> None:
+        """``claim`` and ``conclude``."""
+        if self.claim():
+            self.conclude(error_type, description, exception, attributes, labels)
 
 
 class Step:

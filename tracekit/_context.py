@@ -29,7 +29,7 @@ if type(_runtime) is ContextVarsRuntimeContext:
     attach: Callable[[Context], Token[Context]] = _variable.set
     detach: Callable[[Token[Context]], None] = _variable.reset
 else:  # another OTEL_PYTHON_CONTEXT; OpenTelemetry chose it when it was imported
-    get_current, attach, detach = _runtime.get_current, _runtime.attach, _runtime.detach
+    get_current, attach, detach = _runtime.get_current, _runtime.attach, otel_context.detach
 
 # OpenTelemetry makes this key up at import; reading a context by it is a tenth of asking for it.
 SPAN_KEY: str = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, otel_context.Context())))

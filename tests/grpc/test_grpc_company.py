@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 import pytest
 from opentelemetry.instrumentation import grpc as otel_grpc
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import SpanKind
 
 import tracekit.grpc
@@ -81,6 +82,21 @@ def serve(program, stack, *interceptors):
     server.start()
     stack.callback(lambda: server.stop(0).wait(5))
     return target
+
+
+def serve_on_asyncio(run, stack, interceptor):
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: request)
+    handlers = grpc.method_handlers_generic_handler("shop.Orders", {"unary_unary": handler})
+
+    async def start():
+        server = grpc.aio.server(ThreadPoolExecutor(2), (handlers,), (interceptor,))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        return server, port
+
+    server, port = run(start())
+    stack.callback(lambda: run(server.stop(0)))
+    return f"127.0.0.1:{port}"
 
 
 def request_of(kind):
@@ -431,6 +447,127 @@ def test_a_call_that_an_inner_interceptor_refuses_has_its_code(tracing, stack):
             call_through("unary_unary", channel)
         assert raised.value.details() == "who are you?"
         assert ends(tracing, len(expected)) == expected
+
+
+class Once(grpc.ServerInterceptor):
+    """Gives handlers that do something else than be called once."""
+
+    def __init__(self, behave):
+        self._behave = behave
+
+    def intercept_service(self, continuation, details):
+        handler = continuation(details)
+        return grpc.unary_unary_rpc_method_handler(
+            lambda request, context: self._behave(handler.unary_unary, request, context)
+        )
+
+
+def twice(behavior, request, context):
+    behavior(request, context)
+    return behavior(request, context)
+
+
+def suppressed(behavior, request, context):
+    with suppress_instrumentation():
+        return behavior(request, context)
+
+
+@pytest.mark.parametrize("decision", [0, 1])
+@pytest.mark.parametrize(
+    ("behave", "begun"),
+    [(twice, 2), (suppressed, 0), (lambda behavior, request, context: request, 0)],
+    ids=["twice", "suppressed", "not at all"],
+)
+def test_a_span_begins_as_often_as_the_handler_is_called(tracing, stack, behave, begun, decision):
+    """By an interceptor further out: again, with tracing suppressed, or never."""
+    ours = tracekit.grpc.server_interceptor(tracing)
+    channel = stack.enter_context(grpc.insecure_channel(serve(Flaky(), stack, Once(behave), ours)))
+    arriving = (("uber-trace-id", f"1:2:0:{decision}"),)
+    assert call_through("unary_unary", channel, arriving) == b"ab"
+    assert ends(tracing, begun * decision) == [("SERVER", "OK")] * (begun * decision)
+    counts = tracing.provider.counts()
+    assert (counts.unsampled_joined, counts.joined) == (begun * (1 - decision), begun * decision)
+    assert tracing.stats().started == tracing.stats().finished == begun * decision
+
+
+class Spelling(grpc.ServerInterceptor):
+    """Writes metadata in its own way."""
+
+    def __init__(self, spell):
+        self._spell = spell
+
+    def intercept_service(self, continuation, details):
+        found = tuple(self._spell(key, value) for key, value in details.invocation_metadata)
+        return continuation(details._replace(invocation_metadata=found))
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda key, value: (key.title(), value),
+        lambda key, value: (key, value.encode()),
+        lambda key, value: (key.upper().encode(), value),
+    ],
+    ids=["case", "bytes", "bytes names"],
+)
+def test_metadata_that_an_outer_interceptor_wrote_is_read(tracing, stack, spell):
+    """In whatever letter case, as text or as bytes."""
+    ours = tracekit.grpc.server_interceptor(tracing)
+    order = Spelling(spell), ours
+    channel = stack.enter_context(grpc.insecure_channel(serve(Flaky(), stack, *order)))
+    call_through("unary_unary", channel, (("uber-trace-id", "ab:cd:0:1"),))
+    assert tracing.sink.take().context.trace_id == 0xAB
+
+
+class Gone:
+    """Somebody who had a handle."""
+
+    def __init__(self, tracing):
+        self.held = [tracing]
+
+    @property
+    def tracing(self):
+        return self.held[0]
+
+
+@pytest.mark.parametrize("on_asyncio", [False, True])
+def test_a_handle_that_cannot_be_had_costs_no_call(tracing, stack, run, on_asyncio):
+    """The call is served untraced."""
+    gone = Gone(tracing)
+    library = tracekit.grpc.aio if on_asyncio else tracekit.grpc
+    interceptor = library.server_interceptor(gone)
+    gone.held.clear()
+    if on_asyncio:
+        target = serve_on_asyncio(run, stack, interceptor)
+    else:
+        target = serve(Flaky(), stack, interceptor)
+    channel = stack.enter_context(grpc.insecure_channel(target))
+    assert call_through("unary_unary", channel) == b"ab"
+
+
+class OddError(grpc.RpcError):
+    """An interceptor's own idea of an error."""
+
+    def __init__(self, code):
+        self._code = code
+
+    def code(self):
+        return self._code
+
+
+@pytest.mark.parametrize("code", [5, "NOT_FOUND", None])
+def test_an_interceptors_own_error_reaches_the_program(tracing, stack, code):
+    """As it is, and the span ends."""
+
+    class Failing(grpc.UnaryUnaryClientInterceptor):
+        def intercept_unary_unary(self, continuation, details, request):
+            raise OddError(code)
+
+    bare = stack.enter_context(grpc.insecure_channel("127.0.0.1:1"))
+    channel = tracekit.grpc.trace_channel(grpc.intercept_channel(bare, Failing()), tracing)
+    with pytest.raises(OddError):
+        channel.unary_unary("/shop.Orders/unary_unary")(b"")
+    assert tracing.sink.take().name == "shop.Orders/unary_unary"
 
 
 @pytest.mark.parametrize("outermost", [True, False])

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import Decision as SdkDecision
 from opentelemetry.trace import NonRecordingSpan, TraceFlags, TraceState
 
 from tracekit._context import (
@@ -22,7 +23,8 @@ from tracekit._context import (
     marks_of,
     with_root_hint,
 )
-from tracekit.sampling import Const, ParentRule
+from tracekit._protocols import PlainAttributes
+from tracekit.sampling import Const, ParentRule, RootSampler
 from tracekit.tracing import Span, TracerProvider, UnsampledSpan
 
 
@@ -214,3 +216,114 @@ def test_racing_threads_miscount_nothing(provider_of):
     finally:
         sys.setswitchinterval(switch)
     assert provider.counts().unsampled == 4 * 2500
+
+
+class NoHealth(ParentRule):
+    """What a program derives to keep one operation out."""
+
+    def should_sample(self, parent_context, trace_id, name, *rest):
+        if name == "health":
+            return SamplingResult(SdkDecision.DROP)
+        return super().should_sample(parent_context, trace_id, name, *rest)
+
+
+class Around(Sampler):
+    """A sampler that shows another's attributes as its own."""
+
+    def __init__(self, inner):
+        self._inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def should_sample(self, parent_context, trace_id, name, *rest):
+        if name == "health":
+            return SamplingResult(SdkDecision.DROP)
+        return self._inner.should_sample(parent_context, trace_id, name, *rest)
+
+    def get_description(self):
+        return "Around"
+
+
+@pytest.mark.parametrize("sampler", [NoHealth(Const(True)), Around(ParentRule(Const(True)))])
+def test_a_derived_or_wrapped_rule_is_asked_about_roots(sampler):
+    """The tracer takes no short way around what a program has put in front of the rule."""
+    tracer = TracerProvider(sampler, None, Resource({})).get_tracer("test")
+    assert not tracer.start_span("health", Context()).is_recording()
+    assert tracer.start_span("order", Context()).is_recording()
+
+
+class Telling(RootSampler):
+    """A root sampler that has more to say than its decision."""
+
+    def decide(self, trace_id, name):
+        state = TraceState([("vendor", "1")])
+        result = SamplingResult(SdkDecision.RECORD_AND_SAMPLE, {"told": True}, state)
+        result.marks = DEBUG
+        return result
+
+    def get_description(self):
+        return "Telling"
+
+
+@pytest.mark.parametrize("attributes", [None, {"own": 1}])
+def test_all_that_a_root_sampler_says_is_taken(attributes):
+    """Attributes beside the caller's, trace state, and marks."""
+    tracer = TracerProvider(ParentRule(Telling()), None, Resource({})).get_tracer("test")
+    span = tracer.start_span("root", Context(), attributes=attributes)
+    held = span.get_span_context()
+    assert dict(span.attributes) == {**(attributes or {}), "told": True}
+    assert dict(held.trace_state) == {"vendor": "1"}
+    assert marks_of(held) == DEBUG
+
+
+class Unreadable(dict):
+    """Attributes that cannot even be asked what they have."""
+
+    def __contains__(self, key):
+        raise KeyError(key)
+
+
+@pytest.mark.parametrize("attributes", [5, Unreadable(a=1)], ids=["no mapping", "it raises"])
+@pytest.mark.parametrize("parent", ["none", "local", "remote"])
+def test_start_attributes_that_cannot_be_read_cost_a_warning(parent, attributes, caplog):
+    """The span starts without them, wherever it starts."""
+    tracer = TracerProvider(ParentRule(Const(True)), None, Resource({})).get_tracer("test")
+    context = Context()
+    if parent == "local":
+        context = trace.set_span_in_context(tracer.start_span("parent", context), context)
+    elif parent == "remote":
+        held = SpanContext(1, 2, True, TraceFlags(1))
+        context = trace.set_span_in_context(NonRecordingSpan(held), context)
+    span = tracer.start_span("x", context, attributes=attributes)
+    assert span.is_recording()
+    assert not span.attributes.keys() - {"sampler.type", "sampler.param"}
+    assert "cannot be read" in caplog.text
+
+
+def test_an_id_generator_may_be_replaced():
+    """The ids of the next span are the new one's."""
+
+    class Fixed:
+        def generate_span_id(self):
+            return 7
+
+        def generate_trace_id(self):
+            return 9
+
+    provider = TracerProvider(ParentRule(Const(True)), None, Resource({}))
+    tracer = provider.get_tracer("test")
+    tracer.start_span("before", Context())
+    provider.id_generator = Fixed()
+    held = tracer.start_span("after", Context()).get_span_context()
+    assert (held.trace_id, held.span_id) == (9, 7)
+
+
+def test_known_attributes_that_are_set_again_move_to_the_end():
+    """As all attributes do that are set again."""
+    provider = TracerProvider(ParentRule(Const(True)), None, Resource({}))
+    span = provider.get_tracer("test").start_span("x", Context())
+    span.set_attributes({"a": 1, "b": 1})
+    span.set_attributes(PlainAttributes({"a": 2, "c": 2}))
+    names = [name for name in span.attributes if not name.startswith("sampler.")]
+    assert names == ["b", "a", "c"]

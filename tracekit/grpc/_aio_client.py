@@ -67,7 +67,7 @@ class AioCalling(ClientRpc):
         """Hear what making the call raised."""
         if isinstance(error, grpc.aio.AioRpcError):
             self.complete(
-                error.code(),
+                conventions.code_of(error.code(), numbers=True),
                 details=error.details(),
                 response_metadata=lambda: _both(
                     error.initial_metadata(), error.trailing_metadata()

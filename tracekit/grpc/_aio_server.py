@@ -102,8 +102,12 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
             return handler
         rpc = AioServing(plan, method, metadata)
         rpc.started_ns = time_ns()
-        rpc.bound = bound = plan.rebind()
-        rpc.arrival = bound.propagator.read_metadata(metadata or ())
+        try:
+            rpc.bound = bound = plan.rebind()
+            rpc.arrival = bound.propagator.read_metadata(metadata or ())
+        except Exception:
+            plan.complain("reading what arrived")
+            return handler
         task = asyncio.current_task()
         if task is not None:
             task.add_done_callback(rpc.on_task_done)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 import grpc
 
 from tracekit._calls import message_of
+from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._calling import ClientRpc
 
 if TYPE_CHECKING:
@@ -41,15 +42,17 @@ class Calling(ClientRpc):
 
     def raised(self, error: BaseException) -> None:
         """Hear what the bare call raised instead of returning."""
-        code = getattr(error, "code", None)
-        if isinstance(error, grpc.RpcError) and callable(code):
-            self.complete(
-                code(),
-                details=error.details(),
-                response_metadata=lambda: _metadata_of(error),
-            )
-        else:
+        code = details = None
+        if isinstance(error, grpc.RpcError) and callable(getattr(error, "code", None)):
+            try:
+                code = conventions.code_of(error.code(), numbers=True)
+                details = _text(error.details())
+            except Exception:  # an interceptor's own idea of such an error
+                self.plan.complain("reading how a call failed")
+        if code is None:
             self.complete(None, details=message_of(error), exception=error)
+        else:
+            self.complete(code, details=details, response_metadata=lambda: _metadata_of(error))
 
     def answered(self, response: object, call: grpc.Call | None) -> None:
         """Hear that a blocking call returned."""

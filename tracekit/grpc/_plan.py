@@ -68,8 +68,9 @@ class Bound(NamedTuple):
     propagator: Propagator
     observer: CallObserver | None
     """Who counts the calls that we serve; None on the client's side."""
-    pass_on: Callable[[Arrival], Span | None] | None
+    passes_on: Callable[[Arrival], bool] | None
     """The tracer's; None where it is not only the reporter who wants to hear of calls."""
+    pass_on: Callable[[Arrival], Span] | None
 
 
 class Plan:
@@ -99,7 +100,7 @@ class Plan:
         self.message_events = message_events
         self.slow_s = slow_s
         self.semconv: Semconv = "current"
-        """The names that a call's span gets; settled by ``handle``, which comes before them."""
+        """The names that a call's span gets; settled by ``rebind``, which comes before them."""
         self._asked_semconv = None if semconv is None else semconv_of(semconv)
         if tracing is not None:
             _handle.resolve(tracing)  # TypeError now, not at the first call
@@ -157,9 +158,14 @@ class Plan:
             observer = handle.call_observer if self.kind is SpanKind.SERVER else None
             tracer = handle.tracer("tracekit.grpc")
             alone = observer is None and self.slow_s is None
-            pass_on = getattr(tracer, "pass_on", None) if alone else None
-            bound = Bound(handle, tracer.start_span, handle.propagator, observer, pass_on)
-            self.bound = bound
+            bound = self.bound = Bound(
+                handle,
+                tracer.start_span,
+                handle.propagator,
+                observer,
+                getattr(tracer, "passes_on", None) if alone else None,
+                getattr(tracer, "pass_on", None),
+            )
         return bound
 
     def run(self, hook: Hook | None, span: Span, rpc: Rpc) -> None:

@@ -29,11 +29,10 @@ from tracekit.propagation import enter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from opentelemetry import trace
     from opentelemetry.context import Context
 
     from tracekit.grpc._handlers import Behavior
-    from tracekit.grpc._plan import Plan
+    from tracekit.grpc._plan import Bound, Plan
     from tracekit.propagation import Arrival
 
 _OK = grpc.StatusCode.OK
@@ -63,17 +62,23 @@ class ServerInterceptor(grpc.ServerInterceptor):
         method = plan.method(handler_call_details.method)
         if handler is None or method is None:
             return handler
-        bound = plan.bound
-        if bound is None or (
-            bound.handle is not plan.tracing
-            and (plan.tracing is not None or bound.handle is not slot.running)
+        try:
+            bound = plan.bound
+            if bound is None or (
+                bound.handle is not plan.tracing
+                and (plan.tracing is not None or bound.handle is not slot.running)
+            ):
+                bound = plan.rebind()
+            arrival = bound.propagator.read_metadata(metadata or ())
+        except Exception:
+            plan.complain("reading what arrived")
+            return handler
+        if (
+            bound.passes_on is not None
+            and not handler.response_streaming
+            and bound.passes_on(arrival)
         ):
-            bound = plan.rebind()
-        arrival = bound.propagator.read_metadata(metadata or ())
-        if bound.pass_on is not None and not handler.response_streaming:
-            span = bound.pass_on(arrival)
-            if span is not None:
-                return _passing(handler, span, arrival)
+            return _passing(handler, bound, arrival)
         rpc = Serving(plan, method, metadata)
         rpc.started_ns = time_ns()
         rpc.bound, rpc.arrival = bound, arrival
@@ -139,20 +144,19 @@ class Serving(ServerRpc):
 
 
 def _passing(
-    handler: grpc.RpcMethodHandler, span: trace.Span, arrival: Arrival
+    handler: grpc.RpcMethodHandler, bound: Bound, arrival: Arrival
 ) -> grpc.RpcMethodHandler:
     """Return ``handler``, of one response, for a call that nobody will hear of.
 
-    All that is left to do is to pass on what arrived: to ``span``, which is unsampled, and so to
-    all that the handler calls.
+    All that is left to do is to pass on what arrived, to all that the handler calls.
     """
     behavior = behavior_of(handler)
 
     def passing(request: object, context: grpc.ServicerContext) -> object:
         current = get_current()
-        if current.get(_SUPPRESSED):
+        if bound.pass_on is None or current.get(_SUPPRESSED):
             return behavior(request, context)
-        token = attach(enter(arrival, current, span))
+        token = attach(enter(arrival, current, bound.pass_on(arrival)))
         try:
             return behavior(request, context)
         finally:

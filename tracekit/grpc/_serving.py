@@ -102,6 +102,8 @@ class ServerRpc(Rpc):
         """
         plan = self.plan
         try:
+            if self.begun:  # an interceptor further out calls the handler once more
+                self._start_over()
             current = get_current()
             if current.get(_SUPPRESSED):
                 return False
@@ -119,6 +121,11 @@ class ServerRpc(Rpc):
         except Exception:
             plan.complain("starting a server span")
         return self.begun
+
+    def _start_over(self) -> None:
+        self.end(over=False)
+        self.begun = self.unattended = False
+        self.failure = None
 
     def served(self, context: grpc.ServicerContext) -> None:
         """Hear which context the handler of this live RPC has."""

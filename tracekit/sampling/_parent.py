@@ -68,9 +68,9 @@ class ParentRule(otel.Sampler):
         self.root = root
         self._debug_id_tag = debug_id_tag
         self.decide_root = root.decide if isinstance(root, RootSampler) else None
-        """For tracekit's tracer: what ``root`` says of a trace id and an operation. It may be asked
-        at once about a root for which no start attribute ``sampling.priority`` and no decision
-        that arrived speaks; None: it may not."""
+        """For tracekit's tracer: what ``root`` says of a trace id and an operation. Where this
+        class' ``should_sample`` is not overridden, it may be asked at once about a root for which
+        neither a start attribute ``sampling.priority`` nor a decision that arrived speaks."""
 
     def should_sample(
         self,

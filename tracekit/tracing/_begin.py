@@ -10,6 +10,7 @@ road that the SDK takes.
 
 from __future__ import annotations
 
+import logging
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from tracekit.tracing._tracer import Tracer
 
+_log = logging.getLogger(__name__)
 _new = object.__new__
 _NO_STATE = trace.DEFAULT_TRACE_STATE
 _PRIORITY = "sampling.priority"
@@ -64,7 +66,12 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     life = tracer._lives.current
     if not life.mark[0]:
         life = tracer._lives.now()
-    quick = provider._inline and (attributes is None or _PRIORITY not in attributes)
+    try:
+        quick = provider._inline and (attributes is None or _PRIORITY not in attributes)
+    except Exception:  # no mapping, or one that raises
+        _log.warning("Attributes that cannot be read were dropped", exc_info=True)
+        attributes, quick = None, provider._inline
+        arguments = (*arguments[:4], None, *arguments[5:])
     if quick:
         try:  # Life.draw(), without the call
             span_id = life.stock.pop() or life.draw()
@@ -91,7 +98,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
         if (
             quick
             and of is trace.NonRecordingSpan
-            and type(source := parent._context) is Remote
+            and type(source := parent._context) is Remote  # (each way sets ``source``)
             and source[2]
             and source[5]
             and not source.marks
@@ -114,7 +121,9 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
                 if recording:
                     attributes = joined(attributes, result)
                     if result.decision is Decision.RECORD_AND_SAMPLE:
-                        bits |= SAMPLED
+                        bits |= SAMPLED | getattr(result, "marks", 0) << MARKS_SHIFT
+                if result.trace_state is not None:
+                    state = result.trace_state
             except Exception:
                 provider._failed("A sampler raised; the span is not sampled")
                 recording = False
@@ -155,7 +164,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     if attributes.__class__ is PlainAttributes and rules.trusting and len(attributes) <= rules.room:
         span._attrs = {**attributes}
     elif attributes:
-        span._attrs, dropped = tracer._limits.span.clean(attributes)
+        span._attrs, dropped = rules.clean(attributes)
         if dropped:
             span._dropped = dropped
     else:

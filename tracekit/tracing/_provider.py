@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from tracekit.sampling import ParentRule
 from tracekit.tracing._attributes import Limits
 from tracekit.tracing._life import Lives
 from tracekit.tracing._tracer import Tracer
@@ -89,16 +90,16 @@ class Ids(IdGenerator):
     """Ids from the provider's own stock of entropy, as an OpenTelemetry generator."""
 
     def __init__(self, lives: Lives, traceid_128bit: bool) -> None:
-        self._lives = lives
+        self.lives = lives
         self._wide = traceid_128bit
 
     def generate_span_id(self) -> int:
         """Return 64 random bits, never 0."""
-        return self._lives.now().draw()
+        return self.lives.now().draw()
 
     def generate_trace_id(self) -> int:
         """Return 64 or 128 random bits, never 0."""
-        return self._lives.now().draw_trace_id(self._wide)
+        return self.lives.now().draw_trace_id(self._wide)
 
     def is_trace_id_random(self) -> bool:
         """Return True: the low 56 bits, which W3C's *random* flag speaks of, are."""
@@ -138,6 +139,8 @@ class TracerProvider(trace.TracerProvider):
     own decides for itself. Starts no thread, reads no environment. Any thread may use it.
     """
 
+    _follows_parents = False
+
     def __init__(
         self,
         sampler: Sampler,
@@ -152,18 +155,28 @@ class TracerProvider(trace.TracerProvider):
         self.span_limits = default_limits() if limits is None else limits
         self.reporter: Reporter = NoReporter() if reporter is None else reporter
         self._lives = Lives()
-        self._own_ids = id_generator is None
         self._wide = traceid_128bit
-        self.sampler = sampler
         self.id_generator = id_generator or Ids(self._lives, traceid_128bit)
-        is_random = getattr(self.id_generator, "is_trace_id_random", bool)  # new in API 1.41
-        self._random_bit = RANDOM_BIT if is_random() else 0
+        self.sampler = sampler
         self._limits = Limits(self.span_limits)
         self._on_start = self.reporter.on_start
         self._on_end = self.reporter.on_end
         self._active_span_processor = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
         self._processors: tuple[SpanProcessor, ...] = ()
         self._tracers: dict[InstrumentationScope, Tracer] = {}
+
+    @property
+    def id_generator(self) -> IdGenerator:
+        """Who makes ids; may be replaced while running."""
+        return self._id_generator
+
+    @id_generator.setter
+    def id_generator(self, generator: IdGenerator) -> None:
+        self._id_generator = generator
+        self._own_ids = type(generator) is Ids and generator.lives is self._lives
+        self._inline = self._follows_parents and self._own_ids
+        is_random = getattr(generator, "is_trace_id_random", bool)  # new in API 1.41
+        self._random_bit = RANDOM_BIT if is_random() else 0
 
     @property
     def sampler(self) -> Sampler:
@@ -173,9 +186,13 @@ class TracerProvider(trace.TracerProvider):
     @sampler.setter
     def sampler(self, sampler: Sampler) -> None:
         self._sampler = sampler
-        self._follows_parents = getattr(sampler, "follows_parents", False) is True
+        # By its type: one that wraps another may show the other's attributes as its own.
+        kind = type(sampler)
+        self._follows_parents = getattr(kind, "follows_parents", False) is True
         self._inline = self._follows_parents and self._own_ids
-        self._decide_root: DecideRoot | None = getattr(sampler, "decide_root", None)
+        self._decide_root: DecideRoot | None = None
+        if getattr(kind, "should_sample", None) is ParentRule.should_sample:
+            self._decide_root = sampler.decide_root  # type: ignore[attr-defined] # it is one
 
     def get_tracer(
         self,

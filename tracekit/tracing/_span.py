@@ -86,8 +86,11 @@ class Span(Readable):
             and len(attrs) + len(attributes) <= rules.room
             and self._end_time is None
         ):
+            before = len(attrs)
             attrs.update(attributes)
-            return
+            if len(attrs) - before == len(attributes):
+                return
+            # Some had been set before: what is set again moves to the end.
         bag = rules.clean(attributes, bounded=False)
         new = bag[0]
         if (
@@ -240,7 +243,6 @@ class UnsampledSpan(NonRecordingSpan):
 
     # Called with nothing, filled by the tracer: the cheapest way to make an object.
     __init__ = object.__init__
-    is_recording = staticmethod(bool)  # False, and no call of Python's own
     get_span_context = Span.get_span_context
     _context = Span._context
     _source = None

@@ -97,26 +97,29 @@ class Tracer(trace.Tracer):
         )
         return made
 
-    def pass_on(self, arrival: Arrival) -> UnsampledSpan | None:
-        """Return an unsampled span below a parent that arrived, by its own decision.
+    def passes_on(self, arrival: Arrival) -> bool:
+        """Return whether all that is to be done below what arrived is to ``pass_on``.
 
-        None where that is not so simple: nobody, or not only the parent, has decided, or says
-        more than its ids. Then ``start_span`` knows what to do. For edges that look before they
-        start a call.
+        If so the parent, and it alone, has decided: that nobody is to hear of this, and it says no
+        more than its ids. Otherwise ``start_span`` knows what to do. For edges that look before
+        they begin a call.
         """
         parts = arrival[0]
-        provider = self._provider
-        if parts is None or parts[3] is not False or not provider._inline:
-            return None
-        trace_id, _, _, _, _, _, _, tracestate, bits = parts
-        if not trace_id or tracestate or bits & ~_RANDOM:
-            return None
+        if parts is None or not self._provider._inline:
+            return False
+        trace_id, _, _, sampled, _, _, _, tracestate, bits = parts
+        return sampled is False and trace_id != 0 and not tracestate and not bits & ~_RANDOM
+
+    def pass_on(self, arrival: Arrival) -> UnsampledSpan:
+        """Return a new unsampled span below what arrived; for which ``passes_on`` was True."""
+        parts = arrival[0]
+        assert parts is not None  # noqa: S101 (as ``passes_on`` has found)
         life = self._lives.now()
         life.joined[0] += 1
         span: UnsampledSpan = UnsampledSpan()
-        span._trace_id = trace_id
+        span._trace_id = parts[0]
         span._span_id = life.draw()
-        span._bits = bits
+        span._bits = parts[8]
         span._state = _NO_STATE
         span._made = None
         return span
