@@ -121,7 +121,7 @@ _ROWS = (
             "largest datagram"),
     Setting("max_burst_bytes", "transport", "max_burst_bytes", v.integer(0), 64 * 1024,
             "bytes of datagrams sent without a pause; 0: no pacing"),
-    Setting("burst_pause_s", "transport", "burst_pause_s", v.seconds(), 0.003,
+    Setting("burst_pause_s", "transport", "burst_pause_s", v.seconds(), 0.002,
             "pause after such a burst"),
     Setting("reconnect", "transport", "reconnect", v.boolean, True,
             "look up the agent's address again from time to time"),

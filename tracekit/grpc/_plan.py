@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 from grpc import StatusCode
 from opentelemetry.trace import SpanKind
@@ -59,6 +59,17 @@ class Method(NamedTuple):
     attributes: dict[Semconv, PlainAttributes]
 
 
+@runtime_checkable
+class Passer(Protocol):
+    """A tracer that can tell when all there is to do is to pass on what arrived, and does that."""
+
+    def passes_on(self, arrival: Arrival) -> bool:
+        """Return whether nobody is to hear of a call that begins below what arrived."""
+
+    def pass_on(self, arrival: Arrival) -> Span:
+        """Return an unsampled span below it; for which ``passes_on`` was True."""
+
+
 class Bound(NamedTuple):
     """What a call needs of the handle in use, fetched once."""
 
@@ -68,9 +79,8 @@ class Bound(NamedTuple):
     propagator: Propagator
     observer: CallObserver | None
     """Who counts the calls that we serve; None on the client's side."""
-    passes_on: Callable[[Arrival], bool] | None
-    """The tracer's; None where it is not only the reporter who wants to hear of calls."""
-    pass_on: Callable[[Arrival], Span] | None
+    passer: Passer | None
+    """The tracer; None where it cannot, or where not only the reporter wants to hear of calls."""
 
 
 class Plan:
@@ -163,8 +173,7 @@ class Plan:
                 tracer.start_span,
                 handle.propagator,
                 observer,
-                getattr(tracer, "passes_on", None) if alone else None,
-                getattr(tracer, "pass_on", None),
+                tracer if alone and isinstance(tracer, Passer) else None,
             )
         return bound
 

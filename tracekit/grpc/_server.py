@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from tracekit.grpc._handlers import Behavior
-    from tracekit.grpc._plan import Bound, Plan
+    from tracekit.grpc._plan import Passer, Plan
     from tracekit.propagation import Arrival
 
 _OK = grpc.StatusCode.OK
@@ -73,12 +73,9 @@ class ServerInterceptor(grpc.ServerInterceptor):
         except Exception:
             plan.complain("reading what arrived")
             return handler
-        if (
-            bound.passes_on is not None
-            and not handler.response_streaming
-            and bound.passes_on(arrival)
-        ):
-            return _passing(handler, bound, arrival)
+        passer = bound.passer
+        if passer is not None and not handler.response_streaming and passer.passes_on(arrival):
+            return _passing(handler, passer, arrival)
         rpc = Serving(plan, method, metadata)
         rpc.started_ns = time_ns()
         rpc.bound, rpc.arrival = bound, arrival
@@ -144,7 +141,7 @@ class Serving(ServerRpc):
 
 
 def _passing(
-    handler: grpc.RpcMethodHandler, bound: Bound, arrival: Arrival
+    handler: grpc.RpcMethodHandler, passer: Passer, arrival: Arrival
 ) -> grpc.RpcMethodHandler:
     """Return ``handler``, of one response, for a call that nobody will hear of.
 
@@ -154,9 +151,9 @@ def _passing(
 
     def passing(request: object, context: grpc.ServicerContext) -> object:
         current = get_current()
-        if bound.pass_on is None or current.get(_SUPPRESSED):
+        if current.get(_SUPPRESSED):
             return behavior(request, context)
-        token = attach(enter(arrival, current, bound.pass_on(arrival)))
+        token = attach(enter(arrival, current, passer.pass_on(arrival)))
         try:
             return behavior(request, context)
         finally:

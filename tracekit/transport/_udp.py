@@ -32,11 +32,11 @@ MAX_PACKET_BYTES = 65_000
 """What Jaeger's clients send and agents are ready to read."""
 MIN_PACKET_BYTES = 512
 PACE_BYTES = 65_536
-PACE_S = 0.003
-"""22 MB a second, one full datagram at a time: more than one core can make.
+PACE_S = 0.002
+"""33 MB a second, one full datagram at a time: more than one core can make.
 
-A default receive buffer (212 992 bytes) holds three datagrams of 60 kB. At twice this burst a
-receiver that shares its cores with others was overrun now and then.
+A default receive buffer (212 992 bytes) holds three datagrams of 60 kB, so the receiver may be away
+for three pauses.
 """
 MAX_PAUSE_S = 0.25
 """Between two refusals on the same host: they cost next to nothing, and each one is told."""
