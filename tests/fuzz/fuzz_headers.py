@@ -12,9 +12,21 @@ import random
 import sys
 import time
 import traceback
+from itertools import starmap
+from typing import NamedTuple
+
+from opentelemetry.context import Context
 
 from tracekit.mesh import forward_headers
-from tracekit.propagation import Counters, Propagator, Remote, decode, decode_binary, encode
+from tracekit.propagation import (
+    Counters,
+    Propagator,
+    Remote,
+    decode,
+    decode_binary,
+    encode,
+    enter,
+)
 
 TRACE, SPAN = "80f198ee56343ba864fe8b2a57d3eff7", "e457b5a2e4d86bd1"
 SEEDS = [
@@ -63,6 +75,13 @@ def mutate(rng: random.Random, text: str) -> str:
     return text
 
 
+class Metadatum(NamedTuple):
+    """What gRPC makes of a pair that it received."""
+
+    key: object
+    value: object
+
+
 def headers_of(rng: random.Random) -> dict[str, object]:
     """Return a carrier: mostly near-valid headers, in odd spellings and of odd types."""
     family = rng.choice(SEEDS)[0]
@@ -96,6 +115,7 @@ def check(rng: random.Random, headers: dict[str, object]) -> None:
         decode_binary(rng.randbytes(rng.choice((0, 32, 37, 41, 60))))
     else:
         PROPAGATOR.extract_pairs(headers.items())
+        enter(PROPAGATOR.read_metadata(tuple(starmap(Metadatum, headers.items()))), Context())
         environ = {"HTTP_" + name.upper().replace("-", "_"): headers[name] for name in headers}
         PROPAGATOR.extract_environ(environ)
         if not all(name and value for name, value in forward_headers(headers).items()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
 import pytest
 from hypothesis import example, given
@@ -40,6 +41,17 @@ propagators = {
     for formats in (("jaeger",), ("b3",), ("w3c",), ("jaeger", "b3", "w3c"))
     for order in ("first", "last")
 }
+
+
+class Metadatum(NamedTuple):
+    """What gRPC makes of a pair that it received."""
+
+    key: str
+    value: str | bytes
+
+
+def received(pairs):
+    return tuple(Metadatum(*pair) for pair in pairs)
 
 
 class ByName(Getter):
@@ -85,7 +97,9 @@ def test_every_way_in_says_the_same(propagator, given_headers):
         propagator.extract_pairs(
             [(name.upper().encode(), text.encode()) for name, text in pairs], Context()
         ),
+        enter(propagator.read_metadata(received((("te", "trailers"), *pairs))), Context()),
         enter(propagator.read_metadata((("te", "trailers"), *pairs)), Context()),
+        enter(propagator.read_metadata(received((n, t.encode()) for n, t in pairs)), Context()),
         enter(propagator.read_metadata([(name, text.encode()) for name, text in pairs]), Context()),
         propagator.extract_environ({"wsgi.version": (1, 0), **environ}, Context()),
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,9 +25,18 @@ VALUES = {
     "tracestate": ["a=1"],
     "b3": [f"{T}-{S}-0", f"{T}-{S}-1", f"{T}-{S}", "0"],
 }
+
+
+class Metadatum(NamedTuple):
+    """What gRPC makes of a pair that it received."""
+
+    key: str
+    value: str
+
+
 metadata = st.fixed_dictionaries(
     {}, optional={name: st.sampled_from(texts) for name, texts in VALUES.items()}
-).map(lambda found: tuple(found.items()))
+).map(lambda found: tuple(Metadatum(*pair) for pair in found.items()))
 propagator = Propagator(("jaeger", "w3c", "b3single"), counters=Counters(lambda: 0.0))
 
 
