@@ -41,7 +41,7 @@ def message_of(error: BaseException) -> str:
 class CallObserver(Protocol):
     """Sees every finished server call, sampled or not (RPC metrics)."""
 
-    def on_finish(self, call: Exchange, error_type: str | None, labels: Labels | None) -> None:
+    def on_finish(self, call: BaseCall, error_type: str | None, labels: Labels | None) -> None:
         """Count one call; ``error_type`` is None when it succeeded. Must not raise.
 
         ``call.name`` is the operation, ``call.duration_s()`` how long it took, ``call.status``
@@ -49,7 +49,7 @@ class CallObserver(Protocol):
         """
 
 
-class Exchange:
+class BaseCall:
     """One call as one side sees it, once it has begun, and how it ends."""
 
     name: str
@@ -116,8 +116,8 @@ class Exchange:
             span.end()
 
 
-class Call(Exchange):
-    """An exchange that has begun. Any thread may ``finish`` it; the first one ends the span."""
+class Call(BaseCall):
+    """One that has begun. Any thread may ``finish`` it; the first one ends the span."""
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
     from opentelemetry.util.types import AttributeValue
 
-    from tracekit._calls import Exchange, Labels
+    from tracekit._calls import BaseCall, Labels
     from tracekit._protocols import SendResult
     from tracekit._wiring import Parts
 
@@ -125,7 +125,7 @@ class CallDurations:
             explicit_bucket_boundaries_advisory=_BUCKETS_S,
         )
 
-    def on_finish(self, call: Exchange, error_type: str | None, labels: Labels | None) -> None:
+    def on_finish(self, call: BaseCall, error_type: str | None, labels: Labels | None) -> None:
         """Record one call."""
         duration_s = call.duration_s()
         found = {} if labels is None else dict(labels())

@@ -17,7 +17,7 @@ from tracekit._fork import PerProcess
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tracekit._calls import CallObserver, Exchange, Labels
+    from tracekit._calls import BaseCall, CallObserver, Labels
 
 MAX_ENDPOINTS = 200
 OTHER = "other"
@@ -133,7 +133,7 @@ class CallMetrics:
         """Tell ``observer``, too, of every call from now on."""
         self._others += (observer,)
 
-    def on_finish(self, call: Exchange, error_type: str | None, labels: Labels | None) -> None:
+    def on_finish(self, call: BaseCall, error_type: str | None, labels: Labels | None) -> None:
         """Count one call."""
         duration_s = call.duration_s()
         figures = self._process.now()

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tracekit._calls import Exchange, message_of
+from tracekit._calls import BaseCall, message_of
 
 if TYPE_CHECKING:
     from tracekit.grpc._plan import Plan
@@ -23,7 +23,7 @@ class Tally:
     bytes: int
 
 
-class Messages(Exchange):
+class Messages(BaseCall):
     """What of an RPC has to do with its messages. Nothing in here fails what gRPC does."""
 
     plan: Plan
