@@ -107,8 +107,7 @@ class JaegerEncoder:
 
     def frame(self, span: ReadableSpan) -> Frame:
         """Encode one ended span. ValueError without a context or an end."""
-        tell = getattr(span, "_facts", None)  # as ``facts_of`` does, without the call
-        facts: Facts = facts_of(span) if tell is None else tell()
+        facts = facts_of(span)
         i64 = self._i64
         (
             trace_id,

@@ -164,9 +164,6 @@ class Packer:
     def _begin(self, process: bytes) -> Batch:
         return Batch(self._encoder, process, self._seq_no + 1, self._ledger.loss())
 
-    def _fits(self, batch: Batch, frame: Frame) -> bool:
-        return batch.admits(frame, self._transport.max_bytes, self._max_spans)
-
     def _seal(self) -> None:
         """Make a parcel of the open batch."""
         batch = self._batch
@@ -206,13 +203,14 @@ class Packer:
         """Return payloads of the frames of one; those that are too large alone are left out."""
         frames = parcel.payload.frames
         middle = len(frames) // 2
+        limits = self._transport.max_bytes, self._max_spans
         batches: list[Batch] = []
         for half in (frames[:middle], frames[middle:]):
             batch: Batch | None = None
             for frame in half:
-                if batch is None or not self._fits(batch, frame):
+                if batch is None or not batch.admits(frame, *limits):
                     batch = self._begin(parcel.process)
-                    if not self._fits(batch, frame):
+                    if not batch.admits(frame, *limits):
                         batch = None
                         continue
                     batches.append(batch)
