@@ -433,3 +433,24 @@ def pair_of(shared_tracing, run):
 
         yield pair_of
         assert unsampled.stats().started == 0
+
+
+@pytest.fixture
+def serve_on_asyncio(stack, run):
+    """Return what serves one method of ``shop.Orders`` on asyncio; it gives the target."""
+
+    def serve_on_asyncio(interceptor, method, handle=lambda request, context: request):
+        handler = grpc.unary_unary_rpc_method_handler(handle)
+        handlers = grpc.method_handlers_generic_handler("shop.Orders", {method: handler})
+
+        async def start():
+            server = grpc.aio.server(ThreadPoolExecutor(2), (handlers,), (interceptor,))
+            port = server.add_insecure_port("127.0.0.1:0")
+            await server.start()
+            return server, port
+
+        server, port = run(start())
+        stack.callback(lambda: run(server.stop(0)))
+        return f"127.0.0.1:{port}"
+
+    return serve_on_asyncio

@@ -84,21 +84,6 @@ def serve(program, stack, *interceptors):
     return target
 
 
-def serve_on_asyncio(run, stack, interceptor):
-    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: request)
-    handlers = grpc.method_handlers_generic_handler("shop.Orders", {"unary_unary": handler})
-
-    async def start():
-        server = grpc.aio.server(ThreadPoolExecutor(2), (handlers,), (interceptor,))
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        return server, port
-
-    server, port = run(start())
-    stack.callback(lambda: run(server.stop(0)))
-    return f"127.0.0.1:{port}"
-
-
 def request_of(kind):
     return iter([b"a", b"b"]) if kind.startswith("stream") else b"ab"
 
@@ -531,14 +516,14 @@ class Gone:
 
 
 @pytest.mark.parametrize("on_asyncio", [False, True])
-def test_a_handle_that_cannot_be_had_costs_no_call(tracing, stack, run, on_asyncio):
+def test_a_handle_that_cannot_be_had_costs_no_call(tracing, stack, serve_on_asyncio, on_asyncio):
     """The call is served untraced."""
     gone = Gone(tracing)
     library = tracekit.grpc.aio if on_asyncio else tracekit.grpc
     interceptor = library.server_interceptor(gone)
     gone.held.clear()
     if on_asyncio:
-        target = serve_on_asyncio(run, stack, interceptor)
+        target = serve_on_asyncio(interceptor, "unary_unary")
     else:
         target = serve(Flaky(), stack, interceptor)
     channel = stack.enter_context(grpc.insecure_channel(target))

@@ -40,20 +40,6 @@ class Shop:
         self.stack.callback(lambda: server.stop(0).wait(5))
         return at.replace(":0", f":{port}")
 
-    def serve_on_asyncio(self, run, interceptor):
-        handler = grpc.unary_unary_rpc_method_handler(self.answer)
-        handlers = grpc.method_handlers_generic_handler("shop.Orders", {"Echo": handler})
-
-        async def start():
-            server = grpc.aio.server(ThreadPoolExecutor(2), (handlers,), (interceptor,))
-            port = server.add_insecure_port("127.0.0.1:0")
-            await server.start()
-            return server, port
-
-        server, port = run(start())
-        self.stack.callback(lambda: run(server.stop(0)))
-        return f"127.0.0.1:{port}"
-
     def channel(self, target):
         channel = grpc.insecure_channel(target)
         self.stack.callback(channel.close)
@@ -98,7 +84,7 @@ def test_what_a_handler_starts_is_a_child_of_its_span(shop, tracing):
 
 @pytest.mark.parametrize("decision", ["0", "1"])
 @pytest.mark.parametrize("on_asyncio", [False, True])
-def test_a_handler_passes_on_what_arrived(shop, tracing, run, on_asyncio, decision):
+def test_a_handler_passes_on_what_arrived(shop, tracing, serve_on_asyncio, on_asyncio, decision):
     """Trace id, decision, baggage and mesh headers, below a span of the server's own."""
     sent = []
 
@@ -109,7 +95,7 @@ def test_a_handler_passes_on_what_arrived(shop, tracing, run, on_asyncio, decisi
 
     shop.handle = handle
     if on_asyncio:
-        target = shop.serve_on_asyncio(run, tracekit.grpc.aio.server_interceptor(tracing))
+        target = serve_on_asyncio(tracekit.grpc.aio.server_interceptor(tracing), "Echo", handle)
     else:
         target = shop.serve(tracekit.grpc.server_interceptor(tracing))
     arriving = (
