@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry import trace
 
 from tracekit import _lifecycle, _wiring, metrics
+from tracekit._distribution import stranger
 from tracekit._fork import PerProcess
 from tracekit._globals import Globals
 from tracekit.errors import ConfigError
@@ -144,6 +145,8 @@ class _Slot:
         if not self._exit_registered:
             self._exit_registered = True
             atexit.register(_at_exit)
+            if (other := stranger()) is not None:
+                _log.warning("%s", other)
 
 
 slot = _Slot()

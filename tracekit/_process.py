@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import uuid
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.resources import Resource
+
+from tracekit._distribution import version
 
 if TYPE_CHECKING:
     from tracekit.settings import Settings
@@ -22,7 +23,7 @@ def resource_of(settings: Settings) -> Resource:
         {
             "telemetry.sdk.language": "python",
             "telemetry.sdk.name": "tracekit",
-            "telemetry.sdk.version": _version(),
+            "telemetry.sdk.version": version(),
             **settings.tags,
             "service.name": settings.service_name,
         }
@@ -37,7 +38,7 @@ def jaeger_tags() -> dict[str, str]:
     sending anything.
     """
     return {
-        "jaeger.version": f"tracekit-{_version()}",
+        "jaeger.version": f"tracekit-{version()}",
         "hostname": socket.gethostname(),
         "ip": _own_address(),
         "client-uuid": uuid.uuid4().hex[:16],
@@ -51,10 +52,3 @@ def _own_address() -> str:
             return str(probe.getsockname()[0])
     except OSError:
         return "127.0.0.1"
-
-
-def _version() -> str:
-    try:
-        return metadata.version("tracekit")
-    except metadata.PackageNotFoundError:  # a source tree on the path, not an installation
-        return "0"

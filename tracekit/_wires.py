@@ -104,7 +104,7 @@ def _otlp_calls(settings: TransportSettings) -> Wire:
         from tracekit._protocols import SendResult  # noqa: PLC0415
         from tracekit.transport._absent import AbsentTransport  # noqa: PLC0415
 
-        reason = f"OTLP over gRPC needs grpcio: pip install 'tracekit[otlp]' ({error})"
+        reason = f"OTLP over gRPC needs grpcio: pip install 'tracekit-jaeger[otlp]' ({error})"
         _log.error("spans cannot be sent: %s", reason)
         return OtlpEncoder(), lambda: AbsentTransport(SendResult.failed(reason))
     endpoint, options = settings.endpoint or "", _http_options(settings)

@@ -213,5 +213,5 @@ def test_yaml_without_its_extra_says_what_to_install(write, monkeypatch):
     path = write(OWN_YAML)
     monkeypatch.setitem(sys.modules, "yaml", None)
     (bad,) = Settings.from_file(path).problems
-    assert "pip install 'tracekit[yaml]'" in bad.message
+    assert "pip install 'tracekit-jaeger[yaml]'" in bad.message
     assert Settings.from_file(write(OWN_JSON, "t.json")).problems == ()

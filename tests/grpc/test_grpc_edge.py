@@ -426,4 +426,4 @@ def test_importing_tracekit_needs_no_grpc_and_the_edge_says_what_it_needs():
         timeout=30,
         check=True,
     )
-    assert "tracekit[grpc]" in done.stdout
+    assert "tracekit-jaeger[grpc]" in done.stdout

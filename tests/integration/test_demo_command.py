@@ -167,7 +167,7 @@ def test_without_the_extra_the_install_line_is_printed(tmp_path):
     assert done.returncode == 2
     assert done.stdout.splitlines() == [
         "tracekit demo needs flask:",
-        "pip install 'tracekit[demo]'",
+        "pip install 'tracekit-jaeger[demo]'",
     ]
 
 

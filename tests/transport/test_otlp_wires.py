@@ -354,7 +354,9 @@ def test_a_service_without_grpcio_starts_and_says_what_is_missing():
         [sys.executable, "-c", program], timeout=60, check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("pip install 'tracekit[otlp]'") == 2  # at the start, and at the loss
+    assert (
+        done.stderr.count("pip install 'tracekit-jaeger[otlp]'") == 2
+    )  # at the start, and at the loss
 
 
 def grpc_send(transport, body=b"", timeout_s=SOON):

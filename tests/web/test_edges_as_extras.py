@@ -48,7 +48,7 @@ def test_an_edge_without_its_library_names_the_extra(edge, library):
     done = run(f"import sys; sys.modules[{library!r}] = None; import tracekit.{edge}")
     assert done.returncode == 1
     assert f"ImportError: tracekit.{edge} needs" in done.stderr
-    assert f"pip install 'tracekit[{edge}]'" in done.stderr
+    assert f"pip install 'tracekit-jaeger[{edge}]'" in done.stderr
 
 
 def test_the_flask_page_traces_a_request():

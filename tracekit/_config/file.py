@@ -194,7 +194,7 @@ def _parse_yaml(text: str) -> Entries:
         import yaml  # noqa: PLC0415 (an extra: only who writes YAML needs it)
     except ImportError:
         raise UnreadableError(
-            "needs PyYAML: pip install 'tracekit[yaml]' (or write JSON)"
+            "needs PyYAML: pip install 'tracekit-jaeger[yaml]' (or write JSON)"
         ) from None
 
     def entries(node: yaml.MappingNode) -> Entries:

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        _say(f"tracekit demo needs {', '.join(missing)}:\npip install 'tracekit[demo]'")
+        _say(f"tracekit demo needs {', '.join(missing)}:\npip install 'tracekit-jaeger[demo]'")
         return 2
     if sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]

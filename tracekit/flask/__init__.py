@@ -23,7 +23,7 @@ try:
     from flask.signals import got_request_exception
     from werkzeug.exceptions import HTTPException
 except ImportError as error:
-    raise ImportError("tracekit.flask needs Flask: pip install 'tracekit[flask]'") from error
+    raise ImportError("tracekit.flask needs Flask: pip install 'tracekit-jaeger[flask]'") from error
 
 from opentelemetry import context as otel_context
 

@@ -14,7 +14,7 @@ try:
     import grpc  # noqa: TC002 (the one place that says what is missing)
 except ImportError as missing:
     raise ImportError(
-        "tracekit.grpc needs grpcio: pip install 'tracekit[grpc]'", name="grpc"
+        "tracekit.grpc needs grpcio: pip install 'tracekit-jaeger[grpc]'", name="grpc"
     ) from missing
 
 from typing import TYPE_CHECKING

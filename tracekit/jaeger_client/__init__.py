@@ -18,7 +18,7 @@ try:
     import opentracing  # noqa: F401 (the one place that says what is missing)
 except ImportError as missing:
     raise ImportError(
-        "tracekit.jaeger_client needs opentracing: pip install 'tracekit[opentracing]'",
+        "tracekit.jaeger_client needs opentracing: pip install 'tracekit-jaeger[opentracing]'",
         name="opentracing",
     ) from missing
 

@@ -14,7 +14,7 @@ try:
     import opentracing  # noqa: TC002 (the one place that says what is missing)
 except ImportError as missing:
     raise ImportError(
-        "tracekit.opentracing needs opentracing: pip install 'tracekit[opentracing]'",
+        "tracekit.opentracing needs opentracing: pip install 'tracekit-jaeger[opentracing]'",
         name="opentracing",
     ) from missing
 

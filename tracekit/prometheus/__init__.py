@@ -26,7 +26,7 @@ try:
     )
 except ImportError as error:
     raise ImportError(
-        "tracekit.prometheus needs prometheus_client: pip install 'tracekit[prometheus]'"
+        "tracekit.prometheus needs prometheus_client: pip install 'tracekit-jaeger[prometheus]'"
     ) from error
 
 from tracekit import _handle

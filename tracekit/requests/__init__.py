@@ -25,7 +25,7 @@ try:
     from requests.structures import CaseInsensitiveDict
 except ImportError as error:
     raise ImportError(
-        "tracekit.requests needs requests: pip install 'tracekit[requests]'"
+        "tracekit.requests needs requests: pip install 'tracekit-jaeger[requests]'"
     ) from error
 
 from opentelemetry import context as otel_context

@@ -106,7 +106,9 @@ class GrpcSource(Abortable):
         try:
             import grpc  # noqa: PLC0415 - optional
         except ImportError:
-            raise TracekitError("gRPC sampling needs grpcio: install tracekit[grpc]") from None
+            raise TracekitError(
+                "gRPC sampling needs grpcio: pip install 'tracekit-jaeger[grpc]'"
+            ) from None
         with self._channel(grpc.ssl_channel_credentials() if self._secure else None) as channel:
             call = channel.unary_unary(_METHOD, bytes, bytes).future(
                 self._request, timeout=self._timeout_s, metadata=(NOT_TRACED,)

@@ -1,6 +1,6 @@
 """OTLP over gRPC: one unary call on bytes, so no code is generated and no message is built.
 
-Needs grpcio (``pip install 'tracekit[otlp]'``); this module is imported for this wire only.
+Needs grpcio (``pip install 'tracekit-jaeger[otlp]'``); this module is imported for this wire only.
 """
 
 from __future__ import annotations

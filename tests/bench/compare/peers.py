@@ -54,8 +54,8 @@ SIDES = {
 
 _VERSIONS = """
 import importlib.metadata as m, json
-names = ("tracekit opentelemetry-sdk opentelemetry-instrumentation-flask jaeger-client py-zipkin "
-         "ddtrace flask requests grpcio").split()
+names = ("tracekit-jaeger opentelemetry-sdk opentelemetry-instrumentation-flask jaeger-client "
+         "py-zipkin ddtrace flask requests grpcio").split()
 installed = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in m.distributions()}
 print(json.dumps({name: installed[name] for name in names if name in installed}))
 """
