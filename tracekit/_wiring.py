@@ -102,6 +102,7 @@ def build(
         jaeger_headers=JaegerHeaders(
             names.trace_id, names.baggage_prefix, names.debug_id, names.baggage
         ),
+        alone=not settings.disabled,
     )
     resource = resource_of(settings)
     if settings.disabled:

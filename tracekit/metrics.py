@@ -272,6 +272,11 @@ OWN = (
         "Requests on which two formats named different spans, by who was followed.",
         "counted by the propagator", _pairs("conflicts"),
     ),
+    Instrument(
+        "tracekit.propagation.ignored", "counter", "{request}", ("format",),
+        "Requests that began a new trace because the format of theirs is not read.",
+        "counted by the propagator", _pairs("ignored"),
+    ),
 )  # fmt: skip
 """What Jaeger's clients did not tell."""
 

@@ -493,3 +493,64 @@ def test_a_forked_child_counts_from_zero():
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert counters.conflicts == {("jaeger", "b3"): 1}
+
+
+NAMED = {"b3": "x-b3-traceid", "b3single": "b3", "w3c": "traceparent", "jaeger": "uber-trace-id"}
+
+
+@pytest.mark.parametrize("format_name", sorted(NAMED))
+@pytest.mark.parametrize("way_in", ["dict", "pairs", "metadata", "environ"])
+def test_a_trace_that_is_not_joined_is_told_once_and_counted(format_name, way_in, caplog):
+    """The header and the variable that would read it are named, however the headers came."""
+    read = "b3" if format_name == "jaeger" else "jaeger"
+    propagator = Propagator((read,), alone=True)
+    headers = encode(format_name, Remote(T, S, sampled=True))
+    for _ in range(3):
+        if way_in == "dict":
+            propagator.extract(headers)
+        elif way_in == "pairs":
+            propagator.extract_pairs(headers.items())
+        elif way_in == "metadata":
+            propagator.read_metadata(tuple(headers.items()))
+        else:
+            as_keys = {"HTTP_" + n.upper().replace("-", "_"): v for n, v in headers.items()}
+            propagator.extract_environ(as_keys)
+    assert propagator.counters.ignored == {(format_name,): 3}
+    (said,) = [each.getMessage() for each in caplog.records]
+    assert NAMED[format_name] in said
+    assert f"JAEGER_PROPAGATION={read},{format_name}" in said
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-request-id": "1"},
+        {"x-b3-sampled": "1"},
+        encode("b3", Remote(T, S, sampled=True)) | encode("jaeger", Remote(T, S, sampled=True)),
+    ],
+    ids=["no trace", "no ids", "another format is read"],
+)
+def test_nothing_is_ignored_where_nothing_could_be_joined(headers, caplog):
+    """Headers without a trace, or beside one that is joined, are worth no word."""
+    propagator = Propagator(("jaeger",), alone=True)
+    propagator.extract(headers)
+    assert propagator.counters.ignored == {}
+    assert caplog.records == []
+
+
+def test_beside_other_propagators_nothing_is_called_ignored(caplog):
+    """As a part of somebody's composite, another part may read what this one does not."""
+    jaeger_propagator().extract(encode("w3c", Remote(T, S, sampled=True)))
+    assert caplog.records == []
+
+
+def test_a_new_trace_on_a_request_of_a_mesh_is_told_by_the_handle(caplog):
+    """``init`` with defaults, a request with B3: one warning, and a figure among the metrics."""
+    tracing = tracekit.testing.tracing()
+    try:
+        tracing.propagator.extract(encode("b3", Remote(T, S, sampled=True)))
+        points = {family.instrument.name: family.points for family in tracing.metrics()}
+        assert points["tracekit.propagation.ignored"] == {("b3",): 1}
+        assert "JAEGER_PROPAGATION=jaeger,b3" in caplog.text
+    finally:
+        tracing.shutdown()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tracekit._fork import PerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 Table = dict[tuple[str, str], int]
 
@@ -26,6 +26,7 @@ class _Book:
         self.decode_errors: Table = {}
         self.unsendable: Table = {}
         self.conflicts: Table = {}
+        self.ignored: dict[tuple[str], int] = {}
         self.silent_until: dict[tuple[str, str, str], float] = {}
         # Reentrant: a signal handler that makes a request may interrupt a count.
         self.lock = threading.RLock()
@@ -41,6 +42,7 @@ class Counters:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._books = PerProcess(_Book)
         self._clock = clock
+        self._told: set[str] = set()  # a fork inherits it: a hundred workers say it once
 
     @property
     def decode_errors(self) -> Table:
@@ -56,6 +58,11 @@ class Counters:
     def conflicts(self) -> Table:
         """Two formats of one request named different spans: ``(winner, loser)``."""
         return self._books.now().conflicts
+
+    @property
+    def ignored(self) -> dict[tuple[str], int]:
+        """New traces on requests that named one in a format that is not read: ``(format,)``."""
+        return self._books.now().ignored
 
     def decode_error(self, format_name: str, reason: str) -> None:
         """Count something in a carrier that was ignored."""
@@ -74,6 +81,21 @@ class Counters:
         book = self._books.now()
         self._count(
             book, book.conflicts, winner, loser, "formats disagree on the parent: %s over %s"
+        )
+
+    def ignore(self, header: str, format_name: str, read: Sequence[str]) -> None:
+        """Count a request whose trace is not joined, for only ``read`` is; the first is told."""
+        book = self._books.now()
+        with book.lock:
+            book.ignored[format_name,] = book.ignored.get((format_name,), 0) + 1
+            if format_name in self._told:
+                return
+            self._told.add(format_name)
+        _log.warning(
+            "a request came with %s, which is not read: it begins a new trace here;"
+            " JAEGER_PROPAGATION=%s would join the one that it names (told once, counted always)",
+            header,
+            ",".join((*read, format_name)),
         )
 
     def _count(self, book: _Book, table: Table, left: str, right: str, message: str) -> None:

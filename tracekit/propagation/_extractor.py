@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from tracekit.propagation._headers import Note
     from tracekit.propagation._remote import Arrival, Parts
 
+_NAMES_A_SPAN = {
+    "uber-trace-id": "jaeger",
+    "x-b3-traceid": "b3",
+    "b3": "b3single",
+    "traceparent": "w3c",
+}
+"""The headers without which no trace can be joined, and their formats."""
 _NOTHING: Parts = (0, 0, None, None, False, None, NO_BAGGAGE, "", 0)
 _NO_FORMAT: tuple[str, Decode, Note] = ("", lambda _headers, _note: None, ignore)
 
@@ -36,7 +43,8 @@ class Extractor:
     """Extracts formats, the preferred one first, and captures what is to be forwarded.
 
     ``baggage_prefix`` is that of Jaeger's baggage headers; None: they are not read but forwarded.
-    ``forward`` names application headers to capture.
+    ``forward`` names application headers to capture. ``alone``: nobody else reads these carriers,
+    so a trace in a format that is not among ``formats`` is joined by nobody, which is counted.
     """
 
     def __init__(
@@ -45,8 +53,12 @@ class Extractor:
         counters: Counters,
         baggage_prefix: str | None,
         forward: Iterable[str],
+        *,
+        alone: bool = False,
     ) -> None:
         self.counters = counters
+        self._names = tuple(format_.name for format_ in formats)
+        self._alone = alone and bool(formats)
         reading = [
             (format_.name, format_.decode, partial(counters.decode_error, format_.name))
             for format_ in formats
@@ -196,7 +208,7 @@ class Extractor:
         if parts is None:
             if not captured:
                 return Context() if context is None else context
-            parts = _NOTHING
+            parts = self._not_joined(captured)
         return fill(Context() if context is None else Context(context), parts, captured)
 
     def _read(self, headers: Mapping[str, str], captured: Headers) -> Arrival:
@@ -204,7 +216,18 @@ class Extractor:
         parts = self._decode_first(headers, self._note_first)
         if self._others:
             parts = self._with_others(parts, headers)
-        return (_NOTHING if parts is None and captured else parts), captured
+        if parts is None and captured:
+            parts = self._not_joined(captured)
+        return parts, captured
+
+    def _not_joined(self, captured: Headers) -> Parts:
+        """Return what a request says from which nothing was read but what goes on as it is."""
+        if self._alone:
+            for name, _ in captured:
+                if name in _NAMES_A_SPAN:
+                    self.counters.ignore(name, _NAMES_A_SPAN[name], self._names)
+                    break
+        return _NOTHING
 
     def _with_others(self, parts: Parts | None, headers: Mapping[str, str]) -> Parts | None:
         """Return what the first format said together with what the others say."""

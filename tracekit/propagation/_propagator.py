@@ -44,6 +44,8 @@ class Propagator(Extractor, TextMapPropagator):
 
     ``order`` says which format's ids count when several name a span: the *first* valid one of
     ``formats`` (Jaeger's clients), or the *last* (OpenTelemetry's composite). All are injected.
+    ``alone`` says that no other propagator reads the same carriers: a trace that is not joined,
+    because its format is not among ``formats``, is counted and the first one told.
     Raises ``ValueError`` for an unknown format.
     """
 
@@ -55,6 +57,7 @@ class Propagator(Extractor, TextMapPropagator):
         counters: Counters | None = None,
         jaeger_headers: _jaeger.Names = _jaeger.NAMES,
         forward: Iterable[str] = (),
+        alone: bool = False,
     ) -> None:
         self.formats = tuple(dict.fromkeys(formats))
         self.order = order
@@ -68,6 +71,7 @@ class Propagator(Extractor, TextMapPropagator):
             Counters() if counters is None else counters,
             jaeger_headers.baggage_prefix.lower() if "jaeger" in self.formats else None,
             forward,
+            alone=alone,
         )
         self._write_ids = _formats.together(chosen)
         self._write_baggage = [
