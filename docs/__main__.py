@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracekit import _env, _rpc_metrics, metrics
+from tracekit._config import _rpc_metrics, metrics, variables
 from tracekit._config.schema import SETTINGS, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from tracekit._env._row import Row
+    from tracekit._config.variables.row import Row
     from tracekit.metrics import Instrument
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -51,10 +51,10 @@ the settings of one part may stand in a section of its name (`sampler:`), by the
 
 def environment() -> str:
     """Return the page about variables and settings."""
-    otel = [row for row in _env.ROWS if row.known_to == "OpenTelemetry"]
+    otel = [row for row in variables.ROWS if row.known_to == "OpenTelemetry"]
     return _ENVIRONMENT.format(
-        file=_env.CONFIG_FILE,
-        own="\n".join(_variables(row for row in _env.ROWS if row not in otel)),
+        file=variables.CONFIG_FILE,
+        own="\n".join(_variables(row for row in variables.ROWS if row not in otel)),
         otel="\n".join(_variables(otel)),
         settings="\n".join(_settings(SETTINGS.values())),
     )

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from tracekit._fork import PerProcess
+from tracekit._process.fork import PerProcess
 
 
 def test_a_process_keeps_its_value():

@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan
 
 import tracekit
-from tracekit import _handle
+from tracekit._assembly import handle as _handle
 from tracekit.testing import MemoryTransport, tracing
 
 ENVIRON = {

@@ -11,32 +11,37 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tracekit"
 
-# The first pattern that matches a module names its floor; a module may import its own floor and
+# The folder (or, at the root, the module) says the floor; a module may import its own floor and
 # those below. Edges (4) are held apart by a rule of their own.
-FLOORS: list[tuple[str, int]] = [
-    (r"tracekit\.(errors|_context|_fork|_protocols|_semconv|propagation\._remote)", 0),
-    (r"tracekit\.sampling\.(_poller|_http|_grpc|_fetch\w*)", 2),
-    (r"tracekit\.reporting\._worker", 2),
-    (r"tracekit\.transport(\.\w+)*", 2),
-    (r"tracekit\.(propagation|sampling|tracing|encoding|reporting)(\.\w+)*", 1),
-    (r"tracekit\.(_calls|_http|_protobuf|_redaction|_rpc_metrics)", 1),
-    (r"tracekit\.(cli|run|_demo|pytest_plugin)(\.\w+)*", 5),
-    (r"tracekit\.(testing|local)(\.\w+)*", 6),
-    (
-        r"tracekit\.(grpc|flask|wsgi|requests|opentracing|jaeger_client|logging|mesh|prometheus)(\.\w+)*",
-        4,
-    ),
-    (r"tracekit(\.\w+)*", 3),
-]
+FLOORS: dict[str, int] = {
+    "tracekit": 3,  # the front
+    **dict.fromkeys(("errors", "_context", "_protocols", "_protobuf", "_process"), 0),
+    **dict.fromkeys(("propagation", "sampling", "tracing", "encoding", "reporting", "_calls"), 1),
+    "transport": 2,
+    **dict.fromkeys(("settings", "metrics", "exporter", "_config", "_assembly"), 3),
+    **dict.fromkeys(("grpc", "wsgi", "flask", "requests", "logging", "mesh", "prometheus"), 4),
+    **dict.fromkeys(("opentracing", "jaeger_client"), 4),
+    "_cli": 5,
+    **dict.fromkeys(("testing", "local"), 6),  # apart: what they may use is public
+}
+# The effects that live beside the engines they serve.
+EFFECTS = {
+    *(f"tracekit.sampling.{name}" for name in ("_poller", "_http", "_grpc", "_fetch")),
+    "tracekit.reporting._worker",
+}
 # Which edge may lean on which: Flask is WSGI with names; jaeger_client is a bridge over several.
 EDGE_TO_EDGE = {
     ("tracekit.flask", "tracekit.wsgi"),
     ("tracekit.jaeger_client", "tracekit.opentracing"),
 }
 # What an edge may see of the assembly floor.
-HANDLE = {"tracekit._handle"}
+HANDLE = {"tracekit._assembly.handle"}
 BRIDGES = {
-    "tracekit.jaeger_client": {"tracekit.settings", "tracekit._process", "tracekit.transport"},
+    "tracekit.jaeger_client": {
+        "tracekit.settings",
+        "tracekit._assembly.resource",
+        "tracekit.transport",
+    },
 }
 
 
@@ -49,7 +54,9 @@ def modules() -> dict[str, Path]:
 
 
 def floor_of(module: str) -> int:
-    return next(floor for pattern, floor in FLOORS if re.fullmatch(pattern, module))
+    if module in EFFECTS:
+        return 2
+    return FLOORS[([*module.split("."), ""])[1] or "tracekit"]
 
 
 def top(module: str) -> str:
@@ -149,5 +156,5 @@ def test_only_one_module_names_the_variables() -> None:
         and re.fullmatch(r"(JAEGER|OTEL|TRACEKIT)_[A-Z0-9_]+", node.value)
     }
     # The last two set variables for the programs they start; they read none.
-    allowed = {"tracekit._env", "tracekit._demo", "tracekit.testing"}
+    allowed = {"tracekit._config.variables", "tracekit._cli.demo", "tracekit.testing"}
     assert {name for name in naming if not name.startswith(tuple(allowed))} == set()

@@ -13,7 +13,7 @@ Edges are modules of their own: ``tracekit.flask``, ``tracekit.grpc``, ``traceki
 ``tracekit.mesh``, ``tracekit.opentracing``, ``tracekit.logging`` and more.
 """
 
-from tracekit._handle import (
+from tracekit._assembly.handle import (
     Tracing,
     current_span,
     drain_on,
@@ -23,7 +23,7 @@ from tracekit._handle import (
     shutdown,
     stats,
 )
-from tracekit._threads import wrap, wrap_executor
+from tracekit._calls.carry import wrap, wrap_executor
 from tracekit.errors import ConfigError, Problem, StrategyError, TracekitError
 from tracekit.settings import Settings
 

@@ -23,7 +23,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from tracekit._wires import wire
+from tracekit._assembly.wires import wire
 from tracekit.encoding._facts import facts_of
 from tracekit.encoding._tags import as_text
 from tracekit.reporting import Reporter

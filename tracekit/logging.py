@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from tracekit import _handle
-from tracekit._calls import message_of
+from tracekit._assembly.handle import HasTracing, Tracing, resolve
+from tracekit._calls.lifecycle import message_of
 from tracekit._context import SPAN_KEY, get_current
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AttributeValue
 
-    AnyTracing = _handle.Tracing | _handle.HasTracing | None
+    AnyTracing = Tracing | HasTracing | None
 
 __all__ = ["JsonFormatter", "TraceContextFilter", "install", "structlog_processor"]
 
@@ -179,7 +179,7 @@ class _Stamp:
 
     def __init__(self, tracing: AnyTracing) -> None:
         if tracing is not None:
-            _handle.resolve(tracing)
+            resolve(tracing)
         self._tracing = tracing
 
     def complete(self, record: logging.LogRecord) -> None:
@@ -205,7 +205,7 @@ class _Stamp:
 
     def _service(self) -> str:
         try:
-            return _handle.resolve(self._tracing).settings.service_name or ""
+            return resolve(self._tracing).settings.service_name or ""
         except Exception:  # logging must work whatever state tracing is in
             return ""
 

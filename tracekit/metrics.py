@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from tracekit.reporting import DropReason
 
 if TYPE_CHECKING:
-    from tracekit._rpc_metrics import CallMetrics, Distribution
+    from tracekit._calls.metrics import CallMetrics, Distribution
     from tracekit.propagation import Counters
     from tracekit.reporting import Stats
     from tracekit.tracing import SpanCounts

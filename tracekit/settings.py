@@ -13,18 +13,17 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from tracekit import _env
-from tracekit._config import file, jaeger_dictionary, rules
+from tracekit._config import file, jaeger_dictionary, rules, variables
 from tracekit._config.layers import MASK, Layer, did_you_mean, from_arguments, shown
 from tracekit._config.schema import PARTS, SETTINGS
 from tracekit._config.values import bracketed, masked
-from tracekit._env import variable
+from tracekit._config.variables import variable
 from tracekit.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tracekit._semconv import Semconv
+    from tracekit._calls.semconv import Semconv
 
 
 class _Masked:
@@ -288,9 +287,9 @@ _WIRES = {
 
 def _surroundings(environ: Mapping[str, str]) -> list[Layer]:
     """Return the layers that the environment brings: its variables and the file it names."""
-    layers = list(_env.read(environ))
-    path = _env.config_file(environ)
-    return layers if path is None else [*layers, file.read(path, _env.CONFIG_FILE)]
+    layers = list(variables.read(environ))
+    path = variables.config_file(environ)
+    return layers if path is None else [*layers, file.read(path, variables.CONFIG_FILE)]
 
 
 def _attributes(part: str, values: Mapping[str, object]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 import tracekit.flask
 import tracekit.prometheus
 import tracekit.testing
-from tracekit._calls import Call
+from tracekit._calls.lifecycle import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tracekit._cli.env import main
 from tracekit._config.schema import SETTINGS
-from tracekit._env_report import main
 
 PASSWORD = {
     "JAEGER_SERVICE_NAME": "shop",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tracekit import _env
+from tracekit._config import variables
 from tracekit.settings import Settings
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def effective(name, written):
 
 def test_every_row_of_the_table_is_tested():
     """A variable cannot be added without its four values."""
-    assert set(CASES) == {row.name for row in _env.ROWS}
+    assert set(CASES) == {row.name for row in variables.ROWS}
 
 
 @each_variable
@@ -238,7 +238,7 @@ def test_a_good_value_is_used_and_named_as_the_source(name):
     found = settings(name, written)
     assert found.problems == ()
     assert found.flat()[CASES[name].setting] == expected
-    row = next(row for row in _env.ROWS if row.name == name)
+    row = next(row for row in variables.ROWS if row.name == name)
     if row.setting == CASES[name].setting and not name.endswith(("PROTOCOL", "INSECURE")):
         assert found.sources[row.setting] == name
 
@@ -277,5 +277,5 @@ def test_an_odd_value_that_is_right_is_understood(name):
 @each_variable
 def test_the_example_of_the_reference_page_is_a_good_one(name):
     """What the page shows can be copied."""
-    row = next(row for row in _env.ROWS if row.name == name)
+    row = next(row for row in variables.ROWS if row.name == name)
     assert settings(name, row.example).problems == ()

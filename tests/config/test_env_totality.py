@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tracekit import _env
+from tracekit._config import variables
 from tracekit._config.schema import SETTINGS
 from tracekit.errors import ConfigError
 from tracekit.settings import Settings
@@ -18,14 +18,16 @@ from tracekit.settings import Settings
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
 PIECES = st.lists(
     st.sampled_from(
-        [row.example for row in _env.ROWS]
+        [row.example for row in variables.ROWS]
         + [",", "=", ":", "/", "//", "[", "]", "%", "%zz", "${", "}", "${A:b}", "@", "-", "0", "9"]
         + ["1e999", "nan", "9" * 5000, "udp://10.0.0.1:5775", "::1", "ms", "true", "\x00", "\n"]
     ),
     max_size=5,
 ).map("".join)
 VALUES = ANY_TEXT | PIECES
-ENVIRONS = st.dictionaries(st.sampled_from([row.name for row in _env.ROWS]), VALUES, max_size=12)
+ENVIRONS = st.dictionaries(
+    st.sampled_from([row.name for row in variables.ROWS]), VALUES, max_size=12
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | VALUES,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(VALUES, inner, max_size=3),
@@ -56,12 +58,12 @@ def test_no_environment_makes_settings_raise(environ):
         assert Settings.from_env(environ, strict=True) == found
 
 
-@pytest.mark.parametrize("row", _env.ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", variables.ROWS, ids=lambda row: row.name)
 @settings(max_examples=8, deadline=None)
 @given(written=VALUES)
 def test_no_text_in_one_variable_makes_settings_raise(row, written):
     """Row by row, with its neighbours at their examples so that its value matters."""
-    environ = {other.name: other.example for other in _env.ROWS if other.wire == row.wire}
+    environ = {other.name: other.example for other in variables.ROWS if other.wire == row.wire}
     use_everything(Settings.from_env({**environ, row.name: written}))
     use_everything(Settings.from_env({row.name: written}))
 

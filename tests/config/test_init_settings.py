@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tracekit
-from tracekit import _env
+from tracekit._config import variables
 from tracekit.testing import MemoryTransport
 
-VALUES = st.sampled_from([row.example for row in _env.ROWS]) | st.text(
+VALUES = st.sampled_from([row.example for row in variables.ROWS]) | st.text(
     st.characters(exclude_categories=()), max_size=30
 )
-NAMES = [row.name for row in _env.ROWS if row.wire != "otlp"]
+NAMES = [row.name for row in variables.ROWS if row.wire != "otlp"]
 
 
 @settings(max_examples=100, deadline=None)

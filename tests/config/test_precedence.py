@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tracekit import _env
+from tracekit._config import variables
 from tracekit._config.schema import SETTINGS
 from tracekit.settings import Settings
 
@@ -88,7 +88,7 @@ def resolve(row, given, directory):
     return Settings.resolve(environ=environ, **fields), {"argument": argument, "file": in_file}
 
 
-@pytest.mark.parametrize("row", _env.ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", variables.ROWS, ids=lambda row: row.name)
 def test_argument_beats_environment_beats_file_beats_default(row, tmp_path):
     """In every combination of sources the value and its source are those of the best one."""
     alone, _ = resolve(row, ("environment",), tmp_path)
@@ -114,7 +114,7 @@ def test_argument_beats_environment_beats_file_beats_default(row, tmp_path):
 
 BOTH_FAMILIES = [
     (jaeger, otel)
-    for jaeger, otel in itertools.product(_env.ROWS, _env.ROWS)
+    for jaeger, otel in itertools.product(variables.ROWS, variables.ROWS)
     if jaeger.setting == otel.setting
     and not jaeger.name.startswith("OTEL_")
     and otel.name.startswith("OTEL_")

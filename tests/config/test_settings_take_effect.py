@@ -9,7 +9,8 @@ import sys
 import pytest
 from opentelemetry import baggage, trace
 
-from tracekit import _wiring, testing
+from tracekit import testing
+from tracekit._assembly import wiring
 from tracekit._config.schema import SETTINGS
 from tracekit.encoding._thrift import Binary
 from tracekit.settings import Settings
@@ -27,11 +28,11 @@ class Built:
     def __init__(self, **fields):
         chosen = {"service_name": "svc", "sampler_type": "const", **fields}
         settings = Settings.resolve(environ={}, strict=True, **chosen)
-        self.parts = _wiring.build(settings)
+        self.parts = wiring.build(settings)
         self.provider = self.parts.provider
         if self.parts.reporter is not None:
             self.pipeline = self.parts.reporter._now().pipeline
-            self.packer = self.pipeline._drain._packer
+            self.packer = self.pipeline._sender._batcher
             self.queue = self.pipeline.queue
             self.wire = self.pipeline._transport
             self.root = self.parts.sampler.root

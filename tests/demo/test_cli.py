@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tracekit.cli import COMMANDS, main
+from tracekit._cli.main import COMMANDS, main
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["--nonsense"]])
@@ -44,8 +44,8 @@ def test_every_command_has_its_module(name):
 def test_the_command_line_needs_no_framework():
     """Loading the command imports no web framework, no gRPC and not the demo."""
     program = (
-        "import sys, tracekit.cli;"
-        "print(*{'flask', 'requests', 'grpc', 'tracekit._demo'} & set(sys.modules))"
+        "import sys, tracekit._cli.main;"
+        "print(*{'flask', 'requests', 'grpc', 'tracekit._cli.demo'} & set(sys.modules))"
     )
 
     said = subprocess.run(
@@ -58,7 +58,7 @@ def test_the_command_line_needs_no_framework():
 def test_a_reader_that_leaves_is_no_traceback():
     """With the reading end of its output closed a command ends quietly with status 1."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tracekit.cli", "env"],
+        [sys.executable, "-m", "tracekit._cli.main", "env"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as command:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tracekit._demo._hops import DISPATCHED, Hop, Ingress, faults, forwarded
+from tracekit._cli.demo.hops import DISPATCHED, Hop, Ingress, faults, forwarded
 from tracekit.local import ReceivedSpan, Tags
 
 INGRESS = Ingress(trace_id=0xA << 64 | 0xB, span_id=0xC, request_id="r-1")

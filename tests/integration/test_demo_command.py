@@ -41,7 +41,7 @@ def wheel(tmp_path_factory):
 
 
 def _command(*arguments):
-    return [sys.executable, "-m", "tracekit.cli", *arguments]
+    return [sys.executable, "-m", "tracekit._cli.main", *arguments]
 
 
 def _environment(wheel):
@@ -153,7 +153,7 @@ def test_without_the_extra_the_install_line_is_printed(tmp_path):
     """A missing package is no traceback: status 2 and the one line that helps."""
     program = (
         "import sys; sys.modules['flask'] = None\n"  # what import sees where it is not installed
-        "from tracekit.cli import main; sys.exit(main(['demo']))"
+        "from tracekit._cli.main import main; sys.exit(main(['demo']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -97,7 +97,7 @@ def test_locks_that_others_hold_at_a_fork_do_not_block_the_child(agent, fork):
         import ctypes, faulthandler, os, threading, time
         from opentelemetry import trace
         import tracekit
-        from tracekit import _handle
+        from tracekit._assembly import handle as _handle
 
         tracekit.init("parent")
         held = threading.Barrier(3)

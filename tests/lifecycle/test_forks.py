@@ -120,7 +120,7 @@ def test_a_fork_while_every_lock_is_held_does_not_block_the_child(agent, run):
         """
         import gc, logging, os, select, signal, sys, threading
         import tracekit
-        from tracekit._handle import slot
+        from tracekit._assembly.handle import slot
 
         tracing = tracekit.init("locked", sampler_type="remote", sampler_param=1)
         tracer = tracekit.get_tracer("t")

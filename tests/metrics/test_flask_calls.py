@@ -10,7 +10,7 @@ import pytest
 
 import tracekit.flask
 import tracekit.testing
-from tracekit._rpc_metrics import safe_name
+from tracekit._calls.metrics import safe_name
 
 
 def shop():

@@ -14,7 +14,7 @@ import tracekit.flask
 import tracekit.grpc
 import tracekit.testing
 from tracekit import metrics
-from tracekit._rpc_metrics import Distribution
+from tracekit._calls.metrics import Distribution
 from tracekit.transport import SendResult
 
 

@@ -16,8 +16,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 import tracekit.testing
-from tracekit._calls import Call
-from tracekit._rpc_metrics import (
+from tracekit._calls.lifecycle import Call
+from tracekit._calls.metrics import (
     BUCKETS_S,
     MAX_ENDPOINTS,
     OTHER,

@@ -21,7 +21,7 @@ from tracekit.testing import FakeClock
 
 CHECKED = {
     str(Path(tracekit.reporting.__file__).with_name(f"_{name}.py"))
-    for name in ("batch", "drain", "packing", "queue")
+    for name in ("batch", "batcher", "queue", "sender")
 }
 MAX_BYTES = 100
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tracekit.reporting._ledger import Ledger, Tally
-from tracekit.reporting._queue import Bell, SpanQueue
+from tracekit.reporting._queue import SpanQueue, Wakeup
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +143,7 @@ def test_a_capacity_below_one_is_refused():
 
 def test_a_bell_keeps_one_ring_and_never_waits_to_ring():
     """Many rings wake the next waiter once; without any it waits its time out."""
-    bell = Bell()
+    bell = Wakeup()
     for _ in range(3):
         bell.ring()
     assert bell.wait(10.0)

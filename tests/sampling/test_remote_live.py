@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 import tracekit
-from tracekit._entry_points import jaeger_remote, parentbased_jaeger_remote
+from tracekit._assembly.entry_points import jaeger_remote, parentbased_jaeger_remote
 from tracekit.local import SamplingServer
 from tracekit.sampling import AdaptiveStrategy, ParentRule, Strategy
 from tracekit.sampling._fetch import following_server

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-from tracekit._fork import PidMark, fork_mark
+from tracekit._process.fork import PidMark, fork_mark
 from tracekit.tracing._life import Life, Lives
 
 FORKS = """

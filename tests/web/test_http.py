@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit import _http
-from tracekit._semconv import SEMCONVS, semconv_of
+from tracekit._calls.lifecycle import http as _http
+from tracekit._calls.semconv import SEMCONVS, semconv_of
 
 ENVIRON = {
     "REQUEST_METHOD": "GET",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit._redaction import redact_query, redact_text, redact_url
+from tracekit._calls.redaction import redact_query, redact_text, redact_url
 
 
 @pytest.mark.parametrize(

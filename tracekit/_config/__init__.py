@@ -2,5 +2,5 @@
 
 ``values`` parse and check, ``schema`` is the table of settings, ``layers`` hold what each source
 gave (arguments, environment, ``file``, ``jaeger_dictionary``), ``rules`` settle who wins and what
-contradicts. The variables themselves are in ``tracekit._env``.
+contradicts. The variables themselves are in ``tracekit._config.variables``.
 """

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from tracekit._config import values as v
 from tracekit._config.layers import Complaint, Given, Layer, shown
 from tracekit._config.schema import SETTINGS
-from tracekit._env import variable
+from tracekit._config.variables import variable
 from tracekit.errors import Problem
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from tracekit._calls.semconv import SEMCONVS
 from tracekit._config import values as v
-from tracekit._semconv import SEMCONVS
 from tracekit.reporting import DEFAULT_QUEUE_SIZE
 
 if TYPE_CHECKING:

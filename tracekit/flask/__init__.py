@@ -27,8 +27,9 @@ except ImportError as error:
 
 from opentelemetry import context as otel_context
 
-from tracekit import _handle, _http, wsgi
-from tracekit._redaction import redact_url
+from tracekit import wsgi
+from tracekit._calls import http
+from tracekit._calls.redaction import redact_url
 from tracekit.flask._carrying import carrying
 from tracekit.flask._old_form import is_old, translated
 from tracekit.wsgi._exchange import KEY, Server
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from opentelemetry import trace
 
-    from tracekit._calls import Call
+    from tracekit._assembly.handle import HasTracing, Tracing
+    from tracekit._calls.lifecycle import Call
     from tracekit.flask._old_form import OldForm, OpenTracingTracer
     from tracekit.wsgi._exchange import Exchange
 
@@ -94,7 +96,7 @@ class FlaskTracing:
     def __init__(
         self,
         app: Flask | None = None,
-        tracing: _handle.Tracing | _handle.HasTracing | None = None,
+        tracing: Tracing | HasTracing | None = None,
         trace_all: bool = True,
         traced_attributes: Iterable[str] = (),
         start_span_cb: StartSpanCallback | None = None,
@@ -242,7 +244,7 @@ class FlaskTracing:
         if rule is not None and self._old is not None:
             return endpoint
         route = None if rule is None else _route(environ, rule)
-        return _http.span_name(environ.get("REQUEST_METHOD", ""), route)
+        return http.span_name(environ.get("REQUEST_METHOD", ""), route)
 
     def _shown(self, exchange: Exchange) -> object:
         span = exchange.span
@@ -290,7 +292,7 @@ FlaskTracer = FlaskTracing
 
 def init_app(
     app: Flask,
-    tracing: _handle.Tracing | _handle.HasTracing | None = None,
+    tracing: Tracing | HasTracing | None = None,
     **options: Any,  # noqa: ANN401 (FlaskTracing's own)
 ) -> FlaskTracing:
     """Trace ``app`` and return its ``FlaskTracing``, which takes ``options``."""

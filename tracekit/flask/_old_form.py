@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from flask import Flask
 
-from tracekit import _handle
+from tracekit._assembly.handle import HasTracing, Tracing, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry import trace
 
 
-class OpenTracingTracer(_handle.HasTracing, Protocol):
+class OpenTracingTracer(HasTracing, Protocol):
     """A tracer of ``tracekit.opentracing``: built on a handle, it shows our spans as its own."""
 
     def start_span(self) -> object:
@@ -80,9 +80,9 @@ class OldForm:
                     self._made = _global() if made is None else _checked(made)
         return cast("OpenTracingTracer", self._made)
 
-    def handle(self) -> _handle.Tracing:
+    def handle(self) -> Tracing:
         """Return the handle that the tracer was built on."""
-        return _handle.resolve(self.tracer)
+        return resolve(self.tracer)
 
     def shown(self, span: trace.Span) -> object:
         """Return the ``opentracing.Span`` that stands for ``span``."""
@@ -100,7 +100,7 @@ def _global() -> OpenTracingTracer:
 
 def _checked(tracer: object) -> OpenTracingTracer:
     try:
-        _handle.resolve(tracer)
+        resolve(tracer)
     except TypeError:
         raise TypeError(
             f"FlaskTracing takes a tracer of tracekit.opentracing, not {type(tracer).__name__}"

@@ -32,7 +32,7 @@ from tracekit.grpc._server import ServerInterceptor
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from tracekit._handle import HasTracing, Tracing
+    from tracekit._assembly.handle import HasTracing, Tracing
 
 __all__ = [
     "UNTRACED",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 import grpc.aio
 
-from tracekit.grpc._aio_client import AioCalling, requests_of
+from tracekit.grpc._aio_client import AioClientCall, requests_of
 from tracekit.grpc._channel import Factory
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class AioMultiCallable:
         if method is None:
             return self._bare(request, metadata=metadata, **options)
         unary = not self._response_streaming
-        rpc = AioCalling(self._plan, method, metadata)
+        rpc = AioClientCall(self._plan, method, metadata)
         if not rpc.begin(None if self._request_streaming else request):
             return self._bare(request, metadata=rpc.metadata, **options)
         if self._request_streaming:

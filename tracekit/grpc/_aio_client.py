@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Protocol, cast
 import grpc
 import grpc.aio
 
-from tracekit._calls import message_of
+from tracekit._calls.lifecycle import message_of
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._aio_server import Stepped
-from tracekit.grpc._calling import ClientRpc
 from tracekit.grpc._client import with_metadata
+from tracekit.grpc._client_call import ClientRpc
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -56,7 +56,7 @@ class _Core(Protocol):
     def add_done_callback(self, callback: Callable[[], None]) -> None: ...
 
 
-class AioCalling(ClientRpc):
+class AioClientCall(ClientRpc):
     """An RPC made by asyncio code; only the loop's thread touches it."""
 
     _core: _Core | None = None
@@ -159,7 +159,7 @@ class AsyncRequests:
 
     __slots__ = ("_count", "_iterator", "_rpc", "_source")
 
-    def __init__(self, source: AsyncIterable[object], rpc: AioCalling, *, count: bool) -> None:
+    def __init__(self, source: AsyncIterable[object], rpc: AioClientCall, *, count: bool) -> None:
         self._source = source
         self._rpc = rpc
         self._count = count
@@ -182,7 +182,7 @@ class AsyncRequests:
         return request
 
 
-def requests_of(source: object, rpc: AioCalling, *, count: bool) -> object:
+def requests_of(source: object, rpc: AioClientCall, *, count: bool) -> object:
     """Return a request iterator of the same kind; None, for the writer's way, as it is."""
     if source is None:
         return None
@@ -191,7 +191,9 @@ def requests_of(source: object, rpc: AioCalling, *, count: bool) -> object:
     return _from_iterable(cast("Iterable[object]", source), rpc, count=count)
 
 
-def _from_iterable(source: Iterable[object], rpc: AioCalling, *, count: bool) -> Iterator[object]:
+def _from_iterable(
+    source: Iterable[object], rpc: AioClientCall, *, count: bool
+) -> Iterator[object]:
     rpc.sees_requests = True
     try:
         for request in source:
@@ -220,7 +222,7 @@ class AioClientInterceptor:
         method = self._plan.method(details.method)
         if method is None:
             return await continuation(details, request)
-        rpc = AioCalling(self._plan, method, details.metadata)
+        rpc = AioClientCall(self._plan, method, details.metadata)
         begun = rpc.begin(None if streaming else request)
         metadata = grpc.aio.Metadata(*(rpc.metadata or ()))
         details = with_metadata(details, metadata)

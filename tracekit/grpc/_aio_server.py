@@ -19,8 +19,8 @@ import grpc.aio
 
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._handlers import rewrap
-from tracekit.grpc._listening import Heard, Listening
-from tracekit.grpc._serving import ServerRpc, seen
+from tracekit.grpc._recording_context import Heard, Listening
+from tracekit.grpc._server_call import ServerRpc, seen
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Iterator,
     )
 
-    from tracekit._calls import Step
+    from tracekit._calls.lifecycle import Step
     from tracekit.grpc._handlers import Behavior
     from tracekit.grpc._plan import Plan
 
@@ -100,7 +100,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
         method = plan.method(handler_call_details.method)
         if handler is None or method is None:
             return handler
-        rpc = AioServing(plan, method, metadata)
+        rpc = AioServerCall(plan, method, metadata)
         rpc.started_ns = time_ns()
         try:
             rpc.bound = bound = plan.rebind()
@@ -114,7 +114,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
         return rewrap(handler, rpc, _traced)
 
 
-class AioServing(ServerRpc):
+class AioServerCall(ServerRpc):
     """An RPC on an asyncio server."""
 
     if_unconvertible = grpc.StatusCode.UNKNOWN
@@ -186,7 +186,7 @@ def _code_of(context: grpc.aio.ServicerContext | Heard) -> grpc.StatusCode | Non
     return conventions.code_of(context.code(), numbers=True)
 
 
-def _traced(rpc: AioServing, behavior: Behavior) -> Behavior:
+def _traced(rpc: AioServerCall, behavior: Behavior) -> Behavior:
     """Return a function of the same kind, by the tests that gRPC makes."""
     if inspect.iscoroutinefunction(behavior):
         return _coroutine(rpc, behavior)
@@ -196,7 +196,7 @@ def _traced(rpc: AioServing, behavior: Behavior) -> Behavior:
 
 
 def _coroutine(
-    rpc: AioServing, behavior: Callable[..., Coroutine[object, object, object]]
+    rpc: AioServerCall, behavior: Callable[..., Coroutine[object, object, object]]
 ) -> Behavior:
     async def traced(request: object, context: grpc.aio.ServicerContext) -> object:
         step = rpc.enter(request, context)
@@ -217,7 +217,7 @@ def _coroutine(
 
 
 def _async_generator(
-    rpc: AioServing, behavior: Callable[..., AsyncGenerator[object, None]]
+    rpc: AioServerCall, behavior: Callable[..., AsyncGenerator[object, None]]
 ) -> Behavior:
     async def traced(request: object, context: grpc.aio.ServicerContext) -> AsyncIterator[object]:
         step = rpc.enter(request, context)
@@ -247,7 +247,7 @@ def _async_generator(
     return traced
 
 
-def _blocking(rpc: AioServing, behavior: Behavior) -> Behavior:
+def _blocking(rpc: AioServerCall, behavior: Behavior) -> Behavior:
     def traced(request: object, context: grpc.ServicerContext) -> object:
         heard = Heard(context)
         step = rpc.enter(request, heard)
@@ -269,7 +269,7 @@ def _blocking(rpc: AioServing, behavior: Behavior) -> Behavior:
     return traced
 
 
-def _responses(source: Iterable[object], rpc: AioServing, step: Step) -> Iterator[object]:
+def _responses(source: Iterable[object], rpc: AioServerCall, step: Step) -> Iterator[object]:
     """Yield from what a blocking handler returned, in gRPC's thread for it."""
     rpc.attend()
     try:

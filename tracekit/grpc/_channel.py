@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import grpc
 
 from tracekit._context import attach, detach
-from tracekit.grpc._calling import handing
-from tracekit.grpc._client import Calling, Requests
+from tracekit.grpc._client import BlockingClientCall, Requests
+from tracekit.grpc._client_call import handing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -92,7 +92,7 @@ class MultiCallable:
         if method is None:
             return getattr(self._bare, verb)(request, timeout, metadata, *args, **kwargs)
         self._known = method
-        rpc = Calling(plan, method, metadata)
+        rpc = BlockingClientCall(plan, method, metadata)
         if not rpc.begin(None if self._request_streaming else request):
             return getattr(self._bare, verb)(request, timeout, rpc.metadata, *args, **kwargs)
         if self._request_streaming:
@@ -119,7 +119,7 @@ class MultiCallable:
                 rpc.answered(*result)
         return result
 
-    def _traced(self, rpc: Calling, verb: str) -> Invoke:
+    def _traced(self, rpc: BlockingClientCall, verb: str) -> Invoke:
         """Return gRPC's multi-callable with converters that count for ``rpc``."""
         del verb
         return self._factory.make_for(rpc, rpc.receive)
@@ -189,7 +189,7 @@ class _UnaryUnary(_UnaryResponse, grpc.UnaryUnaryMultiCallable):
     _request_streaming = False
     _shared: Invoke | None = None
 
-    def _traced(self, rpc: Calling, verb: str) -> Invoke:
+    def _traced(self, rpc: BlockingClientCall, verb: str) -> Invoke:
         if verb == "future":
             return super()._traced(rpc, verb)
         serializer, deserializer = self._factory.serializer, self._factory.deserializer

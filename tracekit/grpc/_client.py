@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import grpc
 
-from tracekit._calls import message_of
+from tracekit._calls.lifecycle import message_of
 from tracekit.grpc import _conventions as conventions
-from tracekit.grpc._calling import ClientRpc
+from tracekit.grpc._client_call import ClientRpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +34,7 @@ class _State(Protocol):
     trailing_metadata: tuple[Pair, ...] | None
 
 
-class Calling(ClientRpc):
+class BlockingClientCall(ClientRpc):
     """An RPC made by blocking code."""
 
     _state: _State | None
@@ -117,7 +117,7 @@ class Requests:
 
     __slots__ = ("_count", "_rpc", "_source", "_step")
 
-    def __init__(self, source: Iterator[object], rpc: Calling, *, count: bool) -> None:
+    def __init__(self, source: Iterator[object], rpc: BlockingClientCall, *, count: bool) -> None:
         self._source = source
         self._rpc = rpc
         self._step = rpc.step()
@@ -208,7 +208,7 @@ class ClientInterceptor(
         method = self._plan.method(details.method)
         if method is None:
             return continuation(details, request)
-        rpc = Calling(self._plan, method, getattr(details, "metadata", None))
+        rpc = BlockingClientCall(self._plan, method, getattr(details, "metadata", None))
         begun = rpc.begin(None if streaming else request)
         details = with_metadata(details, rpc.metadata)
         if not begun:

@@ -17,7 +17,7 @@ from tracekit._protocols import PlainAttributes
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
-    from tracekit._semconv import Semconv
+    from tracekit._calls.semconv import Semconv
 
     Attributes = dict[str, AttributeValue]
 

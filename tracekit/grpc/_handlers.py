@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
-from tracekit.grpc._serving import ServerRpc
+from tracekit.grpc._server_call import ServerRpc
 
 if TYPE_CHECKING:
     from tracekit.grpc._messages import Convert

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from tracekit._handle import HasTracing, Tracing
+    from tracekit._assembly.handle import HasTracing, Tracing
 
     Constructor = Callable[..., object]
     Build = Callable[[Constructor, inspect.BoundArguments], object]

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tracekit._calls import BaseCall, message_of
+from tracekit._calls.lifecycle import BaseCall, message_of
 
 if TYPE_CHECKING:
     from tracekit.grpc._plan import Plan
@@ -16,7 +16,7 @@ Convert = Callable[[object], object]
 
 
 @dataclasses.dataclass(frozen=True)
-class Tally:
+class MessageCount:
     """Messages that went one way so far, and their bytes (0 if they are not seen)."""
 
     count: int
@@ -40,14 +40,14 @@ class Messages(BaseCall):
     _noted = 0
 
     @property
-    def sent(self) -> Tally:
+    def sent(self) -> MessageCount:
         """What this side has sent so far."""
-        return Tally(self.sent_count, self.sent_bytes)
+        return MessageCount(self.sent_count, self.sent_bytes)
 
     @property
-    def received(self) -> Tally:
+    def received(self) -> MessageCount:
         """What this side has received so far."""
-        return Tally(self.received_count, self.received_bytes)
+        return MessageCount(self.received_count, self.received_bytes)
 
     def receive(self, data: object) -> object:
         """Deserialize one message as gRPC would, and count it."""

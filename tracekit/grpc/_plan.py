@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict, runtime_check
 from grpc import StatusCode
 from opentelemetry.trace import SpanKind
 
-from tracekit import _handle
+from tracekit._assembly.handle import HasTracing, Tracing, resolve
+from tracekit._calls.semconv import SEMCONVS, semconv_of
 from tracekit._protocols import PlainAttributes
-from tracekit._semconv import SEMCONVS, semconv_of
 from tracekit.grpc import _conventions as conventions
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
-    from tracekit._calls import CallObserver
-    from tracekit._semconv import Semconv
+    from tracekit._calls.lifecycle import CallObserver
+    from tracekit._calls.semconv import Semconv
     from tracekit.grpc._rpc import Rpc
-    from tracekit.propagation import Arrival, Propagator
+    from tracekit.propagation import Extracted, Propagator
 
     Hook = Callable[[Span, Rpc], None]
     Exclude = Collection[str | Callable[[str], bool]]
@@ -60,26 +60,26 @@ class Method(NamedTuple):
 
 
 @runtime_checkable
-class Passer(Protocol):
+class PassThrough(Protocol):
     """A tracer that can tell when all there is to do is to pass on what arrived, and does that."""
 
-    def passes_on(self, arrival: Arrival) -> bool:
+    def passes_on(self, arrival: Extracted) -> bool:
         """Return whether nobody is to hear of a call that begins below what arrived."""
 
-    def pass_on(self, arrival: Arrival) -> Span:
+    def pass_on(self, arrival: Extracted) -> Span:
         """Return an unsampled span below it; for which ``passes_on`` was True."""
 
 
 class Bound(NamedTuple):
     """What a call needs of the handle in use, fetched once."""
 
-    handle: _handle.Tracing
+    handle: Tracing
     start_span: Callable[..., Span]
     """The tracer's."""
     propagator: Propagator
     observer: CallObserver | None
     """Who counts the calls that we serve; None on the client's side."""
-    passer: Passer | None
+    passer: PassThrough | None
     """The tracer; None where it cannot, or where not only the reporter wants to hear of calls."""
 
 
@@ -89,7 +89,7 @@ class Plan:
     def __init__(
         self,
         kind: SpanKind,
-        tracing: _handle.Tracing | _handle.HasTracing | None = None,
+        tracing: Tracing | HasTracing | None = None,
         *,
         target: str | None = None,
         exclude: Exclude = conventions.UNTRACED,
@@ -113,7 +113,7 @@ class Plan:
         """The names that a call's span gets; settled by ``rebind``, which comes before them."""
         self._asked_semconv = None if semconv is None else semconv_of(semconv)
         if tracing is not None:
-            _handle.resolve(tracing)  # TypeError now, not at the first call
+            resolve(tracing)  # TypeError now, not at the first call
         self.tracing = tracing
         self._names = frozenset(entry for entry in exclude if isinstance(entry, str))
         self._predicates = tuple(entry for entry in exclude if not isinstance(entry, str))
@@ -160,7 +160,7 @@ class Plan:
         They know ``bound`` to be that when its handle is ``tracing`` or, where that is None, the
         process' handle; to look at that costs less than a call.
         """
-        handle = _handle.resolve(self.tracing)
+        handle = resolve(self.tracing)
         bound = self.bound
         if bound is None or bound.handle is not handle:
             self.semconv = self._asked_semconv or handle.settings.semconv
@@ -173,7 +173,7 @@ class Plan:
                 tracer.start_span,
                 handle.propagator,
                 observer,
-                tracer if alone and isinstance(tracer, Passer) else None,
+                tracer if alone and isinstance(tracer, PassThrough) else None,
             )
         return bound
 

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, cast
 import grpc
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
 
-from tracekit._calls import Step
+from tracekit._assembly.handle import slot
+from tracekit._calls.lifecycle import Step
 from tracekit._context import attach, detach, get_current
-from tracekit._handle import slot
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._handlers import behavior_of, rebuilt, rewrap
-from tracekit.grpc._serving import ServerRpc, seen
+from tracekit.grpc._server_call import ServerRpc, seen
 from tracekit.propagation import enter
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from tracekit.grpc._handlers import Behavior
-    from tracekit.grpc._plan import Passer, Plan
-    from tracekit.propagation import Arrival
+    from tracekit.grpc._plan import PassThrough, Plan
+    from tracekit.propagation import Extracted
 
 _OK = grpc.StatusCode.OK
 
@@ -76,13 +76,13 @@ class ServerInterceptor(grpc.ServerInterceptor):
         passer = bound.passer
         if passer is not None and not handler.response_streaming and passer.passes_on(arrival):
             return _passing(handler, passer, arrival)
-        rpc = Serving(plan, method, metadata)
+        rpc = BlockingServerCall(plan, method, metadata)
         rpc.started_ns = time_ns()
         rpc.bound, rpc.arrival = bound, arrival
         return rewrap(handler, rpc, _streaming if handler.response_streaming else _unary)
 
 
-class Serving(ServerRpc):
+class BlockingServerCall(ServerRpc):
     """An RPC on a blocking server: begun and ended in its handler's thread, or by gRPC's own."""
 
     if_unconvertible = grpc.StatusCode.INTERNAL
@@ -141,7 +141,7 @@ class Serving(ServerRpc):
 
 
 def _passing(
-    handler: grpc.RpcMethodHandler, passer: Passer, arrival: Arrival
+    handler: grpc.RpcMethodHandler, passer: PassThrough, arrival: Extracted
 ) -> grpc.RpcMethodHandler:
     """Return ``handler``, of one response, for a call that nobody will hear of.
 
@@ -163,7 +163,7 @@ def _passing(
     return rebuilt(handler, behavior, passing, *convert)
 
 
-def _unary(rpc: Serving, behavior: Behavior) -> Behavior:
+def _unary(rpc: BlockingServerCall, behavior: Behavior) -> Behavior:
     def traced(request: object, context: grpc.ServicerContext) -> object:
         if not rpc.begin(request, context):
             return behavior(request, context)
@@ -183,7 +183,7 @@ def _unary(rpc: Serving, behavior: Behavior) -> Behavior:
     return traced
 
 
-def _streaming(rpc: Serving, behavior: Behavior) -> Behavior:
+def _streaming(rpc: BlockingServerCall, behavior: Behavior) -> Behavior:
     def traced(
         request: object, context: grpc.ServicerContext, *send: Callable[[object], None]
     ) -> object:
@@ -206,13 +206,15 @@ def _streaming(rpc: Serving, behavior: Behavior) -> Behavior:
     return traced
 
 
-def _send(rpc: Serving, send: Callable[[object], None], response: object) -> None:
+def _send(rpc: BlockingServerCall, send: Callable[[object], None], response: object) -> None:
     send(response)
     if response is None:
         rpc.end(over=False)
 
 
-def _responses(source: Iterator[object], rpc: Serving, context: Context) -> Iterator[object]:
+def _responses(
+    source: Iterator[object], rpc: BlockingServerCall, context: Context
+) -> Iterator[object]:
     """Yield from the handler's iterator; its own context is current only while it runs."""
     rpc.attend()
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import grpc.aio
     from typing_extensions import Unpack
 
-    from tracekit._handle import HasTracing, Tracing
+    from tracekit._assembly.handle import HasTracing, Tracing
 
 __all__ = ["client_interceptors", "instrument", "server_interceptor", "trace_channel"]
 

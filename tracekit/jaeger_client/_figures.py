@@ -11,7 +11,7 @@ from tracekit.jaeger_client.metrics import LegacyMetricsFactory, MetricsFactory
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tracekit._handle import Tracing
+    from tracekit._assembly.handle import Tracing
     from tracekit.jaeger_client.metrics import Metrics
 
 _log = logging.getLogger("tracekit")

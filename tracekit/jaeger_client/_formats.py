@@ -10,7 +10,7 @@ from tracekit.jaeger_client.codecs import Codec, TextCodec, ZipkinCodec, ZipkinS
 from tracekit.opentracing import SpanContext, _carriers
 
 if TYPE_CHECKING:
-    from tracekit._handle import Tracing
+    from tracekit._assembly.handle import Tracing
 
 
 class PipelineCodec(Codec):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanProcessor
 
-from tracekit._handle import Tracing
+from tracekit._assembly.handle import Tracing
 from tracekit.settings import Settings
 from tracekit.transport import SendResult
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import opentracing
 
-from tracekit import _handle
+from tracekit._assembly.handle import Tracing, init
 from tracekit.jaeger_client import constants
 from tracekit.jaeger_client._own_pipeline import Nowhere
 from tracekit.jaeger_client.codecs import B3Codec, Codec
@@ -241,13 +241,13 @@ class Config:
                 _log.warning("Jaeger tracer already initialized, skipping")
                 return None
             Config._initialized = True
-        tracer = self._on(_handle.init(settings=self.settings))
+        tracer = self._on(init(settings=self.settings))
         opentracing.set_global_tracer(tracer)
         return tracer
 
     def new_tracer(self, io_loop: object = None) -> Tracer:
         """Return a tracer with a pipeline of its own; sets nothing global."""
-        return self._on(_handle.init(settings=self.settings, set_global=False))
+        return self._on(init(settings=self.settings, set_global=False))
 
     def create_tracer(
         self,
@@ -259,19 +259,19 @@ class Config:
 
         Both may be of ``tracekit.jaeger_client`` or written for ``jaeger_client``.
         """
-        handle = _handle.Tracing(self.settings, Nowhere())
+        handle = Tracing(self.settings, Nowhere())
         return self._tracer(handle, reporter, sampler, throttler)
 
     # --- inside ---
 
-    def _on(self, handle: _handle.Tracing) -> Tracer:
+    def _on(self, handle: Tracing) -> Tracer:
         # A handle that was running keeps its sampler, as it keeps all its settings.
         own = handle.settings is self.settings
         return self._tracer(handle, Reporter(handle), self._sampler if own else None)
 
     def _tracer(
         self,
-        handle: _handle.Tracing,
+        handle: Tracing,
         reporter: BaseReporter,
         sampler: Sampler | LegacySampler | None,
         throttler: Throttler | None = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.resources import Resource
 
-from tracekit import _handle
+from tracekit._assembly.handle import HasTracing, Tracing, resolve
 from tracekit.jaeger_client._bridge import LegacySpan, readable
 from tracekit.jaeger_client._closing import Closing
 from tracekit.opentracing import Span
@@ -118,16 +118,16 @@ class Reporter(BaseReporter):
     batches and losses are the pipeline's. Any thread may report; nothing is raised.
     """
 
-    def __init__(self, tracing: _handle.Tracing | _handle.HasTracing | None = None) -> None:
+    def __init__(self, tracing: Tracing | HasTracing | None = None) -> None:
         if tracing is not None:
-            _handle.resolve(tracing)
+            resolve(tracing)
         self._given = tracing
         self._resource: Resource | None = None
 
     @property
-    def tracing(self) -> _handle.Tracing:
+    def tracing(self) -> Tracing:
         """The handle that spans go to now."""
-        return _handle.resolve(self._given)
+        return resolve(self._given)
 
     def set_process(self, service_name: str, tags: Mapping[str, object], max_length: int) -> None:
         """Take the name and tags of the tracer whose spans these will be."""

@@ -15,7 +15,7 @@ from opentracing import (
 )
 from opentracing.ext import tags as ext
 
-from tracekit._process import jaeger_tags
+from tracekit._assembly.resource import jaeger_tags
 from tracekit.jaeger_client import constants
 from tracekit.jaeger_client._closing import Closing, close_at_exit, closed
 from tracekit.jaeger_client._figures import figures_for
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from opentelemetry import trace
     from opentelemetry.sdk.trace.sampling import Sampler
 
-    from tracekit._handle import Tracing
+    from tracekit._assembly.handle import Tracing
     from tracekit.jaeger_client._bridge import LegacySpan
     from tracekit.jaeger_client.metrics import Metrics, MetricsFactory
     from tracekit.jaeger_client.reporter import BaseReporter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tracekit._process import jaeger_tags
+from tracekit._assembly.resource import jaeger_tags
 
 if TYPE_CHECKING:
     import logging

@@ -26,7 +26,7 @@ from tracekit.opentracing._span_context import SpanContext
 from tracekit.opentracing._tracer import Tracer
 
 if TYPE_CHECKING:
-    from tracekit._handle import HasTracing, Tracing
+    from tracekit._assembly.handle import HasTracing, Tracing
 
 __all__ = [
     "ContextScopeManager",

@@ -14,7 +14,7 @@ from tracekit.propagation import Remote, decode_binary, encode_binary, pairs_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
-    from tracekit._handle import Tracing
+    from tracekit._assembly.handle import Tracing
 
 _T = TypeVar("_T")
 _SAMPLED = 0x01

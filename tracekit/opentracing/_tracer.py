@@ -13,7 +13,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 from opentracing.ext import tags as ext
 
-from tracekit import _handle
+from tracekit._assembly.handle import HasTracing, Tracing, resolve
 from tracekit._context import (
     DEBUG,
     FORWARDED_KEY,
@@ -62,22 +62,22 @@ class Tracer(opentracing.Tracer):
 
     def __init__(
         self,
-        tracing: _handle.Tracing | _handle.HasTracing | None = None,
+        tracing: Tracing | HasTracing | None = None,
         scope_manager: opentracing.ScopeManager | None = None,
         values: _tags.ValueRules = _tags.AS_THEY_ARE,
     ) -> None:
         if tracing is not None:
-            _handle.resolve(tracing)  # TypeError now, not at the first span
+            resolve(tracing)  # TypeError now, not at the first span
         super().__init__(_manager(scope_manager).show_by(self.span_of))
         self._given = tracing
         self.values = values
-        self._bound: tuple[_handle.Tracing, trace.Tracer] | None = None
+        self._bound: tuple[Tracing, trace.Tracer] | None = None
         self._shown: weakref.WeakValueDictionary[int, Span] = weakref.WeakValueDictionary()
 
     @property
-    def tracing(self) -> _handle.Tracing:
+    def tracing(self) -> Tracing:
         """The handle that spans go to now."""
-        return _handle.resolve(self._given)
+        return resolve(self._given)
 
     def start_span(
         self,

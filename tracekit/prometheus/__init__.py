@@ -29,8 +29,8 @@ except ImportError as error:
         "tracekit.prometheus needs prometheus_client: pip install 'tracekit-jaeger[prometheus]'"
     ) from error
 
-from tracekit import _handle
-from tracekit._rpc_metrics import Distribution, bounds
+from tracekit._assembly.handle import HasTracing, Tracing, resolve
+from tracekit._calls.metrics import Distribution, bounds
 from tracekit.prometheus._mirror import Mirror
 
 if TYPE_CHECKING:
@@ -44,33 +44,33 @@ if TYPE_CHECKING:
 __all__ = ["collector"]
 
 
-def collector(tracing: _handle.Tracing | _handle.HasTracing | None = None) -> Collector:
+def collector(tracing: Tracing | HasTracing | None = None) -> Collector:
     """Return what a ``CollectorRegistry`` registers, for a handle (None: the process' one).
 
     It may be made before ``init``. A registry takes one of them: figures of two handles would
     have the same names.
     """
     if tracing is not None:
-        _handle.resolve(tracing)  # complains now about what is no handle
+        resolve(tracing)  # complains now about what is no handle
     if getattr(values.ValueClass, "_multiprocess", False):
-        return Mirror(lambda: _handle.resolve(tracing).metrics())
+        return Mirror(lambda: resolve(tracing).metrics())
     return HandleCollector(tracing)
 
 
 class HandleCollector:
     """Makes prometheus_client's families of a handle's figures, whenever it is asked."""
 
-    def __init__(self, tracing: _handle.Tracing | _handle.HasTracing | None) -> None:
+    def __init__(self, tracing: Tracing | HasTracing | None) -> None:
         self._tracing = tracing
 
     def collect(self) -> Iterator[Metric]:
         """Yield all families, read at one moment."""
-        for family in _handle.resolve(self._tracing).metrics():
+        for family in resolve(self._tracing).metrics():
             yield _shown(family)
 
     def describe(self) -> Iterator[Metric]:
         """Yield the families empty: a registry asks for their names."""
-        for family in _handle.resolve(self._tracing).metrics():
+        for family in resolve(self._tracing).metrics():
             yield _shown(family._replace(points={}))
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from prometheus_client import values
 
-from tracekit._fork import PerProcess
-from tracekit._rpc_metrics import Distribution, bounds
+from tracekit._calls.metrics import Distribution, bounds
+from tracekit._process.fork import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

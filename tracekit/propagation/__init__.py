@@ -5,9 +5,9 @@ them into OpenTelemetry's ``TextMapPropagator``. ``merge_headers`` is the one ru
 outgoing request gets its headers.
 """
 
-from tracekit.propagation._arrival import enter
 from tracekit.propagation._binary import decode_binary, encode_binary
 from tracekit.propagation._counters import Counters
+from tracekit.propagation._extracted import enter
 from tracekit.propagation._formats import FORMATS, decode, encode
 from tracekit.propagation._forwarding import (
     TRACE_HEADERS,
@@ -21,13 +21,13 @@ from tracekit.propagation._headers import collect, pairs_of
 from tracekit.propagation._jaeger import Names as JaegerHeaders
 from tracekit.propagation._metadata import merge_metadata, outgoing_metadata
 from tracekit.propagation._propagator import Propagator, b3_propagator, jaeger_propagator
-from tracekit.propagation._remote import Arrival, Remote
+from tracekit.propagation._remote import Extracted, Remote
 
 __all__ = [
     "FORMATS",
     "TRACE_HEADERS",
-    "Arrival",
     "Counters",
+    "Extracted",
     "ForwardRule",
     "JaegerHeaders",
     "Outgoing",

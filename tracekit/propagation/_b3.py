@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
     from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Parts
+    from tracekit.propagation._remote import ExtractedFields
 
 SINGLE = "b3"
 TRACE_ID = "x-b3-traceid"
@@ -34,7 +34,7 @@ _from_bytes = int.from_bytes
 _MAX_64_BIT = (1 << 64) - 1
 
 
-def decode(headers: Mapping[str, str], note: Note = ignore) -> Parts | None:
+def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields | None:
     """Read B3. The single header wins over the others, unless it cannot be read."""
     single = headers.get(SINGLE)
     if single is not None:
@@ -62,7 +62,7 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> Parts | None:
     return _alone(decision or debug, debug) if debug or decision is not None else None
 
 
-def _decode_single(text: str, fields: list[str], note: Note) -> Parts | None:
+def _decode_single(text: str, fields: list[str], note: Note) -> ExtractedFields | None:
     """Read the rarer forms: undecided, with a parent, a state alone, repeated."""
     count = len(fields)
     if count == 1 and (state := _STATES.get(text)) is not None:
@@ -78,13 +78,13 @@ def _decode_single(text: str, fields: list[str], note: Note) -> Parts | None:
     return None
 
 
-def _alone(sampled: bool, debug: bool) -> Parts:
+def _alone(sampled: bool, debug: bool) -> ExtractedFields:
     return 0, 0, None, sampled, debug, None, NO_BAGGAGE, "", 0
 
 
 def _ids(
     trace: str, span: str, parent: str | None, sampled: bool | None, debug: bool, note: Note
-) -> Parts | None:
+) -> ExtractedFields | None:
     if len(span) != 16 or (len(trace) != 32 and len(trace) != 16):
         if trace.find(",") >= 0 and span.find(",") >= 0:
             return _ids(_first(trace), _first(span), parent, sampled, debug, note)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Parts
+    from tracekit.propagation._remote import ExtractedFields
 
 MAX_ENTRIES = 64
 MAX_BYTES = 8192
@@ -75,7 +75,7 @@ def members(text: str, note: Note = ignore) -> Iterator[tuple[str, str]]:
             note("baggage")
 
 
-def decode(headers: Mapping[str, str], note: Note = ignore) -> Parts | None:
+def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields | None:
     """Read W3C ``baggage``. Properties (``;key=value``) stay in the value, as in OpenTelemetry."""
     header = headers.get(HEADER)
     if header is None:

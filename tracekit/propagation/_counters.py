@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from tracekit._fork import PerProcess
+from tracekit._process.fork import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 
-from tracekit.propagation._arrival import fill
+from tracekit.propagation._extracted import fill
 from tracekit.propagation._forwarding import (
     BAGGAGE_HEADER,
     BAGGAGE_PREFIX,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tracekit.propagation._counters import Counters
     from tracekit.propagation._formats import Decode, Format
     from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Arrival, Parts
+    from tracekit.propagation._remote import Extracted, ExtractedFields
 
 _NAMES_A_SPAN = {
     "uber-trace-id": "jaeger",
@@ -35,7 +35,7 @@ _NAMES_A_SPAN = {
     "traceparent": "w3c",
 }
 """The headers without which no trace can be joined, and their formats."""
-_NOTHING: Parts = (0, 0, None, None, False, None, NO_BAGGAGE, "", 0)
+_NOTHING: ExtractedFields = (0, 0, None, None, False, None, NO_BAGGAGE, "", 0)
 _NO_FORMAT: tuple[str, Decode, Note] = ("", lambda _headers, _note: None, ignore)
 
 
@@ -112,7 +112,7 @@ class Extractor:
         headers = self._found(pairs)
         return self._enter(headers, context, self._capture(headers))
 
-    def read_metadata(self, metadata: Iterable[tuple[str | bytes, object]]) -> Arrival:
+    def read_metadata(self, metadata: Iterable[tuple[str | bytes, object]]) -> Extracted:
         """Return what metadata says.
 
         It is ``extract_pairs`` in two steps, for who looks at what arrived before there is a
@@ -211,7 +211,7 @@ class Extractor:
             parts = self._not_joined(captured)
         return fill(Context() if context is None else Context(context), parts, captured)
 
-    def _read(self, headers: Mapping[str, str], captured: Headers) -> Arrival:
+    def _read(self, headers: Mapping[str, str], captured: Headers) -> Extracted:
         """Return what lower-case ``headers`` say."""
         parts = self._decode_first(headers, self._note_first)
         if self._others:
@@ -220,7 +220,7 @@ class Extractor:
             parts = self._not_joined(captured)
         return parts, captured
 
-    def _not_joined(self, captured: Headers) -> Parts:
+    def _not_joined(self, captured: Headers) -> ExtractedFields:
         """Return what a request says from which nothing was read but what goes on as it is."""
         if self._alone:
             for name, _ in captured:
@@ -229,7 +229,9 @@ class Extractor:
                     break
         return _NOTHING
 
-    def _with_others(self, parts: Parts | None, headers: Mapping[str, str]) -> Parts | None:
+    def _with_others(
+        self, parts: ExtractedFields | None, headers: Mapping[str, str]
+    ) -> ExtractedFields | None:
         """Return what the first format said together with what the others say."""
         winner = self._first
         for name, decode, note in self._others:

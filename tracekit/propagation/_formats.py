@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
     from tracekit.propagation._headers import Carrier, Note
-    from tracekit.propagation._remote import Parts
+    from tracekit.propagation._remote import ExtractedFields
 
 _new = tuple.__new__  # a Remote without its keyword machinery
 
@@ -35,7 +35,7 @@ _new = tuple.__new__  # a Remote without its keyword machinery
 class Decode(Protocol):
     """Read lower-case headers. Total: any text in, a value or None out. Linear in the input."""
 
-    def __call__(self, headers: Mapping[str, str], note: Note, /) -> Parts | None: ...
+    def __call__(self, headers: Mapping[str, str], note: Note, /) -> ExtractedFields | None: ...
 
 
 class WriteIds(Protocol):
@@ -127,7 +127,7 @@ def _write_w3c_baggage(
     into.update(_baggage.encode(baggage, note))
 
 
-def _decode_w3c(headers: Mapping[str, str], note: Note) -> Parts | None:
+def _decode_w3c(headers: Mapping[str, str], note: Note) -> ExtractedFields | None:
     parts = _w3c.decode(headers, note)
     if _baggage.HEADER not in headers:
         return parts

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping
 
     from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Parts
+    from tracekit.propagation._remote import ExtractedFields
 
 
 class Names(NamedTuple):
@@ -58,10 +58,12 @@ _VALUE = re.compile(
 ).fullmatch
 
 
-def decode(headers: Mapping[str, str], note: Note = ignore, names: Names = NAMES) -> Parts | None:
+def decode(
+    headers: Mapping[str, str], note: Note = ignore, names: Names = NAMES
+) -> ExtractedFields | None:
     """Read Jaeger's headers. A debug id counts only where no trace context stands beside it."""
     value = headers.get(names[0])
-    ids: Parts | None = None
+    ids: ExtractedFields | None = None
     if value is not None:
         trace, _, rest = value.partition(":")
         # The form that today's clients send; every other legal one takes the slow road.
@@ -94,7 +96,7 @@ def decode(headers: Mapping[str, str], note: Note = ignore, names: Names = NAMES
     return (0, 0, None, None, False, None, baggage, "", 0) if baggage else None
 
 
-def _decode_any_ids(value: str, note: Note) -> Parts | None:
+def _decode_any_ids(value: str, note: Note) -> ExtractedFields | None:
     match = _VALUE(unquote(value) if "%" in value else value)
     if match is None:
         note("malformed")

@@ -10,14 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tracekit.propagation._counters import Counters
-    from tracekit.propagation._remote import Parts
+    from tracekit.propagation._remote import ExtractedFields
 
 _LOW = (1 << 64) - 1
 
 
 def merge(
-    preferred: Parts, preferred_name: str, other: Parts, other_name: str, counters: Counters
-) -> tuple[Parts, str]:
+    preferred: ExtractedFields,
+    preferred_name: str,
+    other: ExtractedFields,
+    other_name: str,
+    counters: Counters,
+) -> tuple[ExtractedFields, str]:
     """Return what two formats say together, and whose ids these are.
 
     Ids win over a decision alone. Of two that name the same span, each adds what the other's

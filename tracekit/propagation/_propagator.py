@@ -23,8 +23,8 @@ from tracekit._context import (
     root_hint,
 )
 from tracekit.propagation import _formats, _forwarding, _jaeger
-from tracekit.propagation._arrival import BAGGAGE_KEY, NO_STATE
 from tracekit.propagation._counters import Counters
+from tracekit.propagation._extracted import BAGGAGE_KEY, NO_STATE
 from tracekit.propagation._extractor import Extractor
 from tracekit.propagation._forwarding import ForwardRule, Outgoing
 from tracekit.propagation._w3c import TRACESTATE

@@ -51,7 +51,7 @@ class Remote(NamedTuple):
         return Decision.ACCEPT if self.sampled else Decision.DENY
 
 
-Parts: TypeAlias = tuple[
+ExtractedFields: TypeAlias = tuple[
     int, int, int | None, bool | None, bool, str | None, Mapping[str, str], str, int
 ]
 """The fields of a ``Remote`` in its order, as codecs return them.
@@ -60,6 +60,6 @@ A plain tuple costs a tenth of the named one, and the propagator, which decodes 
 takes it apart at once.
 """
 
-Arrival: TypeAlias = tuple["Parts | None", "Headers"]
+Extracted: TypeAlias = tuple["ExtractedFields | None", "Headers"]
 """What the formats of a carrier say together, None if they say nothing, and what is to be
 forwarded as it came."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
     from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Parts
+    from tracekit.propagation._remote import ExtractedFields
 
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
@@ -30,7 +30,7 @@ _ANY_VERSION = re.compile(
 ).fullmatch
 
 
-def decode(headers: Mapping[str, str], note: Note = ignore) -> Parts | None:
+def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields | None:
     """Read ``traceparent``, and ``tracestate`` if that is legal; it never stands alone."""
     value = headers.get(TRACEPARENT)
     if value is None:

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
-from tracekit.reporting._alarm import Alarm
-from tracekit.reporting._drain import Drain
+from tracekit.reporting._drop_warning import DropWarning
 from tracekit.reporting._ledger import Ledger
-from tracekit.reporting._queue import Bell, SpanQueue
+from tracekit.reporting._queue import SpanQueue, Wakeup
+from tracekit.reporting._sender import Sender
 from tracekit.reporting._stats import FlushResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tracekit._protocols import Encoder, Transport
-    from tracekit.reporting._drain import TellSent
     from tracekit.reporting._queue import DropPolicy
+    from tracekit.reporting._sender import TellSent
 
 _log = logging.getLogger("tracekit")
 
 _GLANCE_S = 0.02
 """How often a thread that waits for another one's drain looks whether its spans are out."""
 _TURN_S = 0.05
-"""How long the worker sends, under a steady flow of spans, before it looks for errands."""
+"""How long the worker sends, under a steady flow of spans, before it looks for requests."""
 _LOST_S = 0.1
 """How soon a flush sees that the worker has ended and will not answer."""
 _RESPAWN_S = 1.0
@@ -50,12 +50,12 @@ class Worker(Protocol):
         """Wait for its end."""
 
 
-class Errand(NamedTuple):
+class FlushRequest(NamedTuple):
     """What a flush asks of the worker: that so many spans be settled until then."""
 
     target: int
     deadline_s: float
-    done: Bell
+    done: Wakeup
 
 
 class Pipeline:
@@ -88,10 +88,10 @@ class Pipeline:
         self.queue = SpanQueue(queue_size, drop_policy, self.ledger)
         self.flush_s = flush_s
         self.clock = clock
-        self.unmanned = True
+        self.needs_worker = True
         """Whether no worker has been started yet; read on the hot path."""
         self._transport = transport
-        self._drain = Drain(
+        self._sender = Sender(
             self.queue,
             self.ledger,
             encoder,
@@ -101,7 +101,7 @@ class Pipeline:
             tell_sent=tell_sent,
             clock=clock,
         )
-        self._alarm = Alarm(clock)
+        self._drop_warning = DropWarning(clock)
         self._wait = wait
         self._lock = threading.RLock()
         self._driving = False
@@ -110,7 +110,7 @@ class Pipeline:
         self._spawn_after_s = -math.inf
         self._said: dict[str, object] = {}
         self._worker: Worker | None = None
-        self._errands: deque[Errand] = deque()
+        self._flush_requests: deque[FlushRequest] = deque()
         self._end_s = math.inf
         self._over = False  # nobody sends any more: what is in hand is to be counted as lost
 
@@ -128,13 +128,13 @@ class Pipeline:
             return
         try:
             self._worker = self._spawn(self)
-            self.unmanned = False
+            self.needs_worker = False
         except Exception as error:  # a limit was met, or the interpreter is about to end
             _log.debug("no thread can be started", exc_info=True)
             if self._spawn_after_s != -math.inf:  # not the end of the interpreter, so for good
                 self._say_once(f"no thread can be started ({error}): spans wait for flush or exit")
         finally:
-            if self.unmanned:  # also when an interrupt came as an exception
+            if self.needs_worker:  # also when an interrupt came as an exception
                 self._spawn_after_s = self.clock() + _RESPAWN_S
                 self._vacancy.append(None)
 
@@ -151,7 +151,7 @@ class Pipeline:
         with self._turn(math.inf, lambda: False) as mine:
             if not mine:
                 return None
-            due = self._drain.run(
+            due = self._sender.run(
                 math.inf, until_s=self.clock() + min(self.flush_s, _TURN_S), partial=partial
             )
             self._look()
@@ -159,49 +159,49 @@ class Pipeline:
 
     def run_errands(self) -> None:
         """Send what flushes wait for, until each has it or has given up."""
-        while (errands := self._open_errands()) and not self.queue.closed:
-            deadline_s = max(errand.deadline_s for errand in errands)
+        while (requests := self._open_flush_requests()) and not self.queue.closed:
+            deadline_s = max(request.deadline_s for request in requests)
             due: float | None = deadline_s  # should anything raise
             with self._turn(deadline_s, lambda: False) as mine:
                 if not mine:
                     continue
-                due = self._drain.run(
+                due = self._sender.run(
                     deadline_s,
                     until_s=min(deadline_s, self.clock() + _TURN_S),
                     partial=True,
                     hurried=True,
-                    target=min(errand.target for errand in errands),
+                    target=min(request.target for request in requests),
                 )
             if due is None:
                 self._end_errands()
             elif due > self.clock():
                 self.queue.bell.wait(min(due, deadline_s) - self.clock())
 
-    def vacate(self) -> None:
+    def worker_died(self) -> None:
         """Let the next span that ends start another worker: this one was killed at its work."""
         with self._turn(-math.inf, lambda: False) as mine:
             if mine:
-                self._drain.drop_hand()  # if it was this span that killed it, no other one follows
+                self._sender.drop_hand()  # if it was this span that killed it, no other one follows
         self._worker = None
-        self.unmanned = True
+        self.needs_worker = True
         self._spawn_after_s = self.clock() + _RESPAWN_S
         self._vacancy.append(None)
 
-    def _open_errands(self) -> list[Errand]:
-        """Return the errands that are still to be run; tell those that are done."""
+    def _open_flush_requests(self) -> list[FlushRequest]:
+        """Return the requests that are still to be run; tell those that are done."""
         now, settled = self.clock(), self.ledger.settled()
-        for errand in list(self._errands):
-            if settled >= errand.target:
-                errand.done.ring()
-            if settled >= errand.target or now >= errand.deadline_s:
-                self._errands.remove(errand)
-        return list(self._errands)
+        for request in list(self._flush_requests):
+            if settled >= request.target:
+                request.done.ring()
+            if settled >= request.target or now >= request.deadline_s:
+                self._flush_requests.remove(request)
+        return list(self._flush_requests)
 
     def _end_errands(self) -> None:
-        while self._errands:
-            self._errands.popleft().done.ring()
+        while self._flush_requests:
+            self._flush_requests.popleft().done.ring()
 
-    def retire(self) -> None:
+    def worker_done(self) -> None:
         """Send until the end that ``close`` has set; the worker's last act."""
         with self._turn(self._end_s, lambda: False) as mine:
             if mine:
@@ -219,7 +219,7 @@ class Pipeline:
         target = ledger.finished.value - ledger.refused.value
         deadline_s = self.clock() + timeout_s
         if self._is_manned():
-            self._ask(Errand(target, deadline_s, Bell()))
+            self._ask(FlushRequest(target, deadline_s, Wakeup()))
         else:
             with self._turn(deadline_s, lambda: ledger.settled() >= target) as mine:
                 if mine:
@@ -232,13 +232,13 @@ class Pipeline:
             left=max(0, target - ledger.settled()),
         )
 
-    def _ask(self, errand: Errand) -> None:
-        """Have the worker run ``errand`` and wait for that, as long as there is a worker."""
-        self._errands.append(errand)
+    def _ask(self, request: FlushRequest) -> None:
+        """Have the worker run ``request`` and wait for that, as long as there is a worker."""
+        self._flush_requests.append(request)
         self.queue.bell.ring()
-        while self.ledger.settled() < errand.target and self._is_manned():
-            left_s = errand.deadline_s - self.clock()
-            if left_s <= 0 or errand.done.wait(min(left_s, _LOST_S)):
+        while self.ledger.settled() < request.target and self._is_manned():
+            left_s = request.deadline_s - self.clock()
+            if left_s <= 0 or request.done.wait(min(left_s, _LOST_S)):
                 return
 
     def close(self, timeout_s: float) -> None:
@@ -255,7 +255,7 @@ class Pipeline:
         self.queue.abandon()
         self._over = True
         self._finish()
-        self.unmanned = True  # so ``start`` hears of a span that comes too late
+        self.needs_worker = True  # so ``start`` hears of a span that comes too late
 
     def _is_manned(self) -> bool:
         """Return whether another thread is there to send."""
@@ -266,7 +266,7 @@ class Pipeline:
         """Count what is in hand as lost and let go of the wire, unless a thread is still at it."""
         with self._turn(-math.inf, lambda: False) as mine:
             if mine:
-                self._drain.abandon()
+                self._sender.abandon()
                 self._transport.close()
         self._look(final=True)
         if not mine and (left := self.ledger.snapshot().in_flight):
@@ -275,7 +275,7 @@ class Pipeline:
     def _drive(self, deadline_s: float, target: int | None) -> None:
         """Run the drain on this thread until ``target`` spans are settled or the time is up."""
         while True:
-            due = self._drain.run(
+            due = self._sender.run(
                 deadline_s, until_s=deadline_s, partial=True, hurried=True, target=target
             )
             if due is None or due >= deadline_s:
@@ -283,7 +283,7 @@ class Pipeline:
             self._wait(max(0.0, due - self.clock()))
 
     def _look(self, *, final: bool = False) -> None:
-        self._alarm.look(self.ledger.snapshot().dropped, self._drain.problem, final=final)
+        self._drop_warning.look(self.ledger.snapshot().dropped, self._sender.problem, final=final)
 
     @contextlib.contextmanager
     def _turn(self, deadline_s: float, enough: Callable[[], bool]) -> Iterator[bool]:

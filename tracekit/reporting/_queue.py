@@ -27,7 +27,7 @@ _WAKE_SPANS = 512
 """Spans after which the worker is woken before its interval is over: about one datagram."""
 
 
-class Bell:
+class Wakeup:
     """Wakes one waiting thread; ringing never waits and is safe in a signal handler.
 
     A lock serves as a flag: taken means *not rung*. Releasing one that is free raises, which
@@ -68,7 +68,7 @@ class SpanQueue:
         "_wake_at",
         "bell",
         "closed",
-        "hand",
+        "current",
     )
 
     def __init__(self, capacity: int, policy: DropPolicy, ledger: Ledger) -> None:
@@ -82,10 +82,10 @@ class SpanQueue:
         self._permits: deque[None] = deque()
         self._fresh = count()  # permits are made on demand: a huge capacity costs no memory
         self._wake_at = min(_WAKE_SPANS, max(1, capacity // 2))
-        self.bell = Bell()
+        self.bell = Wakeup()
         self._emptied = False
         self.closed = False
-        self.hand: ReadableSpan | None = None
+        self.current: ReadableSpan | None = None
         """What was taken last; whoever has seen to it lets go of it by setting None."""
 
     def __len__(self) -> int:
@@ -143,17 +143,17 @@ class SpanQueue:
         return False
 
     def take(self) -> ReadableSpan | None:
-        """Take the oldest span into ``hand``; only who holds the drain, with an empty hand."""
+        """Take the oldest span into ``current``; only who holds the drain, with an empty hand."""
         spans = self._spans
         try:
-            self.hand = spans[0]
+            self.current = spans[0]
         except IndexError:
             return None
         self._ledger.taken += 1
         # No call up to here: an interrupt finds the span in the queue, or in the hand and counted.
         taken = spans.popleft()
-        if taken is not self.hand:  # a debugger let other threads in, and the first was evicted
-            self.hand = taken
+        if taken is not self.current:  # a debugger let other threads in, and the first was evicted
+            self.current = taken
         self._permits.append(None)
         return taken
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanProcessor
 
-from tracekit._fork import fork_mark
+from tracekit._process.fork import fork_mark
 from tracekit.reporting._pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from tracekit._fork import ForkMark
+    from tracekit._process.fork import ForkMark
     from tracekit._protocols import Encoder, Transport
-    from tracekit.reporting._drain import TellSent
     from tracekit.reporting._pipeline import Worker
     from tracekit.reporting._queue import DropPolicy
+    from tracekit.reporting._sender import TellSent
     from tracekit.reporting._stats import FlushResult, Stats
 
 DEFAULT_QUEUE_SIZE = 10_000
@@ -142,7 +142,7 @@ class Reporter(SpanProcessor):
             ours = False
         if ours or era.dismiss(span):
             era.offer(span)
-            if era.pipeline.unmanned:
+            if era.pipeline.needs_worker:
                 era.pipeline.start()
 
     def report(self, span: ReadableSpan) -> None:
@@ -150,7 +150,7 @@ class Reporter(SpanProcessor):
         era = self._now()
         era.count_started()
         era.offer(span)
-        if era.pipeline.unmanned:
+        if era.pipeline.needs_worker:
             era.pipeline.start()
 
     def withdraw(self, span: ReadableSpan) -> None:

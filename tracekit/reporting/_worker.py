@@ -21,12 +21,12 @@ def _work(pipeline: Pipeline) -> None:
         _tend(pipeline)
     finally:
         if not pipeline.queue.closed:  # something ended this thread: gevent's kill, SystemExit
-            pipeline.vacate()
-    pipeline.retire()
+            pipeline.worker_died()
+    pipeline.worker_done()
 
 
 def _tend(pipeline: Pipeline) -> None:
-    """Drain the queue until it is closed."""
+    """Sender the queue until it is closed."""
     queue = pipeline.queue
     bell = queue.bell
     tick_s = pipeline.clock() + pipeline.flush_s

@@ -31,10 +31,11 @@ except ImportError as error:
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from tracekit import _handle, _http
-from tracekit._calls import Call
+from tracekit._assembly.handle import HasTracing, Tracing, resolve
+from tracekit._calls import http
+from tracekit._calls.lifecycle import Call
+from tracekit._calls.semconv import semconv_of
 from tracekit._context import with_span
-from tracekit._semconv import semconv_of
 from tracekit.propagation import ForwardRule, merge_headers
 from tracekit.requests._adapter import Adapter, hand_over
 from tracekit.requests._exchange import Exchange
@@ -60,7 +61,7 @@ _sending: ContextVar[bool] = ContextVar("tracekit_requests_sending", default=Fal
 def instrument(
     session: requests.Session | None = None,
     *,
-    tracing: _handle.Tracing | _handle.HasTracing | None = None,
+    tracing: Tracing | HasTracing | None = None,
     allow: Iterable[str] = (),
     hosts: Hosts = None,
     semconv: str | None = None,
@@ -128,7 +129,7 @@ class _Client:
 
     def __init__(
         self,
-        tracing: _handle.Tracing | _handle.HasTracing | None,
+        tracing: Tracing | HasTracing | None,
         allow: Iterable[str],
         hosts: Hosts,
         semconv: str | None,
@@ -170,8 +171,8 @@ class _Client:
 
         return get_adapter
 
-    def _handle(self) -> _handle.Tracing:
-        handle = _handle.resolve(self._tracing)
+    def _handle(self) -> Tracing:
+        handle = resolve(self._tracing)
         if self._rule.allow and handle not in self._captures:
             # What is to go out must have been noted when the request came in.
             handle.propagator.forward(self._rule.allow)
@@ -189,13 +190,13 @@ class _Client:
         handle = self._handle()
         context = otel_context.get_current()
         method, url = request.method or "", request.url or ""
-        host, port = _http.server_of(url)
+        host, port = http.server_of(url)
         semconv = self._semconv or handle.settings.semconv
         span = handle.tracer(_SCOPE).start_span(
-            _http.span_name(method), context, trace.SpanKind.CLIENT
+            http.span_name(method), context, trace.SpanKind.CLIENT
         )
         if span.is_recording():
-            span.set_attributes(_http.client_attributes(method, url, host, port, semconv))
+            span.set_attributes(http.client_attributes(method, url, host, port, semconv))
         call = Call(span, with_span(span, context))
         try:
             outgoing = handle.propagator.outgoing(call.context, host, self._rule)

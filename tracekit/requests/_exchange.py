@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from urllib3.exceptions import HTTPError
 
-from tracekit import _http
-from tracekit._calls import message_of
-from tracekit._redaction import redact_text
+from tracekit._calls import http
+from tracekit._calls.lifecycle import message_of
+from tracekit._calls.redaction import redact_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from opentelemetry import trace
     from requests import Response
 
-    from tracekit._calls import Call
-    from tracekit._semconv import Semconv
+    from tracekit._calls.lifecycle import Call
+    from tracekit._calls.semconv import Semconv
 
 EXCHANGE = "_tracekit_exchange"
 """Where a response holds its ``Exchange``."""
@@ -33,7 +33,7 @@ class Exchange:
         self.call = call
         self._semconv = semconv
         self._status = 0
-        self._attributes: _http.Attributes = {}
+        self._attributes: http.Attributes = {}
 
     def follow(self, response: Response) -> None:
         """Note the status; end with the body, which may be read long after this returns."""
@@ -57,7 +57,7 @@ class Exchange:
         """End the span, once."""
         kind = description = None
         if error is not None:
-            kind, description = _http.error_type(error), redact_text(message_of(error))
+            kind, description = http.error_type(error), redact_text(message_of(error))
             if self.call.span.is_recording():
                 _record(self.call.span, error, description)
         elif self._status >= 400:
@@ -93,8 +93,8 @@ def _record(span: trace.Span, error: BaseException, message: str) -> None:
     )
 
 
-def _answer(status: int, raw: object, semconv: Semconv) -> _http.Attributes:
-    found: _http.Attributes = dict.fromkeys(_http.STATUS_KEYS[semconv], status) if status else {}
+def _answer(status: int, raw: object, semconv: Semconv) -> http.Attributes:
+    found: http.Attributes = dict.fromkeys(http.STATUS_KEYS[semconv], status) if status else {}
     if semconv != "old":
         version = {10: "1.0", 11: "1.1", 20: "2"}.get(getattr(raw, "version", 0))
         if version:

@@ -10,7 +10,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from tracekit._fork import fork_mark
+from tracekit._process.fork import fork_mark
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link
     from opentelemetry.util.types import Attributes
 
-    from tracekit.propagation._remote import Arrival
+    from tracekit.propagation._remote import Extracted
     from tracekit.tracing._provider import TracerProvider
 
 _INTERNAL = SpanKind.INTERNAL
@@ -97,7 +97,7 @@ class Tracer(trace.Tracer):
         )
         return made
 
-    def passes_on(self, arrival: Arrival) -> bool:
+    def passes_on(self, arrival: Extracted) -> bool:
         """Return whether all that is to be done below what arrived is to ``pass_on``.
 
         If so the parent, and it alone, has decided: that nobody is to hear of this, and it says no
@@ -110,7 +110,7 @@ class Tracer(trace.Tracer):
         trace_id, _, _, sampled, _, _, _, tracestate, bits = parts
         return sampled is False and trace_id != 0 and not tracestate and not bits & ~_RANDOM
 
-    def pass_on(self, arrival: Arrival) -> UnsampledSpan:
+    def pass_on(self, arrival: Extracted) -> UnsampledSpan:
         """Return a new unsampled span below what arrived; for which ``passes_on`` was True."""
         parts = arrival[0]
         assert parts is not None  # noqa: S101 (as ``passes_on`` has found)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from tracekit import _handle
+from tracekit._assembly.handle import HasTracing, Tracing, resolve
 from tracekit.wsgi._body import followed
 from tracekit.wsgi._exchange import KEY, Exchange, Server
 
@@ -42,7 +42,7 @@ DEFAULT_EXCLUDE = (
 
 def middleware(
     app: WSGIApplication,
-    tracing: _handle.Tracing | _handle.HasTracing | None = None,
+    tracing: Tracing | HasTracing | None = None,
     *,
     exclude: Iterable[str] = DEFAULT_EXCLUDE,
     response_headers: bool = False,
@@ -60,15 +60,15 @@ def middleware(
 
 
 def handle_of(
-    tracing: _handle.Tracing | _handle.HasTracing | None,
-) -> Callable[[], _handle.Tracing]:
+    tracing: Tracing | HasTracing | None,
+) -> Callable[[], Tracing]:
     """Return how to get the handle later: the process' one may start after the edge was made.
 
     Raises ``TypeError`` now for what ``tracing=`` does not take.
     """
     if tracing is not None:
-        _handle.resolve(tracing)
-    return functools.partial(_handle.resolve, tracing)
+        resolve(tracing)
+    return functools.partial(resolve, tracing)
 
 
 def _begin(exchange: Exchange) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 
-from tracekit import _http
-from tracekit._calls import Call, Step, message_of
+from tracekit._calls import http
+from tracekit._calls.lifecycle import Call, Step, message_of
+from tracekit._calls.semconv import semconv_of
 from tracekit._context import DEFER, Decision, RootHint, marks_of, with_root_hint, with_span
-from tracekit._semconv import semconv_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from opentelemetry.context import Context
 
-    from tracekit import _handle
-    from tracekit._semconv import Semconv
+    from tracekit._assembly.handle import Tracing
+    from tracekit._calls.semconv import Semconv
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
     Headers = list[tuple[str, str]]
@@ -39,7 +39,7 @@ class Server:
 
     def __init__(
         self,
-        handle: Callable[[], _handle.Tracing],
+        handle: Callable[[], Tracing],
         exclude: Iterable[str],
         response_headers: bool,
         semconv: str | None,
@@ -47,7 +47,7 @@ class Server:
         self._handle = handle
         self._exclude = frozenset((exclude,) if isinstance(exclude, str) else exclude)
         self._semconv = None if semconv is None else semconv_of(semconv)
-        self._tracer: tuple[_handle.Tracing, str, trace.Tracer] | None = None
+        self._tracer: tuple[Tracing, str, trace.Tracer] | None = None
         self._complained = False
         self.answers = response_headers
         """Whether responses name their trace."""
@@ -68,14 +68,14 @@ class Server:
             context = with_root_hint(RootHint(Decision.DENY), context)
         return Exchange(self, handle, environ, context, excluded)
 
-    def tracer(self, handle: _handle.Tracing, scope: str) -> trace.Tracer:
+    def tracer(self, handle: Tracing, scope: str) -> trace.Tracer:
         """Return the handle's tracer; looking it up costs as much as starting a span."""
         known = self._tracer
         if known is None or known[0] is not handle or known[1] != scope:
             known = self._tracer = (handle, scope, handle.tracer(scope))
         return known[2]
 
-    def semconv(self, handle: _handle.Tracing) -> Semconv:
+    def semconv(self, handle: Tracing) -> Semconv:
         """Return which names the attributes have."""
         return self._semconv or handle.settings.semconv
 
@@ -105,7 +105,7 @@ class Exchange:
     def __init__(
         self,
         server: Server,
-        handle: _handle.Tracing,
+        handle: Tracing,
         environ: WSGIEnvironment,
         context: Context,
         excluded: bool,
@@ -143,7 +143,7 @@ class Exchange:
         """Start the span, in ``context`` (None: what arrived); later steps run under it."""
         environ, handle = self.environ, self.handle
         context = self.context if context is None else context
-        name = name or _http.span_name(environ.get("REQUEST_METHOD", ""))
+        name = name or http.span_name(environ.get("REQUEST_METHOD", ""))
         span = self.server.tracer(handle, scope).start_span(name, context, trace.SpanKind.SERVER)
         if span.is_recording():
             self.recording = True
@@ -155,7 +155,7 @@ class Exchange:
 
     def _describe(self, span: trace.Span) -> None:
         """Put on the span what the environ says."""
-        span.set_attributes(_http.server_attributes(self.environ, self._semconv()))
+        span.set_attributes(http.server_attributes(self.environ, self._semconv()))
 
     def describe_behind_proxy(self) -> None:
         """Say it again when a ProxyFix further in has meanwhile found out who the client is."""
@@ -202,19 +202,19 @@ class Exchange:
             error = handled
         kind = description = None
         if error is not None:
-            kind, description = _http.error_type(error), message_of(error)
+            kind, description = http.error_type(error), message_of(error)
         elif status >= 500:
             kind = str(status)
         if self.recording:
             if status:
-                for key in _http.STATUS_KEYS[self._semconv()]:
+                for key in http.STATUS_KEYS[self._semconv()]:
                     call.span.set_attribute(key, status)
             if aborted and self._is_short():
                 call.span.set_attribute("response.aborted", True)
         call.finish(error_type=kind, description=description, exception=error, labels=self._labels)
 
-    def _labels(self) -> _http.Attributes:
-        return _http.server_labels(self.environ, self.route, self.status)
+    def _labels(self) -> http.Attributes:
+        return http.server_labels(self.environ, self.route, self.status)
 
     def _semconv(self) -> Semconv:
         return self.server.semconv(self.handle)

@@ -22,7 +22,7 @@ from opentelemetry.propagators.textmap import (
     default_setter,
 )
 
-from tracekit._fork import PerProcess
+from tracekit._process.fork import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable

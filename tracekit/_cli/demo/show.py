@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import urllib3
 
-from tracekit._demo._hops import (
+from tracekit._cli.demo.hops import (
     DISPATCHED,
     PROCESS_ID,
     PROCESS_TAG,
@@ -20,14 +20,14 @@ from tracekit._demo._hops import (
     faults,
     forwarded,
 )
-from tracekit._demo._processes import Service, ServiceError
+from tracekit._cli.demo.processes import Service, ServiceError
 from tracekit.local import _paint, _tree
 
 if TYPE_CHECKING:
     import contextlib
     from collections.abc import Callable, Sequence
 
-    from tracekit._demo._hops import Hop
+    from tracekit._cli.demo.hops import Hop
     from tracekit.local import Receiver
     from tracekit.local._tree import Line
 

@@ -12,12 +12,12 @@ import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
-from tracekit._fork import PerProcess
+from tracekit._process.fork import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tracekit._calls import BaseCall, CallObserver, Labels
+    from tracekit._calls.lifecycle import BaseCall, CallObserver, Labels
 
 MAX_ENDPOINTS = 200
 OTHER = "other"

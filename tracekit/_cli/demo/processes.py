@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 40.0
 _END_TIMEOUT_S = 5.0
 _LISTENS = re.compile(rb"listening on (\S+:\d+)\n")
-_LEASH = str(Path(__file__).with_name("_leash.py"))
+_LEASH = str(Path(__file__).with_name("leash.py"))
 _OURS = ("JAEGER_", "OTEL_", "TRACEKIT_", "PYTHONSAFEPATH")
 
 

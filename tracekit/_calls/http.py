@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tracekit._redaction import redact_query, redact_url
+from tracekit._calls.redaction import redact_query, redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.util.types import AttributeValue
 
-    from tracekit._semconv import Semconv
+    from tracekit._calls.semconv import Semconv
 
     Attributes = dict[str, AttributeValue]
 

@@ -24,7 +24,7 @@ _log = logging.getLogger("tracekit")
 _spans_log = logging.getLogger("tracekit.spans")
 
 
-class Parcel:
+class PendingPayload:
     """A payload that is to be sent, and what has happened to it so far."""
 
     __slots__ = ("attempts", "first_s", "payload", "process", "settled")
@@ -38,8 +38,8 @@ class Parcel:
         """Whether its spans are counted as sent already (it is sent once more, in doubt)."""
 
 
-class Packer:
-    """Makes parcels of what is queued. One thread at a time; see ``Drain`` about interrupts."""
+class Batcher:
+    """Makes payloads of what is queued. One thread at a time; see ``Sender`` about interrupts."""
 
     def __init__(
         self,
@@ -63,18 +63,18 @@ class Packer:
         self._batch: Batch | None = None
         self._seq_no = 0
         self._processes: list[tuple[Resource, bytes]] = []
-        self.parcels: list[Parcel] = []
+        self.pending: list[PendingPayload] = []
         """What is to be sent, in this order."""
         self.problem = ""
         """The latest reason why something could not be packed."""
 
     def fill(self, *, partial: bool) -> bool:
-        """Take and encode until a batch is full; return whether there is a parcel to send.
+        """Take and encode until a batch is full; return whether there is a payload to send.
 
-        With ``partial``, one that is not full is a parcel as well, once the queue is empty.
+        With ``partial``, one that is not full is a payload as well, once the queue is empty.
         """
         max_bytes = self._transport.max_bytes  # which changes by sending only
-        while not self.parcels:
+        while not self.pending:
             if self._frame is None and not self._encode_next():
                 break
             try:
@@ -83,30 +83,30 @@ class Packer:
                 self._ledger.dropped[DropReason.ENCODE_FAILED] += 1
                 self._frame = None
                 _log.debug("a span cannot be put into a batch", exc_info=True)
-        if not self.parcels and partial:
+        if not self.pending and partial:
             self._seal()
-        return bool(self.parcels)
+        return bool(self.pending)
 
     def abandon(self) -> None:
         """Count everything in hand as dropped by the shutdown; leave nothing behind."""
         queue, batch = self._queue, self._batch
-        left = (queue.hand is not None) + (self._frame is not None)
+        left = (queue.current is not None) + (self._frame is not None)
         left += 0 if batch is None else len(batch.frames)
-        left += sum(len(p.payload.frames) for p in self.parcels if not p.settled)
+        left += sum(len(p.payload.frames) for p in self.pending if not p.settled)
         self._ledger.dropped[DropReason.SHUTDOWN] += left
-        self.parcels = []
-        self._batch = self._frame = queue.hand = None
+        self.pending = []
+        self._batch = self._frame = queue.current = None
 
     def drop_hand(self) -> None:
         """Give up the span that was being encoded, if there is one."""
-        if self._queue.hand is not None:
+        if self._queue.current is not None:
             self._ledger.dropped[DropReason.ENCODE_FAILED] += 1
-            self._queue.hand = None
+            self._queue.current = None
 
     def _encode_next(self) -> bool:
         """Make ``_frame`` of the next span that can be encoded; return whether there was one."""
         queue = self._queue
-        while (span := queue.hand or queue.take()) is not None:
+        while (span := queue.current or queue.take()) is not None:
             try:
                 if self._log_spans:
                     _log_span(span)
@@ -119,7 +119,7 @@ class Packer:
                 self.drop_hand()
                 _log.debug("span %r cannot be encoded", span.name, exc_info=True)
                 continue
-            queue.hand = None
+            queue.current = None
             return True
         return False
 
@@ -144,7 +144,7 @@ class Packer:
             and batch.process == self._process
             and batch.admits(frame, max_bytes, self._max_spans)
         ):
-            batch.frames += (frame,)  # no call from here on, see ``Drain``
+            batch.frames += (frame,)  # no call from here on, see ``Sender``
             self._frame = None
             return
         alone = self._begin(self._process)
@@ -165,43 +165,43 @@ class Packer:
         return Batch(self._encoder, process, self._seq_no + 1, self._ledger.loss())
 
     def _seal(self) -> None:
-        """Make a parcel of the open batch."""
+        """Make a payload of the open batch."""
         batch = self._batch
         if batch is None:
             return
         try:
-            parcel = self._sealed(batch)
+            pending = self._sealed(batch)
         except Exception:
             self._ledger.dropped[DropReason.ENCODE_FAILED] += len(batch.frames)
             self._batch = None
             _log.debug("a batch cannot be encoded", exc_info=True)
         else:
-            self.parcels += (parcel,)
+            self.pending += (pending,)
             self._batch = None
 
-    def _sealed(self, batch: Batch) -> Parcel:
+    def _sealed(self, batch: Batch) -> PendingPayload:
         self._seq_no += 1
-        return Parcel(batch.seal(), batch.process)
+        return PendingPayload(batch.seal(), batch.process)
 
-    def split(self, parcel: Parcel) -> None:
-        """Replace ``parcel``, the first, which may not be sent any more, by at least two."""
+    def split(self, pending: PendingPayload) -> None:
+        """Replace ``pending``, the first, which may not be sent any more, by at least two."""
         failed = unfit = 0
         try:
-            pieces = self._pieces(parcel)
-            unfit = len(parcel.payload.frames) - sum(len(p.payload.frames) for p in pieces)
+            pieces = self._pieces(pending)
+            unfit = len(pending.payload.frames) - sum(len(p.payload.frames) for p in pieces)
         except Exception:
             pieces = []
-            failed = len(parcel.payload.frames)
+            failed = len(pending.payload.frames)
             _log.debug("a payload cannot be split", exc_info=True)
         if unfit:
-            self._explain_too_large(parcel.process)
+            self._explain_too_large(pending.process)
         self._ledger.dropped[DropReason.TOO_LARGE] += unfit
         self._ledger.dropped[DropReason.ENCODE_FAILED] += failed
-        self.parcels[:1] = pieces
+        self.pending[:1] = pieces
 
-    def _pieces(self, parcel: Parcel) -> list[Parcel]:
+    def _pieces(self, pending: PendingPayload) -> list[PendingPayload]:
         """Return payloads of the frames of one; those that are too large alone are left out."""
-        frames = parcel.payload.frames
+        frames = pending.payload.frames
         middle = len(frames) // 2
         limits = self._transport.max_bytes, self._max_spans
         batches: list[Batch] = []
@@ -209,7 +209,7 @@ class Packer:
             batch: Batch | None = None
             for frame in half:
                 if batch is None or not batch.admits(frame, *limits):
-                    batch = self._begin(parcel.process)
+                    batch = self._begin(pending.process)
                     if not batch.admits(frame, *limits):
                         batch = None
                         continue

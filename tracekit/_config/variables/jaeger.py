@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from tracekit._config import values as v
 from tracekit._config.schema import SETTINGS
-from tracekit._env._otel_values import sampling_endpoint
-from tracekit._env._row import Joint, Row
+from tracekit._config.variables.otel_values import sampling_endpoint
+from tracekit._config.variables.row import Joint, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,10 +12,12 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 
-from tracekit import _lifecycle, _wiring, metrics
+from tracekit import metrics
+from tracekit._assembly import wiring
+from tracekit._assembly.otel_globals import Globals
 from tracekit._distribution import stranger
-from tracekit._fork import PerProcess
-from tracekit._globals import Globals
+from tracekit._process import exit as process_exit
+from tracekit._process.fork import PerProcess
 from tracekit.errors import ConfigError
 from tracekit.settings import Settings
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from tracekit._calls import CallObserver
+    from tracekit._calls.lifecycle import CallObserver
     from tracekit._protocols import Transport
     from tracekit.propagation import Propagator
     from tracekit.reporting import FlushResult, Stats
@@ -51,7 +53,7 @@ class Tracing:
         exporter: SpanExporter | None = None,
     ) -> None:
         self.settings = settings
-        self._parts = _wiring.build(settings, transport, exporter)
+        self._parts = wiring.build(settings, transport, exporter)
         self._meter_providers: list[MeterProvider] = []
 
     @property
@@ -94,15 +96,15 @@ class Tracing:
         # Deferred: a service without meters never needs them.
         from opentelemetry.metrics import get_meter_provider  # noqa: PLC0415
 
-        from tracekit import _meters  # noqa: PLC0415
+        from tracekit._assembly import otel_meters  # noqa: PLC0415
 
         provider = meter_provider or get_meter_provider()
         if not any(known is provider for known in self._meter_providers):
             self._meter_providers.append(provider)
-            _meters.publish(self._parts, provider)
+            otel_meters.publish(self._parts, provider)
 
     def shutdown(self, timeout_s: float = 2.0) -> None:
-        """Drain and close within ``timeout_s`` seconds; what is left is counted. Idempotent."""
+        """Sender and close within ``timeout_s`` seconds; what is left is counted. Idempotent."""
         _release(self)
         slot.apart.pop(self.provider, None)
         try:
@@ -208,7 +210,7 @@ def init(
         _report(settings, instead)  # after: a log line of ours carries the service's name, too
         slot.otel.point(tracing.provider, tracing.propagator)
         slot.attend_exit()
-        _lifecycle.drain_on_sigterm(_drain)
+        process_exit.drain_on_sigterm(_drain)
         return tracing
 
 
@@ -299,7 +301,7 @@ def _drain() -> None:
             return
         # A span in whose end the signal came cannot be waited for: twice without success is enough.
         in_vain = 0 if sent else in_vain + 1
-    _lifecycle.say(
+    process_exit.say(
         "%d spans could not be sent within the exit budget of %g s",
         _unsent(running.stats()),
         budget_s,
@@ -317,7 +319,7 @@ def drain_on(signum: int) -> None:
     after their handler is installed. It waits for at most the exit budget and never shuts
     tracing down.
     """
-    _lifecycle.drain_on(signum, _drain)
+    process_exit.drain_on(signum, _drain)
 
 
 def flush(timeout_s: float = 2.0) -> FlushResult:

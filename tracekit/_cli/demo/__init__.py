@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracekit._demo._show import SERVICES, STORIES, Show
+from tracekit._cli.demo.show import SERVICES, STORIES, Show
 from tracekit.local import Receiver
 
 if TYPE_CHECKING:

@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING
 
 from tracekit._config import values as v
 from tracekit._config.layers import Layer
-from tracekit._env import _jaeger, _opentelemetry
+from tracekit._config.variables import jaeger, opentelemetry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tracekit._env._row import Row
+    from tracekit._config.variables.row import Row
 
 CONFIG_FILE = "TRACEKIT_CONFIG_FILE"
-ROWS: tuple[Row, ...] = _jaeger.ROWS + _opentelemetry.ROWS
+ROWS: tuple[Row, ...] = jaeger.ROWS + opentelemetry.ROWS
 
 
 def read(environ: Mapping[str, str]) -> tuple[Layer, Layer]:
     """Return the layer of Jaeger's and tracekit's variables, and that of OpenTelemetry's."""
     clean = {name: v.clean(value) for name, value in environ.items()}
     held = {name: value for name, value in clean.items() if value.strip()}
-    jaeger = _layer(_jaeger.ROWS, held)
-    jaeger.notes += _strangers(held)
-    return jaeger, _layer(_opentelemetry.ROWS, held)
+    ours = _layer(jaeger.ROWS, held)
+    ours.notes += _strangers(held)
+    return ours, _layer(opentelemetry.ROWS, held)
 
 
 def variable(setting: str) -> str:

@@ -7,7 +7,7 @@ import math
 import socket
 from typing import TYPE_CHECKING, TypedDict
 
-from tracekit._process import jaeger_tags
+from tracekit._assembly.resource import jaeger_tags
 from tracekit.encoding import jaeger_binary, jaeger_compact
 
 if TYPE_CHECKING:

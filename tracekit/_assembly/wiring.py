@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanLimits
 
-from tracekit._lifecycle import on_first_span
-from tracekit._process import resource_of
-from tracekit._rpc_metrics import CallMetrics
-from tracekit._wires import handing_to, wire
+from tracekit._assembly.resource import resource_of
+from tracekit._assembly.wires import handing_to, wire
+from tracekit._calls.metrics import CallMetrics
+from tracekit._process.exit import on_first_span
 from tracekit.metrics import Reading
 from tracekit.propagation import JaegerHeaders, Propagator
 from tracekit.reporting import FlushResult, Reporter, Stats

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
 
+from tracekit._assembly.handle import slot
 from tracekit._context import attach, detach, get_current
-from tracekit._handle import slot
 from tracekit.grpc._rpc import Rpc, kept
 from tracekit.propagation import outgoing_metadata
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from tracekit._calls import Step
+    from tracekit._calls.lifecycle import Step
 
 handing: ContextVar[ClientRpc | None] = ContextVar("tracekit-grpc-call", default=None)
 """The RPC that is being handed down to gRPC, while its ``handing_down`` is set."""

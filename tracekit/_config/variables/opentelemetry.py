@@ -1,6 +1,6 @@
 """The rows of OpenTelemetry's variables, where they say what a Jaeger client can be told.
 
-They form a layer below Jaeger's. What they mean in tracekit's terms is in ``_otel_values``.
+They form a layer below Jaeger's. What they mean in tracekit's terms is in ``otel_values``.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tracekit._config import values as v
-from tracekit._env import _otel_values as otel
-from tracekit._env._row import Joint, Row
+from tracekit._config.variables import otel_values as otel
+from tracekit._config.variables.row import Joint, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tracekit._protocols import Outcome, SendResult
-from tracekit.reporting._packing import Packer, Parcel
+from tracekit.reporting._batcher import Batcher, PendingPayload
 from tracekit.reporting._stats import DropReason
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ MAX_HURRIED_PAUSE_S = 0.2
 """Between attempts while somebody waits in ``flush``."""
 
 
-class Drain:
+class Sender:
     """Empties a queue into a transport. One thread at a time; ``Pipeline`` sees to that.
 
     An interrupt that comes as an exception (``KeyboardInterrupt`` in a flush, a time limit that
     a signal handler raises) loses nothing and counts nothing twice. CPython looks for signals
-    after calls and at jumps back only. So here and in ``Packer``, what is in hand stands in
+    after calls and at jumps back only. So here and in ``Batcher``, what is in hand stands in
     attributes, and a span changes hands together with its figure: in statements without a call.
     """
 
@@ -67,7 +67,7 @@ class Drain:
     ) -> None:
         self._ledger = ledger
         self._transport = transport
-        self._packer = Packer(
+        self._batcher = Batcher(
             queue,
             ledger,
             encoder,
@@ -80,13 +80,13 @@ class Drain:
         self._jitter = jitter
         self._not_before_s = -math.inf
         self._told_to_wait = False  # by the receiver or for pacing, not by our own back-off
-        self.abandon = self._packer.abandon
-        self.drop_hand = self._packer.drop_hand
+        self.abandon = self._batcher.abandon
+        self.drop_hand = self._batcher.drop_hand
 
     @property
     def problem(self) -> str:
         """The latest reason why spans were not sent."""
-        return self._packer.problem
+        return self._batcher.problem
 
     def run(
         self,
@@ -109,77 +109,77 @@ class Drain:
             now = self._clock()
             if now < self._not_before_s:
                 return self._not_before_s
-            if not self._packer.fill(partial=partial):
+            if not self._batcher.fill(partial=partial):
                 return None
             if now >= until_s:
                 return now
-            self._attempt(self._packer.parcels[0], deadline_s, hurried=hurried)
+            self._attempt(self._batcher.pending[0], deadline_s, hurried=hurried)
             if target is not None and self._ledger.settled() >= target:
                 return None
 
-    def _attempt(self, parcel: Parcel, deadline_s: float, *, hurried: bool) -> None:
+    def _attempt(self, pending: PendingPayload, deadline_s: float, *, hurried: bool) -> None:
         started_s = self._clock()
-        parcel.first_s = min(parcel.first_s, started_s)
+        pending.first_s = min(pending.first_s, started_s)
         try:
-            result = self._transport.send(parcel.payload, deadline_s)
+            result = self._transport.send(pending.payload, deadline_s)
         except Exception as error:
             _log.debug("the transport raised", exc_info=True)
             result = SendResult.failed(_said(error))
         took_s = self._clock() - started_s
-        self._settle(parcel, result, hurried=hurried)
+        self._settle(pending, result, hurried=hurried)
         if result.outcome is not Outcome.PACED:
             for tell in self._tell_sent:
                 tell(took_s, result)
 
-    def _settle(self, parcel: Parcel, result: SendResult, *, hurried: bool) -> None:
-        ledger, parcels = self._ledger, self._packer.parcels
+    def _settle(self, pending: PendingPayload, result: SendResult, *, hurried: bool) -> None:
+        ledger, waiting = self._ledger, self._batcher.pending
         outcome = result.outcome
         if outcome is Outcome.PACED:
             self._told_to_wait = True
             self._not_before_s = self._clock() + (result.after_s or 0.0)
             return
-        self._packer.problem = result.reason or self._packer.problem
+        self._batcher.problem = result.reason or self._batcher.problem
         if outcome is Outcome.RETRY:
-            self._postpone(parcel, result, hurried=hurried)
+            self._postpone(pending, result, hurried=hurried)
             return
-        spans = 0 if parcel.settled else len(parcel.payload.frames)
+        spans = 0 if pending.settled else len(pending.payload.frames)
         if outcome is Outcome.SENT:
             rejected = max(0, min(result.rejected, spans))
-            size = len(parcel.payload.body)
+            size = len(pending.payload.body)
             ledger.dropped[DropReason.REJECTED] += rejected
             ledger.sent += spans - rejected
             ledger.payloads += 1
             ledger.payload_bytes += size
-            del parcels[0]
+            del waiting[0]
         elif outcome is Outcome.TOO_LARGE and spans > 1:
-            self._packer.split(parcel)
+            self._batcher.split(pending)
         else:
             reason = _LOST_AS[outcome]
             ledger.dropped[reason] += spans
-            del parcels[0]
+            del waiting[0]
 
-    def _postpone(self, parcel: Parcel, result: SendResult, *, hurried: bool) -> None:
-        ledger, parcels = self._ledger, self._packer.parcels
+    def _postpone(self, pending: PendingPayload, result: SendResult, *, hurried: bool) -> None:
+        ledger, waiting = self._ledger, self._batcher.pending
         ledger.retries += 1
-        parcel.attempts += 1
+        pending.attempts += 1
         for payload in result.doubt:
             ledger.resent += len(payload.frames)
-            if payload is not parcel.payload:
-                parcels.insert(0, Parcel(payload, settled=True))
+            if payload is not pending.payload:
+                waiting.insert(0, PendingPayload(payload, settled=True))
         now = self._clock()
         limit = self._transport.max_retry_s
-        if limit is not None and now - parcel.first_s >= limit:
-            spans = 0 if parcel.settled else len(parcel.payload.frames)
-            at = parcels.index(parcel)
+        if limit is not None and now - pending.first_s >= limit:
+            spans = 0 if pending.settled else len(pending.payload.frames)
+            at = waiting.index(pending)
             ledger.dropped[DropReason.SEND_FAILED] += spans
-            del parcels[at]
+            del waiting[at]
             return
         pause = result.after_s
         self._told_to_wait = pause is not None
         if pause is None:
             ceiling = min(
                 MAX_HURRIED_PAUSE_S if hurried else result.max_pause_s or MAX_PAUSE_S,
-                FIRST_PAUSE_S * 2 ** min(parcel.attempts - 1, 10),
+                FIRST_PAUSE_S * 2 ** min(pending.attempts - 1, 10),
             )
             pause = ceiling * (0.5 + self._jitter() / 2)
         self._not_before_s = now + pause

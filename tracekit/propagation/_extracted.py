@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tracekit._context import Headers
-    from tracekit.propagation._remote import Arrival, Parts
+    from tracekit.propagation._remote import Extracted, ExtractedFields
 
 # Made up by OpenTelemetry at import, like SPAN_KEY. Reading the context once by key, instead of
 # through two functions that each look it up, is a third of what inject costs.
@@ -40,7 +40,7 @@ _span = object.__new__
 _NonRecordingSpan = trace.NonRecordingSpan
 
 
-def enter(arrival: Arrival, context: Context, span: trace.Span | None = None) -> Context:
+def enter(arrival: Extracted, context: Context, span: trace.Span | None = None) -> Context:
     """Return ``context`` with what arrived; ``context`` itself if that is nothing.
 
     ``span`` has been started below the caller's, and is current in its stead.
@@ -57,7 +57,7 @@ def enter(arrival: Arrival, context: Context, span: trace.Span | None = None) ->
     return made
 
 
-def fill(made: Context, parts: Parts, captured: Headers) -> Context:
+def fill(made: Context, parts: ExtractedFields, captured: Headers) -> Context:
     """Fill a fresh context before anybody sees it; a second copy would cost as much again."""
     trace_id, span_id, parent_id, sampled, debug, debug_id, baggage, tracestate, bits = parts
     if trace_id:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import Observation
 
-from tracekit import _http, metrics
-from tracekit._rpc_metrics import Distribution
+from tracekit import metrics
+from tracekit._calls import http
+from tracekit._calls.metrics import Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
     from opentelemetry.util.types import AttributeValue
 
-    from tracekit._calls import BaseCall, Labels
+    from tracekit._assembly.wiring import Parts
+    from tracekit._calls.lifecycle import BaseCall, Labels
     from tracekit._protocols import SendResult
-    from tracekit._wiring import Parts
 
     Attributes = Mapping[str, AttributeValue]
 
@@ -79,7 +80,7 @@ def _exporter(parts: Parts, number: int) -> Attributes:
     host, port = settings.agent_host, settings.agent_port
     if settings.kind != "udp":
         endpoint = settings.endpoint or ""
-        host, port = _http.server_of(endpoint if "://" in endpoint else f"grpc://{endpoint}")
+        host, port = http.server_of(endpoint if "://" in endpoint else f"grpc://{endpoint}")
     if host:
         found["server.address"] = host
     if port:

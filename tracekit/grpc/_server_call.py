@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import grpc
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
 
-from tracekit._calls import message_of
+from tracekit._calls.lifecycle import message_of
 from tracekit._context import get_current
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._rpc import Rpc, kept
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tracekit.grpc._plan import Bound
     from tracekit.grpc._rpc import Pair
-    from tracekit.propagation import Arrival
+    from tracekit.propagation import Extracted
 
 seen: ContextVar[object] = ContextVar("tracekit-grpc-serving", default=None)
 """The metadata of the RPC that an interceptor of ours is looking at, further out.
@@ -41,7 +41,7 @@ class ServerRpc(Rpc):
 
     bound: Bound
     """What the handle in use at its arrival provides."""
-    arrival: Arrival
+    arrival: Extracted
     """What its metadata says."""
     if_unconvertible: grpc.StatusCode
     """What gRPC sends where a message cannot be converted, unless a code is set."""

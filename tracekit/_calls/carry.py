@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from opentelemetry import context as otel_context
 
-from tracekit._calls import Step
+from tracekit._calls.lifecycle import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -23,8 +23,8 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("tracekit._demo", "start two traced services and show one trace of both"),
-    "env": Command("tracekit._env_report", "show what the environment configures"),
+    "demo": Command("tracekit._cli.demo", "start two traced services and show one trace of both"),
+    "env": Command("tracekit._cli.env", "show what the environment configures"),
 }
 
 

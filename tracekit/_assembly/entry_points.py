@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 
-from tracekit._env import _otel_values
+from tracekit._config.variables import otel_values
 from tracekit.sampling import ParentRule, RemoteSampler
 from tracekit.sampling._fetch import following_server
 from tracekit.settings import Settings
@@ -24,7 +24,7 @@ def jaeger_remote(argument: str | None) -> RemoteSampler:
     argument does not say come from the environment, as for ``tracekit.init``; a bad entry costs
     one warning and its default. The sampler polls from the first span on.
     """
-    given = _otel_values.sampler_argument(argument or "", "jaeger_remote")
+    given = otel_values.sampler_argument(argument or "", "jaeger_remote")
     for complaint in given.complaints:
         _log.warning("jaeger_remote sampler: %s", complaint)
     fields = {"sampler_type": "remote", **given.values}

@@ -16,7 +16,7 @@ _log = logging.getLogger("tracekit")
 PAUSE_S = 30.0
 
 
-class Alarm:
+class DropWarning:
     """Compares losses with those it has told of. Called on the draining thread only."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -1,0 +1,1 @@
+"""Assembly: the one layer that knows both settings and the parts that they configure."""

@@ -1,0 +1,1 @@
+"""The command line, ``tracekit …``: one module a command, imported when it is called."""

@@ -1,0 +1,1 @@
+"""What one process owns: its state after a fork, its exit and its signals."""
