@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracekit._config import _rpc_metrics, metrics, variables
+from tracekit import metrics
+from tracekit._calls import metrics as rpc_metrics
+from tracekit._config import variables
 from tracekit._config.schema import SETTINGS, Setting
 
 if TYPE_CHECKING:
@@ -160,9 +162,9 @@ def instruments() -> str:
         own="\n".join(_instruments(metrics.OWN)),
         rpc="\n".join(_instruments(metrics.RPC)),
         sdk="\n".join(_instruments(metrics.SDK, dotted=True)),
-        endpoints=_rpc_metrics.MAX_ENDPOINTS,
-        other=_rpc_metrics.OTHER,
-        buckets=", ".join(f"{bound:g}" for bound in _rpc_metrics.BUCKETS_S),
+        endpoints=rpc_metrics.MAX_ENDPOINTS,
+        other=rpc_metrics.OTHER,
+        buckets=", ".join(f"{bound:g}" for bound in rpc_metrics.BUCKETS_S),
     )
 
 

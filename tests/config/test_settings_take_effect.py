@@ -32,7 +32,7 @@ class Built:
         self.provider = self.parts.provider
         if self.parts.reporter is not None:
             self.pipeline = self.parts.reporter._now().pipeline
-            self.packer = self.pipeline._sender._batcher
+            self.batcher = self.pipeline._sender._batcher
             self.queue = self.pipeline.queue
             self.wire = self.pipeline._transport
             self.root = self.parts.sampler.root
@@ -129,15 +129,15 @@ TAKES_EFFECT = {
     ),
     "queue_size": ({"queue_size": 7}, lambda it: it.queue._capacity, 7),
     "flush_s": ({"flush_s": 7}, lambda it: it.pipeline.flush_s, 7.0),
-    "max_batch_spans": ({"max_batch_spans": 7}, lambda it: it.packer._max_spans, 7),
+    "max_batch_spans": ({"max_batch_spans": 7}, lambda it: it.batcher._max_spans, 7),
     "drop_policy": ({"drop_policy": "oldest"}, lambda it: it.queue._oldest, True),
-    "log_spans": ({"log_spans": True}, lambda it: it.packer._log_spans, True),
+    "log_spans": ({"log_spans": True}, lambda it: it.batcher._log_spans, True),
     "transport": (HTTP, lambda it: type(it.wire).__name__, "HttpTransport"),
     "agent_host": ({"agent_host": "::1"}, lambda it: it.wire._resolver._host, "::1"),
     "agent_port": ({"agent_port": 7}, lambda it: it.wire._resolver._port, 7),
     "agent_protocol": (
         {"agent_protocol": "binary"},
-        lambda it: type(it.packer._encoder._dialect),
+        lambda it: type(it.batcher._encoder._dialect),
         Binary,
     ),
     "agent_family": (

@@ -286,9 +286,9 @@ class Program(RuleBasedStateMachine):
         """One payload to send, one in doubt, one being filled, and the frame that did not fit."""
         if not hasattr(self, "reporter"):
             return
-        packer = self.reporter._now().pipeline._sender._batcher
-        frames = [*([packer._frame] if packer._frame else []), *(packer._batch or EMPTY).frames]
-        bodies = [payload.payload.body for payload in packer.payloads]
+        batcher = self.reporter._now().pipeline._sender._batcher
+        frames = [*([batcher._frame] if batcher._frame else []), *(batcher._batch or EMPTY).frames]
+        bodies = [payload.payload.body for payload in batcher.pending]
         assert sum(len(frame.data) for frame in frames) + sum(map(len, bodies)) <= 4 * MAX_BYTES
 
     def teardown(self):

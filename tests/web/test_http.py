@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit._calls.lifecycle import http as _http
+from tracekit._calls import http
 from tracekit._calls.semconv import SEMCONVS, semconv_of
 
 ENVIRON = {
@@ -51,12 +51,12 @@ OLD = {
 )
 def test_a_request_has_the_attributes_of_the_conventions(semconv, expected):
     """An environ becomes the current names, the older ones, or both; secrets are redacted."""
-    assert _http.server_attributes(ENVIRON, semconv) == expected
+    assert http.server_attributes(ENVIRON, semconv) == expected
 
 
 def test_a_request_without_a_host_header_names_the_server():
     """HTTP/1.0 clients send no Host: the server's own name and port stand in."""
-    found = _http.server_attributes({**ENVIRON, "HTTP_HOST": ""}, "current")
+    found = http.server_attributes({**ENVIRON, "HTTP_HOST": ""}, "current")
     assert (found["server.address"], found["server.port"]) == ("server", 8080)
 
 
@@ -71,12 +71,12 @@ def test_a_request_without_a_host_header_names_the_server():
 )
 def test_span_names_have_few_values(method, route, name):
     """Only known methods and route patterns stand in names."""
-    assert _http.span_name(method, route) == name
+    assert http.span_name(method, route) == name
 
 
 def test_an_unknown_method_is_an_attribute():
     """A method nobody knows is counted as _OTHER and kept beside it."""
-    found = _http.server_attributes({**ENVIRON, "REQUEST_METHOD": "BREW"}, "current")
+    found = http.server_attributes({**ENVIRON, "REQUEST_METHOD": "BREW"}, "current")
     assert found["http.request.method"] == "_OTHER"
     assert found["http.request.method_original"] == "BREW"
 
@@ -84,7 +84,7 @@ def test_an_unknown_method_is_an_attribute():
 def test_paths_are_the_text_that_their_bytes_spell():
     """PEP 3333 disguises UTF-8 as latin-1; the attribute shows the text."""
     path = "/grüße".encode().decode("latin-1")
-    found = _http.server_attributes({"PATH_INFO": path}, "current")
+    found = http.server_attributes({"PATH_INFO": path}, "current")
     assert found["url.path"] == "/grüße"
 
 
@@ -101,14 +101,14 @@ def test_paths_are_the_text_that_their_bytes_spell():
 )
 def test_the_server_of_a_url(url, server):
     """Host and port are read off any absolute URL, the scheme's port where none is given."""
-    assert _http.server_of(url) == server
+    assert http.server_of(url) == server
 
 
 @given(st.dictionaries(st.sampled_from([*ENVIRON, "HTTP_X"]), st.text(max_size=30)))
 def test_no_environ_is_too_odd(environ):
     """Whatever a server puts into an environ, attributes come out and nothing raises."""
     for semconv in SEMCONVS:
-        for value in _http.server_attributes(environ, semconv).values():
+        for value in http.server_attributes(environ, semconv).values():
             assert isinstance(value, str | int)
 
 

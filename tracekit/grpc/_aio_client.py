@@ -97,7 +97,7 @@ class AioClientCall(ClientRpc):
             self.complete(grpc.StatusCode.OK)
 
     def _intercepted(self, task: asyncio.Task[grpc.aio.Call]) -> None:
-        """Hear that the interceptors of the channel have made (or refused) the call."""
+        """Called when the interceptors of the channel have made (or refused) the call."""
         if task.cancelled():
             self.complete(grpc.StatusCode.CANCELLED)
         elif (error := task.exception()) is not None:
@@ -106,7 +106,7 @@ class AioClientCall(ClientRpc):
             self.watch(task.result())
 
     def _sent(self, task: asyncio.Task[object]) -> None:
-        """Hear that the one request is out. If that failed there may never be a status."""
+        """Called when the one request is out. If that failed there may never be a status."""
         # Not ``exception()``: for asyncio that would be somebody who has dealt with it.
         error = None if task.cancelled() else getattr(task, "_exception", None)
         core = self._core
@@ -115,7 +115,7 @@ class AioClientCall(ClientRpc):
             self.raised(error)
 
     def _ended(self) -> None:
-        """Hear that there is a status. gRPC would fail the call for anything raised here."""
+        """Called when there is a status. gRPC would fail the call for anything raised here."""
         core = self._core
         if core is None:
             return
@@ -144,7 +144,7 @@ class AioClientCall(ClientRpc):
         self._ended()
 
     def unconverted(self, error: Exception) -> None:
-        """Hear that a message was unreadable. To gRPC that is no failure of the call."""
+        """Called when a message was unreadable. To gRPC that is no failure of the call."""
         self.note(error)
         if self._core is not None and self._core.done():
             self._responded()

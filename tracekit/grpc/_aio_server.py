@@ -130,7 +130,7 @@ class AioServerCall(ServerRpc):
         self._served = context
 
     def on_task_done(self, task: asyncio.Task[object]) -> None:
-        """Hear that gRPC's task for this RPC has ended, in the loop's thread."""
+        """Called when gRPC's task for this RPC has ended, in the loop's thread."""
         del task
         self.closed = True
         if self.unattended:
@@ -148,7 +148,7 @@ class AioServerCall(ServerRpc):
         return data is None or isinstance(data, str)
 
     def returned(self, response: object) -> None:
-        """Hear that the handler returned the response."""
+        """Called when the handler returned the response."""
         context = self._served
         if context is None:
             return

@@ -55,7 +55,7 @@ class BlockingClientCall(ClientRpc):
             self.complete(code, details=details, response_metadata=lambda: _metadata_of(error))
 
     def answered(self, response: object, call: grpc.Call | None) -> None:
-        """Hear that a blocking call returned."""
+        """Called when a blocking call returned."""
         if self.plan.has_hooks:
             self.response = response
         self.complete(

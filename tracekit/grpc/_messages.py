@@ -97,7 +97,7 @@ class Messages(BaseCall):
         return True  # what a client cannot send it is told, and so are we
 
     def unconverted(self, error: Exception) -> None:
-        """Hear that a message could not be turned into or from bytes."""
+        """Called when a message could not be turned into or from bytes."""
         self.note(error)
 
     def note(self, error: BaseException) -> None:

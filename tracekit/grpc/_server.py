@@ -96,7 +96,7 @@ class BlockingServerCall(ServerRpc):
         self.closed = not context.add_callback(self.on_closed)
 
     def returned(self, response: object) -> None:
-        """Hear that the handler returned the response."""
+        """Called when the handler returned the response."""
         context = self._served
         if context is None:
             return
@@ -111,7 +111,7 @@ class BlockingServerCall(ServerRpc):
             self.end(over=False)
 
     def responded(self) -> None:
-        """Hear that the one response could be serialized."""
+        """Called when the one response could be serialized."""
         context = self._served
         if context is None:
             return

@@ -58,17 +58,17 @@ class ServerRpc(Rpc):
         raise NotImplementedError
 
     def attend(self) -> None:
-        """Hear that control is with the handler."""
+        """Called when control is with the handler."""
         self.unattended = False
 
     def leave(self) -> None:
-        """Hear that control is with gRPC, perhaps for good."""
+        """Called when control is with gRPC, perhaps for good."""
         self.unattended = True
         if self.closed:
             self.end(over=self.streaming)
 
     def on_closed(self) -> None:
-        """Hear that gRPC is done with this RPC, from whatever thread."""
+        """Called when gRPC is done with this RPC, from whatever thread."""
         self.closed = True
         # A stream whose message could not be converted is dropped by gRPC, and how soon its
         # iterator goes away is up to whoever keeps the error's frames (a log handler, say).
@@ -88,11 +88,11 @@ class ServerRpc(Rpc):
         return data
 
     def responded(self) -> None:
-        """Hear that the one response could be serialized."""
+        """Called when the one response could be serialized."""
         self.end(over=False)
 
     def dropped(self) -> None:
-        """Hear that gRPC gave up a stream of responses."""
+        """Called when gRPC gave up a stream of responses."""
         self.end(over=True)
 
     def begin(self, request: object, context: grpc.ServicerContext | None) -> bool:

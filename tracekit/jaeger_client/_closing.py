@@ -60,7 +60,7 @@ def close_at_exit(tracer: Tracer) -> None:
 
 
 def closed(tracer: Tracer) -> None:
-    """Hear that somebody sees to ``tracer``."""
+    """Called when somebody sees to ``tracer``."""
     _unclosed.discard(tracer)
 
 
