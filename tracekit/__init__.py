@@ -11,21 +11,30 @@
 
 Edges are modules of their own: ``tracekit.flask``, ``tracekit.grpc``, ``tracekit.requests``,
 ``tracekit.mesh``, ``tracekit.opentracing``, ``tracekit.logging`` and more.
+
+Importing this package alone loads nothing else (PEP 562): a name brings its module along when it
+is first used, so that a test runner's plugin or a launcher costs next to nothing where it is idle.
 """
 
-from tracekit._assembly.handle import (
-    Tracing,
-    current_span,
-    drain_on,
-    flush,
-    get_tracer,
-    init,
-    shutdown,
-    stats,
-)
-from tracekit._calls.carry import wrap, wrap_executor
-from tracekit.errors import ConfigError, Problem, StrategyError, TracekitError
-from tracekit.settings import Settings
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tracekit._assembly.handle import (
+        Tracing,
+        current_span,
+        drain_on,
+        flush,
+        get_tracer,
+        init,
+        shutdown,
+        stats,
+    )
+    from tracekit._calls.carry import wrap, wrap_executor
+    from tracekit.errors import ConfigError, Problem, StrategyError, TracekitError
+    from tracekit.settings import Settings
 
 __all__ = [
     "ConfigError",
@@ -44,3 +53,39 @@ __all__ = [
     "wrap",
     "wrap_executor",
 ]
+
+# Where each name of the front lives; the imports above are what type checkers read.
+_HOMES = {
+    **dict.fromkeys(
+        (
+            "Tracing",
+            "current_span",
+            "drain_on",
+            "flush",
+            "get_tracer",
+            "init",
+            "shutdown",
+            "stats",
+        ),
+        "tracekit._assembly.handle",
+    ),
+    **dict.fromkeys(("wrap", "wrap_executor"), "tracekit._calls.carry"),
+    **dict.fromkeys(
+        ("ConfigError", "Problem", "StrategyError", "TracekitError"), "tracekit.errors"
+    ),
+    "Settings": "tracekit.settings",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load the home of a public name when it is first asked for."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value  # from now on a plain look-up
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
