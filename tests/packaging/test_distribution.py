@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tracekit._distribution import DISTRIBUTION
+from tracekit._assembly.distribution import DISTRIBUTION
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -14,8 +14,8 @@ from opentelemetry import trace
 
 from tracekit import metrics
 from tracekit._assembly import wiring
+from tracekit._assembly.distribution import stranger
 from tracekit._assembly.otel_globals import Globals
-from tracekit._distribution import stranger
 from tracekit._process import exit as process_exit
 from tracekit._process.fork import PerProcess
 from tracekit.errors import ConfigError

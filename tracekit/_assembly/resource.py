@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.resources import Resource
 
-from tracekit._distribution import version
+from tracekit._assembly.distribution import version
 
 if TYPE_CHECKING:
     from tracekit.settings import Settings
