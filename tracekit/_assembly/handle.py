@@ -104,7 +104,7 @@ class Tracing:
             otel_meters.publish(self._parts, provider)
 
     def shutdown(self, timeout_s: float = 2.0) -> None:
-        """Sender and close within ``timeout_s`` seconds; what is left is counted. Idempotent."""
+        """Drain and close within ``timeout_s`` seconds; what is left is counted. Idempotent."""
         _release(self)
         slot.apart.pop(self.provider, None)
         try:

@@ -46,7 +46,7 @@ class DrainingHandler:
             _at_forks.hold(signum)
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        """Sender, give way; come back when the signal turned out to do nothing.
+        """Drain, give way; come back when the signal turned out to do nothing.
 
         Supervisors that signal a process and its group deliver twice: the first one gives way
         for both. In an event loop of green threads nothing may wait, so one of them serves.
@@ -163,11 +163,11 @@ def _is_handled_by_c(signum: int) -> bool:
 
 
 def drain_on(signum: int, drain: Callable[[], object]) -> None:
-    """Sender on ``signum``, then let the handler that is installed now have it.
+    """Drain on ``signum``, then let the handler that is installed now have it.
 
     Call it after the program has installed its own handler, in the main thread (``ValueError``
     otherwise). A handler that C code installed cannot be called from here and is left alone,
-    with a warning. BlockingClientCall it again for the same signal changes nothing.
+    with a warning. Calling it again for the same signal changes nothing.
     """
     previous = signal.getsignal(signum)
     if previous is None or _is_handled_by_c(signum):
@@ -177,7 +177,7 @@ def drain_on(signum: int, drain: Callable[[], object]) -> None:
 
 
 def drain_on_sigterm(drain: Callable[[], object]) -> None:
-    """Sender on SIGTERM if that would end this program: it has no handler of its own."""
+    """Drain on SIGTERM if that would end this program: it has no handler of its own."""
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and not _is_handled_by_c(signal.SIGTERM):
         # ValueError: this is not the main thread of the main interpreter. Asking ``threading``
         # instead would not do: under eventlet it takes the main thread for another one.

@@ -26,7 +26,7 @@ def _work(pipeline: Pipeline) -> None:
 
 
 def _tend(pipeline: Pipeline) -> None:
-    """Sender the queue until it is closed."""
+    """Drain the queue until it is closed."""
     queue = pipeline.queue
     bell = queue.bell
     tick_s = pipeline.clock() + pipeline.flush_s

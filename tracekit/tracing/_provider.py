@@ -60,7 +60,7 @@ class Reporter(Protocol):
         """Send what is queued; truthy when nothing is left."""
 
     def shutdown(self, timeout_s: float) -> None:
-        """Sender and stop."""
+        """Drain and stop."""
 
 
 class NoReporter:
@@ -292,7 +292,7 @@ class TracerProvider(trace.TracerProvider):
 
     def _ended_twice(self) -> None:
         self._lives.now().ended_twice += 1
-        _log.warning("BlockingClientCall end() on an ended span.")
+        _log.warning("Calling end() on an ended span.")
 
     def _ended_abroad(self) -> None:
         self._lives.now().foreign += 1

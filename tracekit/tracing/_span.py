@@ -181,7 +181,7 @@ class Span(Readable):
         parent_context: object = None,
     ) -> None:
         """Do nothing but warn: a tracer starts its spans."""
-        _log.warning("BlockingClientCall start() on a started span.")
+        _log.warning("Calling start() on a started span.")
 
     def end(self, end_time: int | None = None) -> None:
         """End the span at ``end_time`` (ns since the epoch; None: now) and hand it on, once.
