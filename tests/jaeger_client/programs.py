@@ -5,6 +5,7 @@
 Runs on old Pythons, which jaeger_client was made for. Every operation occurs once.
 """
 
+import asyncio
 import importlib
 import sys
 import time
@@ -200,6 +201,8 @@ def main(module, port):
         }
         return config_class(config=config, service_name="programs").new_tracer()
 
+    # jaeger_client's close() wants a loop on this thread, which since 3.14 nobody makes unasked.
+    asyncio.set_event_loop(asyncio.new_event_loop())
     loud, silent = tracer(1), tracer(0)
     for program in (*LOUD, priorities):
         program(loud)
