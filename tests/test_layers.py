@@ -41,6 +41,7 @@ BRIDGES = {
         "tracekit.settings",
         "tracekit._assembly.resource",
         "tracekit.transport",
+        "tracekit.sampling._fetch",
     },
 }
 

@@ -56,9 +56,9 @@ def test_other_lines_are_refused(line):
         (
             B3Codec(),
             {
-                "X-B3-TraceId": "0000000000000100",
-                "X-B3-SpanId": "000000000000007f",
-                "X-B3-Sampled": "1",
+                "x-b3-traceid": "0000000000000100",
+                "x-b3-spanid": "000000000000007f",
+                "x-b3-sampled": "1",
             },
         ),
         (ZipkinCodec(), {"trace_id": 256, "span_id": 127, "parent_id": None, "traceflags": 1}),
@@ -103,8 +103,9 @@ def test_b3_has_a_decision(given, flags):
     assert read.flags == flags
     back = {}
     B3Codec(generate_128bit_trace_id=True).inject(read, back)
-    assert back["X-B3-TraceId"] == "a" * 32
-    assert back.get("X-B3-Flags") == ("1" if flags & 2 else None)
+    assert back["x-b3-traceid"] == "a" * 32
+    assert back.get("x-b3-flags") == ("1" if flags & 2 else None)
+    assert back.get("x-b3-sampled") == (None if flags & 2 else str(flags))
     for bad in ("z", 5):
         with pytest.raises(SpanContextCorruptedException):
             B3Codec().extract({"x-b3-traceid": bad})

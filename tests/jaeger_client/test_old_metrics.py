@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
+import time
 
 import pytest
 from prometheus_client import REGISTRY
@@ -11,7 +14,7 @@ from tracekit.jaeger_client import Config, utils
 from tracekit.jaeger_client._figures import Figures
 from tracekit.jaeger_client.metrics import LegacyMetricsFactory, Metrics, MetricsFactory
 from tracekit.jaeger_client.metrics.prometheus import PrometheusMetricsFactory
-from tracekit.testing import FakeClock, tracing
+from tracekit.testing import tracing
 
 
 class Factory(MetricsFactory):
@@ -55,31 +58,98 @@ def test_a_factory_hears_of_every_span(agent, to_agent):
     assert factory.of("jaeger:reporter_queue_length") == 0
 
 
-def test_it_hears_about_once_a_second_and_may_fail(caplog):
-    """A span costs it nothing in between; what it raises is one line in the log."""
-    factory, clock = Factory(), FakeClock()
+def test_every_series_is_there_from_the_start():
+    """At 0, before there is any span: what is missing cannot be told from what is fine."""
+    made = set()
+
+    class Named(Factory):
+        def create_counter(self, name, tags=None):
+            made.add(self.key(name, tags))
+            return super().create_counter(name, tags)
+
     handle = tracing()
-    figures = Figures(factory, handle, clock)
-    handle.tracer("x").start_span("op").end()
-    figures.look()
-    assert factory.heard == {}
-    clock.advance(1.5)
-    figures.look()
-    assert factory.of("jaeger:finished_spans") == 1
-    handle.tracer("x").start_span("op").end()
-    figures.look()
-    assert factory.of("jaeger:finished_spans") == 1
-    figures.tell()
+    figures = Figures(Named(), handle, interval_s=60)
+    assert made == {
+        ("jaeger:finished_spans",),
+        ("jaeger:span_context_decoding_errors",),
+        *(("jaeger:started_spans", ("sampled", it)) for it in "yn"),
+        *(
+            ("jaeger:traces", ("sampled", it), ("state", state))
+            for it in "yn"
+            for state in ("started", "joined")
+        ),
+        *(("jaeger:reporter_spans", ("result", it)) for it in ("ok", "err", "dropped")),
+        *(
+            (f"jaeger:sampler_{what}", ("result", it))
+            for what in ("queries", "updates")
+            for it in ("ok", "err")
+        ),
+    }
+    figures.stop()
+    handle.shutdown()
+
+
+def test_it_hears_within_its_interval_whoever_makes_the_spans():
+    """Edges alone, and nothing after them; what was told is not told again."""
+    heard = threading.Event()
+
+    class Waiting(Factory):
+        def create_counter(self, name, tags=None):
+            take = super().create_counter(name, tags)
+
+            def telling(value):
+                take(value)
+                if self.of("jaeger:finished_spans") == 2:
+                    heard.set()
+
+            return telling
+
+    factory, handle = Waiting(), tracing()
+    figures = Figures(factory, handle, interval_s=0.01)
+    for _ in range(2):
+        handle.tracer("edge").start_span("op").end()
+    assert heard.wait(30)
+    figures.stop()
     assert factory.of("jaeger:finished_spans") == 2
+    handle.shutdown()
+
+
+def test_a_factory_that_raises_costs_one_line(caplog):
+    """However often it is told something."""
 
     class Broken(Factory):
         def create_counter(self, name, tags=None):
             raise RuntimeError("broken")
 
-    broken = Figures(Broken(), handle, clock)
+    handle = tracing()
+    broken = Figures(Broken(), handle, interval_s=60)
     broken.tell()
-    broken.tell()
+    broken.stop()
     assert caplog.text.count("A metrics factory raised") == 1
+    handle.shutdown()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_tells_its_own_figures():
+    """From 0, by a thread of its own: a worker's factory goes on where the master's stood."""
+    factory, handle = Factory(), tracing()
+    figures = Figures(factory, handle, interval_s=0.01)
+    handle.tracer("x").start_span("master").end()
+    figures.tell()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        handle.tracer("x").start_span("worker").end()
+        deadline = time.monotonic() + 30
+        while factory.of("jaeger:finished_spans") < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.write(writing, b"%d" % factory.of("jaeger:finished_spans"))
+        os._exit(0)
+    os.close(writing)
+    assert os.read(reading, 10) == b"2"
+    os.waitpid(child, 0)
+    os.close(reading)
+    figures.stop()
     handle.shutdown()
 
 

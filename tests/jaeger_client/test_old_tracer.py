@@ -215,9 +215,9 @@ def test_a_product_page_in_a_mesh_forwards_what_it_got(reporter):
     carrier = {}
     tracer.inject(span_context=span.context, format=Format.HTTP_HEADERS, carrier=carrier)
     assert carrier == {
-        "X-B3-TraceId": "00000000000000aa",
-        "X-B3-SpanId": "00000000000000bb",
-        "X-B3-Sampled": "1",
+        "x-b3-traceid": "00000000000000aa",
+        "x-b3-spanid": "00000000000000bb",
+        "x-b3-sampled": "1",
     }
     assert tracer.tracing.propagator.formats == ("b3",)
 

@@ -185,6 +185,11 @@ class FlaskTracing:
         """The OpenTracing tracer of the old form; None in the new one."""
         return None if self._old is None else self._old.tracer
 
+    @property
+    def _tracer(self) -> OpenTracingTracer | None:
+        """What ``redis_opentracing`` and its like look for in whatever they are given."""
+        return self.tracer
+
     # -- one request -----------------------------------------------------------------------------
 
     def _begin(self, app: Flask, exchange: Exchange) -> None:

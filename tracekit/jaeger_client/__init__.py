@@ -22,12 +22,15 @@ except ImportError as missing:
         name="opentracing",
     ) from missing
 
+from tracekit.jaeger_client import thrift  # noqa: F401 (an attribute of the package, as it was)
+from tracekit.jaeger_client._alias import alias
 from tracekit.jaeger_client.config import Config
 from tracekit.jaeger_client.reporter import Reporter
 from tracekit.jaeger_client.sampler import (
     ConstSampler,
     ProbabilisticSampler,
     RateLimitingSampler,
+    RemoteControlledSampler,
 )
 from tracekit.jaeger_client.span import Span
 from tracekit.jaeger_client.span_context import SpanContext
@@ -38,8 +41,10 @@ __all__ = [
     "ConstSampler",
     "ProbabilisticSampler",
     "RateLimitingSampler",
+    "RemoteControlledSampler",
     "Reporter",
     "Span",
     "SpanContext",
     "Tracer",
+    "alias",
 ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-import time
+import os
+import threading
+import weakref
 from typing import TYPE_CHECKING
 
 from tracekit.jaeger_client.metrics import LegacyMetricsFactory, MetricsFactory
@@ -16,33 +19,46 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tracekit")
 _OURS, _THEIRS = "jaeger.tracer.", "jaeger:"
-_INTERVAL_S = 1.0
+INTERVAL_S = 1.0
+"""How old a figure may be that a factory has been told."""
 
 
 class Figures:
-    """Tells a factory what has changed, about once a second while spans start and at the end.
+    """Tells a factory the figures at once, then what has changed, every second, and at the end.
 
-    The names are those of ``jaeger_client``. Whatever the factory raises is logged, once.
+    The names are those of ``jaeger_client``. Whoever makes the spans, tracer or edges: a daemon
+    thread reads the pipeline's own counters. A forked child has a thread and figures of its own.
+    Whatever the factory raises is logged, once.
     """
 
     def __init__(
-        self,
-        factory: MetricsFactory,
-        tracing: Tracing,
-        clock: Callable[[], float] = time.monotonic,
+        self, factory: MetricsFactory, tracing: Tracing, interval_s: float = INTERVAL_S
     ) -> None:
         self._factory = factory
         self._tracing = tracing
-        self._clock = clock
-        self._due_s = clock() + _INTERVAL_S
+        self._interval_s = interval_s
         self._told: dict[tuple[str, tuple[str, ...]], tuple[Callable[..., object], float]] = {}
-        self._busy = [None]
         self._failed = False
+        _all.add(self)
+        _attend()
+        self.start()
 
-    def look(self) -> None:
-        """Tell what has changed if that is due. Any thread may call it; it waits for nobody."""
-        if self._clock() >= self._due_s:
-            self.tell()
+    def start(self) -> None:
+        """Begin in this process, where every figure starts from 0."""
+        self._busy = [None]
+        self._stopped = threading.Event()
+        self._told = {key: (take, 0) for key, (take, _) in self._told.items()}
+        self.tell()
+        work = (weakref.ref(self), self._stopped, self._interval_s)
+        try:
+            threading.Thread(target=_run, args=work, name="tracekit-figures", daemon=True).start()
+        except RuntimeError as error:  # no more threads: the factory hears the rest at the end
+            _log.warning("A metrics factory is told nothing until the end: %s", error)
+
+    def stop(self) -> None:
+        """Tell the last figures and end."""
+        self._stopped.set()
+        self.tell()
 
     def tell(self) -> None:
         """Tell what has changed, unless another thread (or what this interrupted) is at it."""
@@ -51,7 +67,6 @@ class Figures:
         except IndexError:
             return
         try:
-            self._due_s = self._clock() + _INTERVAL_S
             self._tell()
         except Exception:  # the factory is the program's
             if not self._failed:
@@ -80,6 +95,28 @@ class Figures:
                 if not counts or figure > before:
                     self._told[key] = (take, figure)
                     take(figure - before if counts else figure)
+
+
+_all: weakref.WeakSet[Figures] = weakref.WeakSet()
+
+
+@functools.cache
+def _attend() -> None:
+    """Follow forks, from the first factory on."""
+    os.register_at_fork(after_in_child=_start_again)
+
+
+def _start_again() -> None:
+    for figures in list(_all):
+        if not figures._stopped.is_set():
+            figures.start()
+
+
+def _run(of: weakref.ref[Figures], stopped: threading.Event, interval_s: float) -> None:
+    """Tell until the tracer is closed, or gone."""
+    while not stopped.wait(interval_s) and (figures := of()) is not None:
+        figures.tell()
+        del figures
 
 
 def figures_for(

@@ -123,7 +123,11 @@ class TextCodec(Codec):
 
 
 class B3Codec(Codec):
-    """The ``X-B3-*`` headers. As a tracer's codec for HTTP headers it goes for all edges, too."""
+    """The ``x-b3-*`` headers. As a tracer's codec for HTTP headers it goes for all edges, too.
+
+    Names are written in lower case, as by every edge and as HTTP/2 wants them. *Not sampled* is
+    said: a receiver that hears nothing of it decides anew (openzipkin/b3-propagation).
+    """
 
     def __init__(self, generate_128bit_trace_id: bool = False) -> None:
         self.generate_128bit_trace_id = generate_128bit_trace_id
@@ -132,15 +136,15 @@ class B3Codec(Codec):
         """Write ids and decision into a dict."""
         into = _dict(carrier)
         width = 32 if self.generate_128bit_trace_id else 16
-        into["X-B3-TraceId"] = f"{span_context.trace_id or 0:0{width}x}"
-        into["X-B3-SpanId"] = f"{span_context.span_id or 0:016x}"
+        into["x-b3-traceid"] = f"{span_context.trace_id or 0:0{width}x}"
+        into["x-b3-spanid"] = f"{span_context.span_id or 0:016x}"
         if span_context.parent_id is not None:
-            into["X-B3-ParentSpanId"] = f"{span_context.parent_id:016x}"
+            into["x-b3-parentspanid"] = f"{span_context.parent_id:016x}"
         flags = span_context.flags or 0
         if flags & DEBUG_FLAG:
-            into["X-B3-Flags"] = "1"
-        elif flags & SAMPLED_FLAG:
-            into["X-B3-Sampled"] = "1"
+            into["x-b3-flags"] = "1"
+        else:
+            into["x-b3-sampled"] = "1" if flags & SAMPLED_FLAG else "0"
 
     def extract(self, carrier: object) -> SpanContext | None:
         """Read ids and decision, names in any letter case."""

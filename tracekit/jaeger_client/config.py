@@ -22,7 +22,7 @@ from tracekit.jaeger_client.sampler import (
     RateLimitingSampler,
     adapted,
 )
-from tracekit.jaeger_client.tracer import Tracer
+from tracekit.jaeger_client.tracer import Tracer, root_sampler
 from tracekit.jaeger_client.utils import ErrorReporter, get_boolean
 from tracekit.settings import Settings
 
@@ -68,23 +68,17 @@ _KEYS = frozenset(
         "trace_id_header",
     }
 )
-_SHOWN = {
-    "local_agent_reporting_host": "agent_host",
-    "local_agent_reporting_port": "agent_port",
-    "local_agent_sampling_port": "sampling_port",
-    "reporter_queue_size": "queue_size",
-    "reporter_flush_interval": "flush_s",
-    "sampling_refresh_interval": "sampler_refresh_s",
-    "max_operations": "sampler_max_operations",
-    "generate_128bit_trace_id": "traceid_128bit",
-    "trace_id_header": "trace_id_header",
-    "baggage_header_prefix": "baggage_header_prefix",
-    "debug_id_header": "debug_id_header",
-    "service_name": "service_name",
-    "tags": "tags",
-    "logging": "log_spans",
+_KEY_OF = {
+    "local_agent_reporting_host": ("local_agent", "reporting_host"),
+    "local_agent_reporting_port": ("local_agent", "reporting_port"),
+    "local_agent_sampling_port": ("local_agent", "sampling_port"),
 }
-"""Properties that there were, and the setting that each shows."""
+"""Properties that do not have the name of their key: the group and the key in it."""
+
+
+def _shown(setting: str, doc: str) -> property:
+    """Return a property that shows the setting in force; a subclass may say another value."""
+    return property(lambda self: self.settings.flat()[setting], doc=doc)
 
 
 class Config:
@@ -97,6 +91,9 @@ class Config:
 
     Raises ValueError without a service name and, if ``validate``, for a key that never existed.
     Every other bad value is logged once and replaced.
+
+    A subclass may override any property, ``new_tracer`` and ``create_tracer``: tracers are made of
+    what they return, and with ``initialize_tracer`` so is the process' pipeline.
     """
 
     _initialized = False
@@ -117,28 +114,34 @@ class Config:
             raise ValueError("service_name required in the config or param")
         self.config = config
         self.scope_manager = scope_manager
-        given = dict(config)
         self._sampler: Sampler | LegacySampler | None = None
-        if given.get("sampler") and not isinstance(given["sampler"], Mapping):
-            self._sampler = given.pop("sampler")
+        if config.get("sampler") and not isinstance(config["sampler"], Mapping):
+            self._sampler = config["sampler"]
             adapted(self._sampler)  # TypeError now, not at the first span
-        if isinstance(given.get("max_tag_value_length"), int):
-            # The tracer cuts its spans' values itself; tracebacks may be longer than what else the
-            # limit is for, the spans of edges.
-            longest = max(self.max_tag_value_length, self.max_traceback_length)
-            given["max_tag_value_length"] = longest
-        self.settings = Settings.from_jaeger_config(given, service_name, environ=dict(os.environ))
+        self._name = service_name
+        self._sets_global = False
+        self._made: tuple[BaseReporter, Tracing] | None = None
+        self.settings = self._resolved({})
         wanted = get_boolean(config.get("metrics", True), True)
         self._metrics = metrics if wanted else None
         self._metrics_factory = metrics_factory if wanted else MetricsFactory()
 
     # --- what it says ---
 
-    def __getattr__(self, name: str) -> object:
-        """Return one of the properties that there were: the value in force."""
-        if name in _SHOWN:
-            return self.settings.flat()[_SHOWN[name]]
-        raise AttributeError(name)
+    service_name = _shown("service_name", "Name of the service.")
+    tags = _shown("tags", "Tags of the process.")
+    logging = _shown("log_spans", "Whether each span that is reported is a line in the log.")
+    local_agent_reporting_host = _shown("agent_host", "Host of the agent.")
+    local_agent_reporting_port = _shown("agent_port", "UDP port of the agent.")
+    local_agent_sampling_port = _shown("sampling_port", "Port of the sampling server.")
+    reporter_queue_size = _shown("queue_size", "Finished spans that may wait.")
+    reporter_flush_interval = _shown("flush_s", "Seconds that a span waits for others.")
+    sampling_refresh_interval = _shown("sampler_refresh_s", "Seconds between two questions.")
+    max_operations = _shown("sampler_max_operations", "Operations with a sampler of their own.")
+    generate_128bit_trace_id = _shown("traceid_128bit", "Whether new trace ids have 128 bits.")
+    trace_id_header = _shown("trace_id_header", "Header that carries the ids.")
+    baggage_header_prefix = _shown("baggage_header_prefix", "Prefix of headers with baggage.")
+    debug_id_header = _shown("debug_id_header", "Header that forces a trace.")
 
     @property
     def enabled(self) -> bool:
@@ -241,53 +244,97 @@ class Config:
                 _log.warning("Jaeger tracer already initialized, skipping")
                 return None
             Config._initialized = True
-        tracer = self._on(init(settings=self.settings))
+        self._sets_global = True
+        try:
+            tracer = self.new_tracer(io_loop)
+        finally:
+            self._sets_global = False
         opentracing.set_global_tracer(tracer)
         return tracer
 
     def new_tracer(self, io_loop: object = None) -> Tracer:
         """Return a tracer with a pipeline of its own; sets nothing global."""
-        return self._on(init(settings=self.settings, set_global=False))
+        if said := self._overridden():
+            self.settings = self._resolved(said)
+        handle = init(settings=self.settings, set_global=self._sets_global)
+        reporter = Reporter(handle)
+        self._made = reporter, handle
+        # A handle that was running keeps its sampler, as it keeps all its settings.
+        own = handle.settings is self.settings
+        sampler = self._chosen_sampler(said) if own else None
+        return self.create_tracer(reporter, root_sampler(handle) if sampler is None else sampler)
 
     def create_tracer(
         self,
         reporter: BaseReporter,
-        sampler: Sampler | LegacySampler,
+        sampler: Sampler | LegacySampler | None,
         throttler: Throttler | None = None,
     ) -> Tracer:
         """Return a tracer that asks ``sampler`` about roots and hands its spans to ``reporter``.
 
-        Both may be of ``tracekit.jaeger_client`` or written for ``jaeger_client``.
+        Both may be of ``tracekit.jaeger_client`` or written for ``jaeger_client``. Given the
+        reporter that ``new_tracer`` made, the tracer is on the pipeline behind that.
         """
-        handle = Tracing(self.settings, Nowhere())
-        return self._tracer(handle, reporter, sampler, throttler)
-
-    # --- inside ---
-
-    def _on(self, handle: Tracing) -> Tracer:
-        # A handle that was running keeps its sampler, as it keeps all its settings.
-        own = handle.settings is self.settings
-        return self._tracer(handle, Reporter(handle), self._sampler if own else None)
-
-    def _tracer(
-        self,
-        handle: Tracing,
-        reporter: BaseReporter,
-        sampler: Sampler | LegacySampler | None,
-        throttler: Throttler | None = None,
-    ) -> Tracer:
+        if self._made is not None and reporter is self._made[0]:
+            handle = self._made[1]
+            if sampler is root_sampler(handle):
+                sampler = None  # it is there already
+        else:
+            handle = Tracing(self.settings, Nowhere())
+        codecs = self.propagation if self._says("propagation") else None
         return Tracer(
             handle.settings.service_name,
             reporter,
             sampler,
             self._metrics,
             self._metrics_factory,
+            extra_codecs=codecs,
             max_tag_value_length=self.max_tag_value_length,
             max_traceback_length=self.max_traceback_length,
             throttler=throttler,
             scope_manager=self.scope_manager,
             tracing=handle,
         )
+
+    # --- inside ---
+
+    def _says(self, name: str) -> bool:
+        """Whether a subclass has a property of its own in place of ours."""
+        return getattr(type(self), name) is not getattr(Config, name)
+
+    def _overridden(self) -> dict[str, Any]:
+        """Return, as entries of the dictionary, what properties of a subclass say."""
+        said: dict[str, Any] = {}
+        for name in (*_KEYS - {"metrics", "sampler", "local_agent", "throttler"}, *_KEY_OF):
+            if not self._says(name):
+                continue
+            group, key = _KEY_OF.get(name, ("", name))
+            value = getattr(self, name)
+            if name == "propagation":
+                if not isinstance(value.get(opentracing.Format.HTTP_HEADERS), B3Codec):
+                    continue
+                value = "b3"  # for edges, which use no codecs
+            if group:
+                said[group] = {**(said.get(group) or self.config.get(group) or {}), key: value}
+            else:
+                said[key] = value
+        if self._says("sampler"):
+            said["sampler"] = self.sampler
+        return said
+
+    def _chosen_sampler(self, said: Mapping[str, Any]) -> Sampler | LegacySampler | None:
+        return said.get("sampler") or self._sampler
+
+    def _resolved(self, said: Mapping[str, Any]) -> Settings:
+        given = {**self.config, **said}
+        if given.get("sampler") and not isinstance(given["sampler"], Mapping):
+            del given["sampler"]  # an object: it is asked, no setting describes it
+        if isinstance(given.get("max_tag_value_length"), int):
+            # The tracer cuts its spans' values itself; tracebacks may be longer than what else the
+            # limit is for, the spans of edges.
+            longest = max(self.max_tag_value_length, self.max_traceback_length)
+            given["max_tag_value_length"] = longest
+        return Settings.from_jaeger_config(given, self._name, environ=dict(os.environ))
 
     def _length(self, key: str, default: int) -> int:
         value = self.config.get(key)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.resources import Resource
 
-from tracekit._assembly.handle import HasTracing, Tracing, resolve
+from tracekit._assembly.handle import HasTracing, Tracing, init, resolve
 from tracekit.jaeger_client._bridge import LegacySpan, readable
 from tracekit.jaeger_client._closing import Closing
+from tracekit.jaeger_client.constants import DEFAULT_FLUSH_INTERVAL
+from tracekit.jaeger_client.local_agent_net import LocalAgentSender
 from tracekit.opentracing import Span
 from tracekit.tracing import TracerProvider
 
@@ -113,13 +115,47 @@ class Reporter(BaseReporter):
 
         jaeger_client.Tracer("shop", reporter=tracekit.jaeger_client.Reporter(), sampler=...)
 
-    ``tracing`` is the handle whose pipeline it is (None: the process' one, at each span). The
-    spans keep ids, tags, logs, references and flags, and the process of their own tracer. Queue,
-    batches and losses are the pipeline's. Any thread may report; nothing is raised.
+    ``tracing`` is the handle whose pipeline it is (None: the process' one, at each span). Given a
+    ``channel`` as it was, a ``LocalAgentSender``, it has a pipeline of its own to that agent;
+    ``queue_capacity`` and ``batch_size`` are in spans, ``flush_interval`` in seconds, and further
+    arguments of ``jaeger_client``'s have no effect. The spans keep ids, tags, logs, references
+    and flags, and the process of their own tracer. Queue, batches and losses are the pipeline's.
+    Any thread may report; nothing is raised.
     """
 
-    def __init__(self, tracing: Tracing | HasTracing | None = None) -> None:
-        if tracing is not None:
+    def __init__(
+        self,
+        tracing: Tracing | HasTracing | LocalAgentSender | None = None,
+        queue_capacity: int = 100,
+        batch_size: int = 10,
+        flush_interval: float | None = DEFAULT_FLUSH_INTERVAL,
+        io_loop: object = None,
+        error_reporter: object = None,
+        metrics: object = None,
+        metrics_factory: object = None,
+        *,
+        channel: LocalAgentSender | None = None,
+        **_: object,
+    ) -> None:
+        if isinstance(tracing, LocalAgentSender):
+            tracing, channel = None, tracing
+        self._own: Tracing | None = None
+        if channel is not None:
+            if queue_capacity < batch_size:
+                raise ValueError("Queue capacity cannot be less than batch size")
+            tracing = self._own = init(
+                "jaeger_client",  # each span says its own service
+                environ={},
+                set_global=False,
+                agent_host=channel.host,
+                agent_port=channel.reporting_port,
+                queue_size=queue_capacity,
+                max_batch_spans=batch_size,
+                flush_s=flush_interval or DEFAULT_FLUSH_INTERVAL,
+                sampler_type="const",
+                sampler_param=1,
+            )
+        elif tracing is not None:
             resolve(tracing)
         self._given = tracing
         self._resource: Resource | None = None
@@ -154,6 +190,8 @@ class Reporter(BaseReporter):
             _log.warning("A span of jaeger_client could not be read", exc_info=True)
 
     def close(self) -> Closing:
-        """Send what is queued. The pipeline goes on: it belongs to the handle."""
+        """Send what is queued. The pipeline goes on if it belongs to a handle."""
         handle = self.tracing
+        if self._own is not None:
+            return Closing.after(self._own.shutdown)
         return Closing.after(lambda: handle.flush(handle.settings.reporter.exit_budget_s))

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from opentelemetry.sdk.trace import sampling as otel
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
 
+from tracekit.jaeger_client import constants
+from tracekit.jaeger_client.local_agent_net import LocalAgentSender
 from tracekit.sampling import Const, Probabilistic, RateLimiting, RootSampler
+from tracekit.sampling._operations import MAX_OPERATIONS
+from tracekit.sampling._remote import INITIAL_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +22,7 @@ __all__ = [
     "ConstSampler",
     "ProbabilisticSampler",
     "RateLimitingSampler",
+    "RemoteControlledSampler",
     "Sampler",
     "adapted",
 ]
@@ -119,6 +124,47 @@ class RateLimitingSampler(_Known):
         return f"RateLimitingSampler({self.traces_per_second})"
 
 
+class RemoteControlledSampler(_Known):
+    """Asks an agent's sampling server from the first root on; until then as ``init_sampler``.
+
+    ``channel`` says where it is: a ``LocalAgentSender``. Of the options ``init_sampler``,
+    ``sampling_refresh_interval`` (seconds) and ``max_operations`` have an effect. TypeError for a
+    channel without host and port.
+    """
+
+    def __init__(self, channel: LocalAgentSender, service_name: str, **options: Any) -> None:  # noqa: ANN401
+        if not isinstance(channel, LocalAgentSender):
+            raise TypeError(f"channel= takes a LocalAgentSender, not {type(channel).__name__}")
+        from tracekit.sampling._fetch import following_server  # noqa: PLC0415 (an HTTP client)
+
+        self.service_name = service_name
+        self.sampling_refresh_interval = (
+            options.get("sampling_refresh_interval") or constants.DEFAULT_SAMPLING_INTERVAL
+        )
+        self.max_operations = options.get("max_operations") or MAX_OPERATIONS
+        initial = options.get("init_sampler") or ProbabilisticSampler(INITIAL_RATE)
+        self._engine = self._remote = following_server(
+            f"http://{channel.netloc}/sampling",
+            service_name,
+            initial_rate=INITIAL_RATE,
+            max_operations=self.max_operations,
+            interval_s=self.sampling_refresh_interval,
+        )
+        self._remote.current = _asked(initial)
+
+    @property
+    def sampler(self) -> RootSampler:
+        """The one in force."""
+        return self._remote.current
+
+    def close(self) -> None:
+        """Stop asking; the last strategy stays in force."""
+        self._remote.close()
+
+    def __str__(self) -> str:
+        return f"RemoteControlledSampler({self.service_name})"
+
+
 class _Adapted(RootSampler):
     """Asks a sampler that was written for ``jaeger_client`` and derived from its classes."""
 
@@ -132,6 +178,11 @@ class _Adapted(RootSampler):
     def get_description(self) -> str:
         """Return what that one says of itself."""
         return str(self.legacy)
+
+
+def _asked(sampler: otel.Sampler | LegacySampler) -> RootSampler:
+    found = adapted(sampler)
+    return found if isinstance(found, RootSampler) else _Adapted(found)  # type: ignore[arg-type]
 
 
 def adapted(sampler: otel.Sampler | LegacySampler) -> otel.Sampler:

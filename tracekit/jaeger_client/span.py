@@ -14,6 +14,7 @@ from opentracing.ext import tags as ext
 
 from tracekit._context import Decision
 from tracekit.jaeger_client._fields import FIELDS, Log, Tag, tags_of
+from tracekit.jaeger_client.constants import DEBUG_FLAG, SAMPLED_FLAG
 from tracekit.opentracing import Span as OpenTracingSpan
 from tracekit.opentracing import SpanContext
 from tracekit.opentracing import Tracer as OpenTracingTracer
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from opentelemetry import trace
 
-__all__ = ["Span"]
+__all__ = ["DEBUG_FLAG", "SAMPLED_FLAG", "Span"]
 
 _KIND_TAGS = {kind: tag for tag, kind in KINDS.items()}
 _REF_TYPE = "opentracing.ref_type"
@@ -55,7 +56,7 @@ class Span(OpenTracingSpan):
         references: Sequence[opentracing.Reference] | None = None,
     ) -> None:
         parent = SpanContext(context.trace_id, context.parent_id, None, context.flags).otel
-        recorder = tracer._tracer() if isinstance(tracer, OpenTracingTracer) else _unheard()
+        recorder = tracer._recorder() if isinstance(tracer, OpenTracingTracer) else _unheard()
         links = [
             Link(ref.referenced_context.otel, {_REF_TYPE: ref.type}) for ref in references or ()
         ]

@@ -54,6 +54,15 @@ if TYPE_CHECKING:
 __all__ = ["Tracer"]
 
 
+def root_sampler(tracing: Tracing) -> Sampler | LegacySampler | None:
+    """Return who decides about the roots of a handle; None when tracing is disabled."""
+    provider = tracing.provider
+    if not isinstance(provider, TracerProvider):
+        return None
+    rule = provider.sampler
+    return original(rule.root if isinstance(rule, ParentRule) else rule)
+
+
 class Tracer(OpenTracingTracer):
     """A tracer with the constructor that it had; ``Config`` makes them for a service.
 
@@ -146,11 +155,7 @@ class Tracer(OpenTracingTracer):
     @property
     def sampler(self) -> Sampler | LegacySampler | None:
         """Who decides about roots; may be replaced. None when tracing is disabled."""
-        provider = self._handle.provider
-        if not isinstance(provider, TracerProvider):
-            return None
-        rule = provider.sampler
-        return original(rule.root if isinstance(rule, ParentRule) else rule)
+        return root_sampler(self._handle)
 
     @sampler.setter
     def sampler(self, sampler: Sampler | LegacySampler) -> None:
@@ -202,8 +207,6 @@ class Tracer(OpenTracingTracer):
 
         With ``one_span_per_rpc`` a server span takes up the ids of its caller's.
         """
-        if self._figures is not None:
-            self._figures.look()
         if self.throttler is not None:
             child_of, tags = self._unforced(operation_name or "", child_of, tags)
         if self.one_span_per_rpc and (tags or {}).get(ext.SPAN_KIND) == ext.SPAN_KIND_RPC_SERVER:
@@ -244,6 +247,10 @@ class Tracer(OpenTracingTracer):
         """Return whether a trace may be forced; there is nobody to forbid it without throttler."""
         return self.throttler is None or bool(self.throttler.is_allowed(operation))
 
+    def random_id(self) -> int:
+        """Return a new id of 64 bits, not 0, for those who number their own spans."""
+        return secrets.randbits(constants.MAX_ID_BITS) or 1
+
     def report_span(self, span: Span | LegacySpan) -> None:
         """Report a span that another tracer finished; the tracer's own come by themselves."""
         self.reporter.report_span(span)
@@ -268,7 +275,7 @@ class Tracer(OpenTracingTracer):
                 closing.result(budget_s)
         self._handle.shutdown(budget_s)
         if self._figures is not None:
-            self._figures.tell()
+            self._figures.stop()
 
     # --- inside ---
 

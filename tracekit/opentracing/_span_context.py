@@ -22,21 +22,24 @@ from tracekit._context import (
     RootHint,
     marks_of,
 )
+from tracekit.tracing import Span as RecordingSpan
+from tracekit.tracing import UnsampledSpan
 
 if TYPE_CHECKING:
     from tracekit._context import Headers
 
 BAGGAGE_KEY = _BAGGAGE_KEY
 _SAMPLED, _KEPT = 0x01, 0x0C
-_MAX_TRACE_ID = (1 << 128) - 1
+_MAX_TRACE_ID, _MAX_SPAN_ID = (1 << 128) - 1, (1 << 64) - 1
 NO_BAGGAGE: Mapping[str, str] = MappingProxyType({})
 
 
 class SpanContext(opentracing.SpanContext):
-    """OpenTracing's span context with the fields that ``jaeger_client``'s had. Immutable.
+    """OpenTracing's span context with the fields that ``jaeger_client``'s had.
 
-    (As long as nobody changes the ``baggage`` that it was made with: that is not copied.)
-    Of a span that lives here it shows the decision as it is now, also after a
+    ``trace_id``, ``span_id``, ``parent_id`` and ``flags`` can be set, as there: for libraries that
+    number spans themselves, before anything is started below. The ``baggage`` that it was made
+    with is not copied. Of a span that lives here it shows the decision as it is now, also after a
     ``sampling.priority``. Without ids it can still hold baggage, a debug id or mesh headers.
     """
 
@@ -127,10 +130,18 @@ class SpanContext(opentracing.SpanContext):
         """64 or 128 bits."""
         return self.otel.trace_id or None
 
+    @trace_id.setter
+    def trace_id(self, trace_id: int | None) -> None:
+        self._renumber((trace_id or 0) & _MAX_TRACE_ID, None)
+
     @property
     def span_id(self) -> int | None:
         """64 bits."""
         return self.otel.span_id or None
+
+    @span_id.setter
+    def span_id(self, span_id: int | None) -> None:
+        self._renumber(None, (span_id or 0) & _MAX_SPAN_ID)
 
     @property
     def parent_id(self) -> int | None:
@@ -140,6 +151,14 @@ class SpanContext(opentracing.SpanContext):
             return getattr(self.span, "parent_id", None) if parent is None else parent.span_id
         return self._parent_id
 
+    @parent_id.setter
+    def parent_id(self, parent_id: int | None) -> None:
+        self._parent_id = parent_id or None
+        if isinstance(self.span, RecordingSpan):
+            self.span._source = self._parent_id
+        elif isinstance(self.span, NonRecordingSpan) and self.span is not INVALID_SPAN:
+            self.span.parent_id = self._parent_id  # type: ignore[attr-defined] # as in __init__
+
     @property
     def flags(self) -> int | None:
         """Jaeger's: 1 sampled, 2 debug, 8 firehose. None without ids."""
@@ -147,6 +166,15 @@ class SpanContext(opentracing.SpanContext):
         if not context.is_valid:
             return None
         return context.trace_flags & _SAMPLED | marks_of(context) & (DEBUG | _KEPT)
+
+    @flags.setter
+    def flags(self, flags: int | None) -> None:
+        flags = flags or 0
+        if isinstance(self.span, RecordingSpan | UnsampledSpan):
+            sampled = Decision.ACCEPT if flags & _SAMPLED else Decision.DENY
+            self.span._force(Decision.DEBUG if flags & DEBUG else sampled)
+        else:
+            self._renumber(None, None, flags)
 
     @property
     def baggage(self) -> Mapping[str, str]:
@@ -167,6 +195,28 @@ class SpanContext(opentracing.SpanContext):
     def is_debug_id_container_only(self) -> bool:
         """Whether there is a debug id and no trace."""
         return not self.has_trace and self.debug_id is not None
+
+    def _renumber(
+        self, trace_id: int | None, span_id: int | None, flags: int | None = None
+    ) -> None:
+        """Take other ids (None: as they are); they may come one after the other."""
+        span = self.span
+        if isinstance(span, RecordingSpan | UnsampledSpan):
+            span._renumber(trace_id, span_id)
+            return
+        held = span.get_span_context()
+        made = own.SpanContext.marked(
+            held.trace_id if trace_id is None else trace_id,
+            held.span_id if span_id is None else span_id,
+            is_remote=True,
+            trace_flags=held.trace_flags if flags is None else TraceFlags(flags & _SAMPLED),
+            trace_state=held.trace_state,
+            marks=marks_of(held) if flags is None else flags & (DEBUG | _KEPT),
+        )
+        parent_id = self.parent_id
+        self.span = NonRecordingSpan(made)
+        if parent_id:
+            self.span.parent_id = parent_id  # type: ignore[attr-defined] # as in __init__
 
     def with_baggage_item(self, key: str, value: str | None) -> SpanContext:
         """Return this with one item more; None as value removes it."""

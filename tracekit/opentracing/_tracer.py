@@ -105,7 +105,7 @@ class Tracer(opentracing.Tracer):
             if context.has_trace
         ]
         name, start_ns = _tags.text(operation_name or ""), nanoseconds(start_time)
-        tracer = self._tracer()
+        tracer = self._recorder()
         otel = tracer.start_span(name, base, kind, attributes or None, links, start_ns)
         unrecorded = hint = None
         if isinstance(otel, UnsampledSpan):
@@ -207,7 +207,7 @@ class Tracer(opentracing.Tracer):
             return Context({key: it for key, it in current.items() if key not in left_out})
         return current
 
-    def _tracer(self) -> trace.Tracer:
+    def _recorder(self) -> trace.Tracer:
         handle, bound = self.tracing, self._bound
         if bound is None or bound[0] is not handle:
             provider = handle.provider
