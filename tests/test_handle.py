@@ -69,6 +69,53 @@ def test_a_tracer_taken_before_init_follows_the_handle():
     assert isinstance(early.start_span("idle again"), NonRecordingSpan)
 
 
+def test_the_fronts_tracer_follows_the_handle_over_init_and_shutdown():
+    """A module takes its tracer at import, which may be before ``init`` or between two."""
+    early = tracekit.get_tracer("shop.stock")
+    assert tracekit.get_tracer("shop.stock") is early
+
+    @early.start_as_current_span("count", attributes={"shelf": 7})
+    def count() -> trace.Span:
+        return trace.get_current_span()
+
+    assert isinstance(early.start_span("idle"), NonRecordingSpan)
+    assert not count().get_span_context().is_valid
+    for _ in range(2):
+        transport = MemoryTransport()
+        running = tracekit.init(environ=ENVIRON, transport=transport)
+        try:
+            with early.start_as_current_span("busy") as span:
+                assert trace.get_current_span() is span
+            counted = count()
+            assert counted.is_recording() is False  # it has ended
+            assert counted.attributes["shelf"] == 7
+            assert running.stats().finished == 2
+        finally:
+            running.shutdown()
+        assert isinstance(early.start_span("idle again"), NonRecordingSpan)
+        assert not count().get_span_context().is_valid
+
+
+def test_a_decorator_of_one_handles_tracer_stays_with_that_handle(handle):
+    """Only tracers of the process' handle follow it; who asked one handle has that one."""
+    apart = tracekit.init(environ=ENVIRON, set_global=False, transport=MemoryTransport())
+
+    @apart.tracer("x").start_as_current_span("work")
+    def work() -> None:
+        """Do nothing."""
+
+    work()
+    assert (apart.stats().finished, handle.stats().finished) == (1, 0)
+    apart.shutdown()
+
+
+def test_the_fronts_tracer_starts_spans_by_the_handles_own_road(handle):
+    """Following the handle is done when the handle changes and costs a span nothing."""
+    front, own = tracekit.get_tracer("road"), handle.tracer("road")
+    assert front.start_span.__func__ is type(own).start_span
+    assert front.start_as_current_span.__func__ is type(own).start_as_current_span
+
+
 def test_a_handle_that_is_not_global_leaves_the_global_one_alone(handle):
     """``set_global=False`` makes an independent pipeline."""
     other = tracekit.init(environ=ENVIRON, set_global=False, transport=MemoryTransport())

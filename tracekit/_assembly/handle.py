@@ -338,8 +338,16 @@ def shutdown(timeout_s: float = 2.0) -> None:
 
 
 def get_tracer(name: str) -> trace.Tracer:
-    """Return the tracer of the scope ``name`` on the process' handle."""
-    return current().tracer(name)
+    """Return the tracer of the scope ``name`` on the process' handle, whichever runs.
+
+    It may be taken before ``init`` and kept over ``shutdown`` and a new ``init``, also as a
+    decorator, and costs what the handle's own tracer costs. Any thread may call this.
+    """
+    tracer = slot.otel.known(name)
+    if tracer is None:
+        with slot.lock:
+            tracer = slot.otel.tracer(name, current().provider)
+    return tracer
 
 
 def current_span() -> trace.Span:

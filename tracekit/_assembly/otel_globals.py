@@ -23,6 +23,7 @@ from opentelemetry.propagators.textmap import (
 )
 
 from tracekit._process.fork import PerProcess
+from tracekit.tracing import DisabledTracer, Tracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,9 @@ class ShellTracer(trace.Tracer):
     def point(self, provider: trace.TracerProvider) -> None:
         """Follow ``provider`` from now on."""
         tracer = provider.get_tracer(*self._scope)
+        if isinstance(tracer, (Tracer, DisabledTracer)):
+            # A decorator is made once, often at import, and must follow as well.
+            tracer = tracer.led_by(self)
         vars(self).update(
             start_span=tracer.start_span, start_as_current_span=tracer.start_as_current_span
         )
@@ -127,26 +131,51 @@ class ShellPropagator(TextMapPropagator):
 
 
 class Globals:
-    """What tracekit holds of OpenTelemetry's globals; empty until the first ``point``."""
+    """The tracers that follow the handle, and what tracekit holds of OpenTelemetry's globals.
+
+    Those are left alone until the first ``point``.
+    """
 
     def __init__(self) -> None:
-        self._shells: tuple[ShellTracerProvider, ShellPropagator] | None = None
+        self._shell: ShellTracerProvider | None = None
+        self._propagator: ShellPropagator | None = None
+        self._named: dict[str, trace.Tracer] = {}
         self._warned = False
 
+    def tracer(self, name: str, provider: trace.TracerProvider) -> trace.Tracer:
+        """Return the tracer of the scope ``name`` that follows the handle, today's ``provider``.
+
+        It follows whoever holds OpenTelemetry's globals. With the handle's lock held, but for a
+        name that was asked for before.
+        """
+        tracer = self._named.get(name)
+        if tracer is None:
+            if self._shell is None:
+                self._shell = ShellTracerProvider(provider)
+            tracer = self._named[name] = self._shell.get_tracer(name)
+        return tracer
+
+    def known(self, name: str) -> trace.Tracer | None:
+        """Return ``tracer(name)`` if it was asked for before; any thread may ask."""
+        return self._named.get(name)
+
     def point(self, provider: trace.TracerProvider, propagator: TextMapPropagator) -> None:
-        """Make OpenTelemetry's globals follow these.
+        """Make our tracers and OpenTelemetry's globals follow these.
 
         A foreign global provider is kept, and with it the formats that its program's other
         instrumentation reads and writes.
         """
-        if self._shells is not None:
-            shell, formats = self._shells
+        shell = self._shell
+        if shell is None:
+            shell = self._shell = ShellTracerProvider(provider)
+        else:
             shell.point(provider)
-            formats.delegate = propagator
+        if self._propagator is not None:
+            self._propagator.delegate = propagator
         elif isinstance(_global_provider(), trace.ProxyTracerProvider):
-            self._shells = ShellTracerProvider(provider), ShellPropagator(propagator)
-            trace.set_tracer_provider(self._shells[0])
-            _set_global_textmap(self._shells[1])
+            self._propagator = ShellPropagator(propagator)
+            trace.set_tracer_provider(shell)
+            _set_global_textmap(self._propagator)
         else:
             self._keep_foreign()
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from tracekit.tracing._disabled import DisabledTracerProvider
+from tracekit.tracing._disabled import DisabledTracer, DisabledTracerProvider
 from tracekit.tracing._late import Unrecorded
 from tracekit.tracing._provider import Reporter, SpanCounts, TracerProvider, default_limits
 from tracekit.tracing._scope import CurrentSpan
@@ -14,6 +14,7 @@ from tracekit.tracing._tracer import Tracer
 
 __all__ = [
     "CurrentSpan",
+    "DisabledTracer",
     "DisabledTracerProvider",
     "Reporter",
     "Span",

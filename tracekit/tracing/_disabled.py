@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -13,7 +13,7 @@ from tracekit._context import SPAN_KEY, attach, get_current, with_span
 from tracekit.tracing._scope import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextvars import Token
     from types import TracebackType
 
@@ -51,7 +51,7 @@ class PassingSpan(Scope):
         if self._token is not None:
             otel_context.detach(self._token)
 
-    def _again(self) -> PassingSpan:
+    def _again(self) -> Scope:
         again = PassingSpan()
         again._context = self._context
         return again
@@ -65,8 +65,22 @@ def passing(context: Context | None) -> trace.Span:
     return NonRecordingSpan(parent.get_span_context())
 
 
+class LedPassingSpan(PassingSpan):
+    """One whose decorators ask, at every call, the tracer that follows the handle."""
+
+    __slots__ = ("_start",)
+    _start: Callable[[], Scope]
+
+    def _again(self) -> Scope:
+        return self._start()
+
+
 class DisabledTracer(trace.Tracer):
     """Hands the parent's context on: what came from the wire goes on to the wire."""
+
+    def led_by(self, leader: trace.Tracer) -> DisabledTracer:
+        """Return the same tracer, whose decorators start their spans with ``leader``."""
+        return LedDisabledTracer(leader)
 
     def start_span(
         self,
@@ -97,6 +111,29 @@ class DisabledTracer(trace.Tracer):
         """Return a context manager, or decorator, that makes such a span current."""
         made = PassingSpan()
         made._context = context
+        return made
+
+
+class LedDisabledTracer(DisabledTracer):
+    """One whose decorators follow ``leader``: they may be made before tracing is set up."""
+
+    def __init__(self, leader: trace.Tracer) -> None:
+        self._leader = leader
+
+    def start_as_current_span(  # type: ignore[override]  # ours is no contextlib generator
+        self,
+        name: str,
+        context: Context | None = None,
+        *rest: Any,  # noqa: ANN401 (the arguments of the API's method)
+        **named: Any,  # noqa: ANN401
+    ) -> PassingSpan:
+        """Return a context manager, or decorator, that makes such a span current."""
+        leader = self._leader
+        made = LedPassingSpan()
+        made._context = context
+        made._start = lambda: cast(
+            "Scope", leader.start_as_current_span(name, context, *rest, **named)
+        )
         return made
 
 

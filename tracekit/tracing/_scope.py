@@ -126,7 +126,11 @@ class CurrentSpan(Scope):
         except Exception:  # an exception whose __str__ raises must not replace itself
             _log.warning("An exception could not be recorded", exc_info=True)
 
-    def _again(self) -> CurrentSpan:
+    def _again(self) -> Scope:
+        arguments = self._arguments
+        leader = arguments[0].leader
+        if leader is not None:
+            return cast("Scope", leader.start_as_current_span(*arguments[1:]))
         again = CurrentSpan()
-        again._arguments = self._arguments
+        again._arguments = arguments
         return again

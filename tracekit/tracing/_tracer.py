@@ -34,6 +34,8 @@ class Tracer(trace.Tracer):
 
     def __init__(self, provider: TracerProvider, scope: InstrumentationScope) -> None:
         self.scope = scope
+        self.leader: trace.Tracer | None = None
+        """Who starts the spans of a decorator when its function is called; None: this one."""
         self._provider = provider
         self._limits = provider._limits
         self._lives = provider._lives
@@ -96,6 +98,12 @@ class Tracer(trace.Tracer):
             end_on_exit,
         )
         return made
+
+    def led_by(self, leader: trace.Tracer) -> Tracer:
+        """Return the same tracer, whose decorators start their spans with ``leader``."""
+        led = Tracer(self._provider, self.scope)
+        led.leader = leader
+        return led
 
     def passes_on(self, arrival: Extracted) -> bool:
         """Return whether all that is to be done below what arrived is to ``pass_on``.
