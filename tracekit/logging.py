@@ -6,8 +6,8 @@
     logging.basicConfig(format="%(levelname)s %(message)s trace=%(trace_id)s")
 
 Every record gets ``trace_id`` and ``span_id`` (lower-case hex, as Jaeger's search takes them, ""
-when no span is current), ``trace_sampled`` and ``service``. Safe before ``tracekit.init`` and
-without it.
+when no span is current), ``trace_sampled`` and ``service`` (the program's own if it has one, else
+the name that tracing was given, else ""). Safe before ``tracekit.init`` and without it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonFormatter", "TraceContextFilter", "install", "structlog_processor"]
 
-FIELDS = ("trace_id", "span_id", "trace_sampled", "service")
+SPAN_FIELDS = ("trace_id", "span_id", "trace_sampled")
+_UNNAMED = "default"
+"""The source of a service's name that nobody gave."""
 _lock = threading.Lock()
 
 
@@ -43,10 +45,11 @@ def install(
 ) -> Callable[[], None]:
     """Put the fields on every log record from now on; return the undo. Any thread may call it.
 
-    A record whose ``extra`` names one of the fields keeps that value as ``extra_<name>``: the
-    fields always speak of the current span. ``span_events`` is a level (``logging.WARNING``,
-    ``"WARNING"``): records from that level on also become events of the current span. Installed
-    twice, the first one stays and the second's undo does nothing.
+    A record whose ``extra`` names a field of the span keeps that value as ``extra_<name>``: they
+    always speak of the current span. A ``service`` of the program's own stays where it is.
+    ``span_events`` is a level (``logging.WARNING``, ``"WARNING"``): records from that level on
+    also become events of the current span. Installed twice, the first one stays and the second's
+    undo does nothing.
     """
     level = None if span_events is None else _level(span_events)
     stamp = _Stamp(tracing)
@@ -119,8 +122,7 @@ class JsonFormatter(logging.Formatter):
         }
         if self._defaults:
             line.update(self._defaults)
-        if held["service"]:
-            line["service"] = held["service"]
+        self._put_service(line, held["service"])
         if held["trace_id"]:
             line["trace_id"] = held["trace_id"]
             line["span_id"] = held["span_id"]
@@ -136,6 +138,15 @@ class JsonFormatter(logging.Formatter):
                 line[name if name not in line else f"extra_{name}"] = value
         return _dumps(line)
 
+    def _put_service(self, line: dict[str, Any], service: object) -> None:
+        """Add the record's service; constant fields of the program win over our name of it."""
+        if service.__class__ is str and not service:
+            return
+        if "service" not in line:
+            line["service"] = service
+        elif service.__class__ is not str or service != self._stamp.service():
+            line["extra_service"] = service  # not ours but of the record's ``extra``
+
     def _timestamp(self, created: float) -> str:
         whole = int(created)
         second, text = self._second  # one tuple: threads may overwrite but never mix it
@@ -146,7 +157,15 @@ class JsonFormatter(logging.Formatter):
 
 
 _STANDARD = frozenset(
-    {*vars(logging.makeLogRecord({})), *FIELDS, "message", "asctime", "taskName", "color_message"}
+    {
+        *vars(logging.makeLogRecord({})),
+        *SPAN_FIELDS,
+        "service",
+        "message",
+        "asctime",
+        "taskName",
+        "color_message",
+    }
 )
 """Attributes of a record that are not the user's ``extra``."""
 
@@ -192,22 +211,24 @@ class _Stamp:
             return
 
     def put(self, held: MutableMapping[str, Any]) -> None:
-        """Add the fields; what the user had under their names moves to ``extra_<name>``."""
+        """Add the fields. What the user had under a span's moves to ``extra_<name>``."""
         trace_id, span_id, sampled = _ids()
-        service = self._service()
-        if "trace_id" in held or "span_id" in held or "trace_sampled" in held or "service" in held:
-            _meet(held, (trace_id, span_id, sampled, service))
+        if "service" not in held:
+            held["service"] = self.service()
+        if "trace_id" in held or "span_id" in held or "trace_sampled" in held:
+            _meet(held, (trace_id, span_id, sampled))
             return
         held["trace_id"] = trace_id
         held["span_id"] = span_id
         held["trace_sampled"] = sampled
-        held["service"] = service
 
-    def _service(self) -> str:
+    def service(self) -> str:
+        """Return what the service was named; "" where nobody did."""
         try:
-            return resolve(self._tracing).settings.service_name or ""
+            settings = resolve(self._tracing).settings
         except Exception:  # logging must work whatever state tracing is in
             return ""
+        return "" if settings.sources.get("service_name") == _UNNAMED else settings.service_name
 
 
 def _ids() -> tuple[str, str, bool]:
@@ -220,9 +241,9 @@ def _ids() -> tuple[str, str, bool]:
     return "", "", False
 
 
-def _meet(held: MutableMapping[str, Any], fields: tuple[str, str, bool, str]) -> None:
-    """Add the fields where the user has some of the same name."""
-    for name, value in zip(FIELDS, fields, strict=True):
+def _meet(held: MutableMapping[str, Any], fields: tuple[str, str, bool]) -> None:
+    """Add a span's fields where the user has some of the same name."""
+    for name, value in zip(SPAN_FIELDS, fields, strict=True):
         if name in held:
             theirs = held[name]
             # Of their values only plain ones are compared: others may raise or answer at length.

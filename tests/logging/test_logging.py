@@ -118,14 +118,78 @@ def test_any_record_factory_may_be_set(tracing, log, when):
 
 
 def test_extra_wins_nothing_and_loses_nothing(tracing, installed, log):
-    """Own names in ``extra`` arrive; names of ours neither raise nor replace the truth."""
+    """Own names in ``extra`` arrive; a span's neither raise nor replace the truth."""
     with tracing.tracer("t").start_as_current_span("work") as span:
         log.info("said", extra={"customer": 392, "trace_id": "mine", "service": "theirs"})
     log.info("said", extra={"trace_id": "mine"})
     inside, outside = log.records
-    assert fields(inside) == (*ids(span), True, "shop")
-    assert (inside.customer, inside.extra_trace_id, inside.extra_service) == (392, "mine", "theirs")
+    assert fields(inside) == (*ids(span), True, "theirs")
+    assert (inside.customer, inside.extra_trace_id) == (392, "mine")
     assert outside.trace_id == "mine"
+
+
+@pytest.mark.parametrize("value", ["billing", "", None, 0, ["a", "b"]])
+def test_a_service_of_the_programs_own_stays(tracing, installed, log, value):
+    """``service`` is a common field: whoever says it, in or out of a span, means what they say."""
+    with tracing.tracer("t").start_as_current_span("work"):
+        log.info("in", extra={"service": value})
+    log.info("out", extra={"service": value})
+    event = tracekit.logging.structlog_processor(None, "info", {"service": value})
+    assert [record.service for record in log.records] == [value, value]
+    assert event["service"] == value
+    for record in log.records:
+        assert not hasattr(record, "extra_service")
+        assert line_of(record, tracing=tracing).get("service", "") == value
+
+
+def test_a_factory_or_a_filter_may_name_the_service(tracing, installed, log):
+    """A factory's stays, since the fields come after it; a filter has the last word."""
+
+    class Named(logging.LogRecord):
+        service = "by its class"
+
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.service = "by the factory"
+
+    def rename(record):
+        record.service = "by the filter"
+        return True
+
+    before = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(Named)
+    try:
+        log.info("said")
+    finally:
+        logging.setLogRecordFactory(before)
+    log.addFilter(rename)
+    log.info("said")
+    assert [record.service for record in log.records] == ["by the factory", "by the filter"]
+
+
+def test_constant_fields_of_a_formatter_win(tracing, installed, log):
+    """``defaults`` are what the program wrote down; a record's own stays beside it."""
+    log.info("said")
+    log.info("said", extra={"service": "mine"})
+    plain, own = (
+        line_of(record, tracing=tracing, defaults={"service": "billing"}) for record in log.records
+    )
+    assert (plain["service"], "extra_service" in plain) == ("billing", False)
+    assert (own["service"], own["extra_service"]) == ("billing", "mine")
+
+
+@pytest.mark.parametrize("named", [None, "till"])
+def test_no_name_is_invented(log, named):
+    """Where nobody named the service, before ``init`` or after, a record names none either."""
+    handle = tracekit.init(named, environ={}, set_global=False, disabled=True)
+    for tracing in (None, handle):
+        undo = tracekit.logging.install(tracing=tracing)
+        log.info("said")
+        undo()
+        record = log.records.pop()
+        wanted = named if named and tracing else ""
+        assert record.service == wanted
+        assert line_of(record).get("service", "") == wanted
 
 
 def test_a_record_is_stamped_twice_without_harm(tracing, log):
@@ -256,8 +320,8 @@ def test_a_value_that_cannot_be_printed_does_not_break_the_call(tracing, log):
     events = tracing.sink.take().events
     assert [event.attributes["message"] for event in events] == ["Sullen", "failed", "tagged"]
     assert events[1].attributes["exception.type"] == "Sullen"
-    assert fields(log.records[2])[3] == "shop"
-    assert isinstance(log.records[2].extra_service, Sullen)
+    assert isinstance(log.records[2].service, Sullen)
+    assert isinstance(log.records[2].extra_trace_id, Sullen)
 
 
 @pytest.mark.usefixtures("with_events")
