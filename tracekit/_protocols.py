@@ -125,6 +125,8 @@ class SendResult(NamedTuple):
     """How long a back-off may become at most, where an attempt costs the receiver nothing."""
     reason: str = ""
     """What went wrong, for the log: no secrets, no line breaks."""
+    unreached: bool = False
+    """Whether the receiver was not there to be asked: trying again soon costs it nothing."""
 
     @classmethod
     def sent(cls, *, rejected: int = 0, reason: str = "") -> SendResult:
@@ -139,13 +141,22 @@ class SendResult(NamedTuple):
         after_s: float | None = None,
         doubt: Sequence[Payload] = (),
         max_pause_s: float | None = None,
+        unreached: bool = False,
     ) -> SendResult:
         """Return *try again*.
 
         When the payload itself stands in ``doubt``, the first try may have arrived. An earlier
         payload there was reported as sent and is to be sent once more, before this one.
+        ``unreached`` lets the back-off shrink while the queue fills.
         """
-        return cls(Outcome.RETRY, after_s, doubt=doubt, max_pause_s=max_pause_s, reason=reason)
+        return cls(
+            Outcome.RETRY,
+            after_s,
+            doubt=doubt,
+            max_pause_s=max_pause_s,
+            reason=reason,
+            unreached=unreached,
+        )
 
     @classmethod
     def paced(cls, after_s: float) -> SendResult:

@@ -289,6 +289,29 @@ def test_a_batch_larger_than_the_queue_is_a_problem():
     assert asked.reporter.max_batch_spans is None
 
 
+@pytest.mark.parametrize(
+    ("environ", "spans"),
+    [
+        ({}, None),
+        ({"JAEGER_AGENT_HOST": "agent"}, None),
+        ({"JAEGER_ENDPOINT": "http://c:14268/api/traces"}, 512),
+        ({"TRACEKIT_TRANSPORT": "http"}, 512),
+        ({"TRACEKIT_TRANSPORT": "otlp-http"}, 512),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, 512),
+        ({"JAEGER_ENDPOINT": "http://c/x", "TRACEKIT_MAX_BATCH_SPANS": "5000"}, 5000),
+        ({"JAEGER_ENDPOINT": "http://c/x", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "20"}, 20),
+        ({"JAEGER_ENDPOINT": "http://c/x", "JAEGER_REPORTER_MAX_QUEUE_SIZE": "100"}, 512),
+        ({"OTEL_TRACES_EXPORTER": "console"}, None),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else str(value),
+)
+def test_a_batch_to_a_collector_holds_no_more_spans_than_its_queue(environ, spans):
+    """What is dropped behind a 2xx nobody tells of; a datagram is full long before."""
+    settings = from_env(**environ)
+    assert settings.reporter.max_batch_spans == spans
+    assert not settings.problems
+
+
 def test_kubernetes_service_links_are_recognised():
     """A Service named jaeger-agent sets JAEGER_AGENT_PORT in every pod of its namespace."""
     settings = from_env(

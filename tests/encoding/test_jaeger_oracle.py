@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 
 import pytest
@@ -29,6 +30,7 @@ PROTOCOLS = {
     "binary": (lambda: jaeger_binary(call=True), TBinaryProtocol.TBinaryProtocol),
 }
 SCOPE = InstrumentationScope("scope", "1.2")
+ZONED = InstrumentationScope("other", "3", None, {"zone": "eu", "n": 1})
 
 text = st.text(max_size=40)
 values = st.one_of(
@@ -40,7 +42,7 @@ values = st.one_of(
     st.binary(max_size=20),
     st.lists(text, max_size=3),
     st.lists(st.integers(-1000, 1000), max_size=3),
-    st.lists(st.floats(allow_nan=False), max_size=3),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=3),
 )
 attributes = st.dictionaries(st.text(min_size=1, max_size=20), values, max_size=20)
 times = st.integers(0, 2**62)
@@ -79,7 +81,7 @@ def spans(draw):
         ),
         start_time=start,
         end_time=start + draw(st.integers(-(10**6), 2**60)),
-        instrumentation_scope=draw(st.sampled_from([None, SCOPE])),
+        instrumentation_scope=draw(st.sampled_from([None, SCOPE, ZONED])),
     )
 
 
@@ -94,6 +96,8 @@ def tag(key, value):
         return jaeger.Tag(key=key, vType=TAG_TYPE.BOOL, vBool=value)
     if isinstance(value, int) and -(2**63) <= value < 2**63:
         return jaeger.Tag(key=key, vType=TAG_TYPE.LONG, vLong=value)
+    if isinstance(value, float) and not math.isfinite(value):  # Jaeger's query cannot answer it
+        value = {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
     if isinstance(value, float):
         return jaeger.Tag(key=key, vType=TAG_TYPE.DOUBLE, vDouble=value)
     if isinstance(value, bytes):
@@ -144,6 +148,8 @@ def span_tags(span):
         for part in ("name", "version"):
             value = getattr(span.instrumentation_scope, part)
             tags += [tag(f"otel.scope.{part}", value), tag(f"otel.library.{part}", value)]
+        for key, value in span.instrumentation_scope.attributes.items():
+            tags.append(tag(f"otel.scope.{key}", value))
     return tags
 
 

@@ -46,6 +46,16 @@ def test_operations_of_the_default_strategy_apply_to_every_service(service, expe
     assert expected == parse_strategies_file(json.dumps(FILE), service)
 
 
+def test_a_rate_limit_gives_way_to_operations_of_the_default_strategy():
+    """As from Jaeger 2. Jaeger 1.48 keeps the limit; ``make interop`` asks it, the docs say so."""
+    content = {
+        "default_strategy": rule("probabilistic", 0.5, health=0.0),
+        "service_strategies": [{"service": "limited", **rule("ratelimiting", 5)}],
+    }
+    found = parse_strategies_file(json.dumps(content), "limited")
+    assert found == AdaptiveStrategy(0.5, 0.0, {"health": 0.0})
+
+
 @pytest.mark.parametrize(
     ("service", "expected"),
     [

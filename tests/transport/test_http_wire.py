@@ -165,6 +165,66 @@ def test_gzip_by_choice():
     assert gzip.decompress(body) == b"x" * 1000
 
 
+def hang_up_on_gzip(connection, _closing):
+    connection.sendall(answer(400, b"Unknown data type 31", Connection="close"))
+    raise EOFError
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [answer(400, b"Unknown data type 31"), answer(415), hang_up_on_gzip],
+    ids=["400", "415", "hangs up"],
+)
+def test_a_collector_that_cannot_read_gzip_gets_everything_without(refusal, caplog):
+    """Jaeger's Thrift endpoint before version 2: sent at once as it is, with one warning."""
+    with Collector(refusal, OK) as collector, posting(collector, gzipped=True) as transport:
+        for body in (b"first", b"second", b"third"):
+            assert send(transport, body).ok
+    compressed = [("content-encoding" in headers) for _, headers, _ in collector.requests]
+    assert compressed == [True, False, False, False]
+    assert [body for _, _, body in collector.requests[1:]] == [b"first", b"second", b"third"]
+    assert [r.levelname for r in caplog.records if "gzip" in r.getMessage()] == ["WARNING"]
+
+
+def test_a_payload_that_is_bad_in_itself_does_not_end_compression(caplog):
+    """What is refused in both forms is final, and the next payload is compressed again."""
+    moods = (answer(400, b"bad batch"), answer(400, b"worse batch"), OK)
+    with Collector(*moods) as collector, posting(collector, gzipped=True) as transport:
+        refused = send(transport)
+        assert send(transport).ok
+    assert refused.outcome is Outcome.FAILED
+    assert "worse batch" in refused.reason
+    encodings = [headers.get("content-encoding") for _, headers, _ in collector.requests]
+    assert encodings == ["gzip", None, "gzip"]
+    assert not caplog.records
+
+
+def test_a_fault_in_the_second_try_says_nothing_about_compression():
+    """It is tried again as at first, and told as in doubt if it may have arrived."""
+    with (
+        Collector(answer(400), reset, OK) as collector,
+        posting(collector, gzipped=True) as transport,
+    ):
+        result = send(transport)
+        assert result.outcome is Outcome.RETRY
+        assert list(result.doubt)
+        assert send(transport).ok
+    assert "content-encoding" in collector.requests[-1][1]
+
+
+def test_who_is_not_there_is_told_from_who_does_not_answer():
+    """Only where no connection came about does it cost nobody anything to try again soon."""
+    with Collector(reset) as collector, posting(collector) as transport:
+        assert not send(transport).unreached
+    assert send(transport).unreached  # nobody listens any more
+    with Collector(answer(503)) as collector, posting(collector) as transport:
+        assert not send(transport).unreached
+    with Collector(OK) as collector, posting(collector, "https") as transport:
+        assert not send(transport).unreached  # it is there, and speaks no TLS
+    with contextlib.closing(HttpTransport("http://nowhere.invalid/", timeout_s=SOON)) as transport:
+        assert send(transport).unreached
+
+
 @pytest.mark.parametrize(
     ("mood", "outcome"),
     [

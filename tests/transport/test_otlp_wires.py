@@ -363,6 +363,20 @@ def grpc_send(transport, body=b"", timeout_s=SOON):
     return transport.send(Payload(body, [Frame(b"")]), time.monotonic() + timeout_s)
 
 
+def test_a_burst_is_sent_in_batches_that_receivers_are_sized_for(receiver):
+    """No request holds more than 512 spans, although thousands fit into its bytes."""
+    with running(receiver.environ) as tracing:
+        make(tracing, 3500)
+        assert tracing.flush(SOON)
+        assert tracing.stats().sent == 3500
+    sizes = [
+        sum(len(scope.spans) for resource in each.resource_spans for scope in resource.scope_spans)
+        for each in receiver.requests
+    ]
+    assert max(sizes) == 512
+    assert sum(sizes) == 3500
+
+
 def test_nothing_that_surely_did_not_arrive_is_in_doubt():
     """A refused connection is retried without being counted as a possible twin."""
     transport = OtlpGrpcTransport("http://127.0.0.1:9")

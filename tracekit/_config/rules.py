@@ -27,6 +27,9 @@ _DEFAULT_ENDPOINT = {
     "otlp-grpc": "http://localhost:4317",
 }
 _OTLP_PORTS = (4317, 4318)
+_COLLECTORS_BATCH = 512
+"""Spans: what OpenTelemetry's SDKs send at once, so what every receiver is sized for. A Jaeger
+collector's queue holds 2000, and what overflows is dropped after it has answered 2xx."""
 _WIRES = {
     "udp": ("",),
     "http": ("", "jaeger"),
@@ -83,8 +86,7 @@ class _Choice:
         if self.values["service_name"] is None:
             self._derive("service_name", "unknown_service:python")
             self.notes.append(f"the service has no name; set {variable('service_name')}")
-        if self._number("max_batch_spans") > self._number("queue_size"):
-            self._correct("max_batch_spans", None, "is more than the queue holds")
+        self._max_batch_spans(str(kind.value))
 
     def used(self, bad: Complaint) -> str:
         if bad.setting is None or bad.setting not in self.values:
@@ -199,6 +201,17 @@ class _Choice:
             return
         self._derive("endpoint", default)
         self.notes.append(f"{given.source} is not used: it is for Thrift, and spans go by OTLP")
+
+    def _max_batch_spans(self, kind: str) -> None:
+        """Bound a batch by its spans where its bytes are no bound that receivers can live with.
+
+        A datagram is full before it holds a receiver's queue.
+        """
+        default = _COLLECTORS_BATCH if kind in _DEFAULT_ENDPOINT else None
+        if self.values["max_batch_spans"] is None:
+            self._derive("max_batch_spans", default)
+        elif self._number("max_batch_spans") > self._number("queue_size"):
+            self._correct("max_batch_spans", default, "is more than the queue holds")
 
     def _sampler(self) -> None:
         if self.values["sampler_file"] is not None and not self._asked_for("sampler_type"):

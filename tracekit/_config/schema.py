@@ -101,7 +101,7 @@ _ROWS = (
     Setting("flush_s", "reporter", "flush_s", _interval, 1.0,
             "longest time that a span waits for others"),
     Setting("max_batch_spans", "reporter", "max_batch_spans", v.integer(1), None,
-            "spans in one batch; unset: as many as its bytes allow"),
+            "spans in one batch; unset: 512 to a collector (HTTP, OTLP), over UDP as many as fit"),
     Setting("drop_policy", "reporter", "drop_policy", v.one_of("newest", "oldest"), "newest",
             "span that a full queue gives up: the `newest` (as Jaeger) or the `oldest`"),
     Setting("log_spans", "reporter", "log_spans", v.boolean, False,

@@ -196,6 +196,9 @@ class JaegerEncoder:
                 if value:
                     tags.append(self._tags.one(f"otel.scope.{title}", value))
                     tags.append(self._tags.one(f"otel.library.{title}", value))
+            # Jaeger has no scopes, so what one says goes with each of its spans.
+            for key, item in (scope.attributes or {}).items():
+                tags.append(self._tags.one(f"otel.scope.{key}", item))
         # The scope is kept with its tags, so no other one can get the same id meanwhile.
         ending = Ending(len(tags), b"".join(tags), scope)
         return remember(self._endings, (id(kind), id(scope)), ending)

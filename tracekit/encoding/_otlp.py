@@ -134,7 +134,8 @@ class OtlpEncoder:
             b"" if state is DEFAULT_TRACE_STATE else _text(SPAN, "trace_state", state.to_header()),
             (self._parents.get(parent_id) or self._parent(parent_id)) if parent_id else b"",
             self._names.get((name, id(kind))) or self._name(name, kind),
-            self._times(start_ns, self._end_key, end_ns),
+            # Readers subtract without a sign: a clock that was set back would make 584 years.
+            self._times(start_ns, self._end_key, end_ns if end_ns > start_ns else start_ns),  # noqa: FURB136 (``max`` is a call)
         ]
         if attributes:
             self._attributes.extend(out, attributes.items())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from tracekit._protobuf import varint
 from tracekit.encoding._memory import MAX_KEPT_BYTES, remember
 from tracekit.encoding._otlp_idl import ANY_VALUE, ARRAY_VALUE, KEY_VALUE, KEY_VALUE_LIST
+from tracekit.encoding._tags import as_text, not_finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,12 +49,18 @@ _STRING, _BOOL, _INT, _DOUBLE, _ARRAY, _KVLIST, _BYTES = (
     ANY_VALUE.key(f"{kind}_value")
     for kind in ("string", "bool", "int", "double", "array", "kvlist", "bytes")
 )
+_MAX_DEPTH = 16
+"""How deep values may be nested: protobuf's readers refuse a request with more than 100 messages
+within each other, and a mapping takes three a level."""
 _KEY, _VALUE = KEY_VALUE.key("key"), KEY_VALUE.key("value")
 _f64 = struct.Struct("<d").pack
 
 
-def any_value(value: AnyValue) -> bytes:  # noqa: PLR0911 (a row per type)
-    """Return an AnyValue without its length: None is one with nothing set."""
+def any_value(value: AnyValue, depth: int = 0) -> bytes:  # noqa: PLR0911 (a row per type)
+    """Return an AnyValue without its length: None is one with nothing set.
+
+    What no reader takes is a text: numbers that are not finite, values nested too deeply.
+    """
     if isinstance(value, str):
         return _STRING + sized(utf8(value))
     if isinstance(value, bool):
@@ -60,24 +68,26 @@ def any_value(value: AnyValue) -> bytes:  # noqa: PLR0911 (a row per type)
     if isinstance(value, int) and -_SIGN <= value < _SIGN:
         return _INT + varint(value)
     if isinstance(value, float):
-        return _DOUBLE + _f64(value)
+        return _DOUBLE + _f64(value) if isfinite(value) else any_value(not_finite(value))
     if isinstance(value, bytes):
         return _BYTES + sized(value)
     if value is None:
         return b""
+    if depth >= _MAX_DEPTH:
+        return any_value(as_text(value))
     if isinstance(value, Mapping):
         key = KEY_VALUE_LIST.key("values")
-        pairs = [key + sized(key_value(str(name), item)) for name, item in value.items()]
+        pairs = [key + sized(key_value(str(name), item, depth + 1)) for name, item in value.items()]
         return _KVLIST + sized(b"".join(pairs))
     if isinstance(value, list | tuple):
         key = ARRAY_VALUE.key("values")
-        return _ARRAY + sized(b"".join([key + sized(any_value(item)) for item in value]))
+        return _ARRAY + sized(b"".join([key + sized(any_value(item, depth + 1)) for item in value]))
     return any_value(str(value))
 
 
-def key_value(key: str, value: AnyValue) -> bytes:
+def key_value(key: str, value: AnyValue, depth: int = 0) -> bytes:
     """Return a KeyValue without its length."""
-    encoded = any_value(value)
+    encoded = any_value(value, depth)
     return _KEY + sized(utf8(key)) + _VALUE + sized(encoded)
 
 
@@ -112,7 +122,7 @@ class Attributes:
                 append(numbers.get(pair) or self._kept(numbers, pair))
             elif kind is bool:
                 append(bools.get(pair) or self._kept(bools, pair))
-            elif kind is float:
+            elif kind is float and isfinite(value):  # type: ignore[arg-type]
                 key = pair[0]
                 append((self._doubles.get(key) or self._double(key)) + _f64(value))
             else:

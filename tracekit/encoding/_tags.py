@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tracekit.encoding._idl import TAG, TagType
@@ -70,6 +72,8 @@ class Tags:
         return remember(self._texts, pair, tag) if len(text) <= MAX_KEPT_BYTES else tag
 
     def _double(self, key: str, value: float) -> bytes:
+        if not math.isfinite(value):
+            return self.one(key, not_finite(value))
         doubles = self._doubles
         prefix = doubles.get(key) or self._prefix(doubles, key, TagType.DOUBLE, "vDouble")
         return prefix + self._dialect.double(value) + _STOP
@@ -126,14 +130,46 @@ def as_text(value: AnyValue) -> str:
     """Return nested values as JSON, None as nothing, everything else as ``str`` says it.
 
     A text of a class of its own is its content: ``str`` of an enum's member would be its name.
+    JSON has no NaN and no infinity; they are texts in it, as ``not_finite`` calls them.
     """
     if isinstance(value, str):
         return value
     if value is None:
         return ""
     if isinstance(value, list | tuple | dict):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_json)
+        try:
+            return _dumped(value, allow_nan=False)
+        except ValueError:
+            return _dumped(_finite(value))
     return str(value)
+
+
+def not_finite(value: float) -> str:
+    """Return what protobuf's JSON mapping calls a NaN or an infinity.
+
+    No format may hold one as a number, although each could: Jaeger's query service answers JSON,
+    which has no such number, so a single one breaks the search of its whole service.
+    """
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def _dumped(value: object, *, allow_nan: bool = True) -> str:
+    return json.dumps(
+        value, ensure_ascii=False, separators=(",", ":"), default=_json, allow_nan=allow_nan
+    )
+
+
+def _finite(value: object) -> object:
+    """Return a nested value with texts in place of NaNs and infinities."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return not_finite(value)
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return value
 
 
 def _json(value: object) -> object:

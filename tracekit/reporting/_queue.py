@@ -91,6 +91,11 @@ class SpanQueue:
     def __len__(self) -> int:
         return len(self._spans)
 
+    @property
+    def fill(self) -> float:
+        """How full it is, from 0 to 1."""
+        return len(self._spans) / self._capacity
+
     def offer(self, span: ReadableSpan) -> None:
         """Count ``span`` as finished, and queue it or count why not.
 

@@ -41,6 +41,8 @@ _LOST_AS = {
 }
 MAX_HURRIED_PAUSE_S = 0.2
 """Between attempts while somebody waits in ``flush``."""
+MIN_AWAY_PAUSE_S = 0.25
+"""Between attempts to reach a receiver that is away, once the queue is half full."""
 
 
 class Sender:
@@ -79,7 +81,9 @@ class Sender:
         self._clock = clock
         self._jitter = jitter
         self._not_before_s = -math.inf
+        self._queue = queue
         self._told_to_wait = False  # by the receiver or for pacing, not by our own back-off
+        self._away: tuple[float, float] | None = None  # since when and how jittered is the pause
         self.abandon = self._batcher.abandon
         self.drop_hand = self._batcher.drop_hand
 
@@ -107,8 +111,9 @@ class Sender:
             self._not_before_s = -math.inf
         while True:
             now = self._clock()
-            if now < self._not_before_s:
-                return self._not_before_s
+            due = self._due_s()
+            if now < due:
+                return due if self._away is None else min(due, now + MIN_AWAY_PAUSE_S)
             if not self._batcher.fill(partial=partial):
                 return None
             if now >= until_s:
@@ -131,9 +136,23 @@ class Sender:
             for tell in self._tell_sent:
                 tell(took_s, result)
 
+    def _due_s(self) -> float:
+        """Return when the next attempt may begin.
+
+        Who is not there is not disturbed by being looked for. So the fuller the queue, the
+        shorter the pause; half full, it is what it was at first: a receiver that comes back is
+        found before spans are lost. One that answers "later" keeps the whole pause.
+        """
+        if self._away is None:
+            return self._not_before_s
+        since_s, jitter = self._away
+        pause_s = max(MIN_AWAY_PAUSE_S, MAX_PAUSE_S * (1 - 2 * self._queue.fill))
+        return min(self._not_before_s, since_s + pause_s * jitter)
+
     def _settle(self, pending: PendingPayload, result: SendResult, *, hurried: bool) -> None:
         ledger, waiting = self._ledger, self._batcher.pending
         outcome = result.outcome
+        self._away, self._not_before_s = None, -math.inf  # this attempt came before its time, maybe
         if outcome is Outcome.PACED:
             self._told_to_wait = True
             self._not_before_s = self._clock() + (result.after_s or 0.0)
@@ -181,7 +200,9 @@ class Sender:
                 MAX_HURRIED_PAUSE_S if hurried else result.max_pause_s or MAX_PAUSE_S,
                 FIRST_PAUSE_S * 2 ** min(pending.attempts - 1, 10),
             )
-            pause = ceiling * (0.5 + self._jitter() / 2)
+            jitter = 0.5 + self._jitter() / 2
+            pause = ceiling * jitter
+            self._away = (now, jitter) if result.unreached else None
         self._not_before_s = now + pause
 
 

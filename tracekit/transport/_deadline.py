@@ -79,11 +79,14 @@ class Connection(http.client.HTTPConnection):
     ) -> None:
         super().__init__(host, port)
         self.deadline = Deadline(clock)
+        self.reached = False
+        """Whether the latest attempt to connect found somebody there."""
         self._resolver = resolver
         self._tls = tls
 
     def connect(self) -> None:
         """Connect by the deadline. OSError when that does not work."""
+        self.reached = False
         address = self._resolver.address(self.deadline.at_s)
         if address is None:
             raise OSError(f"{self.host} has no address (yet)")
@@ -92,6 +95,7 @@ class Connection(http.client.HTTPConnection):
             plain.deadline = self.deadline
             plain.settimeout(self.deadline.left_s())
             plain.connect(address.sockaddr)
+            self.reached = True
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sock = plain if self._tls is None else self._wrap(plain, self._tls())
         except OSError:

@@ -6,6 +6,7 @@ import email.utils
 import errno
 import gzip
 import http.client
+import logging
 import select
 import ssl
 import time
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from tracekit._protocols import Payload
 
+_log = logging.getLogger("tracekit")
+
 THRIFT = "application/vnd.apache.thrift.binary"
 MAX_BODY_BYTES = 1 << 20
 """What the Java client puts into one request."""
@@ -29,8 +32,12 @@ MAX_RETRY_S = 60.0
 MAX_RETRY_AFTER_S = 60.0
 """A longer ``Retry-After`` would be a typing error, or an attack."""
 _MAX_ANSWER_BYTES = 64 * 1024
+_ENCODING = "Content-Encoding"
 
 RETRYABLE = frozenset((408, 429, 500, 502, 503, 504))
+_UNREADABLE = frozenset((400, 415))
+"""What collectors answer that read a compressed body as if it were not: Jaeger's before version 2
+take gzip for OTLP only."""
 
 
 class Tls(NamedTuple):
@@ -63,6 +70,9 @@ class HttpTransport:
     most, from the look-up of the name to the last byte of the answer; one payload is tried for
     ``max_retry_s``. ``rejected`` reads from the body of a success how many spans were refused
     for good, and why. ValueError for an endpoint that is no HTTP URL.
+
+    With ``gzipped``, a body that is answered by 400 or 415 is sent once more as it is. If that is
+    taken, it was the compression that was not, and there is none from then on.
     """
 
     def __init__(
@@ -89,7 +99,7 @@ class HttpTransport:
         self._path = urllib.parse.urlunsplit(("", "", url.path or "/", url.query, ""))
         self._headers = {"Content-Type": content_type, **(headers or {})}
         if gzipped:
-            self._headers["Content-Encoding"] = "gzip"
+            self._headers[_ENCODING] = "gzip"
         self._gzipped = gzipped
         self._timeout_s = timeout_s
         self._retryable = retryable
@@ -116,27 +126,47 @@ class HttpTransport:
         connection.deadline.at_s = min(deadline, self._clock() + self._timeout_s)
         on_its_way = False
         try:
-            if connection.sock is not None and _is_stale(connection):
-                connection.close()
-            if connection.sock is None:
-                connection.connect()
+            self._connect()
             body = gzip.compress(payload.body, 6) if self._gzipped else payload.body
             on_its_way = True
-            answer = self._exchange(body)
+            answer = self._exchange(body, self._headers)
+            if self._gzipped and answer.status in _UNREADABLE:
+                answer = self._exchange_plain(payload.body)
         except (OSError, http.client.HTTPException, ValueError) as error:
             connection.close()
             self._resolver.doubt()
-            reason = f"{self._shown}: {_said(error)}"
-            return SendResult.retry(reason, doubt=[payload] if on_its_way else ())
+            return SendResult.retry(
+                f"{self._shown}: {_said(error)}",
+                doubt=[payload] if on_its_way else (),
+                unreached=not connection.reached,
+            )
         return self._judge(payload, answer)
 
     def close(self) -> None:
         """Close the connection; the next send opens one."""
         self._connection.close()
 
-    def _exchange(self, body: bytes) -> Answer:
+    def _connect(self) -> None:
+        """See to a connection that is open as far as one can know. OSError: nobody is there."""
         connection = self._connection
-        connection.request("POST", self._path, body, self._headers)
+        if connection.sock is not None and _is_stale(connection):
+            connection.close()
+        if connection.sock is None:
+            connection.connect()
+
+    def _exchange_plain(self, body: bytes) -> Answer:
+        """Send without compression what was refused with it, and learn from the answer."""
+        self._connect()  # some hang up on what they could not read
+        headers = {k: v for k, v in self._headers.items() if k != _ENCODING}
+        answer = self._exchange(body, headers)
+        if 200 <= answer.status < 300:
+            self._headers, self._gzipped = headers, False
+            _log.warning("%s takes no gzip: nothing is compressed from now on", self._shown)
+        return answer
+
+    def _exchange(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        connection = self._connection
+        connection.request("POST", self._path, body, headers)
         response = connection.getresponse()
         data = response.read(_MAX_ANSWER_BYTES)
         if not response.isclosed():  # more than anybody has to say about a payload

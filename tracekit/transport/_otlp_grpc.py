@@ -5,6 +5,8 @@ Needs grpcio (``pip install 'tracekit-jaeger[otlp]'``); this module is imported 
 
 from __future__ import annotations
 
+import functools
+import logging
 import re
 import time
 import urllib.parse
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from tracekit._protocols import Payload
+
+_log = logging.getLogger("tracekit")
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _DETAILS = "grpc-status-details-bin"
@@ -43,6 +47,12 @@ _BROKEN = re.compile(
 )
 """In gRPC's words for UNAVAILABLE when a connection broke that may have carried the payload; there
 is no other sign. A server that says so by itself makes a twin possible that is none."""
+_UNREACHED = re.compile(
+    r"failed to connect to all addresses; last error|errors resolving |DNS resolution failed"
+)
+"""gRPC's own words when no connection came about; a server that uses them is looked for like one
+that is away, at our pace."""
+_PLAIN = grpc.Compression.NoCompression
 _OPTIONS = (
     # gRPC's own back-off grows to two minutes; ours decides when to try again.
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -93,7 +103,7 @@ class OtlpGrpcTransport:
         self._target = f"{host}:{url.port or (443 if secure else 80)}"
         self._tls = tls if secure else None
         self._metadata = tuple((name.lower(), value) for name, value in (headers or {}).items())
-        self._compression = grpc.Compression.Gzip if gzipped else grpc.Compression.NoCompression
+        self._compression = grpc.Compression.Gzip if gzipped else _PLAIN
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._clock = clock
@@ -110,15 +120,7 @@ class OtlpGrpcTransport:
         if timeout_s <= 0:
             return SendResult.retry(f"{self._target}: timed out")
         try:
-            if self._channel is None:
-                self._channel = self._open()
-            export = self._channel.unary_unary(METHOD)  # without serializers: bytes in and out
-            response = export(
-                payload.body,
-                timeout=timeout_s,
-                metadata=self._metadata,
-                compression=self._compression,
-            )
+            response = self._export(payload, timeout_s)
         except grpc.RpcError as error:
             return self._judge(payload, error)  # it is a Call, too
         except OSError as error:  # certificates that are not there (yet)
@@ -128,6 +130,23 @@ class OtlpGrpcTransport:
             return SendResult.failed(f"{self._target}: gRPC cannot send these headers: {names}")
         number, words = rejected(response)
         return SendResult.sent(rejected=number, reason=words)
+
+    def _export(self, payload: Payload, timeout_s: float) -> bytes:
+        if self._channel is None:
+            self._channel = self._open()
+        export = self._channel.unary_unary(METHOD)  # without serializers: bytes in and out
+        call = functools.partial(export, payload.body, timeout=timeout_s, metadata=self._metadata)
+        response: bytes
+        try:
+            response = call(compression=self._compression)
+        except grpc.RpcError as error:
+            if self._compression is _PLAIN or error.code() is not _CODES.UNIMPLEMENTED:
+                raise
+            # What a server without gzip answers, and one without this service.
+            response = call(compression=_PLAIN)
+            self._compression = _PLAIN
+            _log.warning("%s takes no gzip: nothing is compressed from now on", self._target)
+        return response
 
     def close(self) -> None:
         """Close the channel; the next send opens one."""
@@ -159,8 +178,16 @@ class OtlpGrpcTransport:
         if code in _RETRYABLE or code is _CODES.RESOURCE_EXHAUSTED:
             broken = code is _CODES.UNAVAILABLE and _BROKEN.search(details)
             doubt = [payload] if broken or code in _UNHEARD else ()
-            return SendResult.retry(reason, after_s=after_s, doubt=doubt)
+            return SendResult.retry(
+                reason, after_s=after_s, doubt=doubt, unreached=_is_unreached(error)
+            )
         return SendResult.failed(reason)
+
+
+def _is_unreached(error: Failure) -> bool:
+    """Return whether no connection came about."""
+    unavailable = error.code() is _CODES.UNAVAILABLE
+    return unavailable and _UNREACHED.match(error.details() or "") is not None
 
 
 def _content(file: str | None) -> bytes | None:

@@ -191,7 +191,7 @@ class UdpTransport:
             return SendResult.paced(_SEND_BUFFER_FULL_S)
         self.close()
         self._resolver.doubt()
-        return SendResult.retry(f"UDP to {self._name}: {error.strerror or error}")
+        return SendResult.retry(f"UDP to {self._name}: {error.strerror or error}", unreached=True)
 
     def _shrink(self, payload: Payload) -> SendResult:
         size = len(payload.body)

@@ -1,0 +1,192 @@
+"""What a format could hold and its readers cannot take is told in another form, on every wire."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jaeger_client.thrift_gen.jaeger import ttypes as jaeger
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, TraceFlags
+from thrift.protocol.TBinaryProtocol import TBinaryProtocol
+from thrift.protocol.TCompactProtocol import TCompactProtocol
+from thrift.transport.TTransport import TMemoryBuffer
+
+from tracekit._protocols import Loss
+from tracekit.encoding import OtlpEncoder, jaeger_binary, jaeger_compact
+
+NUMBERS = (math.nan, -math.nan, math.inf, -math.inf)
+NAMES = {"NaN", "Infinity", "-Infinity"}
+CONTEXT = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(1))
+
+
+class Numpy(float):
+    """A class of its own, as numpy's numbers have."""
+
+
+def span(attributes=None, *, start=10_000, end=20_000, scope=None):
+    attributes = attributes or {}
+    return ReadableSpan(
+        "x",
+        CONTEXT,
+        resource=Resource({}),
+        attributes=attributes,
+        events=[Event("event", attributes, 15_000)],
+        links=[Link(SpanContext(3, 4, is_remote=True), attributes)],
+        start_time=start,
+        end_time=end,
+        instrumentation_scope=scope,
+    )
+
+
+def as_jaeger(make, protocol, given_span):
+    told = jaeger.Span()
+    told.read(protocol(TMemoryBuffer(make().frame(given_span).data)))
+    return told
+
+
+def as_otlp(given_span, resource=None):
+    """Return the request as a reader of protobuf in Python, Java or C++ has it: nested 100 deep."""
+    encoder = OtlpEncoder()
+    process = encoder.process(resource or given_span.resource)
+    body = encoder.seal(process, [encoder.frame(given_span)], 1, Loss()).body
+    return ExportTraceServiceRequest.FromString(body).resource_spans[0]
+
+
+THRIFT = pytest.mark.parametrize(
+    ("make", "protocol"),
+    [(jaeger_compact, TCompactProtocol), (jaeger_binary, TBinaryProtocol)],
+    ids=["compact", "binary"],
+)
+
+
+@THRIFT
+@pytest.mark.parametrize("number", [*NUMBERS, Numpy("nan")])
+def test_jaeger_is_sent_no_number_that_its_query_cannot_answer(make, protocol, number):
+    """NaN and infinities are texts in tags, in logs and within lists, whose text stays JSON."""
+    told = as_jaeger(make, protocol, span({"n": number, "list": [1.5, number]}))
+    tags = [*told.tags, *(field for log in told.logs for field in log.fields)]
+    assert not [tag for tag in tags if tag.vDouble is not None]
+    assert {tag.vStr for tag in tags if tag.key == "n"} < NAMES
+    for tag in tags:
+        if tag.key == "list":
+            first, second = json.loads(tag.vStr, parse_constant=pytest.fail)
+            assert (first, second in NAMES) == (1.5, True)
+
+
+@THRIFT
+def test_tags_of_the_process_are_no_such_numbers_either(make, protocol):
+    """A process is read with each of its spans."""
+    told = jaeger.Process()
+    resource = Resource({"service.name": "shop", "load": math.nan})
+    told.read(protocol(TMemoryBuffer(make().process(resource))))
+    assert [tag.vStr for tag in told.tags if tag.key == "load"] == ["NaN"]
+
+
+def doubles(message):
+    """Return every double within a protobuf message."""
+    for field, value in message.ListFields():
+        many = (
+            value if hasattr(value, "__len__") and not isinstance(value, str | bytes) else [value]
+        )
+        for each in many:
+            if field.type == field.TYPE_DOUBLE:
+                yield each
+            elif field.type == field.TYPE_MESSAGE:
+                yield from doubles(each)
+
+
+def texts(message):
+    for field, value in message.ListFields():
+        if field.name == "string_value":
+            yield value
+        elif field.type == field.TYPE_MESSAGE:
+            for each in value if hasattr(value, "__len__") else [value]:
+                yield from texts(each)
+
+
+@pytest.mark.parametrize("number", [*NUMBERS, Numpy("inf")])
+def test_otlp_holds_no_number_that_jaegers_query_cannot_answer(number):
+    """Neither in attributes of spans, events, links, scopes and resources nor in nested ones."""
+    attributes = {"n": number, "ok": 2.5, "list": [number], "map": {"a": {"b": number}}}
+    scope = InstrumentationScope("s", None, None, {"n": number})
+    told = as_otlp(span(attributes, scope=scope), Resource({"load": number}))
+    assert set(doubles(told)) == {2.5}
+    assert {text for text in texts(told) if text in NAMES}
+
+
+nested = st.recursive(
+    st.floats() | st.text(max_size=3) | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+)
+
+
+@settings(max_examples=100)
+@given(st.dictionaries(st.text(min_size=1, max_size=3), nested, max_size=3))
+def test_whatever_is_nested_in_whatever(attributes):
+    """What arrives by any format is finite, and a list or mapping by Thrift is JSON."""
+    told = as_otlp(span(attributes))
+    assert all(map(math.isfinite, doubles(told)))
+    thrift = as_jaeger(jaeger_binary, TBinaryProtocol, span(attributes))
+    for tag in thrift.tags or ():
+        assert tag.vDouble is None or math.isfinite(tag.vDouble)
+        if tag.vStr and isinstance(attributes.get(tag.key), list | dict):
+            json.loads(tag.vStr, parse_constant=pytest.fail)
+
+
+def nest(levels, value):
+    for _ in range(levels):
+        value = {"k": value}
+    return value
+
+
+@pytest.mark.parametrize("levels", [2, 16, 17, 40, 200])
+def test_values_that_are_nested_too_deeply_cost_no_neighbour(levels):
+    """A reader that refuses more than 100 messages within each other takes the request."""
+    told = as_otlp(span({"deep": nest(levels, "core"), "n": 1}))
+    attributes = told.scope_spans[0].spans[0].attributes
+    assert [each.key for each in attributes] == ["deep", "n"]
+    assert "core" in str(attributes[0])
+
+
+@THRIFT
+def test_an_end_before_its_start_is_no_time_at_all(make, protocol):
+    """A clock that was set back while a span was open makes its duration 0, never huge."""
+    assert as_jaeger(make, protocol, span(start=20_000_000, end=10_000_000)).duration == 0
+    (told,) = as_otlp(span(start=20_000, end=10_000)).scope_spans[0].spans
+    assert told.end_time_unix_nano - told.start_time_unix_nano == 0
+    assert told.start_time_unix_nano == 20_000
+
+
+@THRIFT
+def test_what_a_scope_says_arrives(make, protocol):
+    """OTLP has a place for a scope's attributes; in Jaeger they are tags of its spans."""
+    scope = InstrumentationScope("shop", "1", None, {"zone": "eu", "replicas": 3})
+    told = as_jaeger(make, protocol, span(scope=scope))
+    assert {tag.key: tag.vStr or tag.vLong for tag in told.tags} == {
+        "otel.scope.name": "shop",
+        "otel.library.name": "shop",
+        "otel.scope.version": "1",
+        "otel.library.version": "1",
+        "otel.scope.zone": "eu",
+        "otel.scope.replicas": 3,
+    }
+    told = as_otlp(span(scope=scope)).scope_spans[0].scope
+    assert {each.key for each in told.attributes} == {"zone", "replicas"}
+
+
+@THRIFT
+def test_scopes_that_differ_in_their_attributes_alone_are_told_apart(make, protocol):
+    """Also by an encoder that remembers what it said of the other one."""
+    encoder = make()
+    for zone in ("eu", "us", "eu"):
+        scope = InstrumentationScope("shop", None, None, {"zone": zone})
+        told = jaeger.Span()
+        told.read(protocol(TMemoryBuffer(encoder.frame(span(scope=scope)).data)))
+        assert [tag.vStr for tag in told.tags if tag.key == "otel.scope.zone"] == [zone]

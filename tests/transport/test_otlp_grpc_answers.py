@@ -1,0 +1,79 @@
+"""What gRPC's servers answer to a compression that they lack, and who says that nobody is there."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+
+from tracekit._protocols import Frame, Outcome, Payload
+from tracekit.transport._otlp_grpc import METHOD, OtlpGrpcTransport
+
+SOON = 20.0
+
+
+@contextlib.contextmanager
+def serving(export, options=()):
+    """Run a server of ``Export`` on bytes; yield it and its port."""
+    server = grpc.server(ThreadPoolExecutor(1), options=options)
+    service, method = METHOD.strip("/").split("/")
+    handlers = {method: grpc.unary_unary_rpc_method_handler(export)}
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield server, port
+    finally:
+        server.stop(0).wait(SOON)
+
+
+def send(transport, body=b"x" * 5000):
+    return transport.send(Payload(body, [Frame(b"")]), time.monotonic() + SOON)
+
+
+def test_a_server_without_gzip_gets_everything_without(caplog):
+    """It answers UNIMPLEMENTED: sent at once as it is, and never compressed again."""
+    bodies = []
+    plain_only = [("grpc.compression_enabled_algorithms_bitset", 1)]
+    with serving(lambda body, _: bodies.append(body) or b"", plain_only) as (_, port):
+        transport = OtlpGrpcTransport(f"http://127.0.0.1:{port}", gzipped=True)
+        with contextlib.closing(transport):
+            assert [send(transport).ok for _ in range(3)] == [True] * 3
+    assert len(bodies) == 3
+    # Another refusal would have cost another warning.
+    assert len([r for r in caplog.records if "takes no gzip" in r.getMessage()]) == 1
+
+
+@pytest.mark.parametrize(("code", "asked"), [("UNIMPLEMENTED", 2), ("INVALID_ARGUMENT", 1)])
+def test_what_is_refused_in_both_forms_says_nothing_about_compression(code, asked, caplog):
+    """A server without the service, say: final. Any other code is no reason for a second try."""
+    calls = []
+
+    def export(body, context):
+        calls.append(body)
+        context.abort(getattr(grpc.StatusCode, code), "no")
+
+    with serving(export) as (_, port):
+        transport = OtlpGrpcTransport(f"http://127.0.0.1:{port}", gzipped=True)
+        with contextlib.closing(transport):
+            assert send(transport).outcome is send(transport).outcome is Outcome.FAILED
+    assert len(calls) == 2 * asked
+    assert not caplog.records
+
+
+def test_who_is_not_there_is_told_from_who_says_so():
+    """Words of a server, or of a proxy before it, never shorten the pauses between attempts."""
+
+    def export(_body, context):
+        context.abort(grpc.StatusCode.UNAVAILABLE, "no connection, refused, DNS")
+
+    with serving(export) as (server, port):
+        transport = OtlpGrpcTransport(f"http://127.0.0.1:{port}")
+        with contextlib.closing(transport):
+            assert not send(transport).unreached
+            server.stop(0).wait(SOON)
+            transport.close()
+            assert send(transport).unreached
