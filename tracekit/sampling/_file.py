@@ -7,11 +7,11 @@
                                                     "type": "probabilistic", "param": 0}]},
      "service_strategies": [{"service": "frontend", "type": "ratelimiting", "param": 5}]}
 
-A service gets what the server of Jaeger 2 would have sent it: its own strategy or else the default one;
-operations of the default strategy apply to every service that says nothing about them (so that a
-rate limit, which knows no operations, gives way to them; Jaeger 1.48 keeps the limit). Source: the
-server's provider of file strategies. It differs in two points: a fractional rate limit stays one
-(the server truncates it to an integer), and an unknown type is an error, not a silent 0.001.
+A service gets what the server of Jaeger 2 would have sent it: its own strategy or else the default
+one; operations of the default strategy apply to every service that says nothing about them (so that
+a rate limit, which knows no operations, gives way to them; Jaeger 1.48 keeps the limit). Source:
+the server's provider of file strategies. It differs in two points: a fractional rate limit stays
+one (the server truncates it to an integer), and an unknown type is an error, not a silent 0.001.
 """
 
 from __future__ import annotations
