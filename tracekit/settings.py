@@ -14,10 +14,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from tracekit._config import file, jaeger_dictionary, rules, variables
-from tracekit._config.layers import MASK, Layer, did_you_mean, from_arguments, shown
+from tracekit._config.layers import Layer, did_you_mean, from_arguments, shown
 from tracekit._config.schema import PARTS, SETTINGS
-from tracekit._config.values import bracketed, masked
+from tracekit._config.values import bracketed
 from tracekit._config.variables import variable
+from tracekit._display import MASK, masked, quoted
 from tracekit.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -249,9 +250,10 @@ class Settings(_Masked):
         ``destination`` stands there if it is not what the settings say.
         """
         if self.disabled:
-            return f"tracing of {self.service_name} is disabled ({self.sources.get('disabled')})"
+            source = self.sources.get("disabled")
+            return f"tracing of {quoted(self.service_name)} is disabled ({source})"
         return (
-            f"tracing {self.service_name}: {destination or self._destination()};"
+            f"tracing {quoted(self.service_name)}: {destination or self._destination()};"
             f" {self._sampling()}; headers {', '.join(self.propagation) or 'none'}"
         )
 
@@ -268,7 +270,7 @@ class Settings(_Masked):
         """Say how new traces are sampled: a newcomer who sees none must find the reason here."""
         sampler = self.sampler
         if sampler.type == "file":
-            return f"sampling by {sampler.file}"
+            return f"sampling by {quoted(sampler.file)}"
         if sampler.type != "remote":
             return f"{sampler.type} sampler {sampler.param:g}"
         until = f" until {masked(sampler.endpoint)} answers" if sampler.endpoint else ""

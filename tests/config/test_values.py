@@ -157,23 +157,6 @@ def test_a_tag_takes_its_value_from_the_environment(written, environ, expected):
     assert v.tags(f"k={written}", environ).values == {"tags": {"k": expected}}
 
 
-@pytest.mark.parametrize(
-    ("written", "shown"),
-    [
-        ("http://ann:secret@h/x", "http://***@h/x"),
-        ("http://token@h", "http://***@h"),
-        ("ann:secret@h:1", "***@h:1"),
-        ("endpoint=http://a:secret@h,x=y", "endpoint=http://***@h,x=y"),
-        ("http://ann:my sec/ret?@h", "http://***@h"),
-        ("http://h/x?mail=a@b", "http://***@b"),
-        ("plain", "plain"),
-    ],
-)
-def test_urls_are_shown_without_user_and_password(written, shown):
-    """Whether the URL is good or bad."""
-    assert v.masked(written) == shown
-
-
 @given(st.text(st.characters(exclude_categories=())))
 def test_clean_text_can_be_encoded(written):
     """Lone surrogates, which stand for bytes that are no UTF-8, are replaced."""

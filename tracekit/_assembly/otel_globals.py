@@ -22,6 +22,7 @@ from opentelemetry.propagators.textmap import (
     default_setter,
 )
 
+from tracekit._display import quoted
 from tracekit._process.fork import PerProcess
 from tracekit.tracing import DisabledTracer, Tracer
 
@@ -199,7 +200,7 @@ def _set_global_textmap(propagator: TextMapPropagator) -> None:
     try:
         from opentelemetry import propagate  # noqa: PLC0415 (see above)
     except Exception as error:
-        _log.warning("OpenTelemetry's global propagator could not be set: %s", error)
+        _log.warning("OpenTelemetry's global propagator could not be set: %s", quoted(error))
     else:
         setter: Callable[[TextMapPropagator], None] = propagate.set_global_textmap
         setter(propagator)

@@ -10,14 +10,13 @@ import difflib
 import reprlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from tracekit._config import values as v
 from tracekit._config.schema import SETTINGS
+from tracekit._display import MASK, masked, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_MAX_SHOWN = 200
-MASK = "***"
+_MAX_MESSAGE = 400
 
 
 class Given(NamedTuple):
@@ -78,7 +77,7 @@ class Layer:
     def complain(self, setting: str | None, name: str, written: object, message: str) -> None:
         """Note that ``written`` under ``name`` cannot be used (for ``setting``)."""
         # The name may be a key of somebody's file.
-        name = name if name.isprintable() else ascii(name)
+        name, message = quoted(name), quoted(message, _MAX_MESSAGE)
         self.complaints.append(Complaint(setting, name, shown_text(setting, written), message))
 
     def first(self, setting: str, wires: tuple[str, ...] = ("",)) -> Given | None:
@@ -90,11 +89,10 @@ class Layer:
 
 
 def shown_text(setting: str | None, value: object) -> str:
-    """Return a value as it may be shown: secrets masked, URLs without user-info, not too long."""
+    """Return a value as it may be shown: secrets masked, one line, not too long."""
     if setting is not None and SETTINGS[setting].secret and value:
         return MASK
-    shown = v.masked(value if isinstance(value, str) else _repr(value))
-    return shown if len(shown) <= _MAX_SHOWN else shown[:_MAX_SHOWN] + "…"
+    return quoted(masked(value if isinstance(value, str) else _repr(value)))
 
 
 def _repr(value: object) -> str:
@@ -111,7 +109,7 @@ def shown(setting: str, value: object) -> object:
             return dict.fromkeys(value, MASK)  # type: ignore[call-overload]
         return MASK
     if isinstance(value, str):
-        return v.masked(value)
+        return masked(value)
     if isinstance(value, tuple):
         return list(value)
     return dict(value) if setting == "tags" else value  # type: ignore[call-overload]

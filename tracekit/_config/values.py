@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from tracekit._display import cited
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -292,18 +294,6 @@ def _entries(
         if key and equals:
             found[key] = item
         elif key or equals:  # neither: a trailing comma
-            which = f"entry {place}" if secret else f"{entry.strip()!r}"
+            which = f"entry {place}" if secret else cited(entry.strip())
             complaints.append(f"{which} is not key=value and is skipped")
     return found, tuple(complaints)
-
-
-def masked(written: str) -> str:
-    """Return a URL, good or bad, without the user and password that it may contain.
-
-    As much as may be one is masked: a password that was not escaped can hold any character.
-    """
-    before, at, after = written.rpartition("@")
-    scheme, slashes, _ = before.partition("//")
-    if not at or not (slashes or ":" in before):
-        return written
-    return f"{scheme}//***@{after}" if scheme.endswith(":") and slashes else f"***@{after}"

@@ -17,6 +17,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from tracekit._display import quoted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from types import FrameType
@@ -61,7 +63,12 @@ class DrainingHandler:
         try:
             self._drain()
         except Exception as error:
-            say("spans could not be sent on signal %d: %r", signum, error)
+            say(
+                "spans could not be sent on signal %d: %s: %s",
+                signum,
+                type(error).__name__,
+                quoted(error),
+            )
         finally:
             self._at_it = False
         previous = self._previous

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from prometheus_client import values
 
 from tracekit._calls.metrics import Distribution, bounds
+from tracekit._display import quoted
 from tracekit._process.fork import PerProcess
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Mirror:
         try:
             threading.Thread(target=self._run, name="tracekit-prometheus", daemon=True).start()
         except RuntimeError as error:  # no more threads: figures are copied at scrapes and at exit
-            _log.warning("figures are not copied every second: %s", error)
+            _log.warning("figures are not copied every second: %s", quoted(error))
 
     def collect(self) -> Iterator[Metric]:
         """Copy, and yield nothing."""

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 
+from tracekit.propagation._baggage import MAX_BYTES, MAX_ENTRIES, is_token
 from tracekit.propagation._extracted import fill
 from tracekit.propagation._forwarding import (
     BAGGAGE_HEADER,
     BAGGAGE_PREFIX,
     TRACE_HEADERS,
     application_names,
+    is_baggage,
 )
-from tracekit.propagation._headers import MAX_VALUE_BYTES, collect, ignore, pairs_of
+from tracekit.propagation._headers import MAX_VALUE_BYTES, collect, forwardable, ignore, pairs_of
 from tracekit.propagation._merge import merge
 from tracekit.propagation._remote import NO_BAGGAGE
 
@@ -250,16 +252,32 @@ class Extractor:
             not self._forwards_prefix or self._prefix not in "\n".join(headers)
         ):
             return ()
-        names = [name for name in headers if name in captured]
+        # Baggage last: what else there is does not depend on how much of it there is.
+        names = sorted((name for name in headers if name in captured), key=is_baggage)
         if self._forwards_prefix:
             names += [name for name in headers if name.startswith(self._prefix)]
         pairs = []
+        carried = carried_bytes = 0
         for name in names:
-            value = headers[name]
-            if type(value) is not str:
+            written = headers[name]
+            if type(written) is not str:
                 raise TypeError(name)
-            if 0 < len(value) <= MAX_VALUE_BYTES:
-                pairs.append((name, value))
+            if not written:
+                continue
+            if len(written) > MAX_VALUE_BYTES:
+                self.counters.cannot_send("forwarded", "too_long")
+                continue
+            value = forwardable(written)
+            if value is None or not is_token(name):
+                self.counters.cannot_send("forwarded", "value")
+                continue
+            if is_baggage(name):  # unread, but every service behind us pays for it all the same
+                carried += 1
+                carried_bytes += _baggage_bytes(name, value)
+                if carried > MAX_ENTRIES or carried_bytes > MAX_BYTES:
+                    self.counters.cannot_send("forwarded", "limit")
+                    break
+            pairs.append((name, value))
         return tuple(pairs)
 
 
@@ -269,6 +287,13 @@ def _listed(getter: Getter[CarrierT], carrier: CarrierT) -> Iterable[str]:
         return list(getter.keys(carrier))
     except Exception:  # not implemented, or None
         return ()
+
+
+def _baggage_bytes(name: str, value: str) -> int:
+    """Return the size of a header of baggage, as ``within_limits`` counts that of entries."""
+    return (
+        len(value) if name == BAGGAGE_HEADER else len(name) - len(BAGGAGE_PREFIX) + len(value) + 2
+    )
 
 
 def _environ_key(name: str) -> str:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from tracekit.propagation._baggage import is_token
 from tracekit.propagation._formats import FORMATS
+from tracekit.propagation._headers import forwardable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -51,7 +53,7 @@ def is_baggage(name: str) -> bool:
 
 def application_names(names: Iterable[str]) -> frozenset[str]:
     """Return listed application headers in lower case, without those that nobody can forward."""
-    return frozenset(name.lower() for name in names) - _OF_ONE_REQUEST
+    return frozenset(name.lower() for name in names if is_token(name)) - _OF_ONE_REQUEST
 
 
 class ForwardRule(NamedTuple):
@@ -131,7 +133,11 @@ def merge_headers(outgoing: Outgoing, pairs: Iterable[tuple[str, V]]) -> list[tu
 
 
 def select(pairs: Iterable[tuple[str, str]], allow: frozenset[str] = frozenset()) -> dict[str, str]:
-    """Return the forwarding set of lower-case ``pairs``, verbatim, nothing empty."""
-    return {
-        name: value for name, value in pairs if value and (name in TRACE_HEADERS or name in allow)
-    }
+    """Return the forwarding set of lower-case ``pairs``, verbatim; nothing that cannot be sent."""
+    found = {}
+    for name, written in pairs:
+        if name in TRACE_HEADERS or name in allow:
+            value = forwardable(written)
+            if value is not None:
+                found[name] = value
+    return found

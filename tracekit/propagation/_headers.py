@@ -6,6 +6,7 @@ to do (RFC 9110, section 5.3), so a codec has to live with it anyway.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ Note: TypeAlias = "Callable[[str], None]"
 
 MAX_VALUE_BYTES = 8192
 """A longer header value is refused: no format needs it, and every server's limit is near."""
+
+
+_FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]+").fullmatch
+"""Visible characters, blanks between them, and what is no ASCII but has always been let through."""
 
 
 def ignore(_reason: str) -> None:
@@ -65,6 +70,17 @@ def pairs_of(carrier: object) -> Iterable[tuple[object, object]]:
             if type(name) is str and name.startswith("HTTP_")
         ]
     return whole
+
+
+def forwardable(value: str) -> str | None:
+    """Return ``value`` as a request of ours can carry it on; None: the request would fail.
+
+    Blanks around it are no part of it (RFC 9110, section 5.5). Some servers let controls and folded
+    lines through, and a client refuses those, as it does what is not in latin-1 or begins with
+    white space of another kind.
+    """
+    value = value.strip(" \t")
+    return value if _FIELD_VALUE(value) is not None and not value[0].isspace() else None
 
 
 def sendable(value: str) -> bool:

@@ -27,6 +27,7 @@ from tracekit.propagation._counters import Counters
 from tracekit.propagation._extracted import BAGGAGE_KEY, NO_STATE
 from tracekit.propagation._extractor import Extractor
 from tracekit.propagation._forwarding import ForwardRule, Outgoing
+from tracekit.propagation._headers import MAX_VALUE_BYTES, sendable
 from tracekit.propagation._w3c import TRACESTATE
 
 if TYPE_CHECKING:
@@ -135,7 +136,11 @@ class Propagator(Extractor, TextMapPropagator):
 
     def _write_state(self, into: dict[str, str], state: trace.TraceState) -> None:
         if state and TRACESTATE in self._identity:
-            into[TRACESTATE] = state.to_header()
+            text = state.to_header()  # a class of somebody else's may say anything
+            if sendable(text) and len(text) <= MAX_VALUE_BYTES:
+                into[TRACESTATE] = text
+            else:
+                self.counters.cannot_send("w3c", "tracestate")
 
     def _inject_baggage(self, into: dict[str, str], context: Context) -> None:
         carried = otel_baggage.get_all(context)

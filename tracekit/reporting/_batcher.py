@@ -9,6 +9,7 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+from tracekit._display import cited, quoted
 from tracekit.reporting._batch import Batch
 from tracekit.reporting._stats import DropReason
 
@@ -117,7 +118,7 @@ class Batcher:
                 self._frame = self._encoder.frame(span)
             except Exception:
                 self.drop_hand()
-                _log.debug("span %r cannot be encoded", span.name, exc_info=True)
+                _log.debug("span %s cannot be encoded", cited(span.name), exc_info=True)
                 continue
             queue.current = None
             return True
@@ -233,6 +234,6 @@ def _log_span(span: ReadableSpan) -> None:
             "Reporting span %032x:%016x %s (%.6f s)",
             context.trace_id,
             context.span_id,
-            span.name,
+            quoted(span.name),
             duration_s,
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
+from tracekit._display import quoted
 from tracekit.reporting._drop_warning import DropWarning
 from tracekit.reporting._ledger import Ledger
 from tracekit.reporting._queue import SpanQueue, Wakeup
@@ -132,7 +133,9 @@ class Pipeline:
         except Exception as error:  # a limit was met, or the interpreter is about to end
             _log.debug("no thread can be started", exc_info=True)
             if self._spawn_after_s != -math.inf:  # not the end of the interpreter, so for good
-                self._say_once(f"no thread can be started ({error}): spans wait for flush or exit")
+                self._say_once(
+                    f"no thread can be started ({quoted(error)}): spans wait for flush or exit"
+                )
         finally:
             if self.needs_worker:  # also when an interrupt came as an exception
                 self._spawn_after_s = self.clock() + _RESPAWN_S

@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tracekit._display import MAX_QUOTED, quoted
 from tracekit._protocols import Outcome, SendResult
 from tracekit.reporting._batcher import Batcher, PendingPayload
 from tracekit.reporting._stats import DropReason
@@ -32,6 +33,8 @@ _entropy = random.SystemRandom()
 TellSent = Callable[[float, SendResult], None]
 """Called after each attempt to send: how long it took, in seconds, and its result."""
 
+_MAX_PROBLEM = 2 * MAX_QUOTED
+"""Characters of a reason: an address of ours and words of the receiver's."""
 FIRST_PAUSE_S = 0.05
 MAX_PAUSE_S = 5.0
 _LOST_AS = {
@@ -129,7 +132,7 @@ class Sender:
             result = self._transport.send(pending.payload, deadline_s)
         except Exception as error:
             _log.debug("the transport raised", exc_info=True)
-            result = SendResult.failed(_said(error))
+            result = SendResult.failed(f"{type(error).__name__}: {quoted(error)}")
         took_s = self._clock() - started_s
         self._settle(pending, result, hurried=hurried)
         if result.outcome is not Outcome.PACED:
@@ -157,7 +160,8 @@ class Sender:
             self._told_to_wait = True
             self._not_before_s = self._clock() + (result.after_s or 0.0)
             return
-        self._batcher.problem = result.reason or self._batcher.problem
+        if result.reason:
+            self._batcher.problem = quoted(result.reason, _MAX_PROBLEM)
         if outcome is Outcome.RETRY:
             self._postpone(pending, result, hurried=hurried)
             return
@@ -204,11 +208,3 @@ class Sender:
             pause = ceiling * jitter
             self._away = (now, jitter) if result.unreached else None
         self._not_before_s = now + pause
-
-
-def _said(error: Exception) -> str:
-    name = type(error).__name__
-    try:
-        return f"{name}: {error}"
-    except Exception:  # its __str__ raises
-        return name

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from tracekit._display import cited, masked, quoted
 from tracekit.errors import StrategyError, TracekitError
 from tracekit.sampling._file import parse_strategies_file
 from tracekit.sampling._http import HttpSource
@@ -16,7 +17,6 @@ from tracekit.sampling._poller import (
     TIMEOUT_S,
     Abortable,
     Poller,
-    masked,
 )
 from tracekit.sampling._protobuf import decode_response, encode_parameters
 from tracekit.sampling._remote import INITIAL_RATE, RemoteSampler
@@ -81,7 +81,7 @@ def source_for(endpoint: str, service: str) -> Source:
         return GrpcSource(url, service)
     if url.scheme in {"http", "https"} and url.hostname and port != 0:
         return HttpSource(url, service)
-    raise ValueError(f"no sampling endpoint: {masked(url)!r:.200}")
+    raise ValueError(f"no sampling endpoint: {cited(endpoint)}")
 
 
 class GrpcSource(Abortable):
@@ -93,7 +93,7 @@ class GrpcSource(Abortable):
 
     def __init__(self, url: SplitResult, service: str, *, timeout_s: float = TIMEOUT_S) -> None:
         super().__init__()
-        self.name = masked(url)
+        self.name = quoted(masked(url.geturl()))
         self._secure = url.scheme in {"https", "grpcs"}
         host = url.hostname or ""
         host = f"[{host}]" if ":" in host else host
@@ -139,7 +139,7 @@ class FileSource:
     """A strategies file; read again when its identity, size or time of change differ."""
 
     def __init__(self, path: str, service: str) -> None:
-        self.name = path
+        self.name = quoted(path)
         self._path = Path(path)
         self._service = service
         self._seen: tuple[int, int, int] | None = None

@@ -13,8 +13,9 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from tracekit._display import masked, quoted
 from tracekit.errors import StrategyError
-from tracekit.sampling._poller import MAX_ANSWER_BYTES, NOT_TRACED, TIMEOUT_S, Abortable, masked
+from tracekit.sampling._poller import MAX_ANSWER_BYTES, NOT_TRACED, TIMEOUT_S, Abortable
 from tracekit.sampling._strategy import parse_strategy
 from tracekit.transport._deadline import Connection
 from tracekit.transport._resolver import Resolver
@@ -38,7 +39,7 @@ class HttpSource(Abortable):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self.name = masked(url)
+        self.name = quoted(masked(url.geturl()))
         query = f"{url.query}&" if url.query else ""
         self._url = url
         self._target = f"{url.path or '/'}?{query}service={quote(service, safe='')}"

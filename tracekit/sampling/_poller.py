@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Protocol
 from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
 
+from tracekit._display import quoted
 from tracekit.errors import StrategyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from urllib.parse import SplitResult
 
     from tracekit.sampling._remote import RemoteSampler
     from tracekit.sampling._strategy import AnyStrategy
@@ -88,13 +88,6 @@ class Abortable:
                 under_way[1]()
 
 
-def masked(url: SplitResult) -> str:
-    """Return the URL without its user and password."""
-    if "@" not in url.netloc:
-        return url.geturl()
-    return url._replace(netloc="***@" + url.netloc.rpartition("@")[2]).geturl()
-
-
 class _Run:
     """The polling of one process. A forked child starts its own, from zero."""
 
@@ -162,7 +155,7 @@ class Poller:
             run.thread.start()
         except RuntimeError as error:  # no more threads, or no daemons in this interpreter
             run.thread = None
-            self._complain(run, f"cannot start the polling thread: {error}")
+            self._complain(run, f"cannot start the polling thread: {quoted(error)}")
             self._retry_at_s = self._clock() + _RETRY_THREAD_S
             self._starters.pop(key)
             self._started_in = key[0]
@@ -189,7 +182,7 @@ class Poller:
             if run.stop.is_set():
                 return False
             run.queries_err += 1
-            self._complain(run, f"cannot fetch: {error or type(error).__name__}")
+            self._complain(run, f"cannot fetch: {quoted(error)}")
             return False
         if answer is None:
             return True
@@ -198,15 +191,15 @@ class Poller:
             self._sampler.apply(self._source.parse(answer))
         except Exception as error:
             run.updates_err += 1
-            wrong = str(error) if isinstance(error, StrategyError) else repr(error)
-            self._complain(run, f"cannot use the answer: {wrong}")
+            kind = "" if isinstance(error, StrategyError) else f"{type(error).__name__}: "
+            self._complain(run, f"cannot use the answer: {kind}{quoted(error)}")
             return False
         run.updates_ok += 1
         run.last_error = None
         return True
 
     def _complain(self, run: _Run, message: str) -> None:
-        run.last_error = message[:500]
+        run.last_error = message
         now_s = self._clock()
         if run.logged_at_s is None or now_s - run.logged_at_s >= _LOG_EVERY_S:
             run.logged_at_s = now_s

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.export import SpanExportResult
 
+from tracekit._display import quoted
 from tracekit._protocols import Frame, Loss, Payload, SendResult
 
 if TYPE_CHECKING:
@@ -130,6 +131,6 @@ class _Job:
         try:
             self.result = self._work()
         except Exception as error:
-            self.result = SendResult.failed(f"{type(error).__name__}: {error}")
+            self.result = SendResult.failed(f"{type(error).__name__}: {quoted(error)}")
         finally:
             self._done.set()

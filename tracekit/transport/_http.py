@@ -13,6 +13,7 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, NamedTuple
 
+from tracekit._display import masked, quoted
 from tracekit._protocols import SendResult
 from tracekit.transport._deadline import Connection
 from tracekit.transport._resolver import Resolver
@@ -92,10 +93,10 @@ class HttpTransport:
     ) -> None:
         url = urllib.parse.urlsplit(endpoint)
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise ValueError(f"not the URL of an HTTP collector: {_shown(url)}")
+            raise ValueError(f"not the URL of an HTTP collector: {quoted(masked(endpoint))}")
         self.max_retry_s = max_retry_s
         self._max_bytes = max_bytes
-        self._shown = _shown(url)
+        self._shown = quoted(masked(endpoint))
         self._path = urllib.parse.urlunsplit(("", "", url.path or "/", url.query, ""))
         self._headers = {"Content-Type": content_type, **(headers or {})}
         if gzipped:
@@ -184,12 +185,7 @@ class HttpTransport:
             return SendResult.too_large(reason)
         if status in self._retryable:
             return SendResult.retry(reason, after_s=_seconds(answer.retry_after))
-        return SendResult.failed(f"{reason}: {_words(answer.body)}")
-
-
-def _shown(url: urllib.parse.SplitResult) -> str:
-    """Return the URL without credentials and query."""
-    return urllib.parse.urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))
+        return SendResult.failed(f"{reason}: {quoted(answer.body)}")
 
 
 def _is_stale(connection: Connection) -> bool:
@@ -203,13 +199,7 @@ def _is_stale(connection: Connection) -> bool:
 def _said(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.ECONNREFUSED:
         return "connection refused"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _words(body: bytes) -> str:
-    """Return the beginning of an answer as one harmless line."""
-    text = body[:200].decode("utf-8", "replace")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return quoted(error)
 
 
 def _seconds(retry_after: str | None) -> float | None:

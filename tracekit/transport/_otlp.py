@@ -6,13 +6,13 @@ Source: the OTLP specification (retryable codes, throttling, partial success), `
 
 from __future__ import annotations
 
+from tracekit._display import quoted
 from tracekit._protobuf import DecodeError, Field, Message, Type, read
 
 CONTENT_TYPE = "application/x-protobuf"
 RETRYABLE = frozenset((429, 502, 503, 504))
 """The only statuses of HTTP after which the same request may be tried again."""
 MAX_RETRY_AFTER_S = 60.0
-_MAX_WORDS = 200
 
 _RESPONSE = Message(
     Field(
@@ -53,7 +53,7 @@ def rejected(response: bytes) -> tuple[int, str]:
     if not isinstance(partial, dict):
         return 0, ""
     number, words = partial.get("rejected_spans"), partial.get("error_message")
-    return number if isinstance(number, int) and number > 0 else 0, one_line(words or "")
+    return number if isinstance(number, int) and number > 0 else 0, quoted(words or "")
 
 
 def retry_delay_s(status: bytes) -> float | None:
@@ -80,9 +80,3 @@ def _delay_s(retry_info: object) -> float | None:
     if not isinstance(seconds, int) or not isinstance(nanos, int):
         return None
     return min(max(0.0, seconds + nanos / 1e9), MAX_RETRY_AFTER_S)
-
-
-def one_line(words: object) -> str:
-    """Return what a server says as one harmless line of a bounded length."""
-    text = "".join(c if c.isprintable() else " " for c in str(words)[:_MAX_WORDS])
-    return " ".join(text.split())

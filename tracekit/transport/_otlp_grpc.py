@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
+from tracekit._display import quoted
 from tracekit._protocols import SendResult
 from tracekit.transport._http import MAX_BODY_BYTES, MAX_RETRY_S, MIN_BODY_BYTES, Tls
-from tracekit.transport._otlp import one_line, rejected, retry_delay_s
+from tracekit.transport._otlp import rejected, retry_delay_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -124,9 +125,9 @@ class OtlpGrpcTransport:
         except grpc.RpcError as error:
             return self._judge(payload, error)  # it is a Call, too
         except OSError as error:  # certificates that are not there (yet)
-            return SendResult.retry(f"{self._target}: {one_line(error)}")
+            return SendResult.retry(f"{self._target}: {quoted(error)}")
         except (TypeError, ValueError):  # old gRPC's own words repeat the values
-            names = one_line(", ".join(name for name, _ in self._metadata))
+            names = quoted(", ".join(name for name, _ in self._metadata))
             return SendResult.failed(f"{self._target}: gRPC cannot send these headers: {names}")
         number, words = rejected(response)
         return SendResult.sent(rejected=number, reason=words)
@@ -168,7 +169,7 @@ class OtlpGrpcTransport:
 
     def _judge(self, payload: Payload, error: Failure) -> SendResult:
         code, details = error.code(), error.details() or ""
-        reason = f"{self._target} answers {code.name}: {one_line(details)}"
+        reason = f"{self._target} answers {code.name}: {quoted(details)}"
         after_s = _retry_delay_s(error)
         if code is _CODES.RESOURCE_EXHAUSTED and after_s is None:
             if "larger than max" not in details:

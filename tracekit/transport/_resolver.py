@@ -9,6 +9,8 @@ import socket
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
+from tracekit._display import quoted
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -103,7 +105,7 @@ class Resolver:
                 self._host, self._port, family=self._family, type=socket.SOCK_DGRAM
             )
         except (OSError, UnicodeError) as error:
-            _log.debug("%s cannot be resolved: %s", self._host, error)
+            _log.debug("%s cannot be resolved: %s", quoted(self._host), quoted(error))
             self._fresh_until_s = self._clock() + DOUBT_S
             return
         found = [

@@ -12,6 +12,7 @@ from tracekit._config import values as v
 from tracekit._config.schema import SETTINGS
 from tracekit._config.variables.otel_values import sampling_endpoint
 from tracekit._config.variables.row import Joint, Row
+from tracekit._display import cited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ def _formats(written: str) -> v.Several:
     wrong = [name for name in v.names(written) if not _is_format(name)]
     return v.Several(
         {"propagation": known} if known else {},
-        tuple(f"{name!r} is no known format and is skipped" for name in wrong),
+        tuple(f"{cited(name)} is no known format and is skipped" for name in wrong),
     )
 
 

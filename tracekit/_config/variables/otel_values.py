@@ -8,6 +8,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from tracekit._config import values as v
+from tracekit._display import cited, quoted
 
 _SAMPLERS = {
     "always_on": ("const", 1.0),
@@ -74,13 +75,15 @@ def _remote_argument(written: str) -> v.Several:
     }
     for key, item in entries.items():
         if key.lower() not in readers:
-            wrong.append(f"{key!r} is none of endpoint, pollingIntervalMs, initialSamplingRate")
+            wrong.append(
+                f"{cited(key)} is none of endpoint, pollingIntervalMs, initialSamplingRate"
+            )
             continue
         setting, read = readers[key.lower()]
         try:
             found[setting] = read(item)
         except ValueError as error:
-            wrong.append(f"{key} {error}")
+            wrong.append(f"{quoted(key)} {error}")
     return v.Several(found, tuple(wrong))
 
 
@@ -109,7 +112,9 @@ def propagators(written: str) -> v.Several:
     if "none" in names:  # whatever stands beside it, as in OpenTelemetry's SDKs
         return v.Several({"propagation": (), "extract_order": "last"})
     wrong = [
-        f"{name!r} is not known here and is skipped" for name in names if name not in _PROPAGATORS
+        f"{cited(name)} is not known here and is skipped"
+        for name in names
+        if name not in _PROPAGATORS
     ]
     formats = [_PROPAGATORS[name] for name in names if name in _PROPAGATORS]
     if not formats:
@@ -154,9 +159,9 @@ def exporter(written: str, protocol: str) -> v.Several:
     taken = next((name for name in exporters if name in names), None)
     if taken is None:
         raise ValueError("names no exporter known here (otlp, jaeger, console, none)")
-    wrong = [f"{name!r} is not known here" for name in names if name not in exporters]
+    wrong = [f"{cited(name)} is not known here" for name in names if name not in exporters]
     wrong += [
-        f"{name!r} is skipped beside {taken!r}"
+        f"{cited(name)} is skipped beside {taken!r}"
         for name in names
         if name in exporters and exporters[name] != exporters[taken]
     ]
@@ -178,7 +183,7 @@ def endpoint(written: str, protocol: str, *, insecure: str = "", base: bool = Fa
     if kind == "otlp-grpc":
         found = f"{parts.scheme}://{parts.netloc}"
     elif base:
-        found = found.rstrip("/") + "/v1/traces"
+        found = parts._replace(path=parts.path.rstrip("/") + "/v1/traces").geturl()
     return v.Several({"transport": kind, "endpoint": found})
 
 

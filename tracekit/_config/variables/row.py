@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tracekit._config import values as v
 from tracekit._config.schema import SETTINGS
+from tracekit._display import cited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,6 +65,6 @@ class Row(NamedTuple):
         for setting, value in found.values.items():
             layer.give(setting, value, self.name, written=written, wire=self.wire)
         if found.note:
-            layer.notes.append(f"{self.name}={written!r} {found.note}")
+            layer.notes.append(f"{self.name}={cited(written)} {found.note}")
         if self.instead:
             layer.notes.append(f"{self.name} is an old name; today's is {self.instead}")
