@@ -17,6 +17,7 @@ FLOORS: dict[str, int] = {
     "tracekit": 3,  # the front
     **dict.fromkeys(("errors", "_context", "_display", "_protocols", "_protobuf", "_process"), 0),
     **dict.fromkeys(("propagation", "sampling", "tracing", "encoding", "reporting", "_calls"), 1),
+    "drawing": 1,
     "transport": 2,
     **dict.fromkeys(("settings", "metrics", "exporter", "_config", "_assembly"), 3),
     **dict.fromkeys(("grpc", "wsgi", "flask", "requests", "logging", "mesh", "prometheus"), 4),

@@ -7,105 +7,13 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jaeger_client.thrift_gen.agent import Agent
+from jaeger_batches import BATCHES, Batch, datagram
 from jaeger_client.thrift_gen.jaeger import ttypes as jaeger
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.protocol.TCompactProtocol import TCompactProtocol
-from thrift.Thrift import TMessageType, TType
-from thrift.transport.TTransport import TMemoryBuffer
 
 from tracekit.local import ClientStats, Tags
 from tracekit.local._jaeger import DecodeError, decode_datagram
-
-
-class Batch(jaeger.Batch):
-    """The generated batch and the two fields that the IDL got after the Python client's last."""
-
-    def __init__(self, *, seq_no=None, stats=None, **fields):
-        super().__init__(**fields)
-        self.seq_no, self.stats = seq_no, stats
-
-    def write(self, protocol):
-        protocol.writeStructBegin("Batch")
-        protocol.writeFieldBegin("process", TType.STRUCT, 1)
-        self.process.write(protocol)
-        protocol.writeFieldEnd()
-        protocol.writeFieldBegin("spans", TType.LIST, 2)
-        protocol.writeListBegin(TType.STRUCT, len(self.spans))
-        for span in self.spans:
-            span.write(protocol)
-        protocol.writeListEnd()
-        protocol.writeFieldEnd()
-        if self.seq_no is not None:
-            protocol.writeFieldBegin("seqNo", TType.I64, 3)
-            protocol.writeI64(self.seq_no)
-            protocol.writeFieldEnd()
-        if self.stats is not None:
-            protocol.writeFieldBegin("stats", TType.STRUCT, 4)
-            protocol.writeStructBegin("ClientStats")
-            for number, figure in enumerate(self.stats, 1):
-                protocol.writeFieldBegin("", TType.I64, number)
-                protocol.writeI64(figure)
-                protocol.writeFieldEnd()
-            protocol.writeFieldStop()
-            protocol.writeStructEnd()
-            protocol.writeFieldEnd()
-        protocol.writeFieldStop()
-        protocol.writeStructEnd()
-
-
-I64 = st.integers(-(2**63), 2**63 - 1)
-TEXT = st.text(max_size=30)
-
-TAGS = st.lists(
-    st.one_of(
-        st.builds(jaeger.Tag, key=TEXT, vType=st.just(0), vStr=TEXT),
-        st.builds(jaeger.Tag, key=TEXT, vType=st.just(1), vDouble=st.floats(allow_nan=False)),
-        st.builds(jaeger.Tag, key=TEXT, vType=st.just(2), vBool=st.booleans()),
-        st.builds(jaeger.Tag, key=TEXT, vType=st.just(3), vLong=I64),
-    ),
-    max_size=6,
-)
-SPANS = st.builds(
-    jaeger.Span,
-    traceIdLow=I64,
-    traceIdHigh=I64,
-    spanId=I64,
-    parentSpanId=st.just(0) | I64,
-    operationName=TEXT,
-    flags=st.sampled_from([0, 1, 3, 9]),
-    startTime=I64,
-    duration=I64,
-    tags=st.none() | TAGS,
-    references=st.none()
-    | st.lists(
-        st.builds(
-            jaeger.SpanRef,
-            refType=st.sampled_from([0, 1]),
-            traceIdLow=I64,
-            traceIdHigh=I64,
-            spanId=I64,
-        ),
-        max_size=3,
-    ),
-    logs=st.none() | st.lists(st.builds(jaeger.Log, timestamp=I64, fields=TAGS), max_size=3),
-)
-BATCHES = st.builds(
-    Batch,
-    process=st.builds(jaeger.Process, serviceName=TEXT, tags=st.none() | TAGS),
-    spans=st.lists(SPANS, max_size=4),
-    seq_no=st.none() | I64,
-    stats=st.none() | st.tuples(I64, I64, I64),
-)
-
-
-def _datagram(batch, protocol_class=TCompactProtocol):
-    buffer = TMemoryBuffer()
-    protocol = protocol_class(buffer)
-    protocol.writeMessageBegin("emitBatch", TMessageType.ONEWAY, 1)
-    Agent.emitBatch_args(batch).write(protocol)
-    protocol.writeMessageEnd()
-    return buffer.getvalue()
 
 
 def _unsigned(number):
@@ -141,7 +49,7 @@ def _assert_same_span(got, sent):
 @given(batch=BATCHES)
 def test_every_batch_decodes_to_what_was_written(protocol_class, batch):
     """Any batch that the generated types can write comes out with the same content."""
-    data = _datagram(batch, protocol_class)
+    data = datagram(batch, protocol_class)
 
     got = decode_datagram(data)
 
@@ -158,7 +66,7 @@ def test_every_batch_decodes_to_what_was_written(protocol_class, batch):
 @given(batch=BATCHES, at=st.floats(0, 1), byte=st.integers(0, 255))
 def test_a_damaged_datagram_raises_value_error_or_decodes(batch, at, byte):
     """One changed byte gives other content or a ValueError, never another exception."""
-    data = _datagram(batch)
+    data = datagram(batch)
     index = min(int(at * len(data)), len(data) - 1)
     broken = data[:index] + bytes([byte]) + data[index + 1 :]
 
@@ -199,14 +107,14 @@ def test_binary_tags_arrive_as_bytes():
     tag = jaeger.Tag(key="k", vType=4, vBinary="ÿ")  # the generated code takes text here
     batch = _batch(process=jaeger.Process(serviceName="s", tags=[tag]))
 
-    assert decode_datagram(_datagram(batch)).process_tags == {"k": "ÿ".encode()}
+    assert decode_datagram(datagram(batch)).process_tags == {"k": "ÿ".encode()}
 
 
 def test_client_stats_are_named():
     """The sender's own loss figures are read by name."""
     batch = _batch(stats=(1, 2, 3), seq_no=9)
 
-    got = decode_datagram(_datagram(batch))
+    got = decode_datagram(datagram(batch))
 
     assert got.stats == ClientStats(1, 2, 3)
     assert got.stats.failed_to_emit_spans == 3

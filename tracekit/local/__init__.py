@@ -9,9 +9,9 @@ It decodes with a reader of its own, not with the code that wrote the bytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from tracekit.local import _paint, _tree
+from tracekit.drawing import draw
+from tracekit.local._backend import Backend
+from tracekit.local._ports import PORTS, PortsTakenError
 from tracekit.local._receiver import Receiver
 from tracekit.local._sampling import SamplingServer
 from tracekit.local._spans import (
@@ -22,25 +22,22 @@ from tracekit.local._spans import (
     Reference,
     Tags,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from tracekit.local._strategies import Strategies
+from tracekit.local._traces import TraceStore
 
 __all__ = [
+    "PORTS",
+    "Backend",
     "ClientStats",
     "Log",
+    "PortsTakenError",
     "ReceivedBatch",
     "ReceivedSpan",
     "Receiver",
     "Reference",
     "SamplingServer",
+    "Strategies",
     "Tags",
+    "TraceStore",
     "draw",
 ]
-
-
-def draw(spans: Iterable[ReceivedSpan], *, width: int = 100, color: bool = False) -> str:
-    """Return the traces of ``spans`` as trees with bars; ``color`` adds ANSI sequences."""
-    traces = _tree.by_trace(spans).values()
-    pictures = (_paint.text(_tree.lines(trace, width), color=color) for trace in traces)
-    return "\n\n".join(pictures)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from tracekit.local._records import DecodeError
 from tracekit.local._spans import (
     ClientStats,
     Log,
@@ -16,13 +17,9 @@ from tracekit.local._spans import (
     Tags,
     TagValue,
 )
-from tracekit.local._thrift import BinaryReader, CompactReader, Struct, Value
+from tracekit.local._thrift import BinaryReader, CompactReader, Reader, Struct, Value
 
 _T = TypeVar("_T")
-
-
-class DecodeError(ValueError):
-    """Well-formed Thrift that is no batch of spans."""
 
 
 def decode_datagram(data: bytes) -> ReceivedBatch:
@@ -31,14 +28,19 @@ def decode_datagram(data: bytes) -> ReceivedBatch:
     Raises ``ThriftError`` or ``DecodeError``, both ``ValueError``; nothing else, whatever the
     bytes are. Bytes behind the call are ignored, as the agent does.
     """
-    reader = CompactReader(data) if data[:1] == b"\x82" else BinaryReader(data)
-    message = reader.message()
+    message = reader_of(data).message()
     if message.name != "emitBatch":
         raise DecodeError(f"a call of {message.name!r}, not of 'emitBatch'")
-    return _batch(_field(message.arguments, 1, dict, "batch"), len(data))
+    return batch(_field(message.arguments, 1, dict, "batch"), len(data))
 
 
-def _batch(fields: Struct, size_bytes: int) -> ReceivedBatch:
+def reader_of(data: bytes) -> Reader:
+    """Return what reads this datagram: its first byte tells the protocol."""
+    return CompactReader(data) if data[:1] == b"\x82" else BinaryReader(data)
+
+
+def batch(fields: Struct, size_bytes: int) -> ReceivedBatch:
+    """Return the batch in a struct; raise ``DecodeError`` for what is none."""
     process = _field(fields, 1, dict, "process")
     service = _text(process, 1, "process.serviceName")
     process_tags = _tags(process, 2)
@@ -47,14 +49,15 @@ def _batch(fields: Struct, size_bytes: int) -> ReceivedBatch:
     return ReceivedBatch(
         service=service,
         process_tags=process_tags,
-        spans=tuple(_span(span, service, process_tags) for span in spans),
+        spans=tuple(span(each, service, process_tags) for each in spans),
         seq_no=_field(fields, 3, int, "batch.seqNo") if 3 in fields else None,
         stats=_stats(stats) if stats else None,
         size_bytes=size_bytes,
     )
 
 
-def _span(fields: Struct, service: str, process_tags: Tags) -> ReceivedSpan:
+def span(fields: Struct, service: str, process_tags: Tags) -> ReceivedSpan:
+    """Return the span in a struct; raise ``DecodeError`` for what is none."""
     tags = _tags(fields, 10)
     kind = tags.get("span.kind", "internal")
     return ReceivedSpan(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import queue
-import selectors
-import socket
-import threading
 from typing import TYPE_CHECKING
 
+from tracekit.local._datagrams import DatagramPort
 from tracekit.local._jaeger import decode_datagram
 from tracekit.local._store import Spans, Store
 
@@ -18,9 +15,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tracekit.local._spans import ReceivedBatch
-
-MAX_DATAGRAM_BYTES = 65_535
-_RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # the kernel grants what its own limit allows
 
 
 class Receiver:
@@ -35,11 +29,9 @@ class Receiver:
     ) -> None:
         self._address = (host, port)
         self._store = Store() if store is None else store
-        self._undecoded: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._malformed = 0
         self._last_error: str | None = None
-        self._socket: socket.socket | None = None
-        self._threads: tuple[threading.Thread, ...] = ()
+        self._port: DatagramPort | None = None
 
     @property
     def host(self) -> str:
@@ -83,35 +75,14 @@ class Receiver:
 
     def start(self) -> None:
         """Bind the port and start to listen; raise ``OSError`` if it is taken."""
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            *self._address, type=socket.SOCK_DGRAM
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-            listening.bind(address)
-        except OSError:
-            listening.close()
-            raise
-        listening.setblocking(False)
-        self._socket = listening
-        self._address = (self.host, listening.getsockname()[1])
-        waker, self._waker = socket.socketpair()
-        self._threads = (
-            threading.Thread(target=self._listen, args=(listening, waker), daemon=True),
-            threading.Thread(target=self._decode, daemon=True),
-        )
-        for thread in self._threads:
-            thread.start()
+        self._port = DatagramPort(*self._address, self._decode)
+        self._address = (self.host, self._port.port)
+        self._port.start()
 
     def close(self) -> None:
         """Decode what has arrived, stop listening and free the port. Safe to call twice."""
-        if self._socket is None:
-            return
-        self._socket = None
-        self._waker.close()  # the other end becomes readable
-        for thread in self._threads:
-            thread.join()
+        if self._port is not None:
+            self._port.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -125,28 +96,9 @@ class Receiver:
     ) -> None:
         self.close()
 
-    def _listen(self, listening: socket.socket, waker: socket.socket) -> None:
-        with listening, waker, selectors.DefaultSelector() as selector:
-            selector.register(listening, selectors.EVENT_READ)
-            selector.register(waker, selectors.EVENT_READ)
-            closing = False
-            while not closing:
-                ready = [key.fileobj for key, _ in selector.select()]
-                closing = waker in ready  # what the kernel holds by now is still read
-                self._drain(listening)
-        self._undecoded.put(None)
-
-    def _drain(self, listening: socket.socket) -> None:
-        while True:
-            try:
-                self._undecoded.put(listening.recv(MAX_DATAGRAM_BYTES))
-            except BlockingIOError:  # noqa: PERF203 - the way out
-                return
-
-    def _decode(self) -> None:
-        while (data := self._undecoded.get()) is not None:
-            try:
-                self._store.add(decode_datagram(data))
-            except ValueError as error:  # noqa: PERF203 - one datagram's fault
-                self._malformed += 1
-                self._last_error = str(error)
+    def _decode(self, data: bytes) -> None:
+        try:
+            self._store.add(decode_datagram(data))
+        except ValueError as error:
+            self._malformed += 1
+            self._last_error = str(error)

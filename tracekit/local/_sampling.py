@@ -53,7 +53,7 @@ class SamplingServer:
         if isinstance(answer, bytes):
             self._answer = answer, status
         else:
-            self._answer = json.dumps(_as_json(answer)).encode(), status
+            self._answer = json.dumps(as_json(answer)).encode(), status
             self._message = _as_protobuf(answer)
 
     @property
@@ -141,7 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep the console clean."""
 
 
-def _as_json(strategy: Strategy | AdaptiveStrategy) -> dict[str, object]:
+def as_json(strategy: Strategy | AdaptiveStrategy) -> dict[str, object]:
+    """Return a strategy as the JSON that a sampling server answers with."""
     if isinstance(strategy, AdaptiveStrategy):
         operations = {
             "defaultSamplingProbability": strategy.default,
@@ -151,7 +152,7 @@ def _as_json(strategy: Strategy | AdaptiveStrategy) -> dict[str, object]:
                 for name, rate in strategy.operations.items()
             ],
         }
-        default = _as_json(Strategy("probabilistic", strategy.default))
+        default = as_json(Strategy("probabilistic", strategy.default))
         return {**default, "operationSampling": operations}  # servers send both
     if strategy.type == "probabilistic":
         return {

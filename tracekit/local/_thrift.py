@@ -52,9 +52,25 @@ class Reader(ABC):
         self._at = 0
         self._depth = 0
 
-    @abstractmethod
     def message(self) -> Message:
         """Read a whole call with its envelope."""
+        name, kind, sequence = self.envelope()
+        return Message(name, kind, sequence, self.struct())
+
+    @abstractmethod
+    def envelope(self) -> tuple[str, int, int]:
+        """Read what stands before a call's arguments: name, role and number."""
+
+    @abstractmethod
+    def field_head(self, before: int) -> tuple[int, int]:
+        """Read a field's number and type; ``(0, 0)`` at the end of the struct.
+
+        ``before`` is the number of the field before it, 0 for the first.
+        """
+
+    @abstractmethod
+    def list_head(self) -> tuple[int, int]:
+        """Read the type and the count of a list's elements."""
 
     @abstractmethod
     def _fields(self) -> Struct:
@@ -88,6 +104,19 @@ class Reader(ABC):
         if self._depth > MAX_DEPTH:
             raise self._wrong("nested too deeply")
 
+    @property
+    def at(self) -> int:
+        """How many bytes were read."""
+        return self._at
+
+    def seek(self, at: int) -> None:
+        """Go on reading at a place where a value begins."""
+        self._at = at
+
+    def field_value(self, kind: int) -> Value:
+        """Read a field's value of the type that its head named."""
+        return self._value(kind)
+
     def left(self) -> int:
         """Return how many bytes were not read."""
         return len(self._data) - self._at
@@ -116,7 +145,7 @@ class Reader(ABC):
 class CompactReader(Reader):
     """The compact protocol: zig-zag varints, field ids as differences (agent port 6831)."""
 
-    def message(self) -> Message:
+    def envelope(self) -> tuple[str, int, int]:
         if self._byte() != 0x82:
             raise self._wrong("not the compact protocol")
         role = self._byte()
@@ -124,7 +153,22 @@ class CompactReader(Reader):
             raise self._wrong("unknown version of the compact protocol")
         sequence = self._varint()
         name = self._take(self._varint()).decode("utf-8", "replace")
-        return Message(name, role >> 5, sequence, self.struct())
+        return name, role >> 5, sequence
+
+    def field_head(self, before: int) -> tuple[int, int]:
+        head = self._byte()
+        if not head:
+            return 0, 0
+        return (before + (head >> 4) if head >> 4 else self._integer()), head & 0x0F
+
+    def field_value(self, kind: int) -> Value:
+        # In a field's head the type says the boolean itself; in a list it takes a byte.
+        return kind == 1 if kind in (1, 2) else self._value(kind)
+
+    def list_head(self) -> tuple[int, int]:
+        head = self._byte()
+        count, kind = head >> 4, head & 0x0F
+        return kind, self._check_count(self._varint() if count == 15 else count)
 
     def _varint(self) -> int:
         result = 0
@@ -145,8 +189,7 @@ class CompactReader(Reader):
         while head := self._byte():
             delta, kind = head >> 4, head & 0x0F
             field_id = field_id + delta if delta else self._integer()
-            # In a field header the type says the boolean itself; in a list it takes a byte.
-            fields[field_id] = kind == 1 if kind in (1, 2) else self._value(kind)
+            fields[field_id] = self.field_value(kind)
         return fields
 
     def _value(self, kind: int) -> Value:  # noqa: PLR0911 - one line a wire type
@@ -172,9 +215,7 @@ class CompactReader(Reader):
                 raise self._wrong(f"unknown type {kind}")
 
     def _list(self) -> list[Value]:
-        head = self._byte()
-        count, kind = head >> 4, head & 0x0F
-        return self._elements(kind, self._check_count(self._varint() if count == 15 else count))
+        return self._elements(*self.list_head())
 
     def _map(self) -> list[Value]:
         count = self._check_count(self._varint())
@@ -185,7 +226,7 @@ class CompactReader(Reader):
 class BinaryReader(Reader):
     """The binary protocol, strict or not: fixed-width big-endian numbers (port 6832, HTTP)."""
 
-    def message(self) -> Message:
+    def envelope(self) -> tuple[str, int, int]:
         head = self._number(4)
         if head < 0:
             if (head >> 16) & 0xFFFF != 0x8001:
@@ -196,7 +237,15 @@ class BinaryReader(Reader):
             name = self._take(head)
             kind = self._byte()
         sequence = self._number(4)
-        return Message(name.decode("utf-8", "replace"), kind, sequence, self.struct())
+        return name.decode("utf-8", "replace"), kind, sequence
+
+    def field_head(self, before: int) -> tuple[int, int]:
+        kind = self._byte()
+        return (self._number(2), kind) if kind else (0, 0)
+
+    def list_head(self) -> tuple[int, int]:
+        kind = self._byte()
+        return kind, self._check_count(self._number(4))
 
     def _number(self, size: int) -> int:
         return int.from_bytes(self._take(size), "big", signed=True)
@@ -230,8 +279,7 @@ class BinaryReader(Reader):
             case 13:
                 return self._map()
             case 14 | 15:
-                kind = self._byte()
-                return self._elements(kind, self._check_count(self._number(4)))
+                return self._elements(*self.list_head())
             case _:
                 raise self._wrong(f"unknown type {kind}")
 

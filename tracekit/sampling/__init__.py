@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from tracekit.sampling._file import parse_strategies_file
 from tracekit.sampling._limiter import RateLimiter, RateLimiting
 from tracekit.sampling._operations import GuaranteedThroughput, PerOperation
 from tracekit.sampling._parent import ParentRule
@@ -32,6 +33,7 @@ __all__ = [
     "RootSampler",
     "Strategy",
     "from_type",
+    "parse_strategies_file",
     "parse_strategy",
     "state_of",
 ]

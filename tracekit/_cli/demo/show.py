@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import urllib3
 
+from tracekit import drawing
 from tracekit._cli.demo.hops import (
     DISPATCHED,
     PROCESS_ID,
@@ -21,15 +22,14 @@ from tracekit._cli.demo.hops import (
     forwarded,
 )
 from tracekit._cli.demo.processes import Service, ServiceError
-from tracekit.local import _paint, _tree
 
 if TYPE_CHECKING:
     import contextlib
     from collections.abc import Callable, Sequence
 
     from tracekit._cli.demo.hops import Hop
+    from tracekit.drawing import Line
     from tracekit.local import Receiver
-    from tracekit.local._tree import Line
 
 SERVICES = ("frontend", "route", "driver")
 _REQUEST_TIMEOUT_S = 30.0
@@ -57,7 +57,7 @@ class Show:
         self._services: dict[str, Service] = {}
         self._frontend = ""
         self._drawn: list[Line] = []
-        self._color = _paint.wants_color(sys.stdout, os.environ)
+        self._color = drawing.wants_color(sys.stdout, os.environ)
 
     def open(self, stack: contextlib.ExitStack, lose: str | None) -> bool:
         """Start the three services, which end with ``stack``; False if one does not listen.
@@ -101,7 +101,7 @@ class Show:
 
     def picture(self) -> str:
         """Return the traces as an SVG document."""
-        return _paint.svg(self._drawn[:-1], "Two traces of the ride-dispatch shop")
+        return drawing.svg(self._drawn[:-1], "Two traces of the ride-dispatch shop")
 
     def _tell(self, story: Story, timeout_s: float) -> bool:
         ingress = Ingress(secrets.randbits(127) + 1, secrets.randbits(63) + 1, str(uuid.uuid4()))
@@ -127,12 +127,12 @@ class Show:
         return self._judge(story, ingress, answer.status)
 
     def _draw(self, trace_id: int) -> None:
-        trace = _tree.by_trace(self._receiver.spans()).get(trace_id, [])
+        trace = drawing.by_trace(self._receiver.spans()).get(trace_id, [])
         if not trace:
             return
-        picture = _tree.lines(trace, self._width)
+        picture = drawing.lines(trace, self._width)
         self._drawn += [*picture, []]
-        self._say(_paint.text(picture, color=self._color) + "\n")
+        self._say(drawing.text(picture, color=self._color) + "\n")
         for name, tags in {span.service: span.process_tags for span in trace}.items():
             shown = (f"{key}={tags[key]!s}" for key in _TOLD if key in tags)
             self._say(f"  process  {name:<9} {' '.join(shown)}")

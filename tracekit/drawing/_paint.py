@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from tracekit.local._tree import BAR
+from tracekit.drawing._tree import BAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import TextIO
 
-    from tracekit.local._tree import Line, Style
+    from tracekit.drawing._tree import Line, Style
 
 _ANSI: Mapping[Style, str] = {
     "plain": "",

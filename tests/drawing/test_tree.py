@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracekit.drawing._paint import svg, text, wants_color
+from tracekit.drawing._tree import by_trace, lines, rows
 from tracekit.local import Log, ReceivedSpan, Tags, draw
-from tracekit.local._paint import svg, text, wants_color
-from tracekit.local._tree import by_trace, lines, rows
 
 
 def _span(span_id, parent_id=None, *, start_us=0, duration_us=1000, **fields):

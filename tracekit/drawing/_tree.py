@@ -5,18 +5,64 @@ Lines are made of pieces with a meaning, not with a colour: ``_paint`` gives the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from tracekit.local._spans import ReceivedSpan
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Style: TypeAlias = Literal["plain", "dim", "bold", "error", "hue0", "hue1", "hue2", "hue3"]
 _HUES: tuple[Style, ...] = ("hue0", "hue1", "hue2", "hue3")
 
 BAR = "█"
 _MIN_BAR_COLUMNS = 12
+
+
+class DrawnLog(Protocol):
+    """Something that happened within a span: only an exception's message is drawn."""
+
+    @property
+    def fields(self) -> Mapping[str, object]:
+        """What is said of it."""
+
+
+class DrawnSpan(Protocol):
+    """What is drawn of a span. Ids are whole numbers; times are µs, ``start_us`` since 1970."""
+
+    @property
+    def trace_id(self) -> int: ...
+
+    @property
+    def span_id(self) -> int: ...
+
+    @property
+    def parent_id(self) -> int | None: ...
+
+    @property
+    def service(self) -> str: ...
+
+    @property
+    def operation(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def start_us(self) -> int: ...
+
+    @property
+    def duration_us(self) -> int: ...
+
+    @property
+    def error(self) -> bool: ...
+
+    @property
+    def tags(self) -> Mapping[str, object]: ...
+
+    @property
+    def logs(self) -> Sequence[DrawnLog]: ...
+
+
+_Span = TypeVar("_Span", bound=DrawnSpan)
 
 
 class Piece(NamedTuple):
@@ -35,18 +81,18 @@ class Row(NamedTuple):
     rails: str
     below: str
     """What continues those branches on a line below the span's own."""
-    span: ReceivedSpan
+    span: DrawnSpan
 
 
-def by_trace(spans: Iterable[ReceivedSpan]) -> dict[int, list[ReceivedSpan]]:
+def by_trace(spans: Iterable[_Span]) -> dict[int, list[_Span]]:
     """Group spans by trace id; traces and their spans in the order of their start."""
-    traces: dict[int, list[ReceivedSpan]] = {}
+    traces: dict[int, list[_Span]] = {}
     for span in sorted(spans, key=lambda span: span.start_us):
         traces.setdefault(span.trace_id, []).append(span)
     return traces
 
 
-def rows(trace: Sequence[ReceivedSpan]) -> Iterator[Row]:
+def rows(trace: Sequence[DrawnSpan]) -> Iterator[Row]:
     """Yield each span of a trace once, below its parent and by start.
 
     A span whose parent is not there is a root. So is the first of a circle of parents, which no
@@ -73,7 +119,7 @@ def rows(trace: Sequence[ReceivedSpan]) -> Iterator[Row]:
                 stack.append((child, under + branch, under + beyond))
 
 
-def lines(trace: Sequence[ReceivedSpan], width: int = 100) -> list[Line]:
+def lines(trace: Sequence[DrawnSpan], width: int = 100) -> list[Line]:
     """Return the picture of one trace, a header and at least a line a span, ``width`` columns."""
     table = list(rows(trace))
     hues = _hues(trace)
@@ -86,8 +132,8 @@ def lines(trace: Sequence[ReceivedSpan], width: int = 100) -> list[Line]:
             [
                 Piece(rails, "dim"),
                 *_named(row.span, hue, scale.names - len(rails)),
-                Piece(f"  {_printable(row.span.kind)[: scale.kinds]:<{scale.kinds}}", "dim"),
-                Piece(f" {_duration(row.span.duration_us):>9}  "),
+                Piece(f"  {printable(row.span.kind)[: scale.kinds]:<{scale.kinds}}", "dim"),
+                Piece(f" {duration(row.span.duration_us):>9}  "),
                 *scale.bar(row.span, hue),
             ]
         )
@@ -108,7 +154,7 @@ class _Scale(NamedTuple):
     total_us: int
 
     @classmethod
-    def of(cls, trace: Sequence[ReceivedSpan], table: Sequence[Row], width: int) -> _Scale:
+    def of(cls, trace: Sequence[DrawnSpan], table: Sequence[Row], width: int) -> _Scale:
         start_us = min(span.start_us for span in trace)
         end_us = max(span.start_us + span.duration_us for span in trace)
         kinds = max(min(len(span.kind), 10) for span in trace)
@@ -118,7 +164,7 @@ class _Scale(NamedTuple):
         bars = max(_MIN_BAR_COLUMNS, left - names)
         return cls(names, kinds, bars, start_us, max(1, end_us - start_us))
 
-    def bar(self, span: ReceivedSpan, hue: Style) -> Line:
+    def bar(self, span: DrawnSpan, hue: Style) -> Line:
         """Draw when a span ran; one that took no time at all is still one column wide."""
         since_us = span.start_us - self.start_us
         before = min(self.bars - 1, since_us * self.bars // self.total_us)
@@ -127,12 +173,10 @@ class _Scale(NamedTuple):
         return [Piece(" " * before), Piece(BAR * columns, "error" if span.error else hue)]
 
 
-def _header(trace: Sequence[ReceivedSpan], total_us: int) -> Line:
+def _header(trace: Sequence[DrawnSpan], total_us: int) -> Line:
     services = len({span.service for span in trace})
     errors = sum(span.error for span in trace)
-    figures = (
-        f"{_plural(len(trace), 'span')}, {_plural(services, 'service')}, {_duration(total_us)}"
-    )
+    figures = f"{_plural(len(trace), 'span')}, {_plural(services, 'service')}, {duration(total_us)}"
     trace_id = trace[0].trace_id
     digits = 32 if trace_id >> 64 else 16  # the two widths that headers and searches take
     header = [Piece(f"trace {trace_id:0{digits}x}", "bold"), Piece(f"  {figures}", "dim")]
@@ -150,9 +194,9 @@ def _fitting(rails: str, columns: int) -> str:
     return rails if len(rails) <= columns else "…" + rails[1 - columns :]
 
 
-def _named(span: ReceivedSpan, hue: Style, columns: int) -> Line:
-    service = _printable(span.service)[:columns]
-    operation = f" {_printable(span.operation)}"
+def _named(span: DrawnSpan, hue: Style, columns: int) -> Line:
+    service = printable(span.service)[:columns]
+    operation = f" {printable(span.operation)}"
     left = columns - len(service)
     if len(operation) > left:
         operation = operation[: max(0, left - 1)] + "…" * min(1, left)
@@ -160,12 +204,12 @@ def _named(span: ReceivedSpan, hue: Style, columns: int) -> Line:
     return [Piece(service, hue), Piece(f"{operation:<{left}}", style)]
 
 
-def _hues(trace: Sequence[ReceivedSpan]) -> dict[str, Style]:
+def _hues(trace: Sequence[DrawnSpan]) -> dict[str, Style]:
     services = dict.fromkeys(span.service for span in trace)
     return {service: _HUES[place % len(_HUES)] for place, service in enumerate(services)}
 
 
-def _duration(microseconds: int) -> str:
+def duration(microseconds: int) -> str:
     """Return a duration in at most nine characters, whatever the sender claims."""
     if microseconds < 0:
         return "?"
@@ -175,13 +219,13 @@ def _duration(microseconds: int) -> str:
     return f"{seconds:.2f} s" if seconds < 3600 else f"{seconds / 3600:.2g} h"
 
 
-def _reason(span: ReceivedSpan) -> str:
+def _reason(span: DrawnSpan) -> str:
     """Return why a span failed: its description, else its exception, else its type of error."""
     raised = (log.fields.get("exception.message") for log in reversed(span.logs))
     told = [span.tags.get("otel.status_description"), *raised, span.tags.get("error.type")]
-    return " ".join(_printable(str(next(filter(None, told), "failed"))).split())
+    return " ".join(printable(str(next(filter(None, told), "failed"))).split())
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return the text without what would steer a terminal: it comes from whoever sent the span."""
     return "".join(char if char.isprintable() else " " for char in text)

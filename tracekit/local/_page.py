@@ -1,0 +1,100 @@
+"""What port 16686 answers beside the query API: the page's files, its figures, its one button.
+
+The page is a folder of plain files, ``_static``. Where it has no ``index.html``, ``/`` is a list of
+traces as text. Paths without a file of their own are the page's own (``/trace/…``, ``/search``).
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracekit.local._drawn import summary
+from tracekit.local._go_json import dumps
+from tracekit.local._http import RefusedError, Request, Response
+from tracekit.local._json import DecodeError, Object, obj, read_json, string
+from tracekit.local._ports import listening
+from tracekit.sampling import Strategy
+
+if TYPE_CHECKING:
+    from tracekit.local._backend import Backend
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The page loads its own files and asks its own server, nothing and nobody else."""
+_HEADERS = (
+    ("Content-Security-Policy", POLICY),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-cache"),
+)
+_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
+_MAX_LISTED = 200
+
+
+class Page:
+    """Answers for a back end: ``/``, static files, ``/view/state`` and ``/view/sampling``."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._files = Path(__file__).with_name("_static")
+
+    def __call__(self, request: Request) -> Response:
+        """Answer a request."""
+        if request.path == "/view/state":
+            return Response(
+                dumps(self._backend.state()).encode(), 200, "application/json", _HEADERS
+            )
+        if request.path == "/view/sampling":
+            return self._order(request)
+        if request.method not in ("GET", "HEAD"):
+            return Response(status=405)
+        name = request.path.rpartition("/")[2]
+        file = self._file(request.path[1:]) if _NAME.fullmatch(name) else self._file("index.html")
+        if file is None and "." in name:
+            return Response(b"not found\n", 404)
+        if file is None:
+            return Response(self._list().encode("utf-8", "replace"), headers=_HEADERS)
+        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        if kind.startswith("text/"):
+            kind += "; charset=utf-8"
+        return Response(file.read_bytes(), 200, kind, _HEADERS)
+
+    def _file(self, path: str) -> Path | None:
+        """Return a file of the page; every part of its path is a plain name."""
+        *folders, name = path.split("/")
+        if not _NAME.fullmatch(name) or not all(re.fullmatch(r"[a-z]+", each) for each in folders):
+            return None
+        file = self._files.joinpath(*folders, name)
+        return file if file.is_file() else None
+
+    def _order(self, request: Request) -> Response:
+        """Set what a service is told: ``{"service", "type", "param"}``, without it for all."""
+        if request.method != "POST" or request.content_type != "application/json":
+            raise RefusedError(405, "POST a strategy as application/json")
+        try:
+            self._backend.strategies.order(*_ordered(obj(read_json(request.body), "the strategy")))
+        except ValueError as error:
+            raise RefusedError(400, str(error)) from None
+        return Response(status=204)
+
+    def _list(self) -> str:
+        traces = self._backend.store.traces()
+        newest = sorted(traces, key=lambda each: each[1][0].start_us, reverse=True)[:_MAX_LISTED]
+        lines = [summary(records) for _, records in newest]
+        if not lines:
+            return "No trace yet.\n\n" + "\n".join(listening(self._backend.ports)) + "\n"
+        return "\n".join([f"{len(traces)} traces, the newest first\n", *lines]) + "\n"
+
+
+def _ordered(fields: Object) -> tuple[str, Strategy]:
+    kind, param = string(fields, "type"), fields.get("param")
+    highest = {"probabilistic": 1, "ratelimiting": 1_000_000}.get(kind)
+    if highest is None:
+        raise DecodeError("type is probabilistic or ratelimiting")
+    if isinstance(param, bool) or not isinstance(param, (int, float)) or not 0 <= param <= highest:
+        raise DecodeError(f"param is no number from 0 to {highest}")
+    return string(fields, "service")[:200], Strategy(kind, float(param))
