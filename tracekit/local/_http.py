@@ -146,7 +146,7 @@ class _Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: object) -> None:
-        self.deadlines.pop(request, None)  # type: ignore[arg-type, call-overload]
+        self.deadlines.pop(request, None)  # type: ignore[call-overload]
         super().shutdown_request(request)  # type: ignore[arg-type]
 
     def service_actions(self) -> None:
