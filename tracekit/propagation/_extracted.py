@@ -63,7 +63,7 @@ def fill(made: Context, parts: ExtractedFields, captured: Headers) -> Context:
     if trace_id:
         # SpanContext.__new__ would check the ranges that decoders have checked already.
         flags = _FLAGS[bits & 2 | 1 if sampled else bits & 2]
-        state = _trace_state(tracestate) if tracestate else NO_STATE
+        state = trace_state(tracestate) if tracestate else NO_STATE
         span_context = _new(SpanContext, (trace_id, span_id, True, flags, state, True))
         if debug or sampled is None or bits & 12:
             marks = bits & 12
@@ -94,6 +94,7 @@ def _carry(made: Context, baggage: Mapping[str, str], captured: Headers) -> None
         _set(made, BAGGAGE_KEY, {**otel_baggage.get_all(made), **baggage})
 
 
-def _trace_state(text: str) -> trace.TraceState:
+def trace_state(text: str) -> trace.TraceState:
+    """Return what a ``tracestate`` header says."""
     members = parse(text)
     return TraceState(members) if members else NO_STATE

@@ -21,6 +21,7 @@ from opentelemetry.sdk.util import BoundedList
 from tracekit._context import DEBUG, DEFER, ROOT_HINT_KEY, get_current, marks_of
 from tracekit._context import SpanContext as Remote
 from tracekit._protocols import MARKS_SHIFT, PlainAttributes
+from tracekit.tracing._make import root
 from tracekit.tracing._readable import DEBUG_BITS, FLAGS, SAMPLED
 from tracekit.tracing._span import Span, UnsampledSpan, is_valid_link
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.context import Context
-    from opentelemetry.sdk.trace.sampling import SamplingResult
     from opentelemetry.trace import Link, SpanContext, SpanKind, TraceState
     from opentelemetry.util.types import Attributes
 
@@ -110,24 +110,13 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
         elif (
             quick
             and parent is None
-            and (ask := provider._decide_root) is not None
+            and provider._decide_root is not None
             and ROOT_HINT_KEY not in (get_current() if arguments[2] is None else arguments[2])
         ):
-            source, state = None, _NO_STATE
-            trace_id, bits = life.draw_trace_id(provider._wide), provider._random_bit
-            try:
-                result = ask(trace_id, arguments[1])
-                recording = result.decision is not Decision.DROP
-                if recording:
-                    attributes = joined(attributes, result)
-                    if result.decision is Decision.RECORD_AND_SAMPLE:
-                        bits |= SAMPLED | getattr(result, "marks", 0) << MARKS_SHIFT
-                if result.trace_state is not None:
-                    state = result.trace_state
-            except Exception:
-                provider._failed("A sampler raised; the span is not sampled")
-                recording = False
-            life.roots[bits & SAMPLED] += 1
+            source = None
+            trace_id, bits, state, attributes, recording = root(
+                provider, life, arguments[1], attributes
+            )
         else:
             _, name, context, kind, _, links, _, _, _, _ = arguments
             source, trace_id, bits, state, attributes, recording = decide(
@@ -230,18 +219,6 @@ def decide(
         bits &= ~DEBUG_BITS
     state = _NO_STATE if result.trace_state is None else result.trace_state
     return parent, trace_id, bits, state, result.attributes, result.decision is not Decision.DROP
-
-
-def joined(attributes: Attributes, result: SamplingResult) -> Attributes:
-    """Return the start attributes and those of the sampler's answer."""
-    plain: PlainAttributes | None = getattr(result, "plain", None)
-    if not attributes:
-        return result.attributes if plain is None else plain
-    if plain is None or attributes.__class__ is not PlainAttributes:
-        return {**attributes, **result.attributes}
-    both = PlainAttributes(attributes)
-    both.update(plain)
-    return both
 
 
 def valid_links(tracer: Tracer, links: Sequence[Link]) -> BoundedList[Any]:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanKind
 
 from tracekit._context import SPAN_KEY, attach, get_current, with_span
+from tracekit.propagation._extracted import enter
 from tracekit.tracing._scope import Scope
 
 if TYPE_CHECKING:
@@ -17,12 +19,14 @@ if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
-    from opentelemetry.context import Context
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.trace import Link
     from opentelemetry.util.types import Attributes
 
+    from tracekit.propagation._remote import Extracted
+
 _INTERNAL = SpanKind.INTERNAL
+_EMPTY = Context()
 
 
 class PassingSpan(Scope):
@@ -112,6 +116,20 @@ class DisabledTracer(trace.Tracer):
         made = PassingSpan()
         made._context = context
         return made
+
+    def join(
+        self,
+        arrival: Extracted,
+        name: str,
+        kind: SpanKind,
+        attributes: Callable[[], object] | None = None,
+        base: Context = _EMPTY,
+        start_time: int | None = None,
+    ) -> tuple[trace.Span, Context]:
+        """Return a span that records nothing and has the ids that arrived, and its context."""
+        context = enter(arrival, base)
+        span = passing(context)
+        return span, with_span(span, context)
 
 
 class LedDisabledTracer(DisabledTracer):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from tracekit._context import Decision, marks_of
 from tracekit._protocols import MARKS_SHIFT
 from tracekit.tracing._begin import valid_links
+from tracekit.tracing._make import recording, started, unsampled
 from tracekit.tracing._readable import FLAGS, SAMPLED
-from tracekit.tracing._span import Span, UnsampledSpan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Link, SpanContext, SpanKind
 
+    from tracekit.tracing._span import Span, UnsampledSpan
     from tracekit.tracing._tracer import Tracer
 
 
@@ -43,28 +44,22 @@ class Unrecorded(NamedTuple):
         """
         quiet._force(decision)
         tracer = self.tracer
-        span: Span = object.__new__(Span)
-        span._trace_id = quiet._trace_id
-        span._span_id = quiet._span_id
-        span._state = quiet._state
-        span._bits = quiet._bits
-        span._source = self.parent
-        span._tracer = tracer
-        span._life = tracer._lives.now()
-        span._name = self.name
-        span._kind = self.kind
-        span._attrs = {}
-        span._made = None
-        span._guard = None
-        span._start_time = self.start_ns
-        span._end_time = None
-        span._added_events = None
+        span = recording(
+            tracer,
+            tracer._lives.now(),
+            quiet._trace_id,
+            quiet._span_id,
+            quiet._bits,
+            quiet._state,
+            self.parent,
+            self.name,
+            self.kind,
+            {},
+            self.start_ns,
+        )
         if self.links:
             span._added_links = valid_links(tracer, self.links)
-        provider = tracer._provider
-        provider._on_start(span, self.context)
-        if provider._processors:
-            provider._notify_start(span, self.context)
+        started(span, self.context)
         return span
 
     def resume(self, context: SpanContext) -> Span | UnsampledSpan:
@@ -72,12 +67,9 @@ class Unrecorded(NamedTuple):
 
         For Zipkin's way of having one span on both sides of a call.
         """
-        quiet = UnsampledSpan()
-        quiet._trace_id, quiet._span_id = context.trace_id, context.span_id
-        quiet._bits = context.trace_flags & FLAGS | marks_of(context) << MARKS_SHIFT
-        quiet._state = context.trace_state
-        quiet._made = None
-        sampled = quiet._bits & SAMPLED
+        bits = context.trace_flags & FLAGS | marks_of(context) << MARKS_SHIFT
+        quiet = unsampled(context.trace_id, context.span_id, bits, context.trace_state)
+        sampled = bits & SAMPLED
         self.tracer._lives.now().begin(self.parent, sampled)
         return self.record(quiet, Decision.ACCEPT) if sampled else quiet
 

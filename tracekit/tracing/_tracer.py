@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+from time import time_ns
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
-from tracekit._context import SPAN_KEY, get_current
+from tracekit._context import SPAN_KEY, get_current, with_span
+from tracekit._context import SpanContext as Remote
+from tracekit.propagation._extracted import enter, trace_state
 from tracekit.tracing._begin import begin
+from tracekit.tracing._make import recording, root, started, unsampled
+from tracekit.tracing._readable import SAMPLED
 from tracekit.tracing._scope import CurrentSpan
-from tracekit.tracing._span import UnsampledSpan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from opentelemetry.context import Context
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import Link
-    from opentelemetry.util.types import Attributes
+    from opentelemetry.trace import Link, SpanContext
+    from opentelemetry.util.types import Attributes, AttributeValue
 
     from tracekit.propagation._remote import Extracted
     from tracekit.tracing._provider import TracerProvider
+    from tracekit.tracing._span import Span, UnsampledSpan
+
+    Describe = Callable[[], dict[str, AttributeValue]]
 
 _INTERNAL = SpanKind.INTERNAL
 _NO_STATE = trace.DEFAULT_TRACE_STATE
 _RANDOM = 0x02
 """The trace flag that is no decision."""
+_TRACE_FLAGS = tuple(map(trace.TraceFlags, range(4)))
+_EMPTY = Context()
+_tuple = tuple.__new__  # SpanContext's own would check the ranges that decoders have checked
 
 
 class Tracer(trace.Tracer):
@@ -124,10 +134,78 @@ class Tracer(trace.Tracer):
         assert parts is not None  # noqa: S101 (as ``passes_on`` has found)
         life = self._lives.now()
         life.joined[0] += 1
-        span: UnsampledSpan = UnsampledSpan()
-        span._trace_id = parts[0]
-        span._span_id = life.draw()
-        span._bits = parts[8]
-        span._state = _NO_STATE
-        span._made = None
-        return span
+        return unsampled(parts[0], life.draw(), parts[8], _NO_STATE)
+
+    def join(  # noqa: C901, PLR0912 - one road, see ``begin``
+        self,
+        arrival: Extracted,
+        name: str,
+        kind: SpanKind,
+        attributes: Describe | None = None,
+        base: Context = _EMPTY,
+        start_time: int | None = None,
+    ) -> tuple[trace.Span, Context]:
+        """Start the span that answers what arrived; return it, and ``base`` with it as current.
+
+        For edges: as ``start_span`` in ``propagation.enter(arrival, base)``, without making the
+        contexts that nobody would look at. ``attributes`` is called for the start attributes, if
+        the span records; its dictionary is taken over and must not be kept. ``start_time`` in ns
+        since the epoch. Never raises, but what ``attributes`` raises.
+        """
+        provider = self._provider
+        parts, captured = arrival
+        life = self._lives.current
+        if not life.mark[0]:
+            life = self._lives.now()
+        found: Mapping[str, AttributeValue] | None = None
+        source: SpanContext | None = None
+        if not provider._inline:
+            return self._join_by_rule(arrival, name, kind, attributes, base, start_time)
+        if parts is not None and parts[0]:
+            trace_id, parent_id, _, sampled, debug, _, _, tracestate, bits = parts
+            if sampled is None or debug or bits & ~_RANDOM:  # undecided, or marked
+                return self._join_by_rule(arrival, name, kind, attributes, base, start_time)
+            state = trace_state(tracestate) if tracestate else _NO_STATE
+            if sampled:
+                bits |= SAMPLED
+                flags = _TRACE_FLAGS[bits]
+                source = _tuple(Remote, (trace_id, parent_id, True, flags, state, True))
+            life.joined[sampled] += 1
+        elif base or provider._decide_root is None or (parts is not None and parts[3] is not None):
+            # Below a span of this process, a sampler that wants to know all, a lone decision.
+            return self._join_by_rule(arrival, name, kind, attributes, base, start_time)
+        else:
+            trace_id, bits, state, found, sampled = root(provider, life, name, None)
+        span: Span | UnsampledSpan
+        if sampled:
+            attrs: dict[str, AttributeValue] = {} if attributes is None else attributes()
+            if found:
+                attrs = {**found, **attrs}
+            moment = time_ns() if start_time is None else start_time
+            span = recording(
+                self, life, trace_id, life.draw(), bits, state, source, name, kind, attrs, moment
+            )
+        else:
+            span = unsampled(trace_id, life.draw(), bits, state)
+        if base or captured or (parts is not None and parts[6]):
+            context = enter(arrival, base, span)
+        else:
+            context = Context({SPAN_KEY: span})
+        if sampled:
+            started(span, enter(arrival, base) if provider._processors else None)  # type: ignore[arg-type] # it records
+        return span, context
+
+    def _join_by_rule(
+        self,
+        arrival: Extracted,
+        name: str,
+        kind: SpanKind,
+        attributes: Describe | None,
+        base: Context,
+        start_time: int | None,
+    ) -> tuple[trace.Span, Context]:
+        """``join`` by the road that the SDK takes, whose sampler may look at everything."""
+        context = enter(arrival, base)
+        given = None if attributes is None else attributes()
+        span = self.start_span(name, context, kind, given, None, start_time)
+        return span, with_span(span, context)
