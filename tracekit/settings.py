@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from tracekit._config import file, jaeger_dictionary, rules, variables
-from tracekit._config.layers import Layer, did_you_mean, from_arguments, shown
+from tracekit._config.arguments import BESIDE, from_arguments
+from tracekit._config.layers import Layer, did_you_mean, shown
 from tracekit._config.schema import PARTS, SETTINGS
 from tracekit._config.values import bracketed
 from tracekit._config.variables import variable
@@ -168,7 +169,8 @@ class Settings(_Masked):
     ) -> Settings:
         """Return the settings of ``fields`` over ``environ`` over the file that it names.
 
-        ``fields`` are the names of ``flat()``; None means *not given*. Raises ``TypeError`` for
+        ``fields`` are the names of ``flat()``, and ``insecure`` beside an ``endpoint`` that is
+        ``host:port``; None means *not given*. Raises ``TypeError`` for
         any other name, ``ConfigError`` for bad values when ``strict``.
         """
         _check_names(fields)
@@ -301,5 +303,5 @@ def _attributes(part: str, values: Mapping[str, object]) -> dict[str, Any]:
 
 def _check_names(fields: Mapping[str, object]) -> None:
     for name in fields:
-        if name not in SETTINGS:
+        if name not in SETTINGS and name not in BESIDE:
             raise TypeError(f"there is no setting {name!r}{did_you_mean(name, SETTINGS)}")

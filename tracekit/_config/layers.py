@@ -14,7 +14,7 @@ from tracekit._config.schema import SETTINGS
 from tracekit._display import MASK, masked, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 _MAX_MESSAGE = 400
 
@@ -113,15 +113,6 @@ def shown(setting: str, value: object) -> object:
     if isinstance(value, tuple):
         return list(value)
     return dict(value) if setting == "tags" else value  # type: ignore[call-overload]
-
-
-def from_arguments(fields: Mapping[str, object]) -> Layer:
-    """Return the layer of keyword arguments; None means *not given*."""
-    layer = Layer()
-    for name, value in fields.items():
-        if value is not None:
-            layer.give(name, value, f"argument {name}", called=name)
-    return layer
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -268,12 +268,17 @@ def tags(written: str, environ: Mapping[str, str]) -> Several:
     ``${VAR:default}`` is taken from ``environ``, the default (which may contain ``:``) when VAR is
     unset or empty.
     """
-    found, complaints = _entries(written, lambda entry: entry)
+    found, complaints = tag_pairs(written)
     for key, item in found.items():
         if item.startswith("${") and item.endswith("}"):
             name, _, default = item[2:-1].partition(":")
             found[key] = environ.get(name) or default
     return Several({"tags": found}, complaints)
+
+
+def tag_pairs(written: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the pairs of ``k=v,k2=v2`` as they stand there, and the complaints about others."""
+    return _entries(written, lambda entry: entry)
 
 
 def percent_pairs(written: str, *, secret: bool = False) -> tuple[dict[str, str], tuple[str, ...]]:
