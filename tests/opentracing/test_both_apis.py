@@ -14,14 +14,14 @@ from opentelemetry import context as otel_context
 from opentelemetry.trace import SpanKind, StatusCode
 from opentracing.ext import tags
 from opentracing.scope_managers import ThreadLocalScopeManager
-from opentracing.scope_managers.contextvars import ContextVarsScopeManager
+from worlds import context_variables
 
 import tracekit
 import tracekit.jaeger_client
 import tracekit.opentracing
 import tracekit.testing
 
-MANAGERS = {"ours": lambda: None, "thread": ThreadLocalScopeManager, "ctx": ContextVarsScopeManager}
+MANAGERS = {"ours": lambda: None, "thread": ThreadLocalScopeManager, "ctx": context_variables}
 
 
 @pytest.fixture(params=MANAGERS)

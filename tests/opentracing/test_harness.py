@@ -10,9 +10,8 @@ from opentelemetry import context as otel_context
 from opentracing.harness.api_check import APICompatibilityCheckMixin
 from opentracing.harness.scope_check import ScopeCompatibilityCheckMixin
 from opentracing.scope_managers import ThreadLocalScopeManager
-from opentracing.scope_managers.asyncio import AsyncioScopeManager
-from opentracing.scope_managers.contextvars import ContextVarsScopeManager
 from opentracing.scope_managers.gevent import GeventScopeManager
+from worlds import by_task, context_variables
 
 import tracekit.testing
 from tracekit.opentracing import ContextScopeManager, MirroredScopeManager, tracer
@@ -53,7 +52,7 @@ class TestAPIOverThreads(TestAPI):
 class TestAPIOverContextVariables(TestAPI):
     """The same when opentracing's own context variable is in charge."""
 
-    scope_manager = staticmethod(ContextVarsScopeManager)
+    scope_manager = staticmethod(context_variables)
 
 
 class TestScopes(ScopeCompatibilityCheckMixin):
@@ -87,7 +86,7 @@ class TestScopesOverAsyncio(TestScopesInATask):
     pytestmark = pytest.mark.filterwarnings("ignore:There is no current event loop")
 
     def scope_manager(self):
-        return MirroredScopeManager(AsyncioScopeManager())
+        return MirroredScopeManager(by_task())
 
 
 class TestScopesOverGreenlets(ScopeCompatibilityCheckMixin):

@@ -7,8 +7,8 @@ import random
 import pytest
 from opentelemetry import trace
 from opentracing.scope_managers import ThreadLocalScopeManager
-from opentracing.scope_managers.contextvars import ContextVarsScopeManager
 from opentracing.scope_managers.gevent import GeventScopeManager
+from worlds import context_variables
 
 import tracekit.opentracing
 import tracekit.testing
@@ -16,7 +16,7 @@ import tracekit.testing
 MANAGERS = {
     "ours": lambda: None,
     "thread-local": ThreadLocalScopeManager,
-    "contextvars": ContextVarsScopeManager,
+    "contextvars": context_variables,
     "gevent": GeventScopeManager,
 }
 STEPS = ("start", "start_otel", "activate", "use", "leave", "leave", "baggage", "decide", "child")

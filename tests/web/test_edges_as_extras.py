@@ -42,6 +42,22 @@ print(sorted(libraries & sys.modules.keys()))
     assert run(code).stdout == "[]\n"
 
 
+def test_a_service_on_udp_never_needs_urllib3():
+    """Not at import and not later, remote sampler included: whichever version others pin is well."""
+    code = """
+import sys
+sys.modules["urllib3"] = None
+import tracekit, tracekit.jaeger_client, tracekit.opentracing, tracekit.wsgi
+tracing = tracekit.init("shop", sampler_param=1, sampling_endpoint="http://127.0.0.1:1/sampling")
+tracing.tracer("test").start_span("op").end()
+print(tracing.flush(10).sent)
+"""
+    with FakeAgent() as agent:
+        done = run(code, JAEGER_AGENT_HOST="127.0.0.1", JAEGER_AGENT_PORT=str(agent.port))
+        assert done.stdout == "1\n", done.stderr
+        assert agent.wait(1)
+
+
 @pytest.mark.parametrize(("edge", "library"), [("flask", "flask"), ("requests", "requests")])
 def test_an_edge_without_its_library_names_the_extra(edge, library):
     """The error says what to install."""

@@ -108,7 +108,7 @@ class Show:
         path = f"/dispatch?customer={story.customer}"
         self._say(f"\nGET {path}")
         try:
-            answer = urllib3.request(
+            answer = urllib3.PoolManager().request(
                 "GET",
                 f"http://{self._frontend}{path}",
                 headers=ingress.headers(),
