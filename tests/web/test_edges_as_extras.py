@@ -43,7 +43,7 @@ print(sorted(libraries & sys.modules.keys()))
 
 
 def test_a_service_on_udp_never_needs_urllib3():
-    """Not at import and not later, remote sampler included: whichever version others pin is well."""
+    """Not at import and not later, remote sampler included: whatever others pin is well."""
     code = """
 import sys
 sys.modules["urllib3"] = None
