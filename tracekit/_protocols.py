@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from opentelemetry.trace import Status
 
+from tracekit._causes import Cause
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
@@ -127,6 +129,8 @@ class SendResult(NamedTuple):
     """What went wrong, for the log: no secrets, no line breaks."""
     unreached: bool = False
     """Whether the receiver was not there to be asked: trying again soon costs it nothing."""
+    cause: Cause = Cause.OTHER
+    """Why, as far as an operator can do something about it (see ``because``)."""
 
     @classmethod
     def sent(cls, *, rejected: int = 0, reason: str = "") -> SendResult:
@@ -177,6 +181,10 @@ class SendResult(NamedTuple):
     def unwanted(cls) -> SendResult:
         """Return *nobody wants it*, by the settings: as failed, without a warning."""
         return cls(Outcome.UNWANTED)
+
+    def because(self, cause: Cause) -> SendResult:
+        """Return the same result with its cause."""
+        return self._replace(cause=cause)
 
     @property
     def ok(self) -> bool:

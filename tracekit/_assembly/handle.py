@@ -19,6 +19,7 @@ from tracekit._assembly.otel_globals import Globals
 from tracekit._process import exit as process_exit
 from tracekit._process.fork import PerProcess
 from tracekit.errors import ConfigError
+from tracekit.reporting import PATIENCE
 from tracekit.settings import Settings
 
 if TYPE_CHECKING:
@@ -295,6 +296,8 @@ def _drain() -> None:
     budget_s = running.settings.reporter.exit_budget_s
     deadline_s = time.monotonic() + budget_s
     in_vain = 0
+    if not running.flush(budget_s * PATIENCE) and running._parts.in_vain:
+        deadline_s = 0.0
     while in_vain < 2 and (left_s := deadline_s - time.monotonic()) > 0:
         sent = running.flush(left_s).sent
         if not _unsent(running.stats()):

@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING, TypedDict
 
 from tracekit._assembly.resource import jaeger_tags
+from tracekit._causes import Cause
 from tracekit.encoding import jaeger_binary, jaeger_compact
 
 if TYPE_CHECKING:
@@ -106,7 +107,9 @@ def _otlp_calls(settings: TransportSettings) -> Wire:
 
         reason = f"OTLP over gRPC needs grpcio: pip install 'tracekit-jaeger[otlp]' ({error})"
         _log.error("spans cannot be sent: %s", reason)
-        return OtlpEncoder(), lambda: AbsentTransport(SendResult.failed(reason))
+        return OtlpEncoder(), lambda: AbsentTransport(
+            SendResult.failed(reason).because(Cause.MISSING)
+        )
     endpoint, options = settings.endpoint or "", _http_options(settings)
     return OtlpEncoder(), lambda: OtlpGrpcTransport(endpoint, **options)
 

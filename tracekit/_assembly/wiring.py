@@ -63,6 +63,11 @@ class Parts:
             sampler=state_of(self.sampler),
         )
 
+    @property
+    def in_vain(self) -> bool:
+        """Whether every send so far was refused by this very host: nobody listens."""
+        return self.reporter is not None and self.reporter.in_vain
+
     def reading(self) -> Reading:
         """Return what the instruments read their figures from."""
         return Reading(

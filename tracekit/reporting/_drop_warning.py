@@ -24,18 +24,23 @@ class DropWarning:
         self._last_s = -math.inf
         self._told: dict[str, int] = {}
 
-    def look(self, dropped: Mapping[str, int], problem: str, *, final: bool = False) -> None:
-        """Warn about what was dropped since the last warning; ``final`` does not wait for 30 s."""
+    def look(
+        self, dropped: Mapping[str, int], problem: str, remedy: str = "", *, final: bool = False
+    ) -> bool:
+        """Warn about what was dropped since the last warning; return whether there was one.
+
+        ``remedy`` is what helps against an outage that lasts; ``final`` does not wait for 30 s.
+        """
         now = self._clock()
         if not final and now - self._last_s < PAUSE_S:
-            return
+            return False
         new = {
             reason: number - self._told.get(reason, 0)
             for reason, number in dropped.items()
             if number > self._told.get(reason, 0) and DropReason(reason) in REMEDIES
         }
         if not new:
-            return
+            return False
         self._last_s = now
         self._told = dict(dropped)
         _log.warning(
@@ -43,5 +48,12 @@ class DropWarning:
             sum(new.values()),
             ", ".join(f"{reason}: {number}" for reason, number in new.items()),
             f", last problem: {problem}" if problem else "",
-            "; ".join(REMEDIES[DropReason(reason)] for reason in new),
+            "; ".join(dict.fromkeys(_remedy(DropReason(reason), remedy) for reason in new)),
         )
+        return True
+
+
+def _remedy(reason: DropReason, of_outage: str) -> str:
+    """Return the advice on a loss: where nobody takes spans, more time or room is no help."""
+    from_outage = reason in (DropReason.SHUTDOWN, DropReason.SEND_FAILED, DropReason.QUEUE_FULL)
+    return of_outage if of_outage and from_outage else REMEDIES[reason]

@@ -35,6 +35,8 @@ _TURN_S = 0.05
 _LOST_S = 0.1
 """How soon a flush sees that the worker has ended and will not answer."""
 _RESPAWN_S = 1.0
+PATIENCE = 0.25
+"""The part of the exit budget that is waited for a receiver on this host that never was there."""
 
 
 class Worker(Protocol):
@@ -113,6 +115,7 @@ class Pipeline:
         self._worker: Worker | None = None
         self._flush_requests: deque[FlushRequest] = deque()
         self._end_s = math.inf
+        self._patience_s = math.inf  # the end's, where every send is refused by this very host
         self._over = False  # nobody sends any more: what is in hand is to be counted as lost
 
     def start(self) -> None:
@@ -208,7 +211,7 @@ class Pipeline:
         """Send until the end that ``close`` has set; the worker's last act."""
         with self._turn(self._end_s, lambda: False) as mine:
             if mine:
-                self._drive(self._end_s, None)
+                self._drive(self._end_s, None, patience_s=self._patience_s)
         self._end_errands()
         if self._over:  # ``close`` could not wait any longer, so the rest is ours to count
             self._finish()
@@ -245,8 +248,13 @@ class Pipeline:
                 return
 
     def close(self, timeout_s: float) -> None:
-        """Refuse spans from now on, send what can be sent in time, count the rest. Idempotent."""
-        deadline_s = self._end_s = self.clock() + timeout_s
+        """Refuse spans from now on, send what can be sent in time, count the rest. Idempotent.
+
+        Where nobody on this host has listened from the start, a quarter of the time is enough.
+        """
+        now = self.clock()
+        self._patience_s = now + timeout_s * PATIENCE
+        deadline_s = self._end_s = now + timeout_s
         self.queue.close()
         worker = self._worker
         if worker is not None and self._is_manned():
@@ -254,7 +262,7 @@ class Pipeline:
         else:
             with self._turn(deadline_s, lambda: False) as mine:
                 if mine:
-                    self._drive(deadline_s, None)
+                    self._drive(deadline_s, None, patience_s=self._patience_s)
         self.queue.abandon()
         self._over = True
         self._finish()
@@ -275,18 +283,38 @@ class Pipeline:
         if not mine and (left := self.ledger.snapshot().in_flight):
             _log.warning("%d spans are still being sent, but the time for it is up", left)
 
-    def _drive(self, deadline_s: float, target: int | None) -> None:
-        """Run the drain on this thread until ``target`` spans are settled or the time is up."""
+    def _drive(
+        self, deadline_s: float, target: int | None, *, patience_s: float = math.inf
+    ) -> None:
+        """Run the drain on this thread until ``target`` spans are settled or the time is up.
+
+        After ``patience_s`` it is up where all is in vain.
+        """
         while True:
             due = self._sender.run(
                 deadline_s, until_s=deadline_s, partial=True, hurried=True, target=target
             )
-            if due is None or due >= deadline_s:
+            if due is None or due >= (patience_s if self.in_vain else deadline_s):
                 return
             self._wait(max(0.0, due - self.clock()))
 
     def _look(self, *, final: bool = False) -> None:
-        self._drop_warning.look(self.ledger.snapshot().dropped, self._sender.problem, final=final)
+        sender, dropped = self._sender, self.ledger.snapshot().dropped
+        remedy = sender.outage.remedy
+        if final and self.in_vain:
+            remedy += " (so the end waited for a quarter of the exit budget only)"
+        told = self._drop_warning.look(dropped, sender.problem, remedy, final=final)
+        sender.outage.tell(told=told)
+
+    @property
+    def problem(self) -> str | None:
+        """The latest reason why spans were not sent."""
+        return self._sender.problem or None
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether every send so far was refused by this very host: nobody listens."""
+        return self._sender.outage.in_vain
 
     @contextlib.contextmanager
     def _turn(self, deadline_s: float, enough: Callable[[], bool]) -> Iterator[bool]:

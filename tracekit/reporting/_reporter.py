@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanProcessor
@@ -171,7 +172,13 @@ class Reporter(SpanProcessor):
 
     def stats(self) -> Stats:
         """Return the figures of this process; the law of ``Stats`` holds in them."""
-        return self._now().pipeline.ledger.snapshot()
+        pipeline = self._now().pipeline
+        return replace(pipeline.ledger.snapshot(), last_problem=pipeline.problem)
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether every send so far was refused by this very host: nobody listens."""
+        return self._now().pipeline.in_vain
 
     def shutdown(self, timeout_s: float = 2.0) -> None:
         """Refuse spans from now on, send the queued ones within ``timeout_s``, count the rest.

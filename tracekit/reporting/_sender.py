@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from tracekit._display import MAX_QUOTED, quoted
 from tracekit._protocols import Outcome, SendResult
 from tracekit.reporting._batcher import Batcher, PendingPayload
+from tracekit.reporting._outage import Outage
 from tracekit.reporting._stats import DropReason
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Sender:
             log_spans=log_spans,
         )
         self._tell_sent = tell_sent
+        self.outage = Outage(clock)
         self._clock = clock
         self._jitter = jitter
         self._not_before_s = -math.inf
@@ -162,6 +164,7 @@ class Sender:
             return
         if result.reason:
             self._batcher.problem = quoted(result.reason, _MAX_PROBLEM)
+        self.outage.note(result, sum(ledger.dropped.values()))
         if outcome is Outcome.RETRY:
             self._postpone(pending, result, hurried=hurried)
             return

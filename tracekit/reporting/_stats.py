@@ -9,11 +9,9 @@ The law holds in every snapshot, in each process for itself::
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import NamedTuple
 
 
 class DropReason(str, enum.Enum):
@@ -74,12 +72,15 @@ class Stats:
     """Spans that have left the queue for the wire: sent, in flight, or lost on the way."""
     withdrawn: int = 0
     """Spans that started sampled and were made unsampled before their end: in ``unsampled``."""
+    last_problem: str | None = None
+    """The latest reason why spans were not sent, with the address: no secrets, one line."""
 
     def as_dict(self) -> dict[str, object]:
         """Return the figures as plain values, ready for JSON."""
         return {
-            each.name: value if isinstance(value := getattr(self, each.name), int) else dict(value)
+            each.name: dict(value) if isinstance(value, Mapping) else value
             for each in fields(self)
+            for value in (getattr(self, each.name),)
         }
 
 

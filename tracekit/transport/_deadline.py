@@ -12,6 +12,8 @@ import ssl
 import time
 from typing import TYPE_CHECKING
 
+from tracekit.transport._cause import NoAddressError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -81,6 +83,8 @@ class Connection(http.client.HTTPConnection):
         self.deadline = Deadline(clock)
         self.reached = False
         """Whether the latest attempt to connect found somebody there."""
+        self.here = False
+        """Whether the latest address that was tried is one of this host's own."""
         self._resolver = resolver
         self._tls = tls
 
@@ -89,11 +93,12 @@ class Connection(http.client.HTTPConnection):
         self.reached = False
         address = self._resolver.address(self.deadline.at_s)
         if address is None:
-            raise OSError(f"{self.host} has no address (yet)")
+            raise NoAddressError(f"{self.host} has no address (yet)")
         plain = _Bounded(address.family, socket.SOCK_STREAM)
         try:
             plain.deadline = self.deadline
             plain.settimeout(self.deadline.left_s())
+            self.here = address.is_here
             plain.connect(address.sockaddr)
             self.reached = True
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

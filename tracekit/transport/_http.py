@@ -13,8 +13,10 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, NamedTuple
 
+from tracekit._causes import Cause
 from tracekit._display import masked, quoted
 from tracekit._protocols import SendResult
+from tracekit.transport._cause import cause_of
 from tracekit.transport._deadline import Connection
 from tracekit.transport._resolver import Resolver
 
@@ -136,11 +138,12 @@ class HttpTransport:
         except (OSError, http.client.HTTPException, ValueError) as error:
             connection.close()
             self._resolver.doubt()
-            return SendResult.retry(
+            result = SendResult.retry(
                 f"{self._shown}: {_said(error)}",
                 doubt=[payload] if on_its_way else (),
                 unreached=not connection.reached,
             )
+            return result.because(cause_of(error, here=connection.here))
         return self._judge(payload, answer)
 
     def close(self) -> None:
@@ -177,6 +180,9 @@ class HttpTransport:
     def _judge(self, payload: Payload, answer: Answer) -> SendResult:
         status = answer.status
         if 200 <= status < 300:
+            if answer.body.lstrip()[:1] == b"<":  # a login page, or another web server
+                reason = f"{self._shown} answers {status} with a web page: {quoted(answer.body)}"
+                return SendResult.failed(reason).because(Cause.NO_COLLECTOR)
             rejected, why = self._rejected(answer.body) if self._rejected else (0, "")
             return SendResult.sent(rejected=rejected, reason=why)
         reason = f"{self._shown} answers {status}"
@@ -184,8 +190,11 @@ class HttpTransport:
             self._max_bytes = max(MIN_BODY_BYTES, min(len(payload.body), self._max_bytes) // 2)
             return SendResult.too_large(reason)
         if status in self._retryable:
-            return SendResult.retry(reason, after_s=_seconds(answer.retry_after))
-        return SendResult.failed(f"{reason}: {quoted(answer.body)}")
+            late = SendResult.retry(reason, after_s=_seconds(answer.retry_after))
+            return late.because(Cause.of_status(status))
+        plain_to_tls = status == 400 and b"HTTPS" in answer.body.upper()
+        cause = Cause.TLS_ONLY if plain_to_tls else Cause.of_status(status)
+        return SendResult.failed(f"{reason}: {quoted(answer.body)}").because(cause)
 
 
 def _is_stale(connection: Connection) -> bool:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
+from tracekit._causes import Cause
 from tracekit._display import quoted
 from tracekit._protocols import SendResult
 from tracekit.transport._http import MAX_BODY_BYTES, MAX_RETRY_S, MIN_BODY_BYTES, Tls
 from tracekit.transport._otlp import rejected, retry_delay_s
+from tracekit.transport._probe import Finding, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -54,6 +56,13 @@ _UNREACHED = re.compile(
 """gRPC's own words when no connection came about; a server that uses them is looked for like one
 that is away, at our pace."""
 _PLAIN = grpc.Compression.NoCompression
+_CAUSES = {
+    _CODES.UNAUTHENTICATED: Cause.UNAUTHORIZED,
+    _CODES.PERMISSION_DENIED: Cause.UNAUTHORIZED,
+    _CODES.UNIMPLEMENTED: Cause.NO_COLLECTOR,
+}
+_PROBE_S = 2.0
+_PROBE_EVERY_S = 30.0
 _OPTIONS = (
     # gRPC's own back-off grows to two minutes; ours decides when to try again.
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -101,7 +110,10 @@ class OtlpGrpcTransport:
             raise ValueError("not the URL of a gRPC collector")
         secure = url.scheme == "https"
         host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
-        self._target = f"{host}:{url.port or (443 if secure else 80)}"
+        self._host, self._port = url.hostname, url.port or (443 if secure else 80)
+        self._target = f"{host}:{self._port}"
+        self._finding: Finding | None = None
+        self._look_again_s = 0.0
         self._tls = tls if secure else None
         self._metadata = tuple((name.lower(), value) for name, value in (headers or {}).items())
         self._compression = grpc.Compression.Gzip if gzipped else _PLAIN
@@ -123,12 +135,13 @@ class OtlpGrpcTransport:
         try:
             response = self._export(payload, timeout_s)
         except grpc.RpcError as error:
-            return self._judge(payload, error)  # it is a Call, too
+            return self._judge(payload, error, deadline)  # it is a Call, too
         except OSError as error:  # certificates that are not there (yet)
-            return SendResult.retry(f"{self._target}: {quoted(error)}")
+            return SendResult.retry(f"{self._target}: {quoted(error)}").because(Cause.FILE)
         except (TypeError, ValueError):  # old gRPC's own words repeat the values
             names = quoted(", ".join(name for name, _ in self._metadata))
             return SendResult.failed(f"{self._target}: gRPC cannot send these headers: {names}")
+        self._finding = None
         number, words = rejected(response)
         return SendResult.sent(rejected=number, reason=words)
 
@@ -167,7 +180,7 @@ class OtlpGrpcTransport:
         )
         return grpc.secure_channel(self._target, credentials, _OPTIONS)
 
-    def _judge(self, payload: Payload, error: Failure) -> SendResult:
+    def _judge(self, payload: Payload, error: Failure, deadline: float) -> SendResult:
         code, details = error.code(), error.details() or ""
         reason = f"{self._target} answers {code.name}: {quoted(details)}"
         after_s = _retry_delay_s(error)
@@ -179,10 +192,31 @@ class OtlpGrpcTransport:
         if code in _RETRYABLE or code is _CODES.RESOURCE_EXHAUSTED:
             broken = code is _CODES.UNAVAILABLE and _BROKEN.search(details)
             doubt = [payload] if broken or code in _UNHEARD else ()
-            return SendResult.retry(
+            result = SendResult.retry(
                 reason, after_s=after_s, doubt=doubt, unreached=_is_unreached(error)
             )
-        return SendResult.failed(reason)
+            if code is _CODES.UNAVAILABLE:
+                return self._explained(result, details, deadline - self._clock())
+            return result.because(Cause.TIMED_OUT if code in _UNHEARD else Cause.BUSY)
+        return SendResult.failed(reason).because(_CAUSES.get(code, Cause.OTHER))
+
+    def _explained(self, result: SendResult, details: str, timeout_s: float) -> SendResult:
+        """Return ``result`` with its cause: of several addresses gRPC names the last one's failure.
+
+        It is looked into by hand, once in a while only, for that takes a connection.
+        """
+        now = self._clock()
+        if self._finding is None or now >= self._look_again_s:
+            self._look_again_s = now + _PROBE_EVERY_S
+            if "DNS resolution" in details:
+                self._finding = Finding(Cause.NO_ADDRESS, "")
+            else:
+                where = self._host, self._port, self._tls
+                found = probe(*where, timeout_s=min(_PROBE_S, timeout_s), protocols=("h2",))
+                self._finding = found or Finding(Cause.BUSY, "")
+        cause, words = self._finding
+        reason = f"{self._target} is UNAVAILABLE: {quoted(words)}" if words else result.reason
+        return result._replace(reason=reason, cause=cause)
 
 
 def _is_unreached(error: Failure) -> bool:

@@ -33,6 +33,11 @@ class Address(NamedTuple):
         """The numeric host without a scope id."""
         return self.sockaddr[0].partition("%")[0]
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it surely is this host's own: a loopback address."""
+        return ipaddress.ip_address(self.host).is_loopback
+
 
 class Resolver:
     """The addresses of ``host``, IPv4 before IPv6. One thread at a time asks it.

@@ -16,7 +16,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from tracekit._causes import Cause
 from tracekit._protocols import SendResult
+from tracekit.transport._cause import NoAddressError, cause_of
 from tracekit.transport._pacing import Pace
 from tracekit.transport._resolver import REFRESH_S, Resolver
 
@@ -140,7 +142,7 @@ class UdpTransport:
     def _connected(self, deadline: float) -> socket.socket:
         address = self._resolver.address(deadline)
         if address is None:
-            raise OSError("it has no address (yet)")
+            raise NoAddressError("it has no address (yet)")
         if address != self._address:
             self.close()
             self._address = address
@@ -175,12 +177,13 @@ class UdpTransport:
             pause_s /= max(1, self._resolver.count)  # the next address is asked, not this one
         self._refusals = min(self._refusals + 1, 8)
         self._resolver.doubt()
-        return SendResult.retry(
+        result = SendResult.retry(
             f"the agent {self._name} refuses datagrams ({why})",
             after_s=pause_s,
             doubt=doubt,
             max_pause_s=MAX_PAUSE_S,
         )
+        return result.because(Cause.NOBODY_HERE if self._local else Cause.REFUSED)
 
     def _failed(self, payload: Payload, error: OSError, *, sent: bool) -> SendResult:
         if error.errno in _REFUSALS:
@@ -191,7 +194,8 @@ class UdpTransport:
             return SendResult.paced(_SEND_BUFFER_FULL_S)
         self.close()
         self._resolver.doubt()
-        return SendResult.retry(f"UDP to {self._name}: {error.strerror or error}", unreached=True)
+        why = f"UDP to {self._name}: {error.strerror or error}"
+        return SendResult.retry(why, unreached=True).because(cause_of(error))
 
     def _shrink(self, payload: Payload) -> SendResult:
         size = len(payload.body)

@@ -1,0 +1,74 @@
+"""Why spans cannot be sent: a closed list, and what an operator can do about each.
+
+A transport names the cause where it meets it, so the warning, the exit and ``tracekit check`` say
+the same.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Cause(str, enum.Enum):
+    """What stands between us and the receiver."""
+
+    NO_ADDRESS = "no address"
+    NOBODY_HERE = "nobody listens on this host"
+    REFUSED = "refused"
+    TIMED_OUT = "timed out"
+    NO_TLS = "not TLS"
+    TLS_ONLY = "TLS only"
+    UNTRUSTED = "untrusted"
+    TLS = "TLS"
+    FILE = "file"
+    UNAUTHORIZED = "unauthorized"
+    NOT_FOUND = "not found"
+    NO_COLLECTOR = "not a collector"
+    BUSY = "busy"
+    MISSING = "not installed"
+    OTHER = "other"
+
+    __hash__ = str.__hash__  # Enum's is Python code; this one is looked up while draining
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it; empty where only the receiver's own words can tell."""
+        return _REMEDIES[self]
+
+    @classmethod
+    def of_status(cls, status: int) -> Cause:
+        """Return what an HTTP status other than success means for who sends spans."""
+        if status in (401, 403, 407):
+            return cls.UNAUTHORIZED
+        if status == 404:
+            return cls.NOT_FOUND
+        if status in (408, 429, 502, 503, 504):
+            return cls.BUSY
+        return cls.NO_COLLECTOR if 300 <= status < 400 or status in (405, 415, 501) else cls.OTHER
+
+
+_ADDRESS = (
+    "JAEGER_AGENT_HOST and JAEGER_AGENT_PORT, JAEGER_ENDPOINT, or OTEL_EXPORTER_OTLP_ENDPOINT"
+)
+_REMEDIES = {
+    Cause.NO_ADDRESS: f"correct the host's name, or the name server ({_ADDRESS})",
+    Cause.NOBODY_HERE: "start the agent or collector on this host,"
+    f" or say where it is ({_ADDRESS})",
+    Cause.REFUSED: f"start the agent or collector there, or say where it is ({_ADDRESS})",
+    Cause.TIMED_OUT: "see whether a firewall stands in between, or the receiver is overloaded",
+    Cause.NO_TLS: "the receiver speaks no TLS on that port: write http:// or take its TLS port",
+    Cause.TLS_ONLY: "the receiver wants TLS on that port: write https://",
+    Cause.UNTRUSTED: "name the authority that signed its certificate: TRACEKIT_CA_FILE"
+    " (OTLP: OTEL_EXPORTER_OTLP_CERTIFICATE)",
+    Cause.TLS: "see what the receiver's log says about the handshake; if it wants a client"
+    " certificate: TRACEKIT_CERT_FILE and TRACEKIT_KEY_FILE",
+    Cause.FILE: "correct the path or the rights of the certificate's file",
+    Cause.UNAUTHORIZED: "give the right credentials: JAEGER_USER and JAEGER_PASSWORD,"
+    " JAEGER_AUTH_TOKEN, or OTEL_EXPORTER_OTLP_HEADERS",
+    Cause.NOT_FOUND: "correct the path: Jaeger's collector takes /api/traces, OTLP /v1/traces",
+    Cause.NO_COLLECTOR: "whatever answers there is no collector for this transport: correct the"
+    " endpoint, or TRACEKIT_TRANSPORT",
+    Cause.BUSY: "the receiver is overloaded or not ready: see its own log",
+    Cause.MISSING: "",  # the reason says what to install
+    Cause.OTHER: "",
+}
