@@ -22,8 +22,8 @@ $(UV):
 
 $(STAMP): pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet -e . --group test --group lint --group types --prerelease=allow
 	@-VIRTUAL_ENV=$(VENV) $(UV) pip uninstall --quiet tracekit 2>/dev/null # its name until 0.1
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet -e . --group test --group lint --group types --prerelease=allow
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --group servers 2>/dev/null \
 	  || echo "uWSGI cannot be built here (no C compiler?): its tests are skipped"
 	@touch $@

@@ -20,11 +20,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tracekit._assembly.wires import wire
-from tracekit.encoding._facts import facts_of
+from tracekit.encoding._facts import Told, facts_of
 from tracekit.encoding._tags import as_text
 from tracekit.reporting import Reporter
 from tracekit.settings import Settings
@@ -32,9 +31,10 @@ from tracekit.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.util.types import AnyValue
 
-    from tracekit._protocols import Bag, Encoder, Facts, Frame
+    from tracekit._protocols import Bag, Encoder, Frame
     from tracekit.reporting import Stats
     from tracekit.reporting._pipeline import Pipeline
 
@@ -83,7 +83,7 @@ class JaegerExporter(SpanExporter):
         )
         self._timeout_s = settings.transport.timeout_s
         self._exit_budget_s = settings.reporter.exit_budget_s
-        encoder, connect = wire(settings.transport)
+        encoder, connect = wire(settings.transport, settings.redact)
         self._reporter = Reporter(
             encoder if max_tag_value_length is None else _Cutting(encoder, max_tag_value_length),
             connect,
@@ -160,7 +160,7 @@ class _Cutting:
         """Encode ``span`` with its texts cut."""
         facts = facts_of(span)
         return self._encoder.frame(
-            _Retold(
+            Told(
                 facts._replace(
                     attributes=self._cut(facts.attributes),
                     events=[(name, at, self._cut_bag(bag)) for name, at, bag in facts.events],
@@ -178,13 +178,3 @@ class _Cutting:
             key: as_text(value)[:end] if isinstance(value, str | list | tuple | Mapping) else value
             for key, value in attributes.items()
         }
-
-
-class _Retold(ReadableSpan):
-    """A span as its encoder is to see it."""
-
-    def __init__(self, facts: Facts) -> None:
-        self._told = facts
-
-    def _facts(self) -> Facts:
-        return self._told

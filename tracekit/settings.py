@@ -146,6 +146,7 @@ class Settings(_Masked):
     propagation: tuple[str, ...]
     extract_order: Literal["first", "last"]
     semconv: Semconv
+    redact: tuple[str, ...]
     jaeger_headers: HeaderSettings
     sampler: SamplerSettings
     reporter: ReporterSettings

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, TypedDict
 from tracekit._assembly.resource import jaeger_tags
 from tracekit._causes import Cause
 from tracekit.encoding import jaeger_binary, jaeger_compact
+from tracekit.encoding._redacting import Redacting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from opentelemetry.sdk.trace.export import SpanExporter
 
@@ -35,25 +36,35 @@ Wire = tuple["Encoder", "Callable[[], Transport]"]
 _FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
-def wire(settings: TransportSettings) -> Wire:
-    """Return format and wire of ``settings.kind``. Nothing is opened before the first send."""
+def wire(settings: TransportSettings, redact: Collection[str]) -> Wire:
+    """Return format and wire of ``settings.kind``. Nothing is opened before the first send.
+
+    ``redact``: what no span may say (the setting).
+    """
+    if settings.kind == "console":
+        from opentelemetry.sdk.trace.export import ConsoleSpanExporter  # noqa: PLC0415 - as below
+
+        return handing_to(ConsoleSpanExporter(), None, redact)
     make = {
         "udp": _datagrams,
         "http": _posts,
         "otlp-http": _otlp_posts,
         "otlp-grpc": _otlp_calls,
-        "console": _prints,
         "none": _nothing,
     }
-    return make[settings.kind](settings)
+    encoder, connect = make[settings.kind](settings)
+    return Redacting(encoder, redact), connect
 
 
-def handing_to(exporter: SpanExporter, max_batch_spans: int | None) -> Wire:
+def handing_to(
+    exporter: SpanExporter, max_batch_spans: int | None, redact: Collection[str]
+) -> Wire:
     """Return what hands batches of ``max_batch_spans`` at most to ``exporter``."""
     from tracekit.transport import _exporter  # noqa: PLC0415 - as below
 
     max_spans = max_batch_spans or _exporter.MAX_BATCH_SPANS
-    return _exporter.Unencoded(), lambda: _exporter.ExporterTransport(exporter, max_spans)
+    encoder = Redacting(_exporter.Unencoded(), redact, hands_over=True)
+    return encoder, lambda: _exporter.ExporterTransport(exporter, max_spans)
 
 
 def _datagrams(settings: TransportSettings) -> Wire:
@@ -112,12 +123,6 @@ def _otlp_calls(settings: TransportSettings) -> Wire:
         )
     endpoint, options = settings.endpoint or "", _http_options(settings)
     return OtlpEncoder(), lambda: OtlpGrpcTransport(endpoint, **options)
-
-
-def _prints(_settings: TransportSettings) -> Wire:
-    from opentelemetry.sdk.trace.export import ConsoleSpanExporter  # noqa: PLC0415 - as above
-
-    return handing_to(ConsoleSpanExporter(), None)
 
 
 def _nothing(_settings: TransportSettings) -> Wire:

@@ -113,9 +113,9 @@ def build(
     if settings.disabled:
         return Parts(DisabledTracerProvider(resource), propagator, None, None, settings)
     encoder, connect = (
-        wire(settings.transport)
+        wire(settings.transport, settings.redact)
         if exporter is None
-        else handing_to(exporter, settings.reporter.max_batch_spans)
+        else handing_to(exporter, settings.reporter.max_batch_spans, settings.redact)
     )
 
     def end() -> None:

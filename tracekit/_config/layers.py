@@ -68,11 +68,14 @@ class Layer:
         written = value if written is None else written
         try:
             checked = SETTINGS[setting].check(value)
+        except v.PartlyGoodError as error:
+            self.complain(setting, called, written, str(error))
+            checked = error.good
         except ValueError as error:
             self.complain(setting, called, written, str(error))
-        else:
-            given = Given(checked, source, wire, called, shown_text(setting, written))
-            self.given.setdefault(setting, []).append(given)
+            return
+        given = Given(checked, source, wire, called, shown_text(setting, written))
+        self.given.setdefault(setting, []).append(given)
 
     def complain(self, setting: str | None, name: str, written: object, message: str) -> None:
         """Note that ``written`` under ``name`` cannot be used (for ``setting``)."""

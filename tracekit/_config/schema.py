@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tracekit._calls.semconv import SEMCONVS
 from tracekit._config import values as v
+from tracekit._config.redactions import redactions
 from tracekit.reporting import DEFAULT_QUEUE_SIZE
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ _ROWS = (
             "which of several formats on one request wins: the `first` or the `last` of the list"),
     Setting("semconv", "", "semconv", v.one_of(*SEMCONVS), "current",
             "names of HTTP and RPC attributes: `current`, `old`, or `both`"),
+    Setting("redact", "", "redact", redactions, (),
+            "what no exported span may say, beside the secrets of its URLs: names"
+            " (`email,db.statement`) and `/patterns/`"),
 
     Setting("trace_id_header", "jaeger_headers", "trace_id", v.header, "uber-trace-id",
             "header of Jaeger's format that carries the ids"),

@@ -43,6 +43,14 @@ class Several(NamedTuple):
     """What is no mistake but worth saying."""
 
 
+class PartlyGoodError(ValueError):
+    """What is said of a list of which only ``good`` can be used."""
+
+    def __init__(self, message: str, good: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.good = good
+
+
 def text(value: object) -> str:
     """Return a text without surrounding blanks, at least one character long."""
     if not isinstance(value, str):

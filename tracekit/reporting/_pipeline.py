@@ -294,7 +294,8 @@ class Pipeline:
             due = self._sender.run(
                 deadline_s, until_s=deadline_s, partial=True, hurried=True, target=target
             )
-            if due is None or due >= (patience_s if self.in_vain else deadline_s):
+            end_s = min(deadline_s, patience_s) if self.in_vain else deadline_s
+            if due is None or due >= end_s:
                 return
             self._wait(max(0.0, due - self.clock()))
 
