@@ -151,6 +151,9 @@ CASES = {
     "TRACEKIT_CERT_FILE": path("cert_file"),
     "TRACEKIT_KEY_FILE": path("key_file"),
     "TRACEKIT_COMPRESSION": COMPRESSION._replace(beside=NOTHING),
+    "TRACEKIT_REDACT": Case(
+        "redact", ("email,/a,b/", ["email", "/a,b/"]), "/(/", ("email", ["email"])
+    ),
     "TRACEKIT_SEMCONV": Case("semconv", ("old", "old"), "new", ("BOTH", "both")),
     "OTEL_SERVICE_NAME": Case("service_name", ("a", "a"), CONTROL, ("ä b", "ä b")),
     "OTEL_RESOURCE_ATTRIBUTES": Case(

@@ -127,6 +127,11 @@ TAKES_EFFECT = {
         lambda it: it.root.feed._source.name,
         os.devnull,
     ),
+    "redact": (
+        {"redact": ["email"]},
+        lambda it: it.batcher._encoder._rule.names,
+        frozenset({"email"}),
+    ),
     "queue_size": ({"queue_size": 7}, lambda it: it.queue._capacity, 7),
     "flush_s": ({"flush_s": 7}, lambda it: it.pipeline.flush_s, 7.0),
     "max_batch_spans": ({"max_batch_spans": 7}, lambda it: it.batcher._max_spans, 7),
@@ -137,7 +142,7 @@ TAKES_EFFECT = {
     "agent_port": ({"agent_port": 7}, lambda it: it.wire._resolver._port, 7),
     "agent_protocol": (
         {"agent_protocol": "binary"},
-        lambda it: type(it.batcher._encoder._dialect),
+        lambda it: type(it.batcher._encoder.encoder._dialect),
         Binary,
     ),
     "agent_family": (

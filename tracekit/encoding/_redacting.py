@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanContext, Status, TraceFlags
 
+from tracekit._calls.redaction import REDACTED, redact_query, redact_text, redact_url
 from tracekit._protocols import MARKS_SHIFT, UNSET, Facts
-from tracekit._redaction import REDACTED, redact_query, redact_text, redact_url
 from tracekit.encoding._facts import Told, facts_of
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ class Redacting:
     def __init__(
         self, encoder: Encoder, entries: Collection[str] = (), *, hands_over: bool = False
     ) -> None:
+        self.encoder = encoder
         self.process = encoder.process
         self.overhead_bytes = encoder.overhead_bytes
         self.seal = encoder.seal
