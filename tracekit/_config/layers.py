@@ -11,6 +11,7 @@ import reprlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from tracekit._config.schema import SETTINGS
+from tracekit._config.values import PartlyGoodError
 from tracekit._display import MASK, masked, quoted
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Layer:
         written = value if written is None else written
         try:
             checked = SETTINGS[setting].check(value)
-        except v.PartlyGoodError as error:
+        except PartlyGoodError as error:
             self.complain(setting, called, written, str(error))
             checked = error.good
         except ValueError as error:
