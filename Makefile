@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 ORACLE := $(BUILD)/jaeger-client/.tried
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz soak help demo test test-all test-oldest lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
+.PHONY: fuzz fuzz-frames asan soak help demo test test-all test-oldest lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -58,6 +58,12 @@ test-oldest: $(UV) ## The suite on the oldest dependencies that pyproject.toml a
 
 fuzz: $(STAMP) ## Ten million odd headers through every decoder, at low priority
 	nice -n 19 $(BIN)/python tests/fuzz/fuzz_headers.py --inputs 10000000
+
+fuzz-frames: $(STAMP) ## Random facts through native and Python frames: equal bytes, no growth
+	nice -n 19 $(BIN)/python tests/fuzz/fuzz_frames.py --inputs $(or $(INPUTS),1000000)
+
+asan: $(STAMP) ## The native frames under AddressSanitizer and UBSan: tests and a short fuzz
+	./.ci/asan $(BIN)/python $(BUILD)/asan
 
 lint: $(STAMP) ## ruff: every rule, each exception argued in pyproject.toml
 	$(BIN)/ruff check .

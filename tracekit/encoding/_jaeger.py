@@ -21,7 +21,6 @@ from tracekit.encoding._facts import facts_of
 from tracekit.encoding._idl import LOG, SPAN, SPAN_REF, SpanRefType
 from tracekit.encoding._memory import remember
 from tracekit.encoding._tags import Tags, as_text
-from tracekit.encoding._thrift import Binary, Compact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -288,18 +287,6 @@ class JaegerEncoder:
         before = self._envelope.before(process, len(frames), seq_no)
         spans = b"".join([frame.data for frame in frames])
         return Payload(before + spans + self._envelope.after(seq_no, loss), frames)
-
-
-def jaeger_compact(process_tags: Callable[[], Mapping[str, str]] = dict) -> JaegerEncoder:
-    """Return the encoder for an agent's UDP port 6831."""
-    return JaegerEncoder(Compact(), call=True, process_tags=process_tags)
-
-
-def jaeger_binary(
-    process_tags: Callable[[], Mapping[str, str]] = dict, *, call: bool = False
-) -> JaegerEncoder:
-    """Return the encoder for a collector's HTTP port 14268, with ``call`` for UDP port 6832."""
-    return JaegerEncoder(Binary(), call=call, process_tags=process_tags)
 
 
 def _ref_type(bag: Bag) -> SpanRefType:

@@ -95,7 +95,9 @@ class OtlpEncoder:
         self._resource_key = EXPORT_REQUEST.key("resource_spans")
         self._event_key = SPAN.key("events")
         unset = _field(SPAN, "status", b"")
-        self._endings = {remote: unset + _flags(SPAN, remote=remote) for remote in (False, True)}
+        self._endings = {
+            remote: unset + flags_field(SPAN, remote=remote) for remote in (False, True)
+        }
 
     # --- one span ---
 
@@ -148,7 +150,7 @@ class OtlpEncoder:
         out.append(
             self._endings[remote]
             if status is UNSET or status.status_code is StatusCode.UNSET
-            else _status(status) + _flags(SPAN, remote=remote)
+            else status_field(status) + flags_field(SPAN, remote=remote)
         )
         body = b"".join(out)
         length = len(body)
@@ -252,12 +254,12 @@ class OtlpEncoder:
         return Payload(b"".join(parts), frames)
 
 
-def _flags(table: Message, *, remote: bool) -> bytes:
+def flags_field(table: Message, *, remote: bool) -> bytes:
     flags = HAS_IS_REMOTE | (IS_REMOTE if remote else 0)
     return table.key("flags") + struct.pack("<I", flags)
 
 
-def _status(status: Status) -> bytes:
+def status_field(status: Status) -> bytes:
     message = _text(STATUS, "message", status.description)
     return _field(SPAN, "status", message + _count(STATUS, "code", status.status_code.value))
 
@@ -271,6 +273,6 @@ def _link(context: SpanContext, bag: Bag) -> bytes:
             _text(LINK, "trace_state", context.trace_state.to_header()),
             Attributes(LINK).all(attributes),
             _count(LINK, "dropped_attributes_count", dropped),
-            _flags(LINK, remote=context.is_remote),
+            flags_field(LINK, remote=context.is_remote),
         )
     )

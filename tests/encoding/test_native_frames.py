@@ -1,0 +1,224 @@
+"""Native frames against those of the Python encoders, which are the reference, byte by byte."""
+
+from __future__ import annotations
+
+import enum
+import math
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    DEFAULT_TRACE_STATE,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
+
+from tracekit._protocols import UNSET, Facts, UnnamedEvent
+from tracekit.encoding import jaeger_binary, jaeger_compact, native_frames, otlp
+
+native = native_frames()
+pytestmark = pytest.mark.skipif(native is None, reason="the native frames were not built here")
+
+EXAMPLES = int(os.environ.get("NATIVE_EXAMPLES", "2000"))
+"""By hand: a million and more."""
+ENCODERS = {
+    "compact": (jaeger_compact(), native and jaeger_compact(native=native)),
+    "binary": (jaeger_binary(), native and jaeger_binary(native=native)),
+    "otlp": (otlp(), native and otlp(native=native)),
+}
+SCOPES = (None, InstrumentationScope("shop", "1.2"), InstrumentationScope(""))
+STATES = (DEFAULT_TRACE_STATE, TraceState(), TraceState([("vendor", "x")]))
+STATUSES = (UNSET, Status(StatusCode.UNSET), Status(StatusCode.OK), Status(StatusCode.ERROR, "ä"))
+
+
+class Color(str, enum.Enum):
+    RED = "red"
+
+
+class Number(int):
+    pass
+
+
+class Told:
+    """A span that tells its facts."""
+
+    def __init__(self, facts):
+        self.facts = facts
+
+    def _facts(self):
+        return self.facts
+
+
+text = st.text(max_size=20) | st.text("abä€🌍", min_size=60, max_size=300)
+edges = st.sampled_from([0, 1, 127, 128, 2**31, 2**32, 2**53, 2**63 - 1, -1, -(2**63), 2**63])
+common = text | st.booleans() | st.integers(-(2**63), 2**63 - 1) | edges | st.floats()
+rare = st.sampled_from(
+    [None, b"\0\xff", (1, 2), ["a", None], {"a": {"b": 1}}, Color.RED, Number(7), 2**70, "\ud800"]
+)
+attributes = st.dictionaries(text, common, max_size=20) | st.dictionaries(
+    text | st.just("event"), common | rare, max_size=5
+)
+ids = st.integers(0, 2**64 - 1) | edges.map(abs)
+times = st.integers(0, 2**64 - 1) | st.integers(-5, 5)
+names = text | st.sampled_from(["\udcff", UnnamedEvent("log"), Color.RED, ""])
+dropped = st.sampled_from([0, 0, 0, 3, 2**31])
+bags = st.tuples(attributes, dropped)
+contexts = st.builds(
+    SpanContext,
+    st.integers(1, 2**128 - 1),
+    st.integers(1, 2**64 - 1),
+    st.booleans(),
+    st.just(TraceFlags(1)),
+)
+facts = st.builds(
+    Facts,
+    trace_id=st.integers(0, 2**128 - 1) | ids | st.just(2**128),
+    span_id=ids | st.just(2**64),
+    parent_id=st.just(0) | ids,
+    bits=st.sampled_from([0, 1, 3, 0x101, 0x701, 0xF01]),
+    state=st.sampled_from(STATES),
+    name=names,
+    kind=st.sampled_from(SpanKind),
+    start_ns=times,
+    end_ns=times,
+    attributes=attributes,
+    events=st.lists(st.tuples(names, times, bags), max_size=18).map(tuple)
+    | st.lists(st.tuples(names, times, bags), max_size=1),
+    links=st.just(()) | st.lists(st.tuples(contexts, bags), max_size=2).map(tuple),
+    status=st.sampled_from(STATUSES),
+    scope=st.sampled_from(SCOPES),
+    dropped_attributes=dropped,
+    dropped_events=dropped,
+    dropped_links=dropped,
+    parent_is_remote=st.booleans(),
+)
+
+
+def outcome(encoder, span):
+    try:
+        return encoder.frame(span)
+    except Exception as error:
+        return type(error)
+
+
+def plain(**changed):
+    """Return the facts of a span as most are."""
+    return Facts(
+        **{
+            "trace_id": 2**127 + 1,
+            "span_id": 2,
+            "parent_id": 3,
+            "bits": 1,
+            "state": DEFAULT_TRACE_STATE,
+            "name": "GET /dispatch",
+            "kind": SpanKind.SERVER,
+            "start_ns": 1_700_000_000_000_000_000,
+            "end_ns": 1_700_000_000_005_000_000,
+            "attributes": {"http.route": "/dispatch", "n": 200, "ok": True, "share": 0.5},
+            "events": (("cache miss", 1_700_000_000_000_000_001, ({"key": "k"}, 0)),),
+            "links": (),
+            "status": UNSET,
+            "scope": SCOPES[1],
+            "dropped_attributes": 0,
+            "dropped_events": 0,
+            "dropped_links": 0,
+            "parent_is_remote": False,
+            **changed,
+        }
+    )
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(facts=facts)
+def test_native_frames_are_those_of_python_byte_by_byte(facts):
+    """Over everything that a span can be, errors included."""
+    for pure, fast in ENCODERS.values():
+        assert outcome(fast, Told(facts)) == outcome(pure, Told(facts))
+
+
+def test_what_most_spans_are_made_of_is_not_declined():
+    """Otherwise the test above would compare Python with itself."""
+    for one in (plain(), plain(events=(), parent_id=0, trace_id=5), plain(attributes={})):
+        assert native.jaeger(True, one, 1, 0, b"") is not None
+        assert native.jaeger(False, one, 1, 0, b"") is not None
+        assert native.otlp(one, 2, b"") is not None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"trace_id": 2**128},
+        {"trace_id": -1},
+        {"span_id": 2**64},
+        {"span_id": "2"},
+        {"name": "\ud800"},
+        {"name": Color.RED},
+        {"start_ns": -1},
+        {"attributes": {"a": b"x"}},
+        {"attributes": {"a": 2**63}},
+        {"attributes": {"a": math.nan}},
+        {"attributes": {"a": Number(1)}},
+        {"attributes": {1: "x"}},
+        {"attributes": None},
+        {"events": [("a", 1, ({}, 0))]},
+        {"events": (("a", 1, ({}, 1)),)},
+        {"events": (("a", 1, None),)},
+        {"events": (("a", 1, (None, 0)),)},
+        {"events": (("a", 1, ({}, "0")),)},
+        {"events": (None,)},
+        {"events": (("\ud800", 1, ({}, 0)),)},
+    ],
+    ids=str,
+)
+def test_whatever_is_rare_is_declined_and_never_an_error(changed):
+    """None sends the caller to the Python encoder."""
+    assert native.jaeger(True, plain(**changed), 1, 0, b"") is None
+    assert native.otlp(plain(**changed), 2, b"") is None
+
+
+def test_what_is_no_facts_is_a_type_error():
+    """The one caller passes the tuple of the protocol; all else would be read out of bounds."""
+    for wrong in ((), (1,) * 17, [1] * 18, None):
+        with pytest.raises(TypeError):
+            native.jaeger(True, wrong, 1, 0, b"")
+        with pytest.raises(TypeError):
+            native.otlp(wrong, 2, b"")
+
+
+def test_a_frame_larger_than_the_stack_grows_on_the_heap():
+    """Long texts and many attributes fit, at every length around the border."""
+    for length in (*range(3900, 4200), 100_000, 5_000_000):
+        one = plain(attributes={"long": "x" * length}, events=())
+        for pure, fast in ENCODERS.values():
+            assert fast.frame(Told(one)) == pure.frame(Told(one))
+
+
+def test_memory_that_runs_out_at_any_allocation_is_a_memory_error_or_a_frame():
+    """Each allocation fails in turn: nothing crashes, nothing half-written comes out."""
+    testcapi = pytest.importorskip("_testcapi", reason="this Python has no module _testcapi")
+    one = plain(attributes={"long": "ä" * 9000, **plain().attributes})
+    expected = native.jaeger(True, one, 1, 0, b""), native.otlp(one, 2, b"")
+    seen = set()
+    for at in range(40):
+        for call, whole in zip(
+            (lambda: native.jaeger(True, one, 1, 0, b""), lambda: native.otlp(one, 2, b"")),
+            expected,
+            strict=True,
+        ):
+            testcapi.set_nomemory(at, at + 1)
+            try:
+                made = call()
+            except MemoryError:
+                made = MemoryError
+            finally:
+                testcapi.remove_mem_hooks()
+            assert made in (whole, None, MemoryError)
+            seen.add(made if made is MemoryError else type(made))
+    assert {MemoryError, bytes} <= seen

@@ -1,0 +1,685 @@
+/* One ended span's facts -> its frame: jaeger.thrift in both protocols, and OTLP.
+ *
+ * An accelerator that may be absent. The Python encoders beside this file are the reference: what
+ * stands here writes the same bytes for what most spans are made of, and *declines* (returns None)
+ * whatever is rare, so that the Python encoder takes that span. It knows no class of ours or of
+ * OpenTelemetry: facts come as the plain tuple of tracekit._protocols.Facts. It keeps nothing
+ * between two calls but one interned word, and uses the limited API, so that one binary serves
+ * every CPython from 3.10 on.
+ *
+ * Sources: thrift-compact-protocol.md, thrift-binary-protocol.md (Apache Thrift), jaeger.thrift
+ * (jaeger-idl), trace.proto and common.proto (opentelemetry-proto), protobuf's encoding page.
+ *
+ * Errors. A function returns NULL with an exception set only when memory runs out; everything that
+ * merely does not fit (a number beyond 64 bits, a lone surrogate, another type) is declined. */
+
+#define Py_LIMITED_API 0x030A0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+/* The places of tracekit._protocols.Facts; a test compares them with its fields. */
+enum {
+    TRACE_ID, SPAN_ID, PARENT_ID, BITS, STATE, NAME, KIND, START_NS, END_NS, ATTRIBUTES, EVENTS,
+    LINKS, STATUS, SCOPE, DROPPED_ATTRIBUTES, DROPPED_EVENTS, DROPPED_LINKS, PARENT_IS_REMOTE,
+    FACTS
+};
+
+typedef enum { DONE = 0, DECLINED = 1, FAILED = 2 } Result; /* FAILED: an exception is set */
+
+/* ---- a buffer that grows ---- */
+
+/* Most frames fit into the stack; the heap is for long ones. */
+#define ON_STACK 4096
+
+typedef struct {
+    unsigned char *data;
+    size_t length, room;
+    unsigned char first[ON_STACK];
+} Buffer;
+
+static void begin(Buffer *out) {
+    out->data = out->first;
+    out->length = 0;
+    out->room = ON_STACK;
+}
+
+static void release(Buffer *out) {
+    if (out->data != out->first)
+        PyMem_Free(out->data);
+}
+
+/* Make room for `more` bytes. */
+static Result reserve(Buffer *out, size_t more) {
+    size_t room = out->room;
+    unsigned char *data;
+    if (more <= room - out->length)
+        return DONE;
+    if (more > (size_t)PY_SSIZE_T_MAX / 2 - out->length)
+        return DECLINED;
+    while (room - out->length < more)
+        room *= 2;
+    data = PyMem_Malloc(room);
+    if (data == NULL) {
+        PyErr_NoMemory();
+        return FAILED;
+    }
+    memcpy(data, out->data, out->length);
+    release(out);
+    out->data = data;
+    out->room = room;
+    return DONE;
+}
+
+/* The following write into room that was reserved. */
+static inline void put(Buffer *out, unsigned char byte) { out->data[out->length++] = byte; }
+
+static inline void put_all(Buffer *out, const char *data, size_t length) {
+    memcpy(out->data + out->length, data, length);
+    out->length += length;
+}
+
+static inline void put_varint(Buffer *out, uint64_t n) {
+    while (n >= 0x80) {
+        put(out, (unsigned char)(n | 0x80));
+        n >>= 7;
+    }
+    put(out, (unsigned char)n);
+}
+
+static inline void put_big(Buffer *out, uint64_t n, int bytes) {
+    while (bytes--)
+        put(out, (unsigned char)(n >> (8 * bytes)));
+}
+
+static inline void put_little(Buffer *out, uint64_t n, int bytes) {
+    for (; bytes--; n >>= 8)
+        put(out, (unsigned char)n);
+}
+
+static inline size_t varint_size(uint64_t n) {
+    size_t size = 1;
+    while (n >>= 7)
+        size++;
+    return size;
+}
+
+#define MAX_VARINT 10
+
+/* ---- what Python holds, as C has it; anything unexpected is declined ---- */
+
+static Result declined(void) {
+    PyErr_Clear();
+    return DECLINED;
+}
+
+typedef struct {
+    const char *data;
+    size_t length;
+} Text;
+
+/* The text as UTF-8. Declined: a class of its own, a lone surrogate. */
+static inline Result text_of(PyObject *value, Text *text) {
+    Py_ssize_t length;
+    if (!Py_IS_TYPE(value, &PyUnicode_Type))
+        return DECLINED;
+    text->data = PyUnicode_AsUTF8AndSize(value, &length);
+    if (text->data == NULL) {
+        if (PyErr_ExceptionMatches(PyExc_MemoryError))
+            return FAILED;
+        return declined();
+    }
+    text->length = (size_t)length;
+    return DONE;
+}
+
+static inline Result unsigned_of(PyObject *value, uint64_t *number) {
+    if (!Py_IS_TYPE(value, &PyLong_Type))
+        return DECLINED;
+    *number = PyLong_AsUnsignedLongLong(value);
+    if (*number == (uint64_t)-1 && PyErr_Occurred())
+        return declined();
+    return DONE;
+}
+
+/* A trace id of up to 128 bits. */
+static Result wide_of(PyObject *value, uint64_t *high, uint64_t *low) {
+    PyObject *by, *rest;
+    Result result;
+    *high = 0;
+    if (unsigned_of(value, low) == DONE)
+        return DONE;
+    if (!Py_IS_TYPE(value, &PyLong_Type))
+        return DECLINED;
+    *low = PyLong_AsUnsignedLongLongMask(value);
+    by = PyLong_FromLong(64);
+    if (by == NULL)
+        return FAILED;
+    rest = PyNumber_Rshift(value, by);
+    Py_DECREF(by);
+    if (rest == NULL)
+        return FAILED;
+    result = unsigned_of(rest, high); /* declined: negative, or beyond 128 bits */
+    Py_DECREF(rest);
+    return result;
+}
+
+/* One attribute's value. Not finite numbers, integers beyond 64 bits and all else is declined. */
+typedef struct {
+    enum { TEXT, NUMBER, FLAG, REAL } type;
+    Text text;
+    int64_t number; /* FLAG: 0 or 1 */
+    double real;
+} Value;
+
+static inline Result value_of(PyObject *object, Value *value) {
+    if (Py_IS_TYPE(object, &PyUnicode_Type)) {
+        value->type = TEXT;
+        return text_of(object, &value->text);
+    }
+    if (Py_IS_TYPE(object, &PyLong_Type)) {
+        value->type = NUMBER;
+        value->number = PyLong_AsLongLong(object);
+        return value->number == -1 && PyErr_Occurred() ? declined() : DONE;
+    }
+    if (Py_IS_TYPE(object, &PyBool_Type)) {
+        value->type = FLAG;
+        value->number = object == Py_True;
+        return DONE;
+    }
+    if (Py_IS_TYPE(object, &PyFloat_Type)) {
+        value->type = REAL;
+        value->real = PyFloat_AsDouble(object);
+        return isfinite(value->real) ? DONE : DECLINED;
+    }
+    return DECLINED;
+}
+
+static inline uint64_t bits_of(double real) {
+    uint64_t bits;
+    memcpy(&bits, &real, sizeof bits);
+    return bits;
+}
+
+/* An event as the span keeps it: (name, time in ns, (attributes, how many were dropped)). */
+typedef struct {
+    PyObject *name, *attributes;
+    uint64_t time_ns;
+} Event;
+
+static Result event_of(PyObject *events, Py_ssize_t at, Event *event) {
+    PyObject *whole = PyTuple_GetItem(events, at), *bag;
+    long dropped;
+    if (whole == NULL || !PyTuple_Check(whole) || PyTuple_Size(whole) != 3)
+        return declined();
+    event->name = PyTuple_GetItem(whole, 0);
+    bag = PyTuple_GetItem(whole, 2);
+    if (bag == NULL || !PyTuple_Check(bag) || PyTuple_Size(bag) != 2)
+        return declined();
+    event->attributes = PyTuple_GetItem(bag, 0);
+    dropped = PyLong_AsLong(PyTuple_GetItem(bag, 1));
+    if (dropped != 0 || !Py_IS_TYPE(event->attributes, &PyDict_Type))
+        return declined(); /* also an error of the look: -1 */
+    return unsigned_of(PyTuple_GetItem(whole, 1), &event->time_ns);
+}
+
+#define TRY(step)                          \
+    do {                                   \
+        Result tried = (step);             \
+        if (tried != DONE)                 \
+            return tried;                  \
+    } while (0)
+
+/* ---- jaeger.thrift ---- */
+
+/* Compact: a field's header is its distance to the one before and its type, a number is zigzag
+ * and varint. Binary: type and id, big-endian numbers. `delta` is the distance. */
+enum { C_TRUE = 1, C_FALSE = 2, C_I32 = 5, C_I64 = 6, C_DOUBLE = 7, C_STRING = 8, C_LIST = 9, C_STRUCT = 12 };
+enum { B_BOOL = 2, B_DOUBLE = 4, B_I32 = 8, B_I64 = 10, B_STRING = 11, B_STRUCT = 12, B_LIST = 15 };
+enum { TAG_STRING = 0, TAG_DOUBLE = 1, TAG_BOOL = 2, TAG_LONG = 3 };
+
+/* The room of one field: header, and a number, a length or a list's head. */
+#define FIELD 16
+
+static inline void head(Buffer *out, int compact, int delta, int id, int c_type, int b_type) {
+    if (compact) {
+        put(out, (unsigned char)(delta << 4 | c_type));
+    } else {
+        put(out, (unsigned char)b_type);
+        put_big(out, (uint64_t)id, 2);
+    }
+}
+
+static inline void put_zigzag(Buffer *out, uint64_t n) {
+    put_varint(out, n << 1 ^ (n >> 63 ? UINT64_MAX : 0));
+}
+
+static inline void put_i64(Buffer *out, int compact, int delta, int id, uint64_t n) {
+    head(out, compact, delta, id, C_I64, B_I64);
+    if (compact)
+        put_zigzag(out, n);
+    else
+        put_big(out, n, 8);
+}
+
+static inline void put_i32(Buffer *out, int compact, int delta, int id, uint32_t n) {
+    head(out, compact, delta, id, C_I32, B_I32);
+    if (compact)
+        put_zigzag(out, n);
+    else
+        put_big(out, n, 4);
+}
+
+static inline Result put_string(Buffer *out, int compact, int delta, int id, Text text) {
+    if (text.length > INT32_MAX)
+        return DECLINED;
+    TRY(reserve(out, FIELD + text.length));
+    head(out, compact, delta, id, C_STRING, B_STRING);
+    if (compact)
+        put_varint(out, text.length);
+    else
+        put_big(out, text.length, 4);
+    put_all(out, text.data, text.length);
+    return DONE;
+}
+
+static inline void put_list(Buffer *out, int compact, int delta, int id, size_t count) {
+    head(out, compact, delta, id, C_LIST, B_LIST);
+    if (!compact) {
+        put(out, B_STRUCT);
+        put_big(out, count, 4);
+    } else if (count < 15) {
+        put(out, (unsigned char)(count << 4 | C_STRUCT));
+    } else {
+        put(out, 0xF0 | C_STRUCT);
+        put_varint(out, count);
+    }
+}
+
+static Result put_tag(Buffer *out, int compact, Text key, const Value *value) {
+    TRY(put_string(out, compact, 1, 1, key));
+    TRY(reserve(out, 2 * FIELD));
+    switch (value->type) {
+    case TEXT:
+        put_i32(out, compact, 1, 2, TAG_STRING);
+        TRY(put_string(out, compact, 1, 3, value->text));
+        TRY(reserve(out, 1));
+        break;
+    case REAL:
+        put_i32(out, compact, 1, 2, TAG_DOUBLE);
+        head(out, compact, 2, 4, C_DOUBLE, B_DOUBLE);
+        if (compact)
+            put_little(out, bits_of(value->real), 8);
+        else
+            put_big(out, bits_of(value->real), 8);
+        break;
+    case FLAG:
+        put_i32(out, compact, 1, 2, TAG_BOOL);
+        head(out, compact, 3, 5, value->number ? C_TRUE : C_FALSE, B_BOOL);
+        if (!compact)
+            put(out, (unsigned char)value->number);
+        break;
+    case NUMBER:
+        put_i32(out, compact, 1, 2, TAG_LONG);
+        put_i64(out, compact, 4, 6, (uint64_t)value->number);
+        break;
+    }
+    put(out, 0); /* the end of the struct */
+    return DONE;
+}
+
+static Result put_tags(Buffer *out, int compact, PyObject *attributes) {
+    PyObject *name, *held;
+    Py_ssize_t at = 0;
+    Text key;
+    Value value;
+    while (PyDict_Next(attributes, &at, &name, &held)) {
+        TRY(text_of(name, &key));
+        TRY(value_of(held, &value));
+        TRY(put_tag(out, compact, key, &value));
+    }
+    return DONE;
+}
+
+static Result put_log(Buffer *out, int compact, const Event *event, PyObject *word) {
+    Value name = {TEXT, {NULL, 0}, 0, 0};
+    const Text key = {"event", 5};
+    Py_ssize_t fields = PyDict_Size(event->attributes);
+    int named = PyDict_Contains(event->attributes, word);
+    if (named < 0)
+        return declined();
+    TRY(text_of(event->name, &name.text)); /* declined: an UnnamedEvent, which is no plain str */
+    TRY(reserve(out, 2 * FIELD));
+    put_i64(out, compact, 1, 1, event->time_ns / 1000);
+    put_list(out, compact, 1, 2, (size_t)fields + !named);
+    if (!named)
+        TRY(put_tag(out, compact, key, &name));
+    TRY(put_tags(out, compact, event->attributes));
+    TRY(reserve(out, 1));
+    put(out, 0);
+    return DONE;
+}
+
+/* `ready`: `ready_count` encoded tags that stand behind the attributes'. */
+static Result put_jaeger(Buffer *out, int compact, PyObject *facts, uint32_t flags,
+                         Py_ssize_t ready_count, Text ready, PyObject *word) {
+    uint64_t high, low, span_id, parent_id, start_ns, end_ns;
+    PyObject *attributes = PyTuple_GetItem(facts, ATTRIBUTES);
+    PyObject *events = PyTuple_GetItem(facts, EVENTS);
+    Py_ssize_t tags, logs, at;
+    Text name;
+    Event event;
+    if (!Py_IS_TYPE(attributes, &PyDict_Type) || !PyTuple_Check(events))
+        return DECLINED;
+    TRY(wide_of(PyTuple_GetItem(facts, TRACE_ID), &high, &low));
+    TRY(unsigned_of(PyTuple_GetItem(facts, SPAN_ID), &span_id));
+    TRY(unsigned_of(PyTuple_GetItem(facts, PARENT_ID), &parent_id));
+    TRY(unsigned_of(PyTuple_GetItem(facts, START_NS), &start_ns));
+    TRY(unsigned_of(PyTuple_GetItem(facts, END_NS), &end_ns));
+    TRY(text_of(PyTuple_GetItem(facts, NAME), &name));
+    tags = PyDict_Size(attributes) + ready_count;
+    logs = PyTuple_Size(events);
+    if (tags > INT32_MAX || logs > INT32_MAX)
+        return DECLINED;
+    TRY(reserve(out, 5 * FIELD));
+    put_i64(out, compact, 1, 1, low);
+    put_i64(out, compact, 1, 2, high);
+    put_i64(out, compact, 1, 3, span_id);
+    put_i64(out, compact, 1, 4, parent_id);
+    TRY(put_string(out, compact, 1, 5, name));
+    TRY(reserve(out, 4 * FIELD));
+    put_i32(out, compact, 2, 7, flags); /* references, 6, are left out */
+    put_i64(out, compact, 1, 8, start_ns / 1000);
+    put_i64(out, compact, 1, 9, end_ns > start_ns ? (end_ns - start_ns) / 1000 : 0);
+    if (tags)
+        put_list(out, compact, 1, 10, (size_t)tags);
+    TRY(put_tags(out, compact, attributes));
+    TRY(reserve(out, ready.length + 2 * FIELD));
+    put_all(out, ready.data, ready.length);
+    if (logs)
+        put_list(out, compact, tags ? 1 : 2, 11, (size_t)logs);
+    for (at = 0; at < logs; at++) {
+        TRY(event_of(events, at, &event));
+        TRY(put_log(out, compact, &event, word));
+    }
+    TRY(reserve(out, 1));
+    put(out, 0);
+    return DONE;
+}
+
+/* ---- OTLP ---- */
+
+/* Every key below is one byte: number << 3 | wire type (0 varint, 1 fixed64, 2 length). */
+enum { SCOPE_SPANS_SPANS = 0x12, KV_KEY = 0x0A, KV_VALUE = 0x12 };
+enum { ANY_STRING = 0x0A, ANY_BOOL = 0x10, ANY_INT = 0x18, ANY_DOUBLE = 0x21 };
+enum { SPAN_TRACE_ID = 0x0A, SPAN_SPAN_ID = 0x12, SPAN_PARENT = 0x22, SPAN_NAME = 0x2A,
+       SPAN_KIND = 0x30, SPAN_START = 0x39, SPAN_END = 0x41, SPAN_ATTRIBUTES = 0x4A,
+       SPAN_DROPPED = 0x50, SPAN_EVENTS = 0x5A };
+enum { EVENT_TIME = 0x09, EVENT_NAME = 0x12, EVENT_ATTRIBUTES = 0x1A };
+
+static Result put_key_value(Buffer *out, unsigned char field, Text key, const Value *value) {
+    size_t any = 0, pair;
+    switch (value->type) {
+    case TEXT:
+        any = 1 + varint_size(value->text.length) + value->text.length;
+        break;
+    case NUMBER:
+        any = 1 + varint_size((uint64_t)value->number);
+        break;
+    case FLAG:
+        any = 2;
+        break;
+    case REAL:
+        any = 9;
+        break;
+    }
+    pair = 1 + varint_size(key.length) + key.length + 1 + varint_size(any) + any;
+    TRY(reserve(out, 1 + MAX_VARINT + pair));
+    put(out, field);
+    put_varint(out, pair);
+    put(out, KV_KEY);
+    put_varint(out, key.length);
+    put_all(out, key.data, key.length);
+    put(out, KV_VALUE);
+    put_varint(out, any);
+    switch (value->type) {
+    case TEXT:
+        put(out, ANY_STRING);
+        put_varint(out, value->text.length);
+        put_all(out, value->text.data, value->text.length);
+        break;
+    case NUMBER:
+        put(out, ANY_INT);
+        put_varint(out, (uint64_t)value->number);
+        break;
+    case FLAG:
+        put(out, ANY_BOOL);
+        put(out, (unsigned char)value->number);
+        break;
+    case REAL:
+        put(out, ANY_DOUBLE);
+        put_little(out, bits_of(value->real), 8);
+        break;
+    }
+    return DONE;
+}
+
+static Result put_attributes(Buffer *out, unsigned char field, PyObject *attributes) {
+    PyObject *name, *held;
+    Py_ssize_t at = 0;
+    Text key;
+    Value value;
+    while (PyDict_Next(attributes, &at, &name, &held)) {
+        TRY(text_of(name, &key));
+        TRY(value_of(held, &value));
+        TRY(put_key_value(out, field, key, &value));
+    }
+    return DONE;
+}
+
+/* A text field; nothing if it is empty. */
+static Result put_text(Buffer *out, unsigned char field, Text text) {
+    if (text.length == 0)
+        return DONE;
+    TRY(reserve(out, 1 + MAX_VARINT + text.length));
+    put(out, field);
+    put_varint(out, text.length);
+    put_all(out, text.data, text.length);
+    return DONE;
+}
+
+/* A message's length stands before it and is known behind it: write `field` and a gap first,
+ * then close the gap. Returns where the body begins. */
+static Result open_message(Buffer *out, unsigned char field, size_t *body) {
+    TRY(reserve(out, 1 + MAX_VARINT));
+    put(out, field);
+    out->length += MAX_VARINT;
+    *body = out->length;
+    return DONE;
+}
+
+static void close_message(Buffer *out, size_t body) {
+    size_t length = out->length - body, gap = body - MAX_VARINT;
+    out->length = gap;
+    put_varint(out, length);
+    memmove(out->data + out->length, out->data + body, length);
+    out->length += length;
+}
+
+static Result put_otlp(Buffer *out, PyObject *facts, uint64_t kind, Text ending) {
+    uint64_t high, low, span_id, parent_id, start_ns, end_ns, dropped;
+    PyObject *attributes = PyTuple_GetItem(facts, ATTRIBUTES);
+    PyObject *events = PyTuple_GetItem(facts, EVENTS);
+    Py_ssize_t count, at;
+    size_t span, body;
+    Text name;
+    Event event;
+    if (!Py_IS_TYPE(attributes, &PyDict_Type) || !PyTuple_Check(events))
+        return DECLINED;
+    TRY(wide_of(PyTuple_GetItem(facts, TRACE_ID), &high, &low));
+    TRY(unsigned_of(PyTuple_GetItem(facts, SPAN_ID), &span_id));
+    TRY(unsigned_of(PyTuple_GetItem(facts, PARENT_ID), &parent_id));
+    TRY(unsigned_of(PyTuple_GetItem(facts, START_NS), &start_ns));
+    TRY(unsigned_of(PyTuple_GetItem(facts, END_NS), &end_ns));
+    TRY(unsigned_of(PyTuple_GetItem(facts, DROPPED_ATTRIBUTES), &dropped));
+    TRY(text_of(PyTuple_GetItem(facts, NAME), &name));
+    if (end_ns < start_ns)
+        return DECLINED;
+    TRY(open_message(out, SCOPE_SPANS_SPANS, &span));
+    TRY(reserve(out, 48));
+    put(out, SPAN_TRACE_ID);
+    put(out, 16);
+    put_big(out, high, 8);
+    put_big(out, low, 8);
+    put(out, SPAN_SPAN_ID);
+    put(out, 8);
+    put_big(out, span_id, 8);
+    if (parent_id) {
+        put(out, SPAN_PARENT);
+        put(out, 8);
+        put_big(out, parent_id, 8);
+    }
+    TRY(put_text(out, SPAN_NAME, name));
+    TRY(reserve(out, 48));
+    put(out, SPAN_KIND);
+    put_varint(out, kind);
+    put(out, SPAN_START);
+    put_little(out, start_ns, 8);
+    put(out, SPAN_END);
+    put_little(out, end_ns, 8);
+    TRY(put_attributes(out, SPAN_ATTRIBUTES, attributes));
+    if (dropped) {
+        TRY(reserve(out, 1 + MAX_VARINT));
+        put(out, SPAN_DROPPED);
+        put_varint(out, dropped);
+    }
+    for (at = 0, count = PyTuple_Size(events); at < count; at++) {
+        TRY(event_of(events, at, &event));
+        TRY(text_of(event.name, &name));
+        TRY(open_message(out, SPAN_EVENTS, &body));
+        TRY(reserve(out, 9));
+        put(out, EVENT_TIME);
+        put_little(out, event.time_ns, 8);
+        TRY(put_text(out, EVENT_NAME, name));
+        TRY(put_attributes(out, EVENT_ATTRIBUTES, event.attributes));
+        close_message(out, body);
+    }
+    TRY(reserve(out, ending.length));
+    put_all(out, ending.data, ending.length);
+    close_message(out, span);
+    return DONE;
+}
+
+/* ---- the module ---- */
+
+typedef struct {
+    PyObject *event; /* the word "event" */
+} State;
+
+static PyObject *answer(Buffer *out, Result result) {
+    PyObject *made = NULL;
+    if (result == DONE)
+        made = PyBytes_FromStringAndSize((const char *)out->data, (Py_ssize_t)out->length);
+    else if (result == DECLINED)
+        made = Py_NewRef(Py_None);
+    release(out);
+    return made;
+}
+
+static int are_facts(PyObject *facts) {
+    if (PyTuple_Check(facts) && PyTuple_Size(facts) == FACTS)
+        return 1;
+    PyErr_Format(PyExc_TypeError, "facts are a tuple of %d", FACTS);
+    return 0;
+}
+
+PyDoc_STRVAR(jaeger_doc,
+"jaeger(compact, facts, flags, ready_count, ready, /)\n--\n\n"
+"Return the span as an element of Batch.spans; None: the Python encoder has to do it.\n\n"
+"compact: a bool, the compact protocol or the binary one. flags: Jaeger's. ready: bytes of\n"
+"ready_count encoded tags that follow those of the attributes. Links are not looked at.");
+
+static PyObject *jaeger(PyObject *module, PyObject *args) {
+    State *state = PyModule_GetState(module);
+    PyObject *facts;
+    Buffer out;
+    Text ready;
+    int compact;
+    unsigned int flags;
+    Py_ssize_t ready_count, length;
+    if (!PyArg_ParseTuple(args, "pOIny#", &compact, &facts, &flags, &ready_count, &ready.data,
+                          &length) || !are_facts(facts))
+        return NULL;
+    ready.length = (size_t)length;
+    begin(&out);
+    return answer(&out, put_jaeger(&out, compact, facts, flags, ready_count, ready, state->event));
+}
+
+PyDoc_STRVAR(otlp_doc,
+"otlp(facts, kind, ending, /)\n--\n\n"
+"Return the span as an element of ScopeSpans.spans; None: the Python encoder has to do it.\n\n"
+"kind: OTLP's number. ending: bytes of the encoded status and flags. Trace state, links and\n"
+"what was dropped of events and links are not looked at.");
+
+static PyObject *otlp(PyObject *module, PyObject *args) {
+    PyObject *facts;
+    Buffer out;
+    Text ending;
+    unsigned int kind;
+    Py_ssize_t length;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OIy#", &facts, &kind, &ending.data, &length) || !are_facts(facts))
+        return NULL;
+    ending.length = (size_t)length;
+    begin(&out);
+    return answer(&out, put_otlp(&out, facts, kind, ending));
+}
+
+static int traverse(PyObject *module, visitproc visit, void *arg) {
+    State *state = PyModule_GetState(module);
+    if (state != NULL)
+        Py_VISIT(state->event);
+    return 0;
+}
+
+static int clear(PyObject *module) {
+    State *state = PyModule_GetState(module);
+    if (state != NULL)
+        Py_CLEAR(state->event);
+    return 0;
+}
+
+static void dealloc(void *module) { clear(module); }
+
+static int execute(PyObject *module) {
+    State *state = PyModule_GetState(module);
+    state->event = PyUnicode_InternFromString("event");
+    return state->event == NULL ? -1 : 0;
+}
+
+static PyMethodDef methods[] = {
+    {"jaeger", jaeger, METH_VARARGS, jaeger_doc},
+    {"otlp", otlp, METH_VARARGS, otlp_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    "_frames",
+    "Frames of spans, encoded natively; an accelerator that may be absent.",
+    sizeof(State),
+    methods,
+    slots,
+    traverse,
+    clear,
+    dealloc,
+};
+
+PyMODINIT_FUNC PyInit__frames(void) { return PyModuleDef_Init(&definition); }
