@@ -80,6 +80,7 @@ class ReporterSettings(_Masked):
     max_batch_spans: int | None
     drop_policy: Literal["newest", "oldest"]
     log_spans: bool
+    native: bool
     exit_budget_s: float
 
 

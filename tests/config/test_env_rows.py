@@ -139,6 +139,7 @@ CASES = {
     "JAEGER_REPORTER_LOG_SPANS": flag("log_spans"),
     "JAEGER_REPORTER_MAX_QUEUE_SIZE": Case("queue_size", ("1000", 1000), "0", ("1", 1)),
     "TRACEKIT_MAX_BATCH_SPANS": Case("max_batch_spans", ("9", 9), "0", ("1", 1)),
+    "TRACEKIT_NATIVE": Case("native", ("false", False), "yes", ("F", False)),
     "TRACEKIT_DROP_POLICY": Case("drop_policy", ("oldest", "oldest"), "both", ("OLDEST", "oldest")),
     "JAEGER_REPORTER_FLUSH_INTERVAL": millis("flush_s"),
     "JAEGER_REPORTER_TIMEOUT": millis("timeout_s", HTTP),

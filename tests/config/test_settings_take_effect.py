@@ -69,6 +69,7 @@ TAKES_EFFECT = {
         lambda it: it.provider.id_generator.generate_trace_id() >> 64 > 0,
         True,
     ),
+    "native": ({"native": False}, lambda it: it.parts.stats().encoder, "python"),
     "rpc_metrics": ({"rpc_metrics": True}, lambda it: it.parts.calls is not None, True),
     "propagation": ({"propagation": "b3single"}, lambda it: "b3" in it.injected(), True),
     "extract_order": (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from tracekit._assembly.resource import jaeger_tags
 from tracekit._causes import Cause
-from tracekit.encoding import jaeger_binary, jaeger_compact
+from tracekit.encoding import jaeger_binary, jaeger_compact, otlp
 from tracekit.encoding._redacting import Redacting
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
     from tracekit._protocols import Encoder, Transport
+    from tracekit.encoding import Frames
     from tracekit.settings import TransportSettings
     from tracekit.transport._http import Tls
 
@@ -36,10 +37,13 @@ Wire = tuple["Encoder", "Callable[[], Transport]"]
 _FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
-def wire(settings: TransportSettings, redact: Collection[str]) -> Wire:
+def wire(
+    settings: TransportSettings, redact: Collection[str], native: Frames | None = None
+) -> Wire:
     """Return format and wire of ``settings.kind``. Nothing is opened before the first send.
 
-    ``redact``: what no span may say (the setting).
+    ``redact``: what no span may say (the setting). ``native``: the compiled frames, if they are
+    to be used.
     """
     if settings.kind == "console":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter  # noqa: PLC0415 - as below
@@ -52,7 +56,7 @@ def wire(settings: TransportSettings, redact: Collection[str]) -> Wire:
         "otlp-grpc": _otlp_calls,
         "none": _nothing,
     }
-    encoder, connect = make[settings.kind](settings)
+    encoder, connect = make[settings.kind](settings, native)
     return Redacting(encoder, redact), connect
 
 
@@ -67,13 +71,13 @@ def handing_to(
     return encoder, lambda: _exporter.ExporterTransport(exporter, max_spans)
 
 
-def _datagrams(settings: TransportSettings) -> Wire:
+def _datagrams(settings: TransportSettings, native: Frames | None) -> Wire:
     from tracekit.transport import UdpTransport  # noqa: PLC0415 - one wire is imported, not all
 
     encoder = (
-        jaeger_compact(jaeger_tags)
+        jaeger_compact(jaeger_tags, native=native)
         if settings.agent_protocol == "compact"
-        else jaeger_binary(jaeger_tags, call=True)
+        else jaeger_binary(jaeger_tags, call=True, native=native)
     )
     return encoder, lambda: UdpTransport(
         settings.agent_host,
@@ -85,20 +89,19 @@ def _datagrams(settings: TransportSettings) -> Wire:
     )
 
 
-def _posts(settings: TransportSettings) -> Wire:
+def _posts(settings: TransportSettings, native: Frames | None) -> Wire:
     from tracekit.transport._http import HttpTransport  # noqa: PLC0415 - as above
 
     endpoint, options = settings.endpoint or "", _http_options(settings)
-    return jaeger_binary(jaeger_tags), lambda: HttpTransport(endpoint, **options)
+    return jaeger_binary(jaeger_tags, native=native), lambda: HttpTransport(endpoint, **options)
 
 
-def _otlp_posts(settings: TransportSettings) -> Wire:
-    from tracekit.encoding import OtlpEncoder  # noqa: PLC0415 - as above
+def _otlp_posts(settings: TransportSettings, native: Frames | None) -> Wire:
     from tracekit.transport import _otlp  # noqa: PLC0415
     from tracekit.transport._http import HttpTransport  # noqa: PLC0415
 
     endpoint, options = settings.endpoint or "", _http_options(settings)
-    return OtlpEncoder(), lambda: HttpTransport(
+    return otlp(native=native), lambda: HttpTransport(
         endpoint,
         content_type=_otlp.CONTENT_TYPE,
         retryable=_otlp.RETRYABLE,
@@ -107,8 +110,7 @@ def _otlp_posts(settings: TransportSettings) -> Wire:
     )
 
 
-def _otlp_calls(settings: TransportSettings) -> Wire:
-    from tracekit.encoding import OtlpEncoder  # noqa: PLC0415 - as above
+def _otlp_calls(settings: TransportSettings, native: Frames | None) -> Wire:
 
     try:
         from tracekit.transport._otlp_grpc import OtlpGrpcTransport  # noqa: PLC0415
@@ -118,14 +120,14 @@ def _otlp_calls(settings: TransportSettings) -> Wire:
 
         reason = f"OTLP over gRPC needs grpcio: pip install 'tracekit-jaeger[otlp]' ({error})"
         _log.error("spans cannot be sent: %s", reason)
-        return OtlpEncoder(), lambda: AbsentTransport(
+        return otlp(native=native), lambda: AbsentTransport(
             SendResult.failed(reason).because(Cause.MISSING)
         )
     endpoint, options = settings.endpoint or "", _http_options(settings)
-    return OtlpEncoder(), lambda: OtlpGrpcTransport(endpoint, **options)
+    return otlp(native=native), lambda: OtlpGrpcTransport(endpoint, **options)
 
 
-def _nothing(_settings: TransportSettings) -> Wire:
+def _nothing(_settings: TransportSettings, _native: Frames | None) -> Wire:
     from tracekit._protocols import SendResult  # noqa: PLC0415 - as above
     from tracekit.transport import _absent, _exporter  # noqa: PLC0415
 

@@ -14,6 +14,8 @@ from tracekit._assembly.resource import resource_of
 from tracekit._assembly.wires import handing_to, wire
 from tracekit._calls.metrics import CallMetrics
 from tracekit._process.exit import on_first_span
+from tracekit.encoding import NATIVE_ENCODERS, JaegerEncoder, OtlpEncoder, native_frames
+from tracekit.encoding._redacting import Redacting
 from tracekit.metrics import Reading
 from tracekit.propagation import JaegerHeaders, Propagator
 from tracekit.reporting import FlushResult, Reporter, Stats
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.sdk.trace.sampling import Sampler
 
-    from tracekit._protocols import Transport
+    from tracekit._protocols import Encoder, Transport
     from tracekit.reporting._pipeline import Pipeline, Worker
     from tracekit.settings import LimitSettings, SamplerSettings, Settings
 
@@ -44,6 +46,8 @@ class Parts:
     sampler: Sampler | None
     settings: Settings
     calls: CallMetrics | None = None
+    encoder: str = ""
+    """What makes frames; see ``Stats.encoder``."""
     stand_in: Transport | SpanExporter | None = None
     """What was given in place of the wire that ``settings`` name."""
 
@@ -61,6 +65,7 @@ class Parts:
             unsampled=figures.unsampled + counts.unsampled,
             foreign=figures.foreign + counts.foreign,
             sampler=state_of(self.sampler),
+            encoder=self.encoder,
         )
 
     @property
@@ -113,7 +118,11 @@ def build(
     if settings.disabled:
         return Parts(DisabledTracerProvider(resource), propagator, None, None, settings)
     encoder, connect = (
-        wire(settings.transport, settings.redact)
+        wire(
+            settings.transport,
+            settings.redact,
+            native_frames() if settings.reporter.native else None,
+        )
         if exporter is None
         else handing_to(exporter, settings.reporter.max_batch_spans, settings.redact)
     )
@@ -141,7 +150,24 @@ def build(
         limits=_limits(settings.limits),
     )
     calls = CallMetrics() if settings.rpc_metrics else None
-    return Parts(provider, propagator, reporter, sampler, settings, calls, exporter or transport)
+    return Parts(
+        provider,
+        propagator,
+        reporter,
+        sampler,
+        settings,
+        calls,
+        _kind_of(encoder),
+        exporter or transport,
+    )
+
+
+def _kind_of(encoder: Encoder) -> str:
+    if isinstance(encoder, Redacting):
+        encoder = encoder.encoder
+    if isinstance(encoder, NATIVE_ENCODERS):
+        return "native"
+    return "python" if isinstance(encoder, JaegerEncoder | OtlpEncoder) else ""
 
 
 def _begin_process(pipeline: Pipeline, end: Callable[[], object]) -> Worker:

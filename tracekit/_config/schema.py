@@ -110,6 +110,8 @@ _ROWS = (
             "span that a full queue gives up: the `newest` (as Jaeger) or the `oldest`"),
     Setting("log_spans", "reporter", "log_spans", v.boolean, False,
             "one log line for each reported span"),
+    Setting("native", "reporter", "native", v.boolean, True,
+            "encode spans natively, where that was built; the bytes are the same"),
     Setting("exit_budget_s", "reporter", "exit_budget_s", v.seconds(), 2.0,
             "longest time that tracing may hold up the end of the process"),
 

@@ -121,3 +121,6 @@ class NativeOtlpEncoder(OtlpEncoder):
             return super().frame(span)
         known = self._scopes.get(id(scope)) or self._scope(scope)
         return tuple.__new__(Frame, (data, known[0], None))
+
+
+NATIVE_ENCODERS = (NativeJaegerEncoder, NativeOtlpEncoder)

@@ -74,6 +74,8 @@ class Stats:
     """Spans that started sampled and were made unsampled before their end: in ``unsampled``."""
     last_problem: str | None = None
     """The latest reason why spans were not sent, with the address: no secrets, one line."""
+    encoder: str = ""
+    """What makes frames: "native" or "python"; empty where spans are not encoded by us."""
 
     def as_dict(self) -> dict[str, object]:
         """Return the figures as plain values, ready for JSON."""

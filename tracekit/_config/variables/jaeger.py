@@ -134,6 +134,7 @@ ROWS = (
     Row("JAEGER_REPORTER_MAX_QUEUE_SIZE", "queue_size", v.integer(1), "5000", "Go Java C++ C#",
         note="To the letter."),
     Row("TRACEKIT_MAX_BATCH_SPANS", "max_batch_spans", v.integer(1), "100"),
+    Row("TRACEKIT_NATIVE", "native", v.boolean, "false"),
     Row("TRACEKIT_DROP_POLICY", "drop_policy", v.text, "oldest"),
     Row("JAEGER_REPORTER_FLUSH_INTERVAL", "flush_s", v.milliseconds, "500ms", _CLIENTS),
     Row("JAEGER_REPORTER_TIMEOUT", "timeout_s", v.milliseconds, "3s", "Node", "jaeger"),

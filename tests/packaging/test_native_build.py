@@ -1,0 +1,73 @@
+"""The build's optional step: it compiles where it can, and is no failure where it cannot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+COPIED = ("tracekit", "examples", "pyproject.toml", "hatch_build.py", "README.md", "LICENSE")
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is here")
+
+
+def wheel(tmp_path, **environ):
+    """Build a wheel of a copy of the tree; return its name, its files and what was said."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in COPIED:
+        given = REPOSITORY / name
+        copy = shutil.copytree if given.is_dir() else shutil.copy
+        copy(given, source / name)
+    for built in (source / "tracekit" / "encoding").glob("*.so*"):
+        built.unlink()
+    ran = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")],
+        cwd=source,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    made = list((tmp_path / "dist").glob("*.whl"))
+    if not made:
+        return None, [], ran.stdout + ran.stderr
+    return made[0].name, zipfile.ZipFile(made[0]).namelist(), ran.stdout + ran.stderr
+
+
+@needs_compiler
+def test_with_a_compiler_the_wheel_serves_every_cpython_of_its_platform(tmp_path):
+    """One binary with the limited API: tagged abi3."""
+    name, files, said = wheel(tmp_path, TRACEKIT_BUILD_NATIVE="1")
+    assert "-cp310-abi3-" in str(name), said
+    assert "tracekit/encoding/_frames.abi3.so" in files
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"TRACEKIT_BUILD_NATIVE": "0"},
+        {"PATH": "/nonexistent"},
+        {"CC": "false", "PATH": f"{Path(shutil.which('false') or '/bin/false').parent}"},
+    ],
+    ids=["switched off", "no compiler", "a compiler that fails"],
+)
+def test_without_one_the_pure_wheel_is_built(tmp_path, environ):
+    """It installs and works everywhere, and the build says why in one line."""
+    name, files, said = wheel(tmp_path, **environ)
+    assert str(name).endswith("-py3-none-any.whl"), said
+    assert not [file for file in files if file.endswith(".so")]
+    assert "tracekit/encoding/_frames.c" in files
+
+
+def test_where_it_is_asked_for_a_failure_is_one(tmp_path):
+    """A release does not ship the pure wheel by accident."""
+    name, _, said = wheel(tmp_path, TRACEKIT_BUILD_NATIVE="1", CC="false", PATH="/nonexistent")
+    assert name is None
+    assert "the native frames were not built" in said
