@@ -169,7 +169,7 @@ class SendResult(NamedTuple):
 
     @classmethod
     def too_large(cls, reason: str) -> SendResult:
-        """Return *split it*: ``max_bytes`` of the transport says how small it has to be now."""
+        """Return *split it*: fewer spans are to share a payload, a single one is given up."""
         return cls(Outcome.TOO_LARGE, reason=reason)
 
     @classmethod
@@ -226,7 +226,7 @@ class Transport(Protocol):
 
     @property
     def max_bytes(self) -> int:
-        """The largest body that may be sent now; may shrink while running."""
+        """The largest body that may be sent at all; no span that needs more is tried."""
 
     @property
     def max_retry_s(self) -> float | None:

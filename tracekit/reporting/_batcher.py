@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tracekit._display import cited, quoted
 from tracekit.reporting._batch import Batch
+from tracekit.reporting._shared_limit import SharedLimit
 from tracekit.reporting._stats import DropReason
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Batcher:
         self._encoder = encoder
         self._transport = transport
         self._max_spans = max_batch_spans or (1 << 31)
+        self._limit = SharedLimit()
         self._log_spans = log_spans
         self._frame: Frame | None = None  # encoded, and the batch before it was full
         self._resource: Resource | None = None  # of the latest frame, and its encoded process
@@ -74,7 +76,7 @@ class Batcher:
 
         With ``partial``, one that is not full is a payload as well, once the queue is empty.
         """
-        max_bytes = self._transport.max_bytes  # which changes by sending only
+        max_bytes = self._limit.of(self._transport.max_bytes)  # which changes by sending only
         while not self.pending:
             if self._frame is None and not self._encode_next():
                 break
@@ -149,9 +151,8 @@ class Batcher:
             self._frame = None
             return
         alone = self._begin(self._process)
-        if not alone.admits(
-            frame, max_bytes, self._max_spans
-        ):  # it alone is lost; the open batch goes on filling
+        if not alone.admits(frame, self._transport.max_bytes, self._max_spans):
+            # It alone is lost; the open batch goes on filling.
             self._ledger.dropped[DropReason.TOO_LARGE] += 1
             self._frame = None
             self._explain_too_large(alone.process)
@@ -184,9 +185,14 @@ class Batcher:
         self._seq_no += 1
         return PendingPayload(batch.seal(), batch.process)
 
+    def taken(self, size: int) -> None:
+        """Learn that a payload of ``size`` bytes was not too large."""
+        self._limit.accept(size, self._transport.max_bytes)
+
     def split(self, pending: PendingPayload) -> None:
-        """Replace ``pending``, the first, which may not be sent any more, by at least two."""
+        """Replace ``pending``, the first, which was too large, by at least two."""
         failed = unfit = 0
+        self._limit.refuse(len(pending.payload.body))
         try:
             pieces = self._pieces(pending)
             unfit = len(pending.payload.frames) - sum(len(p.payload.frames) for p in pieces)
@@ -204,14 +210,15 @@ class Batcher:
         """Return payloads of the frames of one; those that are too large alone are left out."""
         frames = pending.payload.frames
         middle = len(frames) // 2
-        limits = self._transport.max_bytes, self._max_spans
+        max_bytes = self._transport.max_bytes
+        shared_bytes = self._limit.of(max_bytes)
         batches: list[Batch] = []
         for half in (frames[:middle], frames[middle:]):
             batch: Batch | None = None
             for frame in half:
-                if batch is None or not batch.admits(frame, *limits):
+                if batch is None or not batch.admits(frame, shared_bytes, self._max_spans):
                     batch = self._begin(pending.process)
-                    if not batch.admits(frame, *limits):
+                    if not batch.admits(frame, max_bytes, self._max_spans):
                         batch = None
                         continue
                     batches.append(batch)

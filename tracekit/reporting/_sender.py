@@ -45,6 +45,10 @@ _LOST_AS = {
 }
 MAX_HURRIED_PAUSE_S = 0.2
 """Between attempts while somebody waits in ``flush``."""
+MAX_REFUSED_PAUSE_S = 1.0
+"""Between single spans that were all too large: who refuses everything is not asked without end."""
+_SPREAD = 0.1
+"""The share of a pause that a receiver asked for by which processes told the same differ."""
 MIN_AWAY_PAUSE_S = 0.25
 """Between attempts to reach a receiver that is away, once the queue is half full."""
 
@@ -87,6 +91,7 @@ class Sender:
         self._jitter = jitter
         self._not_before_s = -math.inf
         self._queue = queue
+        self._refused_alone = 0  # spans in a row
         self._told_to_wait = False  # by the receiver or for pacing, not by our own back-off
         self._away: tuple[float, float] | None = None  # since when and how jittered is the pause
         self.abandon = self._batcher.abandon
@@ -177,12 +182,25 @@ class Sender:
             ledger.payloads += 1
             ledger.payload_bytes += size
             del waiting[0]
+            self._refused_alone = 0
+            self._batcher.taken(size)
         elif outcome is Outcome.TOO_LARGE and spans > 1:
             self._batcher.split(pending)
         else:
             reason = _LOST_AS[outcome]
             ledger.dropped[reason] += spans
             del waiting[0]
+            if outcome is Outcome.TOO_LARGE:
+                self._pause_for_refusals()
+
+    def _pause_for_refusals(self) -> None:
+        """Slow down if one span after the other is refused as too large."""
+        alone = self._refused_alone
+        self._refused_alone = alone + 1
+        if alone:
+            pause = min(MAX_REFUSED_PAUSE_S, FIRST_PAUSE_S * 2 ** min(alone - 1, 10))
+            self._told_to_wait = False
+            self._not_before_s = self._clock() + pause * (0.5 + self._jitter() / 2)
 
     def _postpone(self, pending: PendingPayload, result: SendResult, *, hurried: bool) -> None:
         ledger, waiting = self._ledger, self._batcher.pending
@@ -200,14 +218,16 @@ class Sender:
             ledger.dropped[DropReason.SEND_FAILED] += spans
             del waiting[at]
             return
-        pause = result.after_s
-        self._told_to_wait = pause is not None
-        if pause is None:
-            ceiling = min(
-                MAX_HURRIED_PAUSE_S if hurried else result.max_pause_s or MAX_PAUSE_S,
-                FIRST_PAUSE_S * 2 ** min(pending.attempts - 1, 10),
-            )
-            jitter = 0.5 + self._jitter() / 2
-            pause = ceiling * jitter
+        ceiling = min(
+            MAX_HURRIED_PAUSE_S if hurried else result.max_pause_s or MAX_PAUSE_S,
+            FIRST_PAUSE_S * 2 ** min(pending.attempts - 1, 10),
+        )
+        jitter = 0.5 + self._jitter() / 2
+        pause = ceiling * jitter
+        asked_s = result.after_s
+        self._told_to_wait = asked_s is not None
+        if asked_s is None:
             self._away = (now, jitter) if result.unreached else None
+        else:  # later than our own back-off, never sooner: 0 or a clock behind ours is no pace
+            pause = max(pause, asked_s * (1 + _SPREAD * self._jitter()))
         self._not_before_s = now + pause

@@ -30,7 +30,6 @@ _log = logging.getLogger("tracekit")
 THRIFT = "application/vnd.apache.thrift.binary"
 MAX_BODY_BYTES = 1 << 20
 """What the Java client puts into one request."""
-MIN_BODY_BYTES = 1024
 MAX_RETRY_S = 60.0
 MAX_RETRY_AFTER_S = 60.0
 """A longer ``Retry-After`` would be a typing error, or an attack."""
@@ -144,7 +143,7 @@ class HttpTransport:
                 unreached=not connection.reached,
             )
             return result.because(cause_of(error, here=connection.here))
-        return self._judge(payload, answer)
+        return self._judge(answer)
 
     def close(self) -> None:
         """Close the connection; the next send opens one."""
@@ -177,7 +176,7 @@ class HttpTransport:
             connection.close()
         return Answer(response.status, response.headers.get("Retry-After"), data)
 
-    def _judge(self, payload: Payload, answer: Answer) -> SendResult:
+    def _judge(self, answer: Answer) -> SendResult:
         status = answer.status
         if 200 <= status < 300:
             if answer.body.lstrip()[:1] == b"<":  # a login page, or another web server
@@ -187,7 +186,6 @@ class HttpTransport:
             return SendResult.sent(rejected=rejected, reason=why)
         reason = f"{self._shown} answers {status}"
         if status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            self._max_bytes = max(MIN_BODY_BYTES, min(len(payload.body), self._max_bytes) // 2)
             return SendResult.too_large(reason)
         if status in self._retryable:
             late = SendResult.retry(reason, after_s=_seconds(answer.retry_after))

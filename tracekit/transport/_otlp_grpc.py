@@ -17,7 +17,7 @@ import grpc
 from tracekit._causes import Cause
 from tracekit._display import quoted
 from tracekit._protocols import SendResult
-from tracekit.transport._http import MAX_BODY_BYTES, MAX_RETRY_S, MIN_BODY_BYTES, Tls
+from tracekit.transport._http import MAX_BODY_BYTES, MAX_RETRY_S, Tls
 from tracekit.transport._otlp import rejected, retry_delay_s
 from tracekit.transport._probe import Finding, probe
 
@@ -187,7 +187,6 @@ class OtlpGrpcTransport:
         if code is _CODES.RESOURCE_EXHAUSTED and after_s is None:
             if "larger than max" not in details:
                 return SendResult.failed(reason)
-            self._max_bytes = max(MIN_BODY_BYTES, min(len(payload.body), self._max_bytes) // 2)
             return SendResult.too_large(reason)
         if code in _RETRYABLE or code is _CODES.RESOURCE_EXHAUSTED:
             broken = code is _CODES.UNAVAILABLE and _BROKEN.search(details)

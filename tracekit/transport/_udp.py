@@ -57,10 +57,10 @@ _REFUSALS = frozenset((errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENOPROTOOPT
 class UdpTransport:
     """Datagrams to ``host:port``; opens its socket at the first send. One thread at a time.
 
-    ``max_packet_bytes`` bounds a datagram; a way that cannot carry that much halves it. ``pace``
-    is how many bytes may go within how many seconds, ``lookup_s`` how long an address is trusted
-    (infinite: for ever), ``family`` the only address family if it is given. A refused payload is
-    to be retried, for ever: the agent may be restarting, and the queue bounds what waits.
+    ``max_packet_bytes`` bounds a datagram; where a way carries less, fewer spans share one.
+    ``pace`` is how many bytes may go within how many seconds, ``lookup_s`` how long an address is
+    trusted (infinite: for ever), ``family`` the only address family if it is given. A refused
+    payload is to be retried, for ever: the agent may be restarting, and the queue bounds what waits.
     """
 
     max_retry_s: float | None = None
@@ -77,6 +77,7 @@ class UdpTransport:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_bytes = max_packet_bytes
+        self._told_bytes = max_packet_bytes + 1  # of what was too large
         self._pace = Pace(*pace)
         self._clock = clock
         self._resolver = Resolver(host, port, clock=clock, refresh_s=lookup_s, family=family)
@@ -90,7 +91,7 @@ class UdpTransport:
 
     @property
     def max_bytes(self) -> int:
-        """The largest datagram that may be sent now."""
+        """The largest datagram that may be sent."""
         return self._max_bytes
 
     def send(self, payload: Payload, deadline: float) -> SendResult:
@@ -201,13 +202,13 @@ class UdpTransport:
         size = len(payload.body)
         if size <= MIN_PACKET_BYTES:
             return SendResult.failed(f"{self._name} does not even take {size} bytes")
-        self._max_bytes = max(MIN_PACKET_BYTES, min(size, self._max_bytes) // 2)
-        _log.warning(
-            "a datagram of %d bytes is too large for the way to %s: %d bytes from now on",
-            size,
-            self._name,
-            self._max_bytes,
-        )
+        if size < self._told_bytes:  # once each time that it is narrower than was known
+            self._told_bytes = size
+            _log.warning(
+                "a datagram of %d bytes is too large for the way to %s: smaller ones are sent",
+                size,
+                self._name,
+            )
         return SendResult.too_large(f"{size} bytes are too many for {self._name}")
 
 
