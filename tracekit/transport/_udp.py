@@ -60,7 +60,7 @@ class UdpTransport:
     ``max_packet_bytes`` bounds a datagram; where a way carries less, fewer spans share one.
     ``pace`` is how many bytes may go within how many seconds, ``lookup_s`` how long an address is
     trusted (infinite: for ever), ``family`` the only address family if it is given. A refused
-    payload is to be retried, for ever: the agent may be restarting, and the queue bounds what waits.
+    payload is to be retried for ever: the agent may be restarting, and the queue bounds what waits.
     """
 
     max_retry_s: float | None = None
