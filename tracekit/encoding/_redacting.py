@@ -122,9 +122,17 @@ class Redacting:
 
     def _redacted(self, facts: Facts) -> Facts:
         """Return ``facts`` itself where there is nothing to replace."""
+        if (  # as with most spans: one look, and nothing is made
+            self._rule is None
+            and facts.status is UNSET
+            and not facts.events
+            and not facts.links
+            and _CLEANED.isdisjoint(facts.attributes)
+        ):
+            return facts
         attributes = self._bag(facts.attributes)
-        events = [(name, at, (self._bag(bag), lost)) for name, at, (bag, lost) in facts.events]
-        links = [(to, (self._bag(bag), lost)) for to, (bag, lost) in facts.links]
+        events = tuple((name, at, (self._bag(bag), lost)) for name, at, (bag, lost) in facts.events)
+        links = tuple((to, (self._bag(bag), lost)) for to, (bag, lost) in facts.links)
         name, status = facts.name, facts.status
         if self._rule is not None and isinstance(name, str):
             name = self._text(name)
