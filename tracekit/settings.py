@@ -17,6 +17,7 @@ from tracekit._config import file, jaeger_dictionary, rules, variables
 from tracekit._config.arguments import BESIDE, from_arguments
 from tracekit._config.layers import Layer, did_you_mean, shown
 from tracekit._config.schema import PARTS, SETTINGS
+from tracekit._config.transports import TRANSPORTS
 from tracekit._config.values import bracketed
 from tracekit._config.variables import variable
 from tracekit._display import MASK, masked, quoted
@@ -265,10 +266,11 @@ class Settings(_Masked):
         wire = self.transport
         if wire.kind == "udp":
             return f"spans to the agent at {bracketed(wire.agent_host)}:{wire.agent_port} (UDP)"
-        if wire.kind not in _WIRES:
+        label = TRANSPORTS[wire.kind].label
+        if not label:
             return "spans to standard output" if wire.kind == "console" else "spans to nobody"
         scheme = f", {wire.authorization.split()[0]} authorization" if wire.authorization else ""
-        return f"spans to {masked(str(wire.endpoint))} ({_WIRES[wire.kind]}{scheme})"
+        return f"spans to {masked(str(wire.endpoint))} ({label}{scheme})"
 
     def _sampling(self) -> str:
         """Say how new traces are sampled: a newcomer who sees none must find the reason here."""
@@ -282,13 +284,6 @@ class Settings(_Masked):
             f"remote sampler, {sampler.param:g} of new traces{until}"
             f" ({variable('sampler_type')}=const {variable('sampler_param')}=1 samples all)"
         )
-
-
-_WIRES = {
-    "http": "Thrift over HTTP",
-    "otlp-http": "OTLP over HTTP",
-    "otlp-grpc": "OTLP over gRPC",
-}
 
 
 def _surroundings(environ: Mapping[str, str]) -> list[Layer]:

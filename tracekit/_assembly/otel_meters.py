@@ -15,6 +15,7 @@ from opentelemetry.metrics import Observation
 from tracekit import metrics
 from tracekit._calls import http
 from tracekit._calls.metrics import Distribution
+from tracekit._config.transports import TRANSPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,15 +35,6 @@ _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5
 """What the conventions advise for durations of requests."""
 
 _PROCESSOR = "tracekit.reporting.Reporter"
-# The conventions' own names where they have one, else the type's.
-_EXPORTERS = {
-    "udp": "tracekit.transport.UdpTransport",
-    "http": "tracekit.transport.HttpTransport",
-    "otlp-http": "otlp_http_span_exporter",
-    "otlp-grpc": "otlp_grpc_span_exporter",
-    "console": "opentelemetry.sdk.trace.export.ConsoleSpanExporter",
-    "none": "tracekit.transport.AbsentTransport",
-}
 _numbers = itertools.count()  # tells apart the components of several handles in one process
 
 
@@ -76,7 +68,7 @@ def _exporter(parts: Parts, number: int) -> Attributes:
         kind = type(parts.stand_in)
         return _component(f"{kind.__module__}.{kind.__qualname__}", number)
     settings = parts.settings.transport
-    found = _component(_EXPORTERS[settings.kind], number)
+    found = _component(TRANSPORTS[settings.kind].component, number)
     host, port = settings.agent_host, settings.agent_port
     if settings.kind != "udp":
         endpoint = settings.endpoint or ""

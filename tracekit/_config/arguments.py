@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING
 
 from tracekit._config import values as v
 from tracekit._config.layers import Layer
+from tracekit._config.transports import TRANSPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BESIDE = frozenset({"insecure"})
 """Arguments that are no settings: they say more about one."""
-
-_WIRE_OF_PORT = {4317: "otlp-grpc", 14268: "http"}
-"""Ports on which one thing only is spoken; any other is taken for OTLP over HTTP."""
-_PATH = {"http": "/api/traces", "otlp-http": "/v1/traces"}
 
 
 def from_arguments(fields: Mapping[str, object]) -> Layer:
@@ -54,12 +51,15 @@ def _target(layer: Layer, written: str, transport: object, *, insecure: object) 
     except ValueError:
         layer.complain("endpoint", "endpoint", written, "is neither a URL nor host:port")
         return
-    wire = _WIRE_OF_PORT.get(v.port(target.rpartition(":")[2]), "otlp-http")
+    port = v.port(target.rpartition(":")[2])
+    # A port on which one thing only is spoken says which; any other is taken for OTLP over HTTP.
+    wire = next((row.kind for row in TRANSPORTS.values() if row.port == port), "otlp-http")
     if transport is None:
         layer.give("transport", wire, source, called="endpoint", written=written)
     else:
         wire = str(transport)
-    url = f"{'http' if plain else 'https'}://{target}{_PATH.get(wire, '')}"
+    path = TRANSPORTS[wire].path if wire in TRANSPORTS else ""
+    url = f"{'http' if plain else 'https'}://{target}{path}"
     layer.give("endpoint", url, source, called="endpoint", written=written)
 
 

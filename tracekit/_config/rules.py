@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from tracekit._config import values as v
 from tracekit._config.layers import Complaint, Given, Layer, shown
 from tracekit._config.schema import SETTINGS
+from tracekit._config.transports import TRANSPORTS
 from tracekit._config.variables import variable
 from tracekit.errors import Problem
 
@@ -21,23 +22,10 @@ if TYPE_CHECKING:
 _DEFAULT = "default"
 _DEFAULT_PARAM = {"const": 0.0, "ratelimiting": 0.0}
 _DEFAULT_RATE = 0.001
-_DEFAULT_ENDPOINT = {
-    "http": "http://localhost:14268/api/traces",
-    "otlp-http": "http://localhost:4318/v1/traces",
-    "otlp-grpc": "http://localhost:4317",
-}
 _OTLP_PORTS = (4317, 4318)
 _COLLECTORS_BATCH = 512
 """Spans: what OpenTelemetry's SDKs send at once, so what every receiver is sized for. A Jaeger
 collector's queue holds 2000, and what overflows is dropped after it has answered 2xx."""
-_WIRES = {
-    "udp": ("",),
-    "http": ("", "jaeger"),
-    "otlp-http": ("", "otlp"),
-    "otlp-grpc": ("", "otlp"),
-    "console": ("",),
-    "none": ("",),
-}
 
 
 class Resolved(NamedTuple):
@@ -76,7 +64,9 @@ class _Choice:
         kind = self._destination()
         for name, setting in SETTINGS.items():
             self._set(
-                name, self._first(name, _WIRES[str(kind.value)]) or Given(setting.default, _DEFAULT)
+                name,
+                self._first(name, TRANSPORTS[str(kind.value)].receivers)
+                or Given(setting.default, _DEFAULT),
             )
         self._set("transport", kind)
         self._merge_tags()
@@ -167,7 +157,7 @@ class _Choice:
 
     def _transport(self) -> None:
         kind = str(self.values["transport"])
-        if kind not in _DEFAULT_ENDPOINT:
+        if TRANSPORTS[kind].endpoint is None:
             self._derive("endpoint", None)
             return
         if self.values["endpoint"] is None:
@@ -189,14 +179,14 @@ class _Choice:
         Jaeger's endpoint is for Thrift. But if OTLP was asked for by name and that endpoint is on
         an OTLP port, the host is meant and the path is left over from before.
         """
-        default = _DEFAULT_ENDPOINT[kind]
+        default = TRANSPORTS[kind].endpoint
         given = self._first("endpoint", ("jaeger",)) if kind.startswith("otlp") else None
         if given is None:
             self._derive("endpoint", default)
             return
         url = urlsplit(str(given.value))
         if url.port in _OTLP_PORTS:
-            path = urlsplit(default).path
+            path = TRANSPORTS[kind].path
             self._derive("endpoint", f"{url.scheme}://{url.netloc}{path}", given.source)
             return
         self._derive("endpoint", default)
@@ -207,7 +197,7 @@ class _Choice:
 
         A datagram is full before it holds a receiver's queue.
         """
-        default = _COLLECTORS_BATCH if kind in _DEFAULT_ENDPOINT else None
+        default = _COLLECTORS_BATCH if TRANSPORTS[kind].endpoint else None
         if self.values["max_batch_spans"] is None:
             self._derive("max_batch_spans", default)
         elif self._number("max_batch_spans") > self._number("queue_size"):

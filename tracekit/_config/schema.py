@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tracekit._calls.semconv import SEMCONVS
 from tracekit._config import values as v
 from tracekit._config.redactions import redactions
+from tracekit._config.transports import TRANSPORTS
 from tracekit.reporting import DEFAULT_QUEUE_SIZE
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ _FORMAT_ALIASES = {
     "b3_single": "b3single",
 }
 SAMPLERS = ("const", "probabilistic", "ratelimiting", "remote", "file")
-TRANSPORTS = ("udp", "http", "otlp-http", "otlp-grpc", "console", "none")
 
 
 class Setting(NamedTuple):
