@@ -124,6 +124,13 @@ Reasons of `dropped`: `queue_full`, `shutdown` and `no_exporter` are what Jaeger
 *dropped*, the others (`too_large`, `encode_failed`, `send_failed`, `rejected`) are what they call
 *err*.
 
+## Further destinations
+
+Published as soon as `add_exporter` (or `TRACEKIT_ALSO`) has added one. The figures above are those
+of the first.
+
+{added}
+
 ## RPC metrics
 
 Published with `JAEGER_RPC_METRICS=true`. Server calls of the Flask, WSGI and gRPC edges, sampled or
@@ -160,6 +167,7 @@ def instruments() -> str:
     return _METRICS.format(
         jaeger="\n".join(_instruments(metrics.JAEGER)),
         own="\n".join(_instruments(metrics.OWN)),
+        added="\n".join(_instruments(metrics.ADDED)),
         rpc="\n".join(_instruments(metrics.RPC)),
         sdk="\n".join(_instruments(metrics.SDK, dotted=True)),
         endpoints=rpc_metrics.MAX_ENDPOINTS,

@@ -12,6 +12,7 @@ through a collector shows the same series as one that is scraped.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tracekit.reporting import DropReason
@@ -38,6 +39,8 @@ class Reading(NamedTuple):
     queue_size: int
     calls: CallMetrics | None = None
     """None unless RPC metrics are on."""
+    added: Mapping[str, Stats] = MappingProxyType({})
+    """The figures of further destinations (``add_exporter``), by name."""
 
 
 class Instrument(NamedTuple):
@@ -132,6 +135,18 @@ def _strategy_age(at: Reading) -> Points:
 
 def _dropped(at: Reading) -> Points:
     return {(reason.value,): at.stats.dropped.get(reason.value, 0) for reason in DropReason}
+
+
+def _added(name: str) -> Callable[[Reading], Points]:
+    return lambda at: {(added,): getattr(stats, name) for added, stats in at.added.items()}
+
+
+def _added_dropped(at: Reading) -> Points:
+    return {
+        (added, reason): number
+        for added, stats in at.added.items()
+        for reason, number in stats.dropped.items()
+    }
 
 
 _COMPONENT = "jaeger"  # a constant label of the Go client's RPC metrics
@@ -280,6 +295,28 @@ OWN = (
 )  # fmt: skip
 """What Jaeger's clients did not tell."""
 
+ADDED = (
+    Instrument(
+        "tracekit.exporter.sent", "counter", "{span}", ("exporter",),
+        "Spans that an added destination has taken.", "stats.sent of its handle", _added("sent"),
+    ),
+    Instrument(
+        "tracekit.exporter.dropped", "counter", "{span}", ("exporter", "reason"),
+        "Spans that were lost on the way to it, by reason.", "stats.dropped of its handle",
+        _added_dropped,
+    ),
+    Instrument(
+        "tracekit.exporter.queue_length", "gauge", "{span}", ("exporter",),
+        "Spans that wait for it.", "stats.queued of its handle", _added("queued"),
+    ),
+    Instrument(
+        "tracekit.exporter.retries", "counter", "{retry}", ("exporter",),
+        "Sends to it that failed and were put off.", "stats.retries of its handle",
+        _added("retries"),
+    ),
+)  # fmt: skip
+"""What is published with ``add_exporter``, told apart by the destination's name."""
+
 RPC = (
     Instrument(
         "jaeger.rpc.requests", "counter", "{request}", ("component", "endpoint", "error"),
@@ -377,5 +414,5 @@ that the attribute is missing: all went well. Those of a processor or an exporte
 
 def families(at: Reading) -> list[Family]:
     """Read every instrument that has something to say with these settings."""
-    table = JAEGER + OWN + (RPC if at.calls is not None else ())
+    table = JAEGER + OWN + (ADDED if at.added else ()) + (RPC if at.calls is not None else ())
     return [Family(row, row.read(at)) for row in table]

@@ -148,6 +148,7 @@ class Settings(_Masked):
     propagation: tuple[str, ...]
     extract_order: Literal["first", "last"]
     semconv: Semconv
+    also: str | None
     redact: tuple[str, ...]
     jaeger_headers: HeaderSettings
     sampler: SamplerSettings

@@ -152,6 +152,9 @@ CASES = {
     "TRACEKIT_CERT_FILE": path("cert_file"),
     "TRACEKIT_KEY_FILE": path("key_file"),
     "TRACEKIT_COMPRESSION": COMPRESSION._replace(beside=NOTHING),
+    "TRACEKIT_ALSO": Case(
+        "also", ("http://c:4318", "http://c:4318"), "c:4318", ("https://c", "https://c")
+    ),
     "TRACEKIT_REDACT": Case(
         "redact", ("email,/a,b/", ["email", "/a,b/"]), "/(/", ("email", ["email"])
     ),

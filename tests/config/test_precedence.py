@@ -32,6 +32,7 @@ SAMPLES = {
     "headers": ({"a": "argument"}, {"a": "file"}),
     "compression": ("none", "gzip"),
     "semconv": ("both", "current"),
+    "also": ("http://argument", "http://file"),
     "redact": (["by-argument"], ["by-file"]),
 }
 # Settings that count only for one receiver, or only beside others.

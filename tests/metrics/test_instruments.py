@@ -17,7 +17,7 @@ from tracekit import metrics
 from tracekit.reporting import DropReason
 from tracekit.transport import SendResult
 
-TABLE = metrics.JAEGER + metrics.OWN + metrics.RPC + metrics.SDK
+TABLE = metrics.JAEGER + metrics.OWN + metrics.ADDED + metrics.RPC + metrics.SDK
 
 # Written down from jaeger-client-go's metrics.go and rpcmetrics, as its Prometheus factory shows
 # them; jaeger-client-python has the same below the prefix ``jaeger:``. Left out is what has no

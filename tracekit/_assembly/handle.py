@@ -13,13 +13,13 @@ from weakref import WeakKeyDictionary
 from opentelemetry import trace
 
 from tracekit import metrics
-from tracekit._assembly import wiring
+from tracekit._assembly import exporters, wiring
 from tracekit._assembly.distribution import stranger
+from tracekit._assembly.draining import drain_in_handler
 from tracekit._assembly.otel_globals import Globals
 from tracekit._process import exit as process_exit
 from tracekit._process.fork import PerProcess
 from tracekit.errors import ConfigError
-from tracekit.reporting import PATIENCE
 from tracekit.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
+    from tracekit._assembly.exporters import AddedExporter
     from tracekit._calls.lifecycle import CallObserver
     from tracekit._protocols import Transport
     from tracekit.propagation import Propagator
@@ -56,6 +57,8 @@ class Tracing:
         self.settings = settings
         self._parts = wiring.build(settings, transport, exporter)
         self._meter_providers: list[MeterProvider] = []
+        if settings.also is not None and not settings.disabled:
+            exporters.add(self._parts, None, None, "also", exporters.also(settings))
 
     @property
     def provider(self) -> TracerProvider | DisabledTracerProvider:
@@ -79,6 +82,25 @@ class Tracing:
     def flush(self, timeout_s: float = 2.0) -> FlushResult:
         """Send what is queued; truthy when nothing is left. Safe in a signal handler."""
         return self._parts.flush(timeout_s)
+
+    def add_exporter(
+        self,
+        transport: Transport | str | None = None,
+        exporter: SpanExporter | None = None,
+        *,
+        name: str | None = None,
+        **settings_fields: object,
+    ) -> AddedExporter:
+        """Send what ends from now on to a second destination as well, and return its handle.
+
+        ``transport``, ``exporter`` and the settings are those of ``init``, over the defaults: the
+        environment speaks of the first destination only. ``name`` is its label among the metrics.
+        It has a queue, a worker, limits and figures of its own (``stats()``, ``flush()``,
+        ``remove()``), and costs a span that ends one offer to a queue. Neither waits for the
+        other; at exit both are drained at the same time. Raises ``ConfigError`` and ``TypeError``
+        for bad settings. A disabled handle takes it and sends nothing.
+        """
+        return exporters.add(self._parts, transport, exporter, name, settings_fields)
 
     def stats(self) -> Stats:
         """Return the figures of this process: every span is in exactly one of them."""
@@ -291,28 +313,8 @@ def _at_exit() -> None:
 def _drain() -> None:
     """Send, within the exit budget, also what other threads end meanwhile; in a signal handler."""
     running = slot.running or slot.closing
-    if running is None:
-        return
-    budget_s = running.settings.reporter.exit_budget_s
-    deadline_s = time.monotonic() + budget_s
-    in_vain = 0
-    if not running.flush(budget_s * PATIENCE) and running._parts.in_vain:
-        deadline_s = 0.0
-    while in_vain < 2 and (left_s := deadline_s - time.monotonic()) > 0:
-        sent = running.flush(left_s).sent
-        if not _unsent(running.stats()):
-            return
-        # A span in whose end the signal came cannot be waited for: twice without success is enough.
-        in_vain = 0 if sent else in_vain + 1
-    process_exit.say(
-        "%d spans could not be sent within the exit budget of %g s",
-        _unsent(running.stats()),
-        budget_s,
-    )
-
-
-def _unsent(stats: Stats) -> int:
-    return stats.queued + stats.in_flight
+    if running is not None:
+        drain_in_handler(running._parts)
 
 
 def drain_on(signum: int) -> None:

@@ -46,7 +46,7 @@ def publish(parts: Parts, provider: MeterProvider) -> None:
         "otel.sdk.processor": _component(_PROCESSOR, number),
         "otel.sdk.exporter": _exporter(parts, number),
     }
-    table = [*metrics.JAEGER, *metrics.OWN, *metrics.SDK]
+    table = [*metrics.JAEGER, *metrics.OWN, *metrics.ADDED, *metrics.SDK]
     if parts.calls is not None:
         table += metrics.RPC
         parts.calls.tell(CallDurations(meter))

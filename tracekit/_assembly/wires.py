@@ -34,6 +34,7 @@ _log = logging.getLogger("tracekit")
 Wire = tuple["Encoder", "Callable[[], Transport]"]
 """A format, and what makes the transport, once per process."""
 
+_FORMATS = {"http": "binary", "otlp-http": "otlp", "otlp-grpc": "otlp"}
 _FAMILIES = {"any": socket.AF_UNSPEC, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 
 
@@ -57,7 +58,8 @@ def wire(
         "none": _nothing,
     }
     encoder, connect = make[settings.kind](settings, native)
-    return Redacting(encoder, redact), connect
+    name = settings.agent_protocol if settings.kind == "udp" else _FORMATS.get(settings.kind, "")
+    return Redacting(encoder, redact, format_name=name), connect
 
 
 def handing_to(

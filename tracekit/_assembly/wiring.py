@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,17 +20,18 @@ from tracekit.encoding import NATIVE_ENCODERS, JaegerEncoder, OtlpEncoder, nativ
 from tracekit.encoding._redacting import Redacting
 from tracekit.metrics import Reading
 from tracekit.propagation import JaegerHeaders, Propagator
-from tracekit.reporting import FlushResult, Reporter, Stats
+from tracekit.reporting import FanOut, FlushResult, Reporter, Stats
 from tracekit.reporting._worker import start_worker
 from tracekit.sampling import ParentRule, RemoteSampler, from_type, state_of
 from tracekit.tracing import DisabledTracerProvider, SpanCounts, TracerProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.sdk.trace.sampling import Sampler
 
+    from tracekit._assembly.exporters import AddedExporter
     from tracekit._protocols import Encoder, Transport
     from tracekit.reporting._pipeline import Pipeline, Worker
     from tracekit.settings import LimitSettings, SamplerSettings, Settings
@@ -50,6 +53,9 @@ class Parts:
     """What makes frames; see ``Stats.encoder``."""
     stand_in: Transport | SpanExporter | None = None
     """What was given in place of the wire that ``settings`` name."""
+    added: list[AddedExporter] = dataclasses.field(default_factory=list)
+    """Further destinations; changed under ``changing``."""
+    changing: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     def flush(self, timeout_s: float) -> FlushResult:
         """Send what is queued."""
@@ -81,6 +87,7 @@ class Parts:
             self.propagator.counters,
             self.settings.reporter.queue_size if self.reporter is not None else 0,
             self.calls,
+            {each.name: each.stats() for each in list(self.added)},
         )
 
     def _counts(self) -> SpanCounts:
@@ -117,6 +124,32 @@ def build(
     resource = resource_of(settings)
     if settings.disabled:
         return Parts(DisabledTracerProvider(resource), propagator, None, None, settings)
+    reporter = reporter_of(settings, transport, exporter)
+    sampler = ParentRule(_root_sampler(settings.sampler, settings.service_name))
+    provider = TracerProvider(
+        sampler,
+        reporter,
+        resource,
+        traceid_128bit=settings.traceid_128bit,
+        limits=_limits(settings.limits),
+    )
+    calls = CallMetrics() if settings.rpc_metrics else None
+    return Parts(
+        provider,
+        propagator,
+        reporter,
+        sampler,
+        settings,
+        calls,
+        _kind_of(reporter.encoder),
+        exporter or transport,
+    )
+
+
+def reporter_of(
+    settings: Settings, transport: Transport | None, exporter: SpanExporter | None
+) -> Reporter:
+    """Return what queues spans and sends them where ``settings``, or a stand-in, say."""
     encoder, connect = (
         wire(
             settings.transport,
@@ -141,25 +174,20 @@ def build(
         max_batch_spans=settings.reporter.max_batch_spans,
         log_spans=settings.reporter.log_spans,
     )
-    sampler = ParentRule(_root_sampler(settings.sampler, settings.service_name))
-    provider = TracerProvider(
-        sampler,
-        reporter,
-        resource,
-        traceid_128bit=settings.traceid_128bit,
-        limits=_limits(settings.limits),
-    )
-    calls = CallMetrics() if settings.rpc_metrics else None
-    return Parts(
-        provider,
-        propagator,
-        reporter,
-        sampler,
-        settings,
-        calls,
-        _kind_of(encoder),
-        exporter or transport,
-    )
+    return reporter
+
+
+def fan_out(parts: Parts, others: Sequence[Reporter]) -> None:
+    """Offer the spans of ``parts`` to ``others`` as well; the handle's own keeps its account."""
+    if isinstance(parts.provider, TracerProvider) and parts.reporter is not None:
+        first = parts.reporter
+        encoders = [
+            each.encoder for each in (first, *others) if isinstance(each.encoder, Redacting)
+        ]
+        made = Counter(each.makes for each in encoders)
+        for each in encoders:
+            each.shared = bool(each.makes[0]) and made[each.makes] > 1
+        parts.provider.report_to(FanOut(first, tuple(others)) if others else first)
 
 
 def _kind_of(encoder: Encoder) -> str:

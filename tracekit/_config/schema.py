@@ -71,6 +71,8 @@ _ROWS = (
             "which of several formats on one request wins: the `first` or the `last` of the list"),
     Setting("semconv", "", "semconv", v.one_of(*SEMCONVS), "current",
             "names of HTTP and RPC attributes: `current`, `old`, or `both`"),
+    Setting("also", "", "also", v.url("http", "https"), None,
+            "an OTLP receiver that gets every span as well: by gRPC on port 4317, else by HTTP"),
     Setting("redact", "", "redact", redactions, (),
             "what no exported span may say, beside the secrets of its URLs: names"
             " (`email,db.statement`) and `/patterns/`"),

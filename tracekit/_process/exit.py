@@ -117,20 +117,32 @@ def say(message: str, *args: object) -> None:
 
     The code that the signal interrupted may hold the lock of a log handler, or of ``threading``.
     """
-    said = _thread.allocate_lock()
-    said.acquire()
-
-    def log() -> None:
-        try:
-            _log.warning(message, *args)
-        finally:
-            said.release()
-
-    # It fails when the interpreter is about to end, or in a loop of green threads, where nothing
-    # may wait: the signal matters more than the message.
+    # In a loop of green threads nothing may wait: the signal matters more than the message.
     with contextlib.suppress(Exception):
-        _thread.start_new_thread(log, ())
-        said.acquire(timeout=_MAX_SAYING_S)
+        said = aside(lambda: _log.warning(message, *args))
+        if said is not None:
+            said.acquire(timeout=_MAX_SAYING_S)
+
+
+def aside(work: Callable[[], object]) -> _thread.LockType | None:
+    """Do ``work`` on a thread of its own; return a lock that can be acquired when it is done.
+
+    None when no thread can be started: the interpreter is about to end.
+    """
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            done.release()
+
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError:
+        return None
+    return done
 
 
 def _on_a_green_thread(serve: Callable[[], None], frame: FrameType | None) -> bool:

@@ -38,6 +38,7 @@ _CLEANERS: Mapping[str, Callable[[str], str]] = {
 }
 """Attributes in which URLs stand, of OpenTelemetry's conventions old and new."""
 _CLEANED = frozenset(_CLEANERS)
+_KEPT = "_tracekit_frame"
 _TWINS = {"db.statement": "db.query.text", "db.query.text": "db.statement"}
 """One thing under its old and its new name."""
 
@@ -97,7 +98,12 @@ class Redacting:
     """
 
     def __init__(
-        self, encoder: Encoder, entries: Collection[str] = (), *, hands_over: bool = False
+        self,
+        encoder: Encoder,
+        entries: Collection[str] = (),
+        *,
+        hands_over: bool = False,
+        format_name: str = "",
     ) -> None:
         self.encoder = encoder
         self.process = encoder.process
@@ -106,6 +112,10 @@ class Redacting:
         self._frame = encoder.frame
         self._rule = Rule.of(entries) if entries else None
         self._hands_over = hands_over
+        self.makes = (format_name, frozenset(entries))
+        """What its frames are told by: equal ones make equal frames of a span."""
+        self.shared = False
+        """Whether another destination wants the same frames: a span is encoded once for both."""
 
     # What the instance holds instead, said for the protocol's sake.
     process: Callable[[Resource], bytes]
@@ -114,6 +124,17 @@ class Redacting:
 
     def frame(self, span: ReadableSpan) -> Frame:
         """Encode ``span`` without what must not leave the process."""
+        if not self.shared:
+            return self._encoded(span)
+        kept = vars(span).pop(_KEPT, None)
+        if kept is not None and kept[0] == self.makes:
+            found: Frame = kept[1]
+            return found
+        frame = self._encoded(span)
+        vars(span)[_KEPT] = self.makes, frame  # goes when the other one, or the span, does
+        return frame
+
+    def _encoded(self, span: ReadableSpan) -> Frame:
         facts = facts_of(span)
         redacted = self._redacted(facts)
         if self._hands_over:

@@ -1,7 +1,16 @@
 """Queue, batches, worker and the exact account of every span."""
 
+from tracekit.reporting._fan_out import FanOut
 from tracekit.reporting._pipeline import PATIENCE
 from tracekit.reporting._reporter import DEFAULT_QUEUE_SIZE, Reporter
 from tracekit.reporting._stats import DropReason, FlushResult, Stats
 
-__all__ = ["DEFAULT_QUEUE_SIZE", "PATIENCE", "DropReason", "FlushResult", "Reporter", "Stats"]
+__all__ = [
+    "DEFAULT_QUEUE_SIZE",
+    "PATIENCE",
+    "DropReason",
+    "FanOut",
+    "FlushResult",
+    "Reporter",
+    "Stats",
+]

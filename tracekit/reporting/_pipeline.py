@@ -247,15 +247,20 @@ class Pipeline:
             if left_s <= 0 or request.done.wait(min(left_s, _LOST_S)):
                 return
 
+    def begin_close(self, timeout_s: float) -> float:
+        """Refuse spans from now on; the worker, if there is one, ends by what is returned."""
+        now = self.clock()
+        self._patience_s = now + timeout_s * PATIENCE
+        self._end_s = now + timeout_s
+        self.queue.close()
+        return self._end_s
+
     def close(self, timeout_s: float) -> None:
         """Refuse spans from now on, send what can be sent in time, count the rest. Idempotent.
 
         Where nobody on this host has listened from the start, a quarter of the time is enough.
         """
-        now = self.clock()
-        self._patience_s = now + timeout_s * PATIENCE
-        deadline_s = self._end_s = now + timeout_s
-        self.queue.close()
+        deadline_s = self.begin_close(timeout_s)
         worker = self._worker
         if worker is not None and self._is_manned():
             worker.join(min(max(0.0, timeout_s), threading.TIMEOUT_MAX))

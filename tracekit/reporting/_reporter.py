@@ -115,6 +115,7 @@ class Reporter(SpanProcessor):
                 wait=wait,
             )
 
+        self.encoder = encoder
         self._build = pipeline
         self._era = self._begin()
 
@@ -186,6 +187,10 @@ class Reporter(SpanProcessor):
         Idempotent.
         """
         self._now().pipeline.close(timeout_s)
+
+    def begin_shutdown(self, timeout_s: float) -> None:
+        """Refuse spans from now on and have the worker end; ``shutdown`` waits for that."""
+        self._now().pipeline.begin_close(timeout_s)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Flush, as OpenTelemetry calls it."""

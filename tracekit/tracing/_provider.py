@@ -153,17 +153,21 @@ class TracerProvider(trace.TracerProvider):
     ) -> None:
         self.resource = resource
         self.span_limits = default_limits() if limits is None else limits
-        self.reporter: Reporter = NoReporter() if reporter is None else reporter
+        self.report_to(NoReporter() if reporter is None else reporter)
         self._lives = Lives()
         self._wide = traceid_128bit
         self.id_generator = id_generator or Ids(self._lives, traceid_128bit)
         self.sampler = sampler
         self._limits = Limits(self.span_limits)
-        self._on_start = self.reporter.on_start
-        self._on_end = self.reporter.on_end
         self._active_span_processor = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
         self._processors: tuple[SpanProcessor, ...] = ()
         self._tracers: dict[InstrumentationScope, Tracer] = {}
+
+    def report_to(self, reporter: Reporter) -> None:
+        """Have ``reporter`` see the sampled spans, the open ones included, from now on."""
+        self.reporter = reporter
+        self._on_start = reporter.on_start
+        self._on_end = reporter.on_end
 
     @property
     def id_generator(self) -> IdGenerator:

@@ -146,6 +146,7 @@ ROWS = (
     Row("TRACEKIT_CERT_FILE", "cert_file", v.text, "/etc/ssl/client.pem"),
     Row("TRACEKIT_KEY_FILE", "key_file", v.text, "/etc/ssl/client.key"),
     Row("TRACEKIT_COMPRESSION", "compression", v.text, "gzip"),
+    Row("TRACEKIT_ALSO", "also", v.url("http", "https"), "http://collector:4318"),
     Row("TRACEKIT_REDACT", "redact", v.text, r"email,ssn,db.statement,/\d{3}-\d\d-\d{4}/"),
     Row("TRACEKIT_SEMCONV", "semconv", v.text, "old"),
 )
