@@ -24,7 +24,7 @@ from opentelemetry.propagators.textmap import (
 
 from tracekit._display import quoted
 from tracekit._process.fork import PerProcess
-from tracekit.tracing import DisabledTracer, Tracer
+from tracekit.tracing import MAX_TRACERS, DisabledTracer, Tracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,7 +153,9 @@ class Globals:
         if tracer is None:
             if self._shell is None:
                 self._shell = ShellTracerProvider(provider)
-            tracer = self._named[name] = self._shell.get_tracer(name)
+            tracer = self._shell.get_tracer(name)
+            if len(self._named) < MAX_TRACERS:
+                self._named[name] = tracer
         return tracer
 
     def known(self, name: str) -> trace.Tracer | None:

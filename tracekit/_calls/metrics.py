@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tracekit._calls.lifecycle import BaseCall, CallObserver, Labels
 
 MAX_ENDPOINTS = 200
+MAX_NAME = 256
+"""Characters; the calls of an operation with a longer name are counted as ``OTHER``."""
 OTHER = "other"
 """Where the calls of all further endpoints are counted."""
 
@@ -105,7 +107,7 @@ class _Figures:
     def meet(self, operation: str) -> Endpoint:
         """Return the endpoint of an operation that is called for the first time."""
         with self._lock:
-            room = len(self.known) < self._max
+            room = len(self.known) < self._max and len(operation) <= MAX_NAME
             name = safe_name(operation) if room else OTHER
             endpoint = self.shown.get(name)
             if endpoint is None:

@@ -19,7 +19,7 @@ from tracekit._protocols import MARKS_SHIFT, UNSET, Frame, Loss, Payload, Unname
 from tracekit.encoding._envelope import Envelope
 from tracekit.encoding._facts import facts_of
 from tracekit.encoding._idl import LOG, SPAN, SPAN_REF, SpanRefType
-from tracekit.encoding._memory import remember
+from tracekit.encoding._memory import remember, remember_scope
 from tracekit.encoding._tags import Tags, as_text
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class JaegerEncoder:
                 tags.append(self._tags.one(f"otel.scope.{key}", item))
         # The scope is kept with its tags, so no other one can get the same id meanwhile.
         ending = Ending(len(tags), b"".join(tags), scope)
-        return remember(self._endings, (id(kind), id(scope)), ending)
+        return remember_scope(self._endings, (id(kind), id(scope)), ending, len(ending.tags))
 
     def _rarities(self, facts: Facts) -> list[bytes]:
         """Return the tags that few spans have: status, trace state, what did not fit."""

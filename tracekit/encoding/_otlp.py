@@ -20,7 +20,7 @@ from opentelemetry.trace import DEFAULT_TRACE_STATE, StatusCode
 from tracekit._protobuf import varint
 from tracekit._protocols import UNSET, Frame, Loss, Payload
 from tracekit.encoding._facts import facts_of
-from tracekit.encoding._memory import remember
+from tracekit.encoding._memory import remember, remember_scope
 from tracekit.encoding._otlp_idl import (
     EVENT,
     EXPORT_REQUEST,
@@ -214,7 +214,7 @@ class OtlpEncoder:
             encoded = _field(SCOPE_SPANS, "scope", body) + _text(
                 SCOPE_SPANS, "schema_url", scope.schema_url
             )
-        return remember(self._scopes, id(scope), (encoded, scope))
+        return remember_scope(self._scopes, id(scope), (encoded, scope), len(encoded))
 
     # --- many spans ---
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tracekit")
 _MAX_METHODS = 1024
+_MAX_NAME = 512
 
 
 class Options(TypedDict, total=False):
@@ -136,7 +137,8 @@ class Plan:
         found = None
         if not self._excludes(name):
             found = Method(name, {semconv: self._attributes(name, semconv) for semconv in SEMCONVS})
-        if len(self._methods) < _MAX_METHODS:  # a generic handler may be called by any name
+        # A generic handler may be called by any name.
+        if len(self._methods) < _MAX_METHODS and len(name) <= _MAX_NAME:
             self._methods[path] = found
         return found
 

@@ -144,10 +144,10 @@ class Pipeline:
                 self._spawn_after_s = self.clock() + _RESPAWN_S
                 self._vacancy.append(None)
 
-    def _say_once(self, message: str) -> None:
+    def _say_once(self, message: str, error: Exception | None = None) -> None:
         mine = object()
         if self._said.setdefault(message, mine) is mine:
-            _log.warning(message)
+            _log.warning(message, *(() if error is None else (quoted(error),)))
 
     # --- for the worker ---
 

@@ -28,6 +28,10 @@ DEFAULT_QUEUE_SIZE = 10_000
 """Spans; chosen by measurement, see docs/explanation/accounting.md."""
 
 
+MAX_OPEN_GUESTS = 1 << 18
+"""Open spans of another provider that are told apart; further ones are not sent (``unsampled``)."""
+
+
 class Era:
     """The pipeline of one process, the mark that a fork wipes, and guests.
 
@@ -51,6 +55,9 @@ class Era:
         """Return whether a guest that starts is sampled; count it if it is not."""
         context = span.get_span_context()
         if context is None or not context.trace_flags.sampled:
+            self.pipeline.ledger.unsampled.add()
+            return False
+        if len(self._guests) >= MAX_OPEN_GUESTS:  # spans that nobody ends
             self.pipeline.ledger.unsampled.add()
             return False
         self._guests.add(context.span_id)

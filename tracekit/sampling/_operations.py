@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_OPERATIONS = 2000
 """How many operations get a sampler of their own (the default of all Jaeger clients)."""
+MAX_NAME = 1024
+"""Characters of the name of an operation that gets a sampler without being listed."""
 
 
 class GuaranteedThroughput(RootSampler):
@@ -74,9 +76,9 @@ class PerOperation(RootSampler):
     """Asks the sampler of the root's operation; at most ``max_operations`` have one.
 
     An unknown operation gets its own with the default rate and the lower bound; when the table is
-    full, the default rate alone. ``previous`` is the sampler that this one replaces: operations
-    that the strategy still lists keep the balance of their bucket, the others are forgotten and
-    come back when they are used (as in the Go and Java clients).
+    full, or its name too long, the default rate alone. ``previous`` is the sampler that this one
+    replaces: operations that the strategy still lists keep the balance of their bucket, the others
+    are forgotten and come back when they are used (as in the Go and Java clients).
     """
 
     def __init__(
@@ -111,6 +113,8 @@ class PerOperation(RootSampler):
         return sampler.decide(trace_id, name)
 
     def _admit(self, name: str) -> RootSampler:
+        if len(name) > MAX_NAME:
+            return self._default
         try:
             self._free.pop()
         except IndexError:

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from tracekit.tracing._disabled import DisabledTracer, DisabledTracerProvider
 from tracekit.tracing._late import Unrecorded
-from tracekit.tracing._provider import Reporter, SpanCounts, TracerProvider, default_limits
+from tracekit.tracing._provider import (
+    MAX_TRACERS,
+    Reporter,
+    SpanCounts,
+    TracerProvider,
+    default_limits,
+)
 from tracekit.tracing._scope import CurrentSpan
 from tracekit.tracing._span import Span, UnsampledSpan
 from tracekit.tracing._tracer import Tracer
 
 __all__ = [
+    "MAX_TRACERS",
     "CurrentSpan",
     "DisabledTracer",
     "DisabledTracerProvider",

@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 RANDOM_BIT = getattr(trace.TraceFlags, "RANDOM_TRACE_ID", 0)
 """What a new trace says of its id; 0 where the installed API does not speak of it."""
+MAX_TRACERS = 1024
+"""Scopes whose tracer is kept: who makes scopes up by the request gets a new one each time."""
 DEFAULT_MAX = 128  # every count limit's default in OpenTelemetry's specification
 
 
@@ -214,8 +216,11 @@ class TracerProvider(trace.TracerProvider):
             schema_url,
             attributes,
         )
+        known = self._tracers.get(scope)
+        if known is not None or len(self._tracers) >= MAX_TRACERS:
+            return known or Tracer(self, scope)
         # Atomic: two threads that ask at once get the same tracer.
-        return self._tracers.get(scope) or self._tracers.setdefault(scope, Tracer(self, scope))
+        return self._tracers.setdefault(scope, Tracer(self, scope))
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Show all recording spans to ``span_processor`` from now on, after those added before."""
