@@ -24,7 +24,9 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo": Command("tracekit._cli.demo", "start two traced services and show one trace of both"),
+    "draw": Command("tracekit._cli.draw", "draw the traces of a file"),
     "env": Command("tracekit._cli.env", "show what the environment configures"),
+    "view": Command("tracekit._cli.view", "receive traces here and look at them"),
 }
 
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from tracekit.drawing import draw
 from tracekit.local._backend import Backend
+from tracekit.local._documents import MAX_FILE_BYTES, read_document, write_document
 from tracekit.local._ports import PORTS, PortsTakenError
 from tracekit.local._receiver import Receiver
 from tracekit.local._sampling import SamplingServer
+from tracekit.local._search import all_tags, as_text, parse_duration_ns, parse_trace_id
 from tracekit.local._spans import (
     ClientStats,
     Log,
@@ -26,6 +28,7 @@ from tracekit.local._strategies import Strategies
 from tracekit.local._traces import TraceStore
 
 __all__ = [
+    "MAX_FILE_BYTES",
     "PORTS",
     "Backend",
     "ClientStats",
@@ -39,5 +42,11 @@ __all__ = [
     "Strategies",
     "Tags",
     "TraceStore",
+    "all_tags",
+    "as_text",
     "draw",
+    "parse_duration_ns",
+    "parse_trace_id",
+    "read_document",
+    "write_document",
 ]

@@ -7,10 +7,11 @@ import importlib.util
 from typing import TYPE_CHECKING, Protocol
 
 from tracekit.local._datagrams import DatagramPort
+from tracekit.local._formats import read
 from tracekit.local._http import HttpServer, Request, Response
 from tracekit.local._intake import Intake
 from tracekit.local._page import Page
-from tracekit.local._ports import PORTS, PortsTakenError
+from tracekit.local._ports import PORTS, PortsTakenError, listening
 from tracekit.local._query import QueryApp
 from tracekit.local._strategies import Strategies
 from tracekit.local._traces import TraceStore
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
+
+    from tracekit.local._spans import ReceivedSpan
 
 
 class _Listening(Protocol):
@@ -81,14 +84,22 @@ class Backend:
         if taken:
             self.close()
             raise PortsTakenError(taken)
-        for listening in self._open:
-            listening.start()
+        for each in self._open:
+            each.start()
 
     def close(self) -> None:
         """Stop listening and free the ports; what has arrived is kept. Safe to call twice."""
         with contextlib.ExitStack() as stack:
             while self._open:
                 stack.callback(self._open.pop().close)
+
+    def spans(self, trace_id: int) -> list[ReceivedSpan]:
+        """Return the spans of a trace in the order of arrival; none if it is not held."""
+        return [read(record) for record in self.store.trace(trace_id) or ()]
+
+    def listening(self) -> list[str]:
+        """Return a line for each port: where to send what."""
+        return listening(self.ports)
 
     def state(self) -> dict[str, object]:
         """Return figures about what came and what is held, as JSON can carry them."""
@@ -106,6 +117,7 @@ class Backend:
             "evicted_traces": store.evicted_traces,
             "evicted_spans": store.evicted_spans,
             "refused_spans": store.refused,
+            "store_failed": store.failed,
             "version": store.version,
             "clients": [
                 {
@@ -138,11 +150,11 @@ class Backend:
     def _take(self, name: str, number: int) -> str | None:
         """Bind a port; return why not."""
         try:
-            listening = self._listen(name, number)
+            opened = self._listen(name, number)
         except OSError as error:
             return error.strerror or str(error)
-        self._open.append(listening)
-        self.ports[name] = listening.port
+        self._open.append(opened)
+        self.ports[name] = opened.port
         return None
 
     def _listen(self, name: str, number: int) -> _Listening:

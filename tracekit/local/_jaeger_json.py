@@ -39,7 +39,7 @@ def to_json(spans: Iterable[ReceivedSpan], *, adjust: bool = True) -> dict[str, 
         key = processes.get(identity)
         if key is None:
             key = processes[identity] = f"p{len(processes) + 1}"
-            shown[key] = {"serviceName": name, "tags": _key_values(span.process_tags)}
+            shown[key] = {"serviceName": name, "tags": key_values(span.process_tags)}
         written.append(_span(span, key))
     trace_id = trace_id_text(trace[0].span.trace_id) if trace else ""
     ordered = {key: shown[key] for key in sorted(shown)}
@@ -88,9 +88,9 @@ def _span(span: AdjustedSpan, process: str) -> dict[str, object]:
         ],
         "startTime": own.start_us & _64_BITS,
         "duration": own.duration_us & _64_BITS,
-        "tags": _key_values(span.tags),
+        "tags": key_values(span.tags),
         "logs": [
-            {"timestamp": time_us & _64_BITS, "fields": _key_values(fields)}
+            {"timestamp": time_us & _64_BITS, "fields": key_values(fields)}
             for time_us, fields in span.logs
         ],
         "processID": process,
@@ -98,7 +98,8 @@ def _span(span: AdjustedSpan, process: str) -> dict[str, object]:
     }
 
 
-def _key_values(pairs: Iterable[tuple[str, TagValue]]) -> list[dict[str, object]]:
+def key_values(pairs: Iterable[tuple[str, TagValue]]) -> list[dict[str, object]]:
+    """Return tags as Jaeger's JSON has them: key, type and value."""
     return [_key_value(key, value) for key, value in pairs]
 
 
@@ -123,11 +124,11 @@ def _read(fields: Object, process: Object) -> ReceivedSpan:
     parents = [ref for ref in references if ref.kind == "child_of" and ref.trace_id == trace_id]
     parents = parents or [ref for ref in references if ref.trace_id == trace_id]
     parent = parents[0].span_id if parents else _id(string(fields, "parentSpanID"))
-    tags = _tags(fields, "tags")
+    tags = tags_of(fields, "tags")
     kind = tags.get("span.kind")
     return ReceivedSpan(
         service=string(process, "serviceName"),
-        process_tags=_tags(process, "tags"),
+        process_tags=tags_of(process, "tags"),
         trace_id=trace_id,
         span_id=_id(string(fields, "spanID")),
         parent_id=parent or None,
@@ -138,7 +139,7 @@ def _read(fields: Object, process: Object) -> ReceivedSpan:
         duration_us=_signed(integer(fields, "duration")),
         tags=tags,
         logs=tuple(
-            Log(_signed(integer(each, "timestamp")), _tags(each, "fields"))
+            Log(_signed(integer(each, "timestamp")), tags_of(each, "fields"))
             for each in array(fields, "logs")
         ),
         references=tuple(references),
@@ -154,7 +155,8 @@ def _reference(fields: Object) -> Reference:
     )
 
 
-def _tags(fields: Object, name: str) -> Tags:
+def tags_of(fields: Object, name: str) -> Tags:
+    """Read back what ``key_values`` wrote, the member ``name`` of an object."""
     return Tags((string(each, "key"), _tag_value(each)) for each in array(fields, name))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -46,8 +47,14 @@ class Trace:
 class Keeper(Protocol):
     """Keeps records beyond the life of the process (``_sqlite``)."""
 
+    failed: str | None
+    """Why nothing more is kept, None as long as it is."""
+
     def keep(self, records: Iterable[Record]) -> None:
         """Take over records that have arrived."""
+
+    def records(self) -> Iterable[Record]:
+        """Return what is kept, the oldest first."""
 
     def forget(self, trace_ids: Iterable[int]) -> None:
         """Give up traces that went out to make room."""
@@ -64,11 +71,10 @@ class TraceStore:
         self,
         max_bytes: int = 256 * 1024 * 1024,
         *,
-        keeper: Keeper | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.max_bytes = max_bytes
-        self._keeper = keeper
+        self._keeper: Keeper | None = None
         self._clock = clock
         self._traces: dict[int, Trace] = {}
         self._operations: Counter[Operation] = Counter()
@@ -84,15 +90,24 @@ class TraceStore:
 
     def add(self, records: Iterable[Record]) -> None:
         """Keep records, giving up the oldest traces for them."""
-        now = self._clock()
-        with self._lock:
-            kept = [record for record in records if self._put(record, now)]
-            gone = self._make_room()
-            self.version += 1
+        kept, gone = self._add(records)
         if self._keeper is not None:
             self._keeper.keep(kept)
             if gone:
                 self._keeper.forget(gone)
+
+    def restore(self, keeper: Keeper) -> None:
+        """Take over what ``keeper`` holds, and let it keep what comes from now on."""
+        records, gone = iter(keeper.records()), []
+        while chunk := list(itertools.islice(records, 1000)):
+            gone += self._add(chunk)[1]
+        keeper.forget(gone)
+        self._keeper = keeper
+
+    @property
+    def failed(self) -> str | None:
+        """Why the file is no longer written, None if it is, or if there is none."""
+        return None if self._keeper is None else self._keeper.failed
 
     def trace(self, trace_id: int) -> list[Record] | None:
         """Return the records of a trace in the order of arrival, None if there is none."""
@@ -135,6 +150,15 @@ class TraceStore:
             self.version += 1
         if self._keeper is not None:
             self._keeper.forget(gone)
+
+    def _add(self, records: Iterable[Record]) -> tuple[list[Record], list[int]]:
+        """Put records in; return those that are held, and the ids of the traces that had to go."""
+        now = self._clock()
+        with self._lock:
+            kept = [record for record in records if self._put(record, now)]
+            gone = self._make_room()
+            self.version += 1
+        return kept, gone
 
     def _put(self, record: Record, now: float) -> bool:
         size = len(record.raw) + OVERHEAD_BYTES
