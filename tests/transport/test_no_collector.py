@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import re
 import subprocess
 import sys
 
@@ -46,23 +46,25 @@ def test_without_an_exporter_every_span_has_a_figure_and_costs_no_warning(nobody
     assert {reason: n for reason, n in stats.dropped.items() if n} == {"no_exporter": 1_000}
 
 
-def test_the_console_shows_what_opentelemetrys_shows():
-    """``OTEL_TRACES_EXPORTER=console`` prints each span as the SDK's own exporter does."""
+def test_the_console_draws_trees():
+    """``OTEL_TRACES_EXPORTER=console`` draws the spans of this process, a tree for each trace."""
     program = (
         "import tracekit\n"
         "tracekit.init('shop')\n"
-        "with tracekit.get_tracer('t').start_as_current_span('work') as span:\n"
-        "    span.set_attribute('answer', 42)\n"
+        "tracer = tracekit.get_tracer('t')\n"
+        "with tracer.start_as_current_span('work'):\n"
+        "    tracer.start_span('part').end()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, **ALL, "OTEL_TRACES_EXPORTER": "console"},
+        env={**os.environ, **ALL, "OTEL_TRACES_EXPORTER": "console", "PYTHONIOENCODING": "utf-8"},
         timeout=60,
         check=True,
         capture_output=True,
         text=True,
     )
-    printed = json.loads(done.stdout)
-    assert (printed["name"], printed["attributes"]["answer"]) == ("work", 42)
-    assert printed["resource"]["attributes"]["service.name"] == "shop"
+    header, root, child = done.stdout.rstrip("\n").splitlines()
+    assert re.fullmatch(r"trace [0-9a-f]{16,32}  2 spans, 1 service, \S+ ms", header)
+    assert root.startswith("shop work ")
+    assert child.startswith("└─ shop part ")
     assert done.stderr == ""

@@ -47,9 +47,9 @@ def wire(
     to be used.
     """
     if settings.kind == "console":
-        from opentelemetry.sdk.trace.export import ConsoleSpanExporter  # noqa: PLC0415 - as below
+        from tracekit.transport._console import ConsoleTreeExporter  # noqa: PLC0415 - as below
 
-        return handing_to(ConsoleSpanExporter(), None, redact)
+        return handing_to(ConsoleTreeExporter(), None, redact)
     make = {
         "udp": _datagrams,
         "http": _posts,

@@ -32,7 +32,7 @@ class AdjustedSpan:
     def __init__(self, span: ReceivedSpan) -> None:
         self.span = span
         self.span_id = span.span_id
-        self.references = _with_parent(span)
+        self.references = _with_parent(span.references, span.trace_id, span.parent_id)
         self.tags: list[Pair] = list(span.tags.pairs)
         self.process_tags: list[Pair] = list(span.process_tags.pairs)
         self.logs: list[tuple[int, list[Pair]]] = [
@@ -54,6 +54,7 @@ class AdjustedSpan:
             if (ref.span_id, ref.trace_id) == (old, self.span.trace_id):
                 self.references[place] = ref._replace(span_id=new)
                 return
+        self.references = _with_parent(self.references, self.span.trace_id, new)
 
     def is_kind(self, kind: str) -> bool:
         """Tell whether its first tag ``span.kind`` says ``kind``."""
@@ -74,15 +75,14 @@ def adjusted(spans: Iterable[ReceivedSpan]) -> list[AdjustedSpan]:
     return trace
 
 
-def _with_parent(span: ReceivedSpan) -> list[Reference]:
+def _with_parent(
+    references: Sequence[Reference], trace_id: int, parent_id: int | None
+) -> list[Reference]:
     """Return the references; the parent is one of them, the first if it is not there already."""
-    references = list(span.references)
-    known = any(
-        (ref.span_id, ref.trace_id) == (span.parent_id, span.trace_id) for ref in references
-    )
-    if span.parent_id and not known:
-        references.insert(0, Reference("child_of", span.trace_id, span.parent_id))
-    return references
+    known = any((ref.span_id, ref.trace_id) == (parent_id, trace_id) for ref in references)
+    if not parent_id or known:
+        return list(references)
+    return [Reference("child_of", trace_id, parent_id), *references]
 
 
 def _make_ids_unique(trace: Sequence[AdjustedSpan]) -> None:

@@ -177,6 +177,10 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = 64 * 1024
 
+    def version_string(self) -> str:
+        """Return the name alone: versions help attackers only."""
+        return self.server_version
+
     def handle_one_request(self) -> None:
         """Answer a request, in bounded time from its first byte to the last of the answer."""
         self.server.deadlines[self.connection] = time.monotonic() + IDLE_S

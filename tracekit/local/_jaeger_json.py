@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _SAFE = 2**53 - 1
 """Whole numbers up to here survive JavaScript; larger ones go as text."""
-_64_BITS = 2**64 - 1
 _KINDS = {"child_of": "CHILD_OF", "follows_from": "FOLLOWS_FROM"}
 
 
@@ -86,16 +85,22 @@ def _span(span: AdjustedSpan, process: str) -> dict[str, object]:
             }
             for ref in span.references
         ],
-        "startTime": own.start_us & _64_BITS,
-        "duration": own.duration_us & _64_BITS,
+        "startTime": _wrapped(own.start_us),
+        "duration": _wrapped(own.duration_us),
         "tags": key_values(span.tags),
         "logs": [
-            {"timestamp": time_us & _64_BITS, "fields": key_values(fields)}
+            {"timestamp": _wrapped(time_us), "fields": key_values(fields)}
             for time_us, fields in span.logs
         ],
         "processID": process,
         "warnings": span.warnings or None,
     }
+
+
+def _wrapped(time_us: int) -> int:
+    """Return a time as Go shows it, which holds it in 64 bits of ns and shows it without a sign."""
+    ns = (time_us * 1000 + (1 << 63)) % (1 << 64) - (1 << 63)
+    return (ns // 1000 if ns >= 0 else -(-ns // 1000)) % (1 << 64)
 
 
 def key_values(pairs: Iterable[tuple[str, TagValue]]) -> list[dict[str, object]]:

@@ -138,7 +138,11 @@ def dependencies(
         clients = {record.span_id: record for record in trace if record.kind == "client"}
         by_id: dict[int, Record] = {}
         for record in trace:
-            by_id.setdefault(record.span_id, record)
+            # Where client and server share an id, as Zipkin's do, the server has the children.
+            if record.span_id not in by_id or (
+                record.kind == "server" and record.span_id in clients
+            ):
+                by_id[record.span_id] = record
         for record in trace:
             shared = record.kind == "server" and record.span_id in clients
             parent = clients[record.span_id] if shared else by_id.get(record.parent_id)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 MAX_SERVICES = 1000
 """Names that are remembered; the one that asked longest ago goes first."""
-_SHAPE = {"probabilisticSampling": None, "rateLimitingSampling": None, "operationSampling": None}
 _EVERYTHING = Strategy("probabilistic", 1.0)
 _NUMBERS = {"PROBABILISTIC": 0, "RATE_LIMITING": 1}
 
@@ -82,5 +81,5 @@ class Strategies:
         if request.path == "/":  # the older answer says the type as a number
             shown = {"strategyType": _NUMBERS[str(kind)], **answer}
         else:
-            shown = {"strategyType": kind, **_SHAPE, **answer}
+            shown = {"strategyType": kind, **answer}
         return Response(dumps(shown).encode(), 200, "application/json")

@@ -93,7 +93,7 @@ def _process(fields: Object) -> tuple[str, Tags]:
         (name, string(given, key)) for key, name in _PROCESS.items() if key in given
     ]
     if address := string(local, "ipv4"):
-        tags.append(("ip", str(_address(address))))
+        tags.append(("ip", int(_address(address))))
     return string(local, "serviceName") or NO_SERVICE, Tags(sorted(tags))
 
 
@@ -115,13 +115,15 @@ def _said(fields: Object) -> Iterator[Pair]:
     if kind and remote:
         yield "peer.service", string(remote, "serviceName")
         if address := string(remote, "ipv4"):
-            yield "peer.ipv4", str(_address(address))
+            yield "peer.ipv4", int(_address(address))
         if address := string(remote, "ipv6"):
             yield "peer.ipv6", _address(address).packed
         if port := integer(remote, "port"):
             yield "peer.port", port
     if kind:
         yield "span.kind", kind.lower()
+    elif fields.get("localEndpoint") and not (fields.get("tags") or fields.get("annotations")):
+        yield "component", ""  # how Jaeger keeps where such a span was
 
 
 def _log(value: str) -> Tags:
