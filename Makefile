@@ -65,6 +65,12 @@ fuzz-frames: $(STAMP) ## Random facts through native and Python frames: equal by
 asan: $(STAMP) ## The native frames under AddressSanitizer and UBSan: tests and a short fuzz
 	./.ci/asan $(BIN)/python $(BUILD)/asan
 
+fuzz-receivers: $(STAMP) ## A million damaged messages for every receiver of tracekit view
+	nice -n 19 $(BIN)/python tests/fuzz/fuzz_receivers.py
+
+bench-view: $(STAMP) ## What tracekit view takes, and what it costs to run
+	$(BIN)/python tests/bench/bench_view.py
+
 lint: $(STAMP) ## ruff: every rule, each exception argued in pyproject.toml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -56,13 +56,13 @@ class OtlpGrpcServer:
 
     def _export(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         try:
-            self._intake.take("otlp-grpc", scan_otlp, _plain(message))
+            self._intake.take("otlp-grpc", scan_otlp, plain(message))
         except ValueError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error)[:300])
         return b""
 
 
-def _plain(message: bytes) -> bytes:
+def plain(message: bytes) -> bytes:
     """Return a message without its compression; a request begins with 0x0a, gzip's do not."""
     if message[:2] != b"\x1f\x8b" and message[:1] != b"\x78":
         return message
