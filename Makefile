@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 ORACLE := $(BUILD)/jaeger-client/.tried
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz fuzz-frames asan soak help demo test test-all test-oldest lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
+.PHONY: fuzz fuzz-frames fuzz-receivers bench-view asan soak help demo test test-all test-oldest lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22

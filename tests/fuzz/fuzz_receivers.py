@@ -2,8 +2,9 @@
 
     python tests/fuzz/fuzz_receivers.py [--inputs 1000000] [--seed 1] [receiver …]
 
-Each input is a real message of that wire, damaged: bytes flipped, cut, repeated, numbers made huge. A receiver may raise ``ValueError`` and nothing else; what it takes must read, and be told as
-JSON. Memory must not grow, and no input may take long.
+Each input is a real message of that wire, damaged: bytes flipped, cut, repeated, numbers made huge.
+A receiver may raise ``ValueError`` and nothing else; what it takes must read, and be told as JSON.
+Memory must not grow, and no input may take long.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A short run of the receivers' fuzzer in every test run; ``make fuzz-receivers`` is the long one."""
+"""A short run of the receivers' fuzzer in every test run; ``make fuzz-receivers`` is long."""
 
 from __future__ import annotations
 
