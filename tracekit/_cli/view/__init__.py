@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from tracekit import drawing
 from tracekit._cli.view import filters
-from tracekit._cli.view.export import export
 from tracekit._cli.view.live import Live
 from tracekit.errors import StrategyError
 from tracekit.local import PORTS, Backend, PortsTakenError, Strategies, TraceStore
@@ -37,6 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     except ValueError as error:
         parser.error(str(error))
     if options.export is not None:
+        from tracekit._cli.view.export import export  # noqa: PLC0415 - who serves needs no client
+
         number = ports["query"] or PORTS["query"].number
         return export(options, wanted, number)
     with contextlib.ExitStack() as stack:
