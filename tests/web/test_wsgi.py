@@ -14,7 +14,7 @@ from opentelemetry.trace import StatusCode
 
 import tracekit.testing
 import tracekit.wsgi
-from tracekit.wsgi._exchange import Server
+from tracekit._calls.http_server import Server
 
 
 class Served:
@@ -539,7 +539,7 @@ def test_broken_tracing_does_not_break_a_request(tracing):
     def handle():
         raise RuntimeError("no handle")
 
-    server = Server(handle, (), False, None)
+    server = Server(handle, "x", (), False, None)
     app = tracekit.wsgi.Middleware(plain, server, None)
     assert Served(app) == Served(plain)
 

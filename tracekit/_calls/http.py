@@ -89,12 +89,11 @@ def server_attributes(environ: Mapping[str, Any], semconv: Semconv) -> Attribute
     return found if semconv == "current" else _server_in(found, semconv, get("HTTP_HOST"))
 
 
-def server_labels(environ: Mapping[str, Any], route: str, status: int) -> Attributes:
+def server_labels(method: str, scheme: str, route: str, status: int) -> Attributes:
     """Return what tells requests apart in metrics; ``route`` and ``status`` only if known."""
-    method = environ.get("REQUEST_METHOD", "")
     found: Attributes = {
         "http.request.method": method if method in METHODS else _OTHER,
-        "url.scheme": environ.get("wsgi.url_scheme", "http"),
+        "url.scheme": scheme,
     }
     if route:
         found["http.route"] = route

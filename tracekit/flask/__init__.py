@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -29,21 +30,23 @@ from opentelemetry import context as otel_context
 
 from tracekit import wsgi
 from tracekit._calls import http
+from tracekit._calls.http_server import Server
+from tracekit._calls.lifecycle import Step
 from tracekit._calls.redaction import redact_url
 from tracekit.flask._carrying import carrying
+from tracekit.flask._late import Late
 from tracekit.flask._old_form import is_old, translated
-from tracekit.wsgi._exchange import KEY, Server
+from tracekit.wsgi._exchange import KEY, Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from types import FrameType
 
     from _typeshed.wsgi import WSGIEnvironment
     from opentelemetry import trace
 
     from tracekit._assembly.handle import HasTracing, Tracing
-    from tracekit._calls.lifecycle import Call
     from tracekit.flask._old_form import OldForm, OpenTracingTracer
-    from tracekit.wsgi._exchange import Exchange
 
     StartSpanCallback = Callable[[Any, flask.Request], object]
 
@@ -53,10 +56,10 @@ DEFAULT_EXCLUDE = wsgi.DEFAULT_EXCLUDE
 _SCOPE = "tracekit.flask"
 _EXTENSION = "tracekit"
 
+_WSGI_APP = Flask.wsgi_app.__code__
+
 P = ParamSpec("P")
 R = TypeVar("R")
-# Flask 3.2 merges the request's context into the application's and deprecates the old name.
-_context_proxy = vars(flask.globals).get("request_ctx", flask.globals.app_ctx)
 
 
 def _either_form(init: Callable[P, None]) -> Callable[P, None]:
@@ -111,7 +114,7 @@ class FlaskTracing:
         self._trace_all = bool(trace_all)
         self._attributes = tuple(traced_attributes)
         self._callback = start_span_cb
-        self._server = Server(handle, exclude, response_headers, semconv)
+        self._server = Server(handle, _SCOPE, exclude, response_headers, semconv)
         if app is not None:
             self.init_app(app)
 
@@ -120,28 +123,25 @@ class FlaskTracing:
         if _EXTENSION in app.extensions:
             return
         app.extensions[_EXTENSION] = self  # and so it lives as long, though signals are weak
-        begin = functools.partial(self._begin, app) if self._trace_all else None
-        app.wsgi_app = wsgi.Middleware(app.wsgi_app, self._server, begin)  # type: ignore[method-assign]
-        preprocess = app.preprocess_request
-
-        # Matched, and no hook of the user's has run. (The signal for that costs ten times this.)
-        @functools.wraps(preprocess)
-        def naming(*args: Any, **named: Any) -> object:  # noqa: ANN401 (3.2 passes its context)
-            self._routed()
-            return preprocess(*args, **named)
-
-        app.preprocess_request = naming  # type: ignore[method-assign, assignment]
+        start = functools.partial(self._start, app) if self._trace_all else None
+        app.wsgi_app = wsgi.Middleware(app.wsgi_app, self._server, start)  # type: ignore[method-assign]
         got_request_exception.connect(self._failed, app)
-        handle_error = app.handle_user_exception
+        make = app.request_context
+        notice = app.handle_user_exception = _noticing(app.handle_user_exception)  # type: ignore[method-assign]
 
-        # No signal tells of an exception that an error handler turns into a response.
-        @functools.wraps(handle_error)
-        def noticing(*args: Any, **named: Any) -> object:  # noqa: ANN401
-            for given in (*args, *named.values()):
-                _notice(given)
-            return handle_error(*args, **named)
+        # Every request comes by here, also one whose server has taken ``app.wsgi_app`` before it
+        # was ours, and so do the contexts of command lines, socket handlers and tests.
+        @functools.wraps(make)
+        def request_context(*args: Any, **named: Any) -> object:  # noqa: ANN401 (Flask's own)
+            nonlocal notice
+            context = make(*args, **named)
+            if vars(app).get("handle_user_exception") is not notice:
+                # An extension has put its own over ours since, which may never ask ours.
+                notice = app.handle_user_exception = _noticing(app.handle_user_exception)  # type: ignore[method-assign]
+            self._attend(context, sys._getframe(1))
+            return context
 
-        app.handle_user_exception = noticing  # type: ignore[method-assign, assignment]
+        app.request_context = request_context  # type: ignore[method-assign, assignment]
 
     def trace(self, *attributes: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Return a decorator (below ``app.route``) that traces a view though not all are.
@@ -178,7 +178,7 @@ class FlaskTracing:
                 return None
             request = flask.request
         exchange: Exchange | None = request.environ.get(KEY)
-        return None if exchange is None else self._shown(exchange)
+        return self._shown(exchange) if exchange is not None and exchange.begun else None
 
     @property
     def tracer(self) -> OpenTracingTracer | None:
@@ -192,44 +192,64 @@ class FlaskTracing:
 
     # -- one request -----------------------------------------------------------------------------
 
-    def _begin(self, app: Flask, exchange: Exchange) -> None:
-        if exchange.excluded:
-            return
+    def _start(self, app: Flask, exchange: Exchange, environ: WSGIEnvironment) -> None:
         name = None
         if exchange.sampled_by_operation():
-            name = self._operation(exchange.environ, *_matched(app, exchange.environ))
-        exchange.begin(_SCOPE, name)
+            name = self._operation(environ, *_matched(app, environ))
+        exchange.start(environ, name)
 
-    def _routed(self) -> None:
-        """Name the span, and have copies of the request's context carry it."""
-        context = _context_proxy._get_current_object()
-        exchange: Exchange | None = context.request.environ.get(KEY)
-        if exchange is None or exchange.finished:
-            return
+    def _attend(self, context: Any, caller: FrameType) -> None:  # noqa: ANN401 (a class by version)
+        """Have a request's context name the span, and its copies carry what is current."""
         try:
             context.__class__ = carrying(context.__class__)
+            context._tracekit_routed = self._routed
         except Exception:  # a class of the application's own that allows no subclass
             self._server.complain("copies of the request's context will not carry its span")
-        if exchange.call is not None and not exchange.named:
-            self._describe(exchange.call, exchange, context.request, self._attributes)
+            context.push = functools.partial(_pushing, context.push, self._routed, context)
+            return
+        if self._trace_all and caller.f_code is _WSGI_APP:
+            environ = context.request.environ
+            known: Exchange | None = environ.get(KEY)
+            if known is None or known.finished:
+                self._serve_late(context, environ)
+
+    def _serve_late(self, context: Any, environ: WSGIEnvironment) -> None:  # noqa: ANN401
+        """Trace a request of which nobody told: its server calls ``wsgi_app`` as it was before."""
+        try:
+            exchange = environ[KEY] = Exchange.of(self._server, environ, None)
+            if exchange.excluded:
+                exchange.pass_on()
+            else:
+                self._start(context.app, exchange, environ)
+            context._tracekit_late = Late(exchange)
+        except Exception:
+            self._server.complain("tracing a request failed; it is served untraced")
+            environ.pop(KEY, None)
+
+    def _routed(self, request: flask.Request) -> None:
+        """Name the span: a context has been pushed, and no hook of the program's has run."""
+        exchange: Exchange | None = request.environ.get(KEY)
+        if exchange is not None and exchange.begun and not (exchange.named or exchange.finished):
+            self._describe(exchange, request, self._attributes)
 
     def _describe(
-        self, call: Call, exchange: Exchange, request: flask.Request, attributes: Iterable[str]
+        self, exchange: Exchange, request: flask.Request, attributes: Iterable[str]
     ) -> None:
         """Say on the span what Flask knows. Nothing that fails in here fails the request."""
         exchange.named = True
         try:
             rule = request.url_rule
+            environ = request.environ
             if rule is None:
-                name = self._operation(request.environ)
+                name = self._operation(environ)
             else:
-                name = self._operation(request.environ, rule.rule, rule.endpoint)
-                exchange.route = _route(request.environ, rule.rule)
-            call.name = name
+                exchange.route = _route(environ, rule.rule)
+                name = self._operation(environ, exchange.route, rule.endpoint)
+            exchange.name = name
             if exchange.recording:
-                span = call.span
+                span = exchange.span
                 span.update_name(name)
-                exchange.describe_behind_proxy()
+                exchange.describe_behind_proxy(environ)
                 if exchange.route:
                     span.set_attribute("http.route", exchange.route)
                 if self._old is not None:
@@ -243,17 +263,16 @@ class FlaskTracing:
             self._server.complain("describing a request's span failed; the request goes on")
 
     def _operation(
-        self, environ: WSGIEnvironment, rule: str | None = None, endpoint: str = ""
+        self, environ: WSGIEnvironment, route: str | None = None, endpoint: str = ""
     ) -> str:
-        """Return the operation of a request that matched ``rule`` (None: nothing)."""
-        if rule is not None and self._old is not None:
+        """Return the operation of a request that matched ``route`` (None: nothing)."""
+        if route is not None and self._old is not None:
             return endpoint
-        route = None if rule is None else _route(environ, rule)
         return http.span_name(environ.get("REQUEST_METHOD", ""), route)
 
     def _shown(self, exchange: Exchange) -> object:
         span = exchange.span
-        if span is None or self._old is None:
+        if self._old is None:
             return span
         if exchange.shown is None:
             exchange.shown = self._old.shown(span)
@@ -266,25 +285,26 @@ class FlaskTracing:
     def _viewing(self, attributes: tuple[str, ...]) -> Iterator[None]:
         """Trace one view, unless its request is traced or excluded already."""
         request = flask.request
-        exchange: Exchange | None = request.environ.get(KEY)
+        environ = request.environ
+        exchange: Exchange | None = environ.get(KEY)
         alone = exchange is None
         if exchange is None:  # the application itself is not traced: only decorated views are
-            exchange = request.environ[KEY] = self._server.receive(request.environ)
-        if exchange.excluded or exchange.call is not None:
-            if exchange.span is not None:
+            exchange = environ[KEY] = Exchange.of(self._server, environ, None)
+            exchange.pass_on()
+        if exchange.excluded or exchange.begun:
+            if exchange.begun:
                 _copy_attributes(exchange.span, request, attributes)
             yield
             return
-        call = exchange.begin(
-            _SCOPE, None, exchange.context if alone else otel_context.get_current()
-        )
-        self._describe(call, exchange, request, (*self._attributes, *attributes))
+        around = exchange.context if alone else otel_context.get_current()
+        exchange.start(environ, None, around)
+        self._describe(exchange, request, (*self._attributes, *attributes))
         try:
-            with exchange.step:
+            with Step(exchange.context):
                 yield
         except BaseException as error:
             if alone and not isinstance(error, HTTPException):
-                exchange.finish(error)
+                exchange.over(error)
             raise
         finally:
             if alone and not exchange.finished:
@@ -304,6 +324,21 @@ def init_app(
     return FlaskTracing(app, tracing, **options)
 
 
+def _noticing(handle: Callable[P, R]) -> Callable[P, R]:
+    """Return ``app.handle_user_exception`` that takes note of what it is given.
+
+    No signal tells of an exception that an error handler turns into a response.
+    """
+
+    @functools.wraps(handle)
+    def noticing(*args: P.args, **named: P.kwargs) -> R:
+        for given in (*args, *named.values()):
+            _notice(given)
+        return handle(*args, **named)
+
+    return noticing
+
+
 def _notice(error: object) -> None:
     """Remember which exception the response is made of; an abort is no exception but an answer."""
     if not isinstance(error, BaseException) or isinstance(error, HTTPException):
@@ -314,6 +349,16 @@ def _notice(error: object) -> None:
             exchange.error = error
 
 
+def _pushing(
+    push: Callable[[], None],
+    routed: Callable[[flask.Request], None],
+    context: Any,  # noqa: ANN401
+) -> None:
+    """Push a context whose class could not be replaced."""
+    push()
+    routed(context.request)
+
+
 def _route(environ: WSGIEnvironment, rule: str) -> str:
     """Return the route with the prefix below which the application is mounted."""
     return f"{environ.get('SCRIPT_NAME') or ''}{rule}"
@@ -322,7 +367,7 @@ def _route(environ: WSGIEnvironment, rule: str) -> str:
 def _answered(exchange: Exchange, response: flask.Response) -> flask.Response:
     """End an exchange of which only the view is traced."""
     exchange.status = response.status_code
-    exchange.finish()
+    exchange.over()
     return response
 
 
@@ -348,7 +393,7 @@ def _matched(app: Flask, environ: WSGIEnvironment) -> tuple[str | None, str]:
         rule, _ = adapter.match(return_rule=True)
     except Exception:  # not found, wrong method, redirect to a slash, untrusted host
         return None, ""
-    return rule.rule, rule.endpoint
+    return _route(environ, rule.rule), rule.endpoint
 
 
 def _converters_are_plain(app: Flask) -> bool:

@@ -9,7 +9,7 @@ from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 
 from tracekit.propagation._baggage import MAX_BYTES, MAX_ENTRIES, is_token
-from tracekit.propagation._extracted import fill
+from tracekit.propagation._extracted import enter, fill
 from tracekit.propagation._forwarding import (
     BAGGAGE_HEADER,
     BAGGAGE_PREFIX,
@@ -37,7 +37,9 @@ _NAMES_A_SPAN = {
     "traceparent": "w3c",
 }
 """The headers without which no trace can be joined, and their formats."""
-_NOTHING: ExtractedFields = (0, 0, None, None, False, None, NO_BAGGAGE, "", 0)
+_NO_FIELDS: ExtractedFields = (0, 0, None, None, False, None, NO_BAGGAGE, "", 0)
+NOTHING: Extracted = (None, ())
+"""What most requests from outside say."""
 _NO_FORMAT: tuple[str, Decode, Note] = ("", lambda _headers, _note: None, ignore)
 
 
@@ -171,6 +173,10 @@ class Extractor:
         self, environ: Mapping[str, object], context: Context | None = None
     ) -> Context:
         """Like ``extract``, of a WSGI environ, whose headers are keys: ``HTTP_X_REQUEST_ID``."""
+        return enter(self.read_environ(environ), Context() if context is None else context)
+
+    def read_environ(self, environ: Mapping[str, object]) -> Extracted:
+        """Return what a WSGI environ says: ``extract_environ`` in two steps."""
         names, prefix = self._environ_names, self._environ_prefix
         found = {names[key]: environ[key] for key in environ if key in names}
         if prefix in "\n".join(environ):  # one look into all names is cheaper than one into each
@@ -178,13 +184,13 @@ class Extractor:
                 if key.startswith(prefix):
                     found[key[5:].replace("_", "-").lower()] = environ[key]
         if not found:
-            return Context() if context is None else context
+            return NOTHING
         headers: dict[str, str] = found  # type: ignore[assignment] # as in ``extract``
         try:
-            return self._enter(headers, context, self._capture(headers))
+            return self._read(headers, self._capture(headers))
         except (TypeError, AttributeError):  # values that are no text
             headers = collect(found.items(), partial(self.counters.decode_error, "carrier"))
-            return self._enter(headers, context, self._capture(headers))
+            return self._read(headers, self._capture(headers))
 
     def _gather(self, carrier: CarrierT, getter: Getter[CarrierT]) -> dict[str, str]:
         """Read a carrier of unknown type through its getter; names may be in any case."""
@@ -229,7 +235,7 @@ class Extractor:
                 if name in _NAMES_A_SPAN:
                     self.counters.ignore(name, _NAMES_A_SPAN[name], self._names)
                     break
-        return _NOTHING
+        return _NO_FIELDS
 
     def _with_others(
         self, parts: ExtractedFields | None, headers: Mapping[str, str]

@@ -103,6 +103,13 @@ class Span(Readable):
         else:
             attrs.update(new)
 
+    def update_name(self, name: str) -> None:
+        """Rename the span: one atomic store, where the SDK takes a lock for it."""
+        if self._end_time is None:
+            self._name = name
+        else:
+            _log.warning("Tried calling update_name on an ended span.")
+
     def _merge(self, bag: Bag) -> None:
         attrs = self._attrs
         rules = self._tracer._limits.span

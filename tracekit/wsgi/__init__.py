@@ -15,9 +15,11 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from tracekit._assembly.handle import HasTracing, Tracing, resolve
+from tracekit._assembly.handle import HasTracing, Tracing, current, resolve
+from tracekit._calls.http_server import Server
+from tracekit._context import attach, detach
 from tracekit.wsgi._body import followed
-from tracekit.wsgi._exchange import KEY, Exchange, Server
+from tracekit.wsgi._exchange import KEY, Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,8 +57,8 @@ def middleware(
     ``Server-Timing``). ``semconv`` picks the attributes' names: ``"current"``, ``"old"`` or
     ``"both"`` (None: as configured). A request that an outer edge traces is left to that one.
     """
-    server = Server(handle_of(tracing), exclude, response_headers, semconv)
-    return Middleware(app, server, _begin)
+    server = Server(handle_of(tracing), "tracekit.wsgi", exclude, response_headers, semconv)
+    return Middleware(app, server, Exchange.start)
 
 
 def handle_of(
@@ -66,28 +68,24 @@ def handle_of(
 
     Raises ``TypeError`` now for what ``tracing=`` does not take.
     """
-    if tracing is not None:
-        resolve(tracing)
+    if tracing is None:
+        return current
+    resolve(tracing)
     return functools.partial(resolve, tracing)
 
 
-def _begin(exchange: Exchange) -> None:
-    if not exchange.excluded:
-        exchange.begin("tracekit.wsgi")
-
-
 class Middleware:
-    """A WSGI application around another one."""
+    """A WSGI application around another one. ``start`` (None: nobody yet) begins a span."""
 
     def __init__(
         self,
         app: WSGIApplication,
         server: Server,
-        begin: Callable[[Exchange], None] | None,
+        start: Callable[[Exchange, WSGIEnvironment], None] | None,
     ) -> None:
         self._app = app
         self._server = server
-        self._begin = begin
+        self._start = start
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -95,17 +93,25 @@ class Middleware:
         if outer is not None and not outer.finished:
             return self._app(environ, start_response)
         try:
-            exchange = environ[KEY] = self._server.receive(environ)
-            if self._begin is not None:
-                self._begin(exchange)
+            exchange = environ[KEY] = Exchange.of(self._server, environ, start_response)
+            if self._start is None or exchange.excluded:
+                exchange.pass_on()
+            else:
+                self._start(exchange, environ)
         except Exception:
             self._server.complain("tracing a request failed; it is served untraced")
             environ.pop(KEY, None)
             return self._app(environ, start_response)
+        context = exchange.context
+        token = attach(context)
         try:
-            with exchange.step:
-                result = self._app(environ, exchange.respond(start_response))  # type: ignore[arg-type]
+            result = self._app(environ, exchange)  # type: ignore[arg-type] # it is one
         except BaseException as error:
-            exchange.finish(error)
+            exchange.leave(token)
+            exchange.over(error)
             raise
-        return followed(result, exchange)
+        if exchange.context is context:
+            exchange.leave(token)
+        else:  # only a view is traced, and has begun its span meanwhile
+            detach(token)
+        return followed(result, exchange, environ)

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from tracekit._context import attach
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from _typeshed.wsgi import WSGIEnvironment
 
     from tracekit.wsgi._exchange import Exchange
 
 
-def followed(result: Iterable[bytes], exchange: Exchange) -> Iterable[bytes]:
+def followed(
+    result: Iterable[bytes], exchange: Exchange, environ: WSGIEnvironment
+) -> Iterable[bytes]:
     """Return the body so that its end is noticed, in the shape in which the server knows it."""
-    wrapper = exchange.environ.get("wsgi.file_wrapper")
-    if wrapper is not None and _is_file(result, wrapper):
-        # The server looks for this very object, to send the file without reading it.
-        try:
-            result.close = _Closing(exchange, getattr(result, "close", None))  # type: ignore[attr-defined]
-        except (AttributeError, TypeError):
-            exchange.finish()
+    try:
+        wrapper = environ.get("wsgi.file_wrapper")
+        if wrapper is not None and _is_file(result, wrapper):
+            # The server looks for this very object, to send the file without reading it.
+            return _followed_file(result, exchange)
+        sized = hasattr(result, "__len__")
+        whole = isinstance(cast("object", result), bytes)
+    except Exception:  # an object that does not like to be looked at: the server will see
+        sized = whole = False
+    if whole:  # not WSGI, yet uWSGI sends it as one piece
+        exchange.over()
         return result
-    if not hasattr(result, "__len__"):
-        return Body(result, exchange)
-    if isinstance(cast("object", result), bytes):  # not WSGI, yet uWSGI sends it as one piece
-        exchange.finish()
-        return result
-    return SizedBody(result, exchange)
+    return (SizedBody if sized else Body)(result, exchange)
 
 
 def _is_file(result: object, wrapper: object) -> bool:
@@ -34,16 +39,23 @@ def _is_file(result: object, wrapper: object) -> bool:
     return hasattr(result, "fileno")  # uWSGI's is a function that hands the file itself back
 
 
+def _followed_file(result: Iterable[bytes], exchange: Exchange) -> Iterable[bytes]:
+    try:
+        result.close = _Closing(exchange, getattr(result, "close", None))  # type: ignore[attr-defined]
+    except (AttributeError, TypeError):
+        exchange.over()
+    return result
+
+
 class Body:
     """A response body that runs the application's code under its span, piece by piece."""
 
-    __slots__ = ("_exchange", "_iterator", "_result", "_step")
+    __slots__ = ("_exchange", "_iterator", "_result")
 
     def __init__(self, result: Iterable[bytes], exchange: Exchange) -> None:
         self._result = result
         self._iterator: Iterator[bytes] | None = None
-        self._exchange: Exchange | None = exchange
-        self._step = exchange.step
+        self._exchange = exchange
 
     def __getattr__(self, name: str) -> object:
         if name[:2] == "__":  # what Python asks of types is not the application's to answer
@@ -54,41 +66,48 @@ class Body:
         return self
 
     def __next__(self) -> bytes:
+        exchange = self._exchange
+        token = attach(exchange.context)
         try:
-            with self._step:
-                if self._iterator is None:
-                    self._iterator = iter(self._result)
-                piece = next(self._iterator)
+            iterator = self._iterator
+            if iterator is None:
+                iterator = self._iterator = iter(self._result)
+            piece = next(iterator)
         except StopIteration:
-            self._end()
+            exchange.leave(token)
+            exchange.finish()
             raise
         except BaseException as error:
-            self._end(error)
+            exchange.leave(token)
+            exchange.finish(error)
             raise
-        if self._exchange is not None and self._exchange.completed_by(piece):
-            self._end()
+        exchange.leave(token)
+        left = exchange.left_bytes
+        if left is not None and piece.__class__ is bytes:
+            exchange.left_bytes = left = left - len(piece)
+            if left <= 0 and not exchange.finished:  # it has its declared length
+                exchange.finish()
         return piece
 
     def close(self) -> None:
         """Close the application's iterable as the server asks to (PEP 3333)."""
+        exchange = self._exchange
         close = getattr(self._result, "close", None)
         try:
             if close is not None:
-                with self._step:
+                token = attach(exchange.context)
+                try:
                     close()
+                finally:
+                    exchange.leave(token)
         except BaseException as error:
-            self._end(error)
+            exchange.over(error)
             raise
-        self._end(aborted=True)
+        exchange.over(aborted=True)
 
     def __del__(self) -> None:
         # A server that drops the iterable without closing it must not cost us the span.
-        self._end(aborted=True)
-
-    def _end(self, error: BaseException | None = None, *, aborted: bool = False) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.finish(error, aborted=aborted)
+        self._exchange.over(aborted=True)
 
 
 class SizedBody(Body):
@@ -103,8 +122,12 @@ class SizedBody(Body):
     def __iter__(self) -> Iterator[bytes]:
         if self._iterator is not None:
             return iter(self._result)
-        with self._step:
+        exchange = self._exchange
+        token = attach(exchange.context)
+        try:
             self._iterator = iter(self._result)
+        finally:
+            exchange.leave(token)
         return self
 
     def __len__(self) -> int:
@@ -123,4 +146,4 @@ class _Closing:
             if self._close is not None:
                 self._close()
         finally:
-            self._exchange.finish()
+            self._exchange.over()

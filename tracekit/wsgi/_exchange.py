@@ -1,232 +1,119 @@
-"""One request on the server side: what arrived, its span, and how it was answered."""
+"""One request of a WSGI server: what its environ says, and how it was answered."""
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING
-
-from opentelemetry import trace
+from typing import TYPE_CHECKING, Any
 
 from tracekit._calls import http
-from tracekit._calls.lifecycle import Call, Step, message_of
-from tracekit._calls.semconv import semconv_of
-from tracekit._context import DEFER, Decision, RootHint, marks_of, with_root_hint, with_span
+from tracekit._calls.http_server import HttpExchange, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from types import TracebackType
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-    from opentelemetry.context import Context
-
-    from tracekit._assembly.handle import Tracing
-    from tracekit._calls.semconv import Semconv
+    from opentelemetry import trace
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
     Headers = list[tuple[str, str]]
 
-_log = logging.getLogger("tracekit")
-
-KEY = "tracekit.exchange"
-"""Where an environ holds its ``Exchange``."""
+KEY = "tracekit.trace_id"
+"""Where an environ holds its ``Exchange``, whose text is the trace id: access logs can name it."""
 
 _PROXY_FIXED = "werkzeug.proxy_fix.orig"  # where ProxyFix keeps what it replaced
-_NOT_ERRORS = (GeneratorExit, StopIteration)  # StopIteration: how flask-sock leaves under gunicorn
 
 
-class Server:
-    """The settings of one edge, and how a request becomes an exchange. Any thread may use it."""
+class Exchange(HttpExchange):
+    """One request and its response; it is the ``start_response`` that the application is given.
 
-    def __init__(
-        self,
-        handle: Callable[[], Tracing],
-        exclude: Iterable[str],
-        response_headers: bool,
-        semconv: str | None,
-    ) -> None:
-        self._handle = handle
-        self._exclude = frozenset((exclude,) if isinstance(exclude, str) else exclude)
-        self._semconv = None if semconv is None else semconv_of(semconv)
-        self._tracer: tuple[Tracing, str, trace.Tracer] | None = None
-        self._complained = False
-        self.answers = response_headers
-        """Whether responses name their trace."""
+    The environ holds it, so it must not hold the environ, and the server's ``start_response``,
+    which often leads back there, only until the request is ``over``.
+    """
 
-    def complain(self, message: str) -> None:
-        """Log the current exception; of one edge once, or every request would repeat it."""
-        if not self._complained:
-            self._complained = True
-            _log.exception(message)
+    left_bytes: int | None = None
+    """Of the body, where its length is declared."""
+    _proxy_fixed = False
+    _start_response: StartResponse | None
 
-    def receive(self, environ: WSGIEnvironment) -> Exchange:
+    @classmethod
+    def of(
+        cls, server: Server, environ: WSGIEnvironment, start_response: StartResponse | None
+    ) -> Exchange:
         """Read what the request's headers say; no span yet."""
-        handle = self._handle()
-        # An empty context to begin with: what a thread may still hold is another request's.
-        context = handle.propagator.extract_environ(environ)
-        excluded = environ.get("PATH_INFO", "") in self._exclude
-        if excluded:
-            context = with_root_hint(RootHint(Decision.DENY), context)
-        return Exchange(self, handle, environ, context, excluded)
+        handle = server.handle()
+        get = environ.get
+        # Nothing of what the thread holds: that may still be another request's.
+        exchange = cls(
+            server,
+            handle,
+            handle.propagator.read_environ(environ),
+            get("REQUEST_METHOD", ""),
+            get("wsgi.url_scheme", "http"),
+        )
+        exchange._start_response = start_response
+        if _PROXY_FIXED in environ:
+            exchange._proxy_fixed = True
+        if get("PATH_INFO", "") in server.exclude:
+            exchange.excluded = True
+        return exchange
 
-    def tracer(self, handle: Tracing, scope: str) -> trace.Tracer:
-        """Return the handle's tracer; looking it up costs as much as starting a span."""
-        known = self._tracer
-        if known is None or known[0] is not handle or known[1] != scope:
-            known = self._tracer = (handle, scope, handle.tracer(scope))
-        return known[2]
+    def __str__(self) -> str:
+        """The trace id in hex, as Jaeger's search takes it; ``-`` where there is no trace."""
+        trace_id = self.span.get_span_context().trace_id
+        return f"{trace_id:032x}" if trace_id else "-"
 
-    def semconv(self, handle: Tracing) -> Semconv:
-        """Return which names the attributes have."""
-        return self._semconv or handle.settings.semconv
-
-
-class Exchange:
-    """One request and its response: the call, the status, and the context of each step."""
-
-    __slots__ = (
-        "call",
-        "context",
-        "environ",
-        "error",
-        "excluded",
-        "finished",
-        "handle",
-        "left_bytes",
-        "named",
-        "proxy_fixed",
-        "recording",
-        "route",
-        "server",
-        "shown",
-        "status",
-        "step",
-    )
-
-    def __init__(
+    def start(
         self,
-        server: Server,
-        handle: Tracing,
         environ: WSGIEnvironment,
-        context: Context,
-        excluded: bool,
+        name: str | None = None,
+        context: Any = None,  # noqa: ANN401
     ) -> None:
-        self.server = server
-        self.handle = handle
-        self.environ = environ
-        self.excluded = excluded
-        self.context = context
-        self.step = Step(context)
-        self.call: Call | None = None
-        self.named = False
-        self.proxy_fixed = _PROXY_FIXED in environ
-        self.recording = False
-        self.route = ""  # the pattern that matched, where there are such
-        self.shown: object = None  # the span as another API shows it
-        self.finished = False
-        self.status = 0
-        self.left_bytes: int | None = None  # of the body, where its length is declared
-        self.error: BaseException | None = None  # what an error handler has made a response of
+        """Start the span, in ``context`` (None: below what arrived)."""
+        name = name or http.span_name(self.method)
 
-    @property
-    def span(self) -> trace.Span | None:
-        """The server span; None when the request is not traced."""
-        return None if self.call is None else self.call.span
+        def attributes() -> http.Attributes:
+            return http.server_attributes(environ, self.server.semconv(self.handle))
 
-    def sampled_by_operation(self) -> bool:
-        """Whether a sampler will decide, and wants to know the operation for that."""
-        if self.handle.settings.sampler.type not in {"remote", "file"}:
-            return False
-        parent = trace.get_current_span(self.context).get_span_context()
-        return not parent.is_valid or bool(marks_of(parent) & DEFER)
+        if context is None:
+            self.begin(name, attributes)
+        else:
+            self.begin_in(context, name, attributes)
 
-    def begin(self, scope: str, name: str | None = None, context: Context | None = None) -> Call:
-        """Start the span, in ``context`` (None: what arrived); later steps run under it."""
-        environ, handle = self.environ, self.handle
-        context = self.context if context is None else context
-        name = name or http.span_name(environ.get("REQUEST_METHOD", ""))
-        span = self.server.tracer(handle, scope).start_span(name, context, trace.SpanKind.SERVER)
-        if span.is_recording():
-            self.recording = True
-            self._describe(span)
-        self.context = with_span(span, context)
-        self.call = call = Call(span, self.context, handle.call_observer, name=name)
-        self.step = call.step()
-        return call
+    def describe_behind_proxy(self, environ: WSGIEnvironment) -> None:
+        """Describe it again when a ProxyFix further in has found out who the client is."""
+        if _PROXY_FIXED in environ and not self._proxy_fixed:
+            self._proxy_fixed = True
+            semconv = self.server.semconv(self.handle)
+            self.span.set_attributes(http.server_attributes(environ, semconv))
 
-    def _describe(self, span: trace.Span) -> None:
-        """Put on the span what the environ says."""
-        span.set_attributes(http.server_attributes(self.environ, self._semconv()))
-
-    def describe_behind_proxy(self) -> None:
-        """Say it again when a ProxyFix further in has meanwhile found out who the client is."""
-        if self.call is not None and _PROXY_FIXED in self.environ and not self.proxy_fixed:
-            self.proxy_fixed = True
-            self._describe(self.call.span)
-
-    def respond(self, start_response: StartResponse) -> Callable[..., object]:
-        """Return a ``start_response`` that notes the status on its way to the server's."""
-
-        def respond(
-            status: str, headers: Headers, exc_info: ExcInfo | None = None
-        ) -> Callable[[bytes], object]:
-            self.status = _status(status)
-            self.left_bytes = _length(headers)
-            if self.server.answers and self.call is not None:
-                headers = _with_trace(headers, self.call.span.get_span_context())
-            if exc_info is None:
-                return start_response(status, headers)
+    def __call__(
+        self, status: str, headers: Headers, exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], object]:
+        """Note the status on its way to the server's ``start_response``."""
+        start_response = self._start_response
+        if start_response is None:
+            raise RuntimeError("start_response was called after the end of its request")
+        self.status = _status(status)
+        self.left_bytes = _length(headers)
+        if self.server.answers and self.begun:
+            headers = _with_trace(headers, self.span.get_span_context())
+        if exc_info is None:
+            return start_response(status, headers)
+        if isinstance(exc_info, tuple) and isinstance(exc_info[1], BaseException):
             self.error = exc_info[1]
-            return start_response(status, headers, exc_info)
+        return start_response(status, headers, exc_info)
 
-        return respond
-
-    def completed_by(self, piece: object) -> bool:
-        """Count a piece of the body; whether that has its declared length now."""
-        left = self.left_bytes
-        if left is None or piece.__class__ is not bytes:
-            return False
-        self.left_bytes = left = left - len(piece)
-        return left <= 0
-
-    def finish(self, error: BaseException | None = None, *, aborted: bool = False) -> None:
-        """End the span, once. ``error`` is what left the application."""
-        call, handled, self.error = self.call, self.error, None
-        self.finished = True
-        if call is None:
-            return
-        if isinstance(error, _NOT_ERRORS):
-            error = None
-        status = self.status
-        call.status = status or None
-        if error is None and (status >= 500 or not status):
-            error = handled
-        kind = description = None
-        if error is not None:
-            kind, description = http.error_type(error), message_of(error)
-        elif status >= 500:
-            kind = str(status)
-        if self.recording:
-            if status:
-                for key in http.STATUS_KEYS[self._semconv()]:
-                    call.span.set_attribute(key, status)
-            if aborted and self._is_short():
-                call.span.set_attribute("response.aborted", True)
-        call.finish(error_type=kind, description=description, exception=error, labels=self._labels)
-
-    def _labels(self) -> http.Attributes:
-        return http.server_labels(self.environ, self.route, self.status)
-
-    def _semconv(self) -> Semconv:
-        return self.server.semconv(self.handle)
-
-    def _is_short(self) -> bool:
-        """Whether a body that was closed early was one: a HEAD response has none to send."""
-        has_none = self.status in {204, 304} or 100 <= self.status < 200
-        return not has_none and self.environ.get("REQUEST_METHOD") != "HEAD"
+    def over(self, error: BaseException | None = None, *, aborted: bool = False) -> None:
+        """``finish`` it, and let go of the server: no code of the application's will run again."""
+        self.finish(error, aborted=aborted)
+        self._start_response = None
+        self.__dict__.pop("context", None)
 
 
 def _status(line: object) -> int:
-    head = str(line)[:3]
+    if not isinstance(line, str):
+        return 0
+    head = line[:3]
     return int(head) if head.isascii() and head.isdigit() else 0
 
 
@@ -241,8 +128,8 @@ def _length(headers: Headers) -> int | None:
                 if len(name) == 14 and name.lower() == "content-length":
                     plain = len(value) < 19 and value.isascii() and value.isdigit()
                     return int(value) if plain else None
-    except (TypeError, ValueError, AttributeError):
-        pass
+    except Exception:
+        return None
     return None
 
 

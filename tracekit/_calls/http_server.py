@@ -1,0 +1,228 @@
+"""One HTTP request as its server sees it, however it came in: what WSGI and ASGI share.
+
+An edge makes one ``HttpExchange`` a request (a subclass that knows its protocol) and drives it:
+``begin`` starts the span straight from what the headers said, ``enter`` and ``leave`` stand around
+each stretch of the application's code, ``finish`` ends it, once. There is nothing in between.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter
+from typing import TYPE_CHECKING, Protocol
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+
+from tracekit._calls import http
+from tracekit._calls.lifecycle import BaseCall, message_of
+from tracekit._calls.semconv import semconv_of
+from tracekit._context import Decision, RootHint, attach, detach, get_current, with_root_hint
+from tracekit._protocols import PlainAttributes
+from tracekit.propagation._extracted import enter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextvars import Token
+
+    from tracekit._assembly.handle import Tracing
+    from tracekit._calls.semconv import Semconv
+    from tracekit.propagation import Extracted
+
+_log = logging.getLogger("tracekit")
+
+_EMPTY = Context()
+_SERVER = trace.SpanKind.SERVER
+_NOT_ERRORS = (GeneratorExit, StopIteration)  # StopIteration: how flask-sock leaves under gunicorn
+
+
+class Joiner(Protocol):
+    """A tracer of ours, running or disabled."""
+
+    def join(
+        self,
+        arrival: Extracted,
+        name: str,
+        kind: trace.SpanKind,
+        attributes: Callable[[], http.Attributes] | None = None,
+        base: Context = ...,
+    ) -> tuple[trace.Span, Context]:
+        """See ``tracing.Tracer.join``."""
+
+    def start_span(self, name: str, context: Context, kind: trace.SpanKind) -> trace.Span:
+        """See ``opentelemetry.trace.Tracer``."""
+
+
+class Server:
+    """The settings of one edge. Any thread may use it.
+
+    ``handle`` returns the handle, ``scope`` names the edge's spans' instrumentation scope,
+    ``exclude`` lists whole paths without a span, ``response_headers`` says whether responses name
+    their trace, ``semconv`` picks the attributes' names (None: as configured).
+    """
+
+    def __init__(
+        self,
+        handle: Callable[[], Tracing],
+        scope: str,
+        exclude: Iterable[str],
+        response_headers: bool,
+        semconv: str | None,
+    ) -> None:
+        self.handle = handle
+        self.scope = scope
+        self.exclude = frozenset((exclude,) if isinstance(exclude, str) else exclude)
+        self.answers = bool(response_headers)
+        self._semconv = None if semconv is None else semconv_of(semconv)
+        self._known: tuple[Tracing, Joiner] | None = None
+        self._complained = False
+
+    def complain(self, message: str) -> None:
+        """Log the current exception; of one edge once, or every request would repeat it."""
+        if not self._complained:
+            self._complained = True
+            _log.exception(message)
+
+    def tracer(self, handle: Tracing) -> Joiner:
+        """Return the handle's tracer; looking it up costs as much as starting a span."""
+        known = self._known
+        if known is None or known[0] is not handle:
+            known = self._known = (handle, handle.provider.get_tracer(self.scope))
+        return known[1]
+
+    def semconv(self, handle: Tracing) -> Semconv:
+        """Return which names the attributes have."""
+        return self._semconv or handle.settings.semconv
+
+
+class HttpExchange(BaseCall):
+    """One request and its response. What most requests do not have is the class's default.
+
+    It holds nothing of the server's or the application's, so it is in no circle of references with
+    what holds it (an environ, a scope): a request is freed when the last of them lets go.
+    """
+
+    span: trace.Span = trace.INVALID_SPAN
+    context: Context = _EMPTY
+    begun = False
+    """Whether there is a ``span``."""
+    recording = False
+    finished = False
+    excluded = False
+    """Whether there is to be no span, and no trace begun under this request."""
+    named = False
+    """Whether a framework has said which route it is."""
+    route = ""
+    """The pattern that matched, where there are such."""
+    shown: object = None
+    """The span as another API shows it."""
+    error: BaseException | None = None
+    """What an error handler has made a response of."""
+
+    def __init__(
+        self, server: Server, handle: Tracing, arrival: Extracted, method: str, scheme: str
+    ) -> None:
+        self.server = server
+        self.handle = handle
+        self.arrival = arrival
+        self.method = method
+        self.scheme = scheme
+
+    # -- its beginning ---------------------------------------------------------------------------
+
+    def begin(self, name: str, attributes: Callable[[], http.Attributes]) -> None:
+        """Start the span below what arrived; later steps run under it."""
+        tracer = self.server.tracer(self.handle)
+        self.name = name
+        self.span, self.context = tracer.join(self.arrival, name, _SERVER, attributes)
+        self._begun()
+
+    def begin_in(
+        self, context: Context, name: str, attributes: Callable[[], http.Attributes]
+    ) -> None:
+        """Start the span in ``context``, which came of what arrived."""
+        self.name = name
+        self.span = span = self.server.tracer(self.handle).start_span(name, context, _SERVER)
+        if span.is_recording():
+            span.set_attributes(attributes())
+        self.context = trace.set_span_in_context(span, context)
+        self._begun()
+
+    def _begun(self) -> None:
+        self.begun = self.live = True
+        self.recording = self.span.is_recording()
+        observer = self.handle.call_observer
+        if observer is not None:
+            self._observer = observer
+            self.started_s = perf_counter()
+
+    def pass_on(self) -> None:
+        """Have later steps run under what arrived, without a span."""
+        context = enter(self.arrival, _EMPTY)
+        if self.excluded:
+            context = with_root_hint(RootHint(Decision.DENY), context)
+        self.context = context
+
+    def sampled_by_operation(self) -> bool:
+        """Whether a sampler will decide, and wants to know the operation for that."""
+        if self.handle.settings.sampler.type not in {"remote", "file"}:
+            return False
+        fields = self.arrival[0]
+        return fields is None or not fields[0] or fields[3] is None
+
+    # -- each stretch of the application's code --------------------------------------------------
+
+    def enter(self) -> Token[Context]:
+        """Make the exchange's context current on this thread or task; returns what ``leave`` needs.
+
+        It is the one that was current when it was left: a generator that holds a span open over
+        its ``yield`` finds that span again, as it would without us.
+        """
+        return attach(self.context)
+
+    def leave(self, token: Token[Context]) -> None:
+        """Give control back; never raises."""
+        self.context = get_current()
+        try:
+            detach(token)
+        except Exception:  # attached in another contextvars.Context: OpenTelemetry logs it
+            otel_context.detach(token)
+
+    # -- its end ---------------------------------------------------------------------------------
+
+    def finish(self, error: BaseException | None = None, *, aborted: bool = False) -> None:
+        """End the span, once. ``error`` is what left the application.
+
+        ``aborted``: nobody took the body to its end.
+        """
+        self.finished = True
+        handled, self.error = self.error, None
+        if not self.claim() or not (self.recording or self._observer is not None):
+            return  # over, untraced, or nobody will hear of it
+        status = self.status or 0
+        if isinstance(error, _NOT_ERRORS):
+            error = None
+        if error is None and (status >= 500 or not status):
+            error = handled
+        kind = description = None
+        if error is not None:
+            kind, description = http.error_type(error), message_of(error)
+        elif status >= 500:
+            kind = str(status)
+        found: PlainAttributes | None = None
+        if self.recording:
+            found = PlainAttributes()
+            if status:
+                for key in http.STATUS_KEYS[self.server.semconv(self.handle)]:
+                    found[key] = status
+            if aborted and self._has_body(status):
+                found["response.aborted"] = True
+        self.conclude(kind, description, error, found, self._labels)
+
+    def _labels(self) -> http.Attributes:
+        return http.server_labels(self.method, self.scheme, self.route, self.status or 0)
+
+    def _has_body(self, status: int) -> bool:
+        """Whether a body that was closed early was one: a HEAD response has none to send."""
+        return status not in {204, 304} and not 100 <= status < 200 and self.method != "HEAD"
