@@ -81,7 +81,7 @@ class Jaeger:
         return self
 
     def __exit__(self, *_details):
-        self.stop()
+        self.stop(signal.SIGKILL)  # a polite end waits for its clients' connections
 
     def start(self):
         ports = [f"--{flag}=127.0.0.1:{self.ports[name]}" for name, flag in _FLAGS.items()]
@@ -120,7 +120,9 @@ class Jaeger:
     # --- what it says ---
 
     def api(self, path, **query):
-        text = get(f"http://127.0.0.1:{self.ports['query']}/api/{path}?{urllib.parse.urlencode(query)}")
+        text = get(
+            f"http://127.0.0.1:{self.ports['query']}/api/{path}?{urllib.parse.urlencode(query)}"
+        )
         return json.loads(text)["data"]
 
     def trace(self, trace_id, spans):
@@ -134,14 +136,18 @@ class Jaeger:
             if error.code != 404:
                 raise
             return []
-        return [{**span, "process": found["processes"][span["processID"]]} for span in found["spans"]]
+        return [
+            {**span, "process": found["processes"][span["processID"]]} for span in found["spans"]
+        ]
 
     def search(self, service, spans, **query):
         """Return the spans of a service's traces once there are so many."""
         return self._until(lambda: self._search(service, query), spans)
 
     def _search(self, service, query):
-        found = self.api("traces", service=service, limit=20_000, lookback="custom", raw="true", **query)
+        found = self.api(
+            "traces", service=service, limit=20_000, lookback="custom", raw="true", **query
+        )
         return [
             {**span, "process": each["processes"][span["processID"]]}
             for each in found
@@ -163,6 +169,8 @@ class Jaeger:
             if match := re.match(r"(\w+)(?:\{(.*)\})? (\S+)$", line):
                 name, labels, value = match.groups()
                 found[name] += float(value)
+                for protocol in re.findall(r'protocol="([^"]*)"', labels or ""):
+                    found[name, protocol] += float(value)
                 for service in re.findall(r'svc="([^"]*)"', labels or ""):
                     found[name, service] += float(value)
         return found

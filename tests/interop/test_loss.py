@@ -60,7 +60,9 @@ def test_a_burst_is_stored_to_the_span_or_told_as_dropped(make_jaeger, noted, wi
         if wire not in UDP:
             assert stored + dropped == count
             assert stored == stats.sent
-            noted("Jaeger", f"{wire}, burst of {count}", f"equal: {stored} stored, {dropped} dropped")
+            noted(
+                "Jaeger", f"{wire}, burst of {count}", f"equal: {stored} stored, {dropped} dropped"
+            )
             return
         figures = jaeger.figures()
         port = WIRES[wire](jaeger.ports)["agent_port"]
