@@ -72,7 +72,7 @@ def jaeger(jaeger_binary):
 @pytest.fixture
 def make_jaeger(jaeger_binary):
     """Return what makes a Jaeger of a test's own."""
-    return lambda *flags: Jaeger(jaeger_binary, *flags)
+    return lambda *flags, **environ: Jaeger(jaeger_binary, *flags, **environ)
 
 
 def pytest_terminal_summary(terminalreporter):

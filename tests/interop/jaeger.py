@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -70,8 +71,9 @@ def get(url):
 class Jaeger:
     """A server with memory for storage, which forgets when it ends."""
 
-    def __init__(self, binary, *flags):
+    def __init__(self, binary, *flags, **environ):
         self.binary = binary
+        self.environ = environ
         self.flags = flags
         self.ports = dict(zip(_FLAGS, free_ports(len(_FLAGS)), strict=True))
         self.process = None
@@ -94,6 +96,7 @@ class Jaeger:
                 "--memory.max-traces=2000000",
                 *self.flags,
             ],
+            env=os.environ | self.environ,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
