@@ -28,7 +28,8 @@ class Hop:
         self.name = name
         self._tracer = tracekit.opentracing.tracer(tracing)
         self._session = requests.Session()
-        tracekit.requests.instrument(self._session, tracing=tracing)
+        # Baggage goes where we say that it may.
+        tracekit.requests.instrument(self._session, tracing=tracing, hosts=("127.0.0.1",))
 
     def __enter__(self):
         self._stack = contextlib.ExitStack()
