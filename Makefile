@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 ORACLE := $(BUILD)/jaeger-client/.tried
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz fuzz-frames fuzz-receivers bench-view asan soak help demo test test-all test-oldest lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
+.PHONY: interop fuzz fuzz-frames fuzz-receivers bench-view asan soak help demo test test-all test-oldest lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -55,6 +55,9 @@ test-oldest: $(UV) ## The suite on the oldest dependencies that pyproject.toml a
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(BUILD)/oldest
 	VIRTUAL_ENV=$(BUILD)/oldest $(UV) pip install --quiet -e . --group test --group oldest --prerelease=allow
 	$(BUILD)/oldest/bin/pytest -n 2 --dist loadfile
+
+interop: $(STAMP) ## Against the real Jaeger, its Go client, Envoy and Prometheus; prints who understood whom
+	INTEROP=1 $(BIN)/pytest -q --timeout 1000 tests/interop
 
 fuzz: $(STAMP) ## Ten million odd headers through every decoder, at low priority
 	nice -n 19 $(BIN)/python tests/fuzz/fuzz_headers.py --inputs 10000000

@@ -34,7 +34,7 @@ def by_opentelemetry(tracer):
 
 
 def ours(**fields):
-    import tracekit
+    import tracekit  # noqa: PLC0415 - each program has its own
 
     return tracekit.init(
         service, environ={}, sampler_type="const", sampler_param=1, set_global=False, **fields

@@ -97,7 +97,7 @@ class Maker:
         self.expected = []
         self._at = BASE_NS
 
-    def span(
+    def span(  # the inputs of one span, and what they make
         self,
         name,
         *,
@@ -111,12 +111,12 @@ class Maker:
         status=None,
         flags=1,
         lasts_ns=5_000_000,
-        extra=None,
         dropped=(0, 0, 0),
         state="",
     ):
-        tracer = self.tracing.provider.get_tracer(*scope, attributes=scope_attributes)
         self._at += 10_000_000
+        at = self._at
+        tracer = self.tracing.provider.get_tracer(*scope, attributes=scope_attributes)
         attributes = attributes or {}
         span = tracer.start_span(
             name,
@@ -124,75 +124,99 @@ class Maker:
             kind,
             attributes=attributes,
             links=[Link(link, dict(found)) for link, found in links],
-            start_time=self._at,
+            start_time=at,
         )
-        for title, at_ns, found in events:
-            span.add_event(title, found, self._at + at_ns)
+        for title, later_ns, found in events:
+            span.add_event(title, found, at + later_ns)
         if status is not None:
             span.set_status(status)
-        span.end(self._at + lasts_ns)
-        own = span.get_span_context()
-        parent = get_current_span(context).get_span_context() if context is not None else None
+        span.end(at + lasts_ns)
         kept = dict(list(attributes.items())[-LIMITS["max_attributes"] :])
         if context is None:
             kept |= {"sampler.type": "const", "sampler.param": True}
-        expected = {
-            "operationName": name.encode("utf-8", "replace").decode(),
-            "traceID": f"{own.trace_id:032x}" if own.trace_id >> 64 else f"{own.trace_id:016x}",
-            "spanID": f"{own.span_id:016x}",
-            "flags": flags,
-            "startTime": self._at // 1000,
-            "duration": max(0, lasts_ns // 1000),
-            "references": [],
-            "tags": {key: told(value) for key, value in kept.items()},
-            "logs": [
-                {
-                    "timestamp": (self._at + at_ns) // 1000,
-                    "fields": {"event": ("string", title)} | tags(**found),
-                }
-                for title, at_ns, found in events[len(events) - 6 if len(events) > 6 else 0 :]
-            ],
-        }
-        if parent is not None and parent.is_valid:
-            expected["references"].append(("CHILD_OF", f"{parent.span_id:016x}"))
-        for link, found in links[len(links) - 4 if len(links) > 4 else 0 :]:
-            child = found.get("opentracing.ref_type") == "child_of"
-            expected["references"].append(
-                ("CHILD_OF" if child else "FOLLOWS_FROM", f"{link.span_id:016x}")
-            )
-            said = {k: v for k, v in found.items() if k != "opentracing.ref_type"}
-            if said:
-                expected["logs"].append(
-                    {
-                        "timestamp": self._at // 1000,
-                        "fields": tags(
-                            event="link",
-                            trace_id=f"{link.trace_id:032x}",
-                            span_id=f"{link.span_id:016x}",
-                            **found,
-                        ),
-                    }
-                )
-        own_tags = expected["tags"]
-        if kind is not SpanKind.INTERNAL:
-            own_tags["span.kind"] = ("string", kind.name.lower())
-        for part, value in zip(("name", "version"), scope, strict=False):
-            if value:
-                own_tags[f"otel.scope.{part}"] = own_tags[f"otel.library.{part}"] = told(value)
-        own_tags |= {f"otel.scope.{k}": told(v) for k, v in (scope_attributes or {}).items()}
-        if status is not None and status.status_code is not StatusCode.UNSET:
-            own_tags["otel.status_code"] = ("string", status.status_code.name)
-            if status.description:
-                own_tags["otel.status_description"] = ("string", status.description)
-            if status.status_code is StatusCode.ERROR:
-                own_tags.setdefault("error", ("bool", True))
-        if state:
-            own_tags["w3c.tracestate"] = ("string", state)
-        for what, count in zip(("attributes", "events", "links"), dropped, strict=True):
-            if count:
-                own_tags[f"otel.dropped_{what}_count"] = ("int64", count)
-        self.expected.append(expected | (extra or {}))
+        kept_links = links[-LIMITS["max_links"] :]
+        self.expected.append(
+            {
+                "operationName": name.encode("utf-8", "replace").decode(),
+                **ids(span.get_span_context()),
+                "flags": flags,
+                "startTime": at // 1000,
+                "duration": max(0, lasts_ns // 1000),
+                "references": [*parent(context), *references(kept_links)],
+                "tags": {
+                    **tags(**kept),
+                    **tags_of_kind(kind),
+                    **tags_of_scope(scope, scope_attributes or {}),
+                    **tags_of_status(status, attributes),
+                    **(tags(**{"w3c.tracestate": state}) if state else {}),
+                    **tags_of_losses(dropped),
+                },
+                "logs": [
+                    *logs(at, events[-LIMITS["max_events"] :]),
+                    *logs_of_links(at, kept_links),
+                ],
+            }
+        )
         return span
+
+
+def ids(context):
+    trace_id = context.trace_id
+    return {
+        "traceID": f"{trace_id:032x}" if trace_id >> 64 else f"{trace_id:016x}",
+        "spanID": f"{context.span_id:016x}",
+    }
+
+
+def parent(context):
+    found = None if context is None else get_current_span(context).get_span_context()
+    return [("CHILD_OF", f"{found.span_id:016x}")] if found is not None and found.is_valid else []
+
+
+def references(links):
+    for link, found in links:
+        child = found.get("opentracing.ref_type") == "child_of"
+        yield "CHILD_OF" if child else "FOLLOWS_FROM", f"{link.span_id:016x}"
+
+
+def logs(at_ns, events):
+    for title, later_ns, found in events:
+        fields = {"event": ("string", title)} | tags(**found)
+        yield {"timestamp": (at_ns + later_ns) // 1000, "fields": fields}
+
+
+def logs_of_links(at_ns, links):
+    """A log for each link that says more than a reference can."""
+    for link, found in links:
+        if found.keys() - {"opentracing.ref_type"}:
+            target = {"trace_id": f"{link.trace_id:032x}", "span_id": f"{link.span_id:016x}"}
+            yield {"timestamp": at_ns // 1000, "fields": tags(event="link", **target, **found)}
+
+
+def tags_of_kind(kind):
+    return {} if kind is SpanKind.INTERNAL else tags(**{"span.kind": kind.name.lower()})
+
+
+def tags_of_scope(scope, attributes):
+    parts = [pair for pair in zip(("name", "version"), scope, strict=False) if pair[1]]
+    names = {f"otel.{word}.{part}": value for part, value in parts for word in ("scope", "library")}
+    return tags(**names, **{f"otel.scope.{key}": value for key, value in attributes.items()})
+
+
+def tags_of_status(status, attributes):
+    if status is None or status.status_code is StatusCode.UNSET:
+        return {}
+    found = {"otel.status_code": status.status_code.name}
+    if status.description:
+        found["otel.status_description"] = status.description
+    if status.status_code is StatusCode.ERROR and "error" not in attributes:
+        found["error"] = True
+    return tags(**found)
+
+
+def tags_of_losses(dropped):
+    pairs = zip(("attributes", "events", "links"), dropped, strict=True)
+    return tags(**{f"otel.dropped_{what}_count": count for what, count in pairs if count})
 
 
 def make(tracing):
@@ -272,10 +296,7 @@ def _baggage(maker, tracing):
     maker.expected.append(
         {
             "operationName": "with baggage",
-            "spanID": f"{context.span_id:016x}",
-            "traceID": f"{context.trace_id:032x}"
-            if context.trace_id >> 64
-            else f"{context.trace_id:016x}",
+            **ids(context),
             "flags": 1,
             "references": [],
             "baggage": {"event": "baggage", "key": "user", "value": "42"},

@@ -147,7 +147,7 @@ def test_go_and_python_are_one_trace(jaeger, go_peer, noted, first, wire, wide, 
 
 
 def test_jaeger_draws_the_dependencies(jaeger, go_peer):
-    """Calls between Go and Python are edges of the graph that Jaeger derives from kinds and parents."""
+    """Calls between Go and Python are edges of the graph that Jaeger derives from parents."""
     names = [f"dep-{each}-{uuid.uuid4().hex[:8]}" for each in ("go", "py")]
     tracing = tracing_to(jaeger, names[1], wide=True, sampled=True)
     with (
@@ -183,8 +183,6 @@ def test_the_same_program_leaves_the_same_tree(jaeger, noted, peer):
             check=False,
         )
         assert done.returncode == 0, done.stderr[-2000:]
-        if "no peer" in done.stdout:
-            pytest.skip(f"{peer}: {done.stdout}")
         spans = jaeger.search(service, 8)
         trees[who] = sorted(
             (child[1], parent[1] if parent else "") for child, parent in tree(spans)

@@ -45,7 +45,7 @@ def burst(tracing, count):
 @pytest.mark.parametrize("count", [3_500, 15_000, 100_000])
 @pytest.mark.parametrize("wire", WIRES)
 def test_a_burst_is_stored_to_the_span_or_told_as_dropped(make_jaeger, noted, wire, count):
-    """created = stored + dropped; over UDP the kernel's and Jaeger's own counters are added."""
+    """Stored and dropped are what was created; over UDP with the kernel's and Jaeger's figures."""
     service = f"burst-{next(_number)}"
     with make_jaeger() as jaeger:
         tracing = tracing_to(jaeger, wire, service, queue_size=200_000)

@@ -1,4 +1,4 @@
-"""Strategies from the real server, on each of its three ports, while its file changes and it dies."""
+"""Strategies from the real server on its three ports, while its file changes and it dies."""
 
 from __future__ import annotations
 
@@ -196,7 +196,6 @@ def test_our_reading_of_a_file_is_the_servers(make_jaeger, tmp_path, noted):
 
 def test_adaptive_sampling_raises_the_rate_of_a_quiet_service(make_jaeger, noted):
     """Jaeger calculates rates from the sampled roots; ours carry what it reads."""
-    pytest.importorskip("grpc")
     with make_jaeger(
         "--sampling.initial-sampling-probability=0.5",
         "--sampling.target-samples-per-second=1000",
