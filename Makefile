@@ -57,7 +57,7 @@ test-oldest: $(UV) ## The suite on the oldest dependencies that pyproject.toml a
 	$(BUILD)/oldest/bin/pytest -n 2 --dist loadfile
 
 interop: $(STAMP) ## Against the real Jaeger, its Go client, Envoy and Prometheus; prints who understood whom
-	INTEROP=1 $(BIN)/pytest -q --timeout 1000 tests/interop
+	PYTHONPATH=tests/interop $(BIN)/pytest -q -p peers --timeout 1000 tests/interop
 
 fuzz: $(STAMP) ## Ten million odd headers through every decoder, at low priority
 	nice -n 19 $(BIN)/python tests/fuzz/fuzz_headers.py --inputs 10000000

@@ -122,7 +122,11 @@ def test_everything_that_was_made_is_what_jaeger_has(jaeger, noted, wire, gzippe
     assert not [what for what in documented if f"`{what}`" not in page]
     name = wire + " gzip" * gzipped
     spans = f"{len(expected)} spans and a trace of {len(parents)}"
-    noted("Jaeger", f"{name}, every field", f"{spans} equal but for {len(documented)} documented")
+    noted(
+        "Jaeger",
+        f"{name}, every field",
+        f"documented difference: {spans}, {len(documented)} rows of the table",
+    )
 
 
 def test_gzip_to_the_thrift_endpoint_is_found_out(jaeger, caplog):

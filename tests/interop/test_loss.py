@@ -75,7 +75,8 @@ def test_a_burst_is_stored_to_the_span_or_told_as_dropped(make_jaeger, noted, wi
         noted(
             "Jaeger",
             f"{wire}, burst of {count}",
-            f"{stored} stored; {stats.payloads} datagrams, {lost} lost: {kernel:.0f} by the"
+            ("lost by its receiver and told there" if lost or refused else "equal")
+            + f": {stored} stored; {stats.payloads} datagrams, {lost} lost: {kernel:.0f} by the"
             f" kernel, {unread:.0f} by the agent; {refused:.0f} spans by the collector",
         )
         if not lost:
