@@ -7,6 +7,9 @@
         ...
     assert tracing.sink.take().name == "dispatch"
     tracing.sink.assert_empty()
+
+With pytest, the fixture ``spans`` records what the process' handle makes; ``recording()`` does the
+same without pytest, and ``assert_trace`` compares a tree with a text.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 import tracekit
-from tracekit.local import Receiver, SamplingServer
+from tracekit.local import PORTS, Backend, Receiver, SamplingServer
 from tracekit.transport import SendResult
 
 if TYPE_CHECKING:
@@ -30,8 +33,31 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Span
     from typing_extensions import Self
 
+    from tracekit._recording import Spans, assert_trace, recording
     from tracekit.local import ReceivedSpan
     from tracekit.transport import Payload
+
+__all__ = [
+    "FakeAgent",
+    "FakeClock",
+    "FakeCollector",
+    "MemoryTransport",
+    "SpanSink",
+    "Spans",
+    "TestTracing",
+    "assert_trace",
+    "recording",
+    "tracing",
+]
+
+
+def __getattr__(name: str) -> object:
+    # They are made of what stands here, so they cannot be imported from here while it loads.
+    if name in ("Spans", "assert_trace", "recording"):
+        from tracekit import _recording  # noqa: PLC0415 - see above
+
+        return getattr(_recording, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class SpanSink(SpanProcessor):
@@ -121,21 +147,26 @@ class TestTracing(tracekit.Tracing):
         self.sink = SpanSink()
         self.provider.add_span_processor(self.sink)
 
+    @classmethod
+    def of(cls, transport: MemoryTransport | None = None, **settings_fields: object) -> Self:
+        """Return one that samples everything; see ``tracing``."""
+        fields: dict[str, object] = {
+            "service_name": "test",
+            "sampler_type": "const",
+            "sampler_param": 1,
+            **settings_fields,
+        }
+        name = str(fields.pop("service_name"))
+        settings = tracekit.Settings.resolve(name, environ={}, strict=True, **fields)
+        return cls(settings, transport or MemoryTransport())
+
 
 def tracing(transport: MemoryTransport | None = None, **settings_fields: object) -> TestTracing:
     """Return a handle of its own that samples everything, reads no environment, opens no socket.
 
     ``settings_fields`` are those of ``tracekit.init``.
     """
-    fields: dict[str, object] = {
-        "service_name": "test",
-        "sampler_type": "const",
-        "sampler_param": 1,
-        **settings_fields,
-    }
-    name = str(fields.pop("service_name"))
-    settings = tracekit.Settings.resolve(name, environ={}, strict=True, **fields)
-    return TestTracing(settings, transport or MemoryTransport())
+    return TestTracing.of(transport, **settings_fields)
 
 
 class FakeClock:
@@ -204,8 +235,75 @@ class FakeAgent:
 
     def wait(self, count: int, timeout_s: float = 10.0) -> list[ReceivedSpan]:
         """Return the spans once ``count`` are there; AssertionError when they do not come."""
-        end = time.monotonic() + timeout_s
-        while len(found := self.spans()) < count and time.monotonic() < end:
-            time.sleep(0.005)
-        assert len(found) >= count, f"{count} spans expected, {len(found)} came"  # noqa: S101
-        return found
+        return _arrived(self.spans, count, timeout_s)
+
+
+class FakeCollector:
+    """A collector on loopback: Thrift over HTTP, and OTLP over HTTP, on free ports.
+
+    Use it as a context manager. ``environ`` sends a process' spans here as Jaeger's clients do,
+    ``otlp_environ`` as OpenTelemetry does.
+    """
+
+    def __init__(self) -> None:
+        ports = {**dict.fromkeys(PORTS), "thrift": 0, "otlp": 0}
+        self._backend = Backend(ports=ports)
+
+    def __enter__(self) -> Self:
+        self._backend.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._backend.__exit__(kind, value, traceback)
+
+    @property
+    def endpoint(self) -> str:
+        """The URL for Thrift over HTTP."""
+        return f"http://127.0.0.1:{self._backend.ports['thrift']}/api/traces"
+
+    @property
+    def otlp_endpoint(self) -> str:
+        """The base URL for OTLP over HTTP."""
+        return f"http://127.0.0.1:{self._backend.ports['otlp']}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables that send a process' spans here, every one of them."""
+        return {
+            "JAEGER_ENDPOINT": self.endpoint,
+            "JAEGER_SAMPLER_TYPE": "const",
+            "JAEGER_SAMPLER_PARAM": "1",
+        }
+
+    @property
+    def otlp_environ(self) -> dict[str, str]:
+        """The same by OTLP."""
+        return {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp_endpoint,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_TRACES_SAMPLER": "always_on",
+        }
+
+    def spans(self) -> list[ReceivedSpan]:
+        """Return what has arrived so far."""
+        backend = self._backend
+        return [span for trace, _ in backend.store.traces() for span in backend.spans(trace)]
+
+    def wait(self, count: int, timeout_s: float = 10.0) -> list[ReceivedSpan]:
+        """Return the spans once ``count`` are there; AssertionError when they do not come."""
+        return _arrived(self.spans, count, timeout_s)
+
+
+def _arrived(
+    spans: Callable[[], list[ReceivedSpan]], count: int, timeout_s: float
+) -> list[ReceivedSpan]:
+    end = time.monotonic() + timeout_s
+    while len(found := spans()) < count and time.monotonic() < end:
+        time.sleep(0.005)
+    assert len(found) >= count, f"{count} spans expected, {len(found)} came"  # noqa: S101
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import threading
@@ -23,7 +24,7 @@ from tracekit.errors import ConfigError
 from tracekit.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -47,6 +48,9 @@ class Tracing:
     ``TextMapPropagator``, ``settings`` what they were built from. A disabled one gives no-op spans
     and still passes remote context and mesh headers through.
     """
+
+    stands_in = False
+    """Whether a test has put it in the place of the handle that the program would make."""
 
     def __init__(
         self,
@@ -238,7 +242,7 @@ def init(
 
 
 def _keep(running: Tracing, asked: Settings) -> Tracing:
-    if asked != running.settings:
+    if asked != running.settings and not running.stands_in:
         _log.warning(
             "tracekit.init() was called again with other settings; the running ones are kept: %s",
             running.settings.summary(),
@@ -269,6 +273,21 @@ def _idle() -> Tracing:
     if slot.idle is None:
         slot.idle = Tracing(Settings.resolve(environ={}, disabled=True))
     return slot.idle
+
+
+@contextlib.contextmanager
+def standing_in(tracing: Tracing) -> Iterator[None]:
+    """Make ``tracing`` the process' handle for a while, for tests; then whichever it was before."""
+    with slot.lock:
+        outer, slot.running = slot.running, tracing
+    try:
+        with slot.otel.lent(tracing.provider, tracing.propagator):
+            yield
+    finally:
+        with slot.lock:
+            slot.running = outer
+            after = current()
+            slot.otel.follow(after.provider)
 
 
 def resolve(tracing: Tracing | HasTracing | object | None) -> Tracing:

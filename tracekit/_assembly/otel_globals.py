@@ -7,6 +7,7 @@ attributes and are re-pointed when the handle changes: a call costs no extra hop
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import weakref
@@ -21,13 +22,14 @@ from opentelemetry.propagators.textmap import (
     default_getter,
     default_setter,
 )
+from opentelemetry.util._once import Once
 
 from tracekit._display import quoted
 from tracekit._process.fork import PerProcess
 from tracekit.tracing import MAX_TRACERS, DisabledTracer, Tracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from collections.abc import Set as AbstractSet
 
     from opentelemetry.context import Context
@@ -158,6 +160,11 @@ class Globals:
                 self._named[name] = tracer
         return tracer
 
+    def follow(self, provider: trace.TracerProvider) -> None:
+        """Make our tracers follow ``provider``; OpenTelemetry's globals are not touched."""
+        if self._shell is not None:
+            self._shell.point(provider)
+
     def known(self, name: str) -> trace.Tracer | None:
         """Return ``tracer(name)`` if it was asked for before; any thread may ask."""
         return self._named.get(name)
@@ -181,6 +188,30 @@ class Globals:
             _set_global_textmap(self._propagator)
         else:
             self._keep_foreign()
+
+    @contextlib.contextmanager
+    def lent(self, provider: trace.TracerProvider, propagator: TextMapPropagator) -> Iterator[None]:
+        """Make everything lead to these for a while, for tests: a foreign global provider, too.
+
+        Afterwards OpenTelemetry's globals are what they were, *unset* among it; our own tracers
+        are the caller's to point. OpenTelemetry has no public way to take a provider back.
+        """
+        from opentelemetry import propagate  # noqa: PLC0415 - see _set_global_textmap
+
+        self._shell = shell = self._shell or ShellTracerProvider(provider)
+        shell.point(provider)
+        names = ("_TRACER_PROVIDER", "_TRACER_PROVIDER_SET_ONCE")
+        held = {name: vars(trace).get(name) for name in names}
+        textmap = propagate.get_global_textmap()
+        once = Once()
+        once.do_once(lambda: None)  # a provider of the program's is refused, as beside any other
+        vars(trace).update(zip(names, (shell, once), strict=True))
+        propagate.set_global_textmap(propagator)
+        try:
+            yield
+        finally:
+            vars(trace).update(held)
+            propagate.set_global_textmap(textmap)
 
     def _keep_foreign(self) -> None:
         if not self._warned:
