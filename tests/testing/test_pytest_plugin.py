@@ -23,7 +23,16 @@ def run(tmp_path):
     def run(suite, *options):
         (tmp_path / "test_suite.py").write_text(HEAD + textwrap.dedent(suite))
         ran = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(tmp_path)],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                *options,
+                str(tmp_path),
+            ],
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -202,10 +211,11 @@ def test_programs_that_a_test_starts_report_to_an_agent_or_a_collector(run):
     shown = run(
         """
         import os, subprocess, sys
-        PROGRAM = "import tracekit; tracekit.init('shop'); tracekit.get_tracer('x').start_span('y').end()"
+        PROGRAM = "from tracekit import *; init('shop'); get_tracer('x').start_span('y').end()"
 
         def started(environ):
-            subprocess.run([sys.executable, "-c", PROGRAM], env={**os.environ, **environ}, check=True)
+            environ = {**os.environ, **environ}
+            subprocess.run([sys.executable, "-c", PROGRAM], env=environ, check=True)
 
         def test_agent(agent):
             started(agent.environ)

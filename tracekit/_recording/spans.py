@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, overload
 
 from opentelemetry.trace import StatusCode
 
-from tracekit._recording.tree import drawn, forest
+from tracekit._recording.tree import drawn, forest, like
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from tracekit._recording.recorder import Recorder
+    from tracekit._recording.tree import Node
     from tracekit.testing import TestTracing
 
 
@@ -66,7 +66,7 @@ class Spans(Sequence["ReadableSpan"]):
         return [
             span
             for span in self
-            if (name is None or fnmatchcase(span.name, name))
+            if (name is None or like(span.name, name))
             and (kind is None or span.kind.name.lower() == kind.lower())
             and (error is None or (span.status.status_code is StatusCode.ERROR) is error)
             and all((span.attributes or {}).get(k) == v for k, v in (attributes or {}).items())
@@ -113,7 +113,3 @@ class Spans(Sequence["ReadableSpan"]):
     def forest(self) -> list[Node]:
         """Return the traces as nodes; for ``assert_trace``."""
         return forest(sorted(self, key=self._recorder.order))
-
-
-if TYPE_CHECKING:
-    from tracekit._recording.tree import Node

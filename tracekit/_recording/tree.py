@@ -178,15 +178,19 @@ def _fits(wanted: Wanted, node: Node, *, ordered: bool) -> bool:
     held = span.attributes or {}
     status = span.status.status_code.name
     return (
-        fnmatchcase(span.name, wanted.name)
+        like(span.name, wanted.name)
         and wanted.kind in (None, span.kind.name.lower())
         and (wanted.status == status if wanted.status else status != "ERROR")
         and all(
-            key in held and fnmatchcase(str(held[key]), value)
-            for key, value in wanted.attributes.items()
+            key in held and like(str(held[key]), value) for key, value in wanted.attributes.items()
         )
         and matches(wanted, node.children, ordered=ordered)
     )
+
+
+def like(text: str, pattern: str) -> bool:
+    """Return whether ``text`` is ``pattern``, in which ``*`` and ``?`` stand for anything."""
+    return fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
 def _keys(wanted: Wanted) -> list[str]:
