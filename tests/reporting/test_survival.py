@@ -298,3 +298,27 @@ def test_a_fork_does_not_undo_a_shutdown(report):
         finally:
             os._exit(2)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_flush_that_comes_while_another_one_is_served_is_not_ended_with_it(report):
+    """The worker ends the flushes whose spans it has settled or looked for, and no other one."""
+    late = []
+
+    class Wire(MemoryTransport):
+        def send(self, payload, deadline_s):
+            if not late:  # on the worker: the first flush is being served
+                report(reporter, "second")
+                late.append(threading.Thread(target=lambda: late.append(reporter.flush(20.0))))
+                late[0].start()
+                eventually(lambda: len(pipeline._flush_requests) == 2)
+            return super().send(payload, deadline_s)
+
+    reporter = Reporter(
+        Encoder("", None), Wire, spawn=start_worker, wait=time.sleep, flush_s=3600.0
+    )
+    pipeline = reporter._now().pipeline
+    report(reporter, "first")
+    assert reporter.flush(20.0)
+    late[0].join(20.0)
+    assert late[1].left == 0
+    reporter.shutdown(5.0)

@@ -133,7 +133,7 @@ def test_decision_without_ids_binds_the_root(hint, kind, marks, attributes):
     """A hint decides about the root before any sampler, which adds no tags then."""
     tracer = TracerProvider(ParentRule(Const(False)), None, Resource({})).get_tracer("x")
     span = tracer.start_span("x", with_root_hint(hint, Context()))
-    assert type(span) is kind
+    assert isinstance(span, kind)
     assert marks_of(span.get_span_context()) == marks
     if attributes is not None:
         assert dict(span.attributes) == attributes

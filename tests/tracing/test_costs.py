@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 
 import tracekit
+from tracekit._process.tally import FREE_THREADED
 from tracekit.testing import MemoryTransport
 
 
@@ -97,15 +98,18 @@ def byte_codes(tracer):
     [("sampled", 33, 0.25), ("unsampled", 16, 0.18), ("disabled", 11, 0.27)],
     indirect=["pair"],
 )
-def test_calls_of_a_child_span(pair, most, share):
+def test_calls_of_a_child_span(request, pair, most, share):
     """A child span with three attributes makes few Python and C calls, far fewer than a peer."""
     ours, theirs = (warmed(tracer, calls) for tracer in pair)
+    if FREE_THREADED and request.node.callspec.params["pair"] == "sampled":
+        most, share = 56, 0.4  # without the GIL each change takes the span's lock
     assert ours <= most
     if pair[1].__class__ is not trace.NoOpTracer:  # the old no-op tracer did next to nothing
         assert ours <= share * theirs
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="sees no byte codes of frames that run")
+@pytest.mark.skipif(FREE_THREADED, reason="the budget of a build with the GIL")
 @pytest.mark.parametrize(
     ("pair", "most"), [("sampled", 640), ("unsampled", 225), ("disabled", 80)], indirect=["pair"]
 )
@@ -135,4 +139,4 @@ def test_memory_of_a_live_span(pair):
 
     ours, theirs = (live_bytes(tracer) for tracer in pair)
     assert ours <= 0.5 * theirs
-    assert ours <= 700
+    assert ours <= (900 if FREE_THREADED else 700)

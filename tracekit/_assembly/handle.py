@@ -20,6 +20,7 @@ from tracekit._assembly.draining import drain_in_handler
 from tracekit._assembly.otel_globals import Globals
 from tracekit._process import exit as process_exit
 from tracekit._process.fork import PerProcess
+from tracekit._process.tally import FREE_THREADED
 from tracekit.errors import ConfigError
 from tracekit.settings import Settings
 
@@ -156,6 +157,7 @@ class _Slot:
     def __init__(self) -> None:
         self._lock = PerProcess(threading.RLock)
         self.running: Tracing | None = None
+        self.told_free_threaded = False
         self.closing: Tracing | None = None  # a signal waits for its end
         self.idle: Tracing | None = None
         self.apart: WeakKeyDictionary[Provider, float] = WeakKeyDictionary()
@@ -254,6 +256,11 @@ def _report(settings: Settings, wire: Transport | SpanExporter | None) -> None:
     for said in (*settings.problems, *settings.notes):
         _log.warning("%s", said)
     if not settings.disabled:
+        if FREE_THREADED and not slot.told_free_threaded:
+            slot.told_free_threaded = True
+            _log.warning(
+                "this Python runs without the GIL: tracekit works there, but that is experimental"
+            )
         # Nobody chose a sampler, so next to nothing is sampled: a newcomer who sees no traces must
         # find the reason here, also where INFO is not shown.
         unchosen = settings.sources.get("sampler_type") == "default"

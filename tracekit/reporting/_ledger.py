@@ -1,41 +1,17 @@
 """Counting spans exactly, from many threads, without a lock that a signal handler could meet.
 
-``next`` on an ``itertools.count`` is one step that the interpreter does not divide, and ``repr``
-reads the count without moving it. Figures that only the drain changes are plain ints: one
-thread at a time holds it. The rest is derived when somebody asks, and the order of reading
-makes the law hold in every snapshot: what a span reaches last is read first.
+Figures that only the drain changes are plain ints: one thread at a time holds it. The rest is
+derived when somebody asks, and the order of reading makes the law hold in every snapshot: what a
+span reaches last is read first.
 """
 
 from __future__ import annotations
 
-from itertools import count
-from typing import TYPE_CHECKING
-
+from tracekit._process.tally import Tally
 from tracekit._protocols import Loss
 from tracekit.reporting._stats import DropReason, Stats
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 _MAX_READINGS = 5
-
-
-class Tally:
-    """A counter that any thread may move: ``add()`` counts one, ``value`` reads.
-
-    So does ``next(tally.count)``, for which a ``for`` loop needs no call.
-    """
-
-    __slots__ = ("add", "count")
-
-    def __init__(self) -> None:
-        self.count = count()
-        self.add: Callable[[], int] = self.count.__next__
-
-    @property
-    def value(self) -> int:
-        """How often ``add`` was called."""
-        return int(repr(self.count)[6:-1])  # "count(17)"
 
 
 class Ledger:

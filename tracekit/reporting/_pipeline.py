@@ -20,7 +20,7 @@ from tracekit.reporting._sender import Sender
 from tracekit.reporting._stats import FlushResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tracekit._protocols import Encoder, Transport
     from tracekit.reporting._queue import DropPolicy
@@ -113,7 +113,7 @@ class Pipeline:
         self._spawn_after_s = -math.inf
         self._said: dict[str, object] = {}
         self._worker: Worker | None = None
-        self._flush_requests: deque[FlushRequest] = deque()
+        self._flush_requests: dict[Wakeup, FlushRequest] = {}
         self._end_s = math.inf
         self._patience_s = math.inf  # the end's, where every send is refused by this very host
         self._over = False  # nobody sends any more: what is in hand is to be counted as lost
@@ -167,6 +167,7 @@ class Pipeline:
         """Send what flushes wait for, until each has it or has given up."""
         while (requests := self._open_flush_requests()) and not self.queue.closed:
             deadline_s = max(request.deadline_s for request in requests)
+            target = min(request.target for request in requests)
             due: float | None = deadline_s  # should anything raise
             with self._turn(deadline_s, lambda: False) as mine:
                 if not mine:
@@ -176,10 +177,11 @@ class Pipeline:
                     until_s=min(deadline_s, self.clock() + _TURN_S),
                     partial=True,
                     hurried=True,
-                    target=min(request.target for request in requests),
+                    target=target,
                 )
             if due is None:
-                self._end_errands()
+                if self.ledger.settled() < target:  # nothing is left that could be sent
+                    self._end_flush_requests(requests)
             elif due > self.clock():
                 self.queue.bell.wait(min(due, deadline_s) - self.clock())
 
@@ -196,23 +198,28 @@ class Pipeline:
     def _open_flush_requests(self) -> list[FlushRequest]:
         """Return the requests that are still to be run; tell those that are done."""
         now, settled = self.clock(), self.ledger.settled()
-        for request in list(self._flush_requests):
+        for request in self._flush_requests_now():
             if settled >= request.target:
                 request.done.ring()
             if settled >= request.target or now >= request.deadline_s:
-                self._flush_requests.remove(request)
-        return list(self._flush_requests)
+                self._flush_requests.pop(request.done, None)
+        return self._flush_requests_now()
 
-    def _end_errands(self) -> None:
-        while self._flush_requests:
-            self._flush_requests.popleft().done.ring()
+    def _flush_requests_now(self) -> list[FlushRequest]:
+        return list(self._flush_requests.values())  # one step, whoever adds or takes away
+
+    def _end_flush_requests(self, requests: Iterable[FlushRequest]) -> None:
+        """End these; others have come since, whose spans nobody has looked for."""
+        for request in requests:
+            self._flush_requests.pop(request.done, None)
+            request.done.ring()
 
     def worker_done(self) -> None:
         """Send until the end that ``close`` has set; the worker's last act."""
         with self._turn(self._end_s, lambda: False) as mine:
             if mine:
                 self._drive(self._end_s, None, patience_s=self._patience_s)
-        self._end_errands()
+        self._end_flush_requests(self._flush_requests_now())
         if self._over:  # ``close`` could not wait any longer, so the rest is ours to count
             self._finish()
 
@@ -240,7 +247,7 @@ class Pipeline:
 
     def _ask(self, request: FlushRequest) -> None:
         """Have the worker run ``request`` and wait for that, as long as there is a worker."""
-        self._flush_requests.append(request)
+        self._flush_requests[request.done] = request
         self.queue.bell.ring()
         while self.ledger.settled() < request.target and self._is_manned():
             left_s = request.deadline_s - self.clock()

@@ -2,8 +2,9 @@
 
 No lock anywhere on these paths: a signal handler may interrupt ``offer`` on its own thread and
 offer, so whatever it could wait for would never be let go. The bound is exact all the same:
-each queued span holds a *permit*, and permits change hands by ``deque.pop`` and ``append``,
-which the interpreter does not divide.
+each queued span holds a *permit*, and permits change hands in steps of ``deque`` which the
+interpreter does not divide: under the GIL, and on free-threaded builds under the deque's own lock.
+So only index 0 is deleted: -1 would be two steps there, the length and the item.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from itertools import count
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class SpanQueue:
         "_oldest",
         "_permits",
         "_spans",
+        "_taking",
         "_wake_at",
         "bell",
         "closed",
@@ -79,6 +81,7 @@ class SpanQueue:
         self._ledger = ledger
         self._finished = ledger.finished.count
         self._spans: deque[ReadableSpan] = deque()
+        self._taking = map(deque.popleft, repeat(self._spans))
         self._permits: deque[None] = deque()
         self._fresh = count()  # permits are made on demand: a huge capacity costs no memory
         self._wake_at = min(_WAKE_SPANS, max(1, capacity // 2))
@@ -109,7 +112,7 @@ class SpanQueue:
             return
         spans = self._spans
         try:
-            del self._permits[-1]
+            del self._permits[0]
         except IndexError:
             if next(self._fresh) >= self._capacity and not self._make_room():
                 return
@@ -135,7 +138,7 @@ class SpanQueue:
                 del self._spans[0]
             except IndexError:  # all was taken in this moment
                 try:
-                    del self._permits[-1]
+                    del self._permits[0]
                 except IndexError:
                     pass
                 else:
@@ -149,18 +152,15 @@ class SpanQueue:
 
     def take(self) -> ReadableSpan | None:
         """Take the oldest span into ``current``; only who holds the drain, with an empty hand."""
-        spans = self._spans
         try:
-            self.current = spans[0]
+            # No call: an interrupt finds the span in the queue, or in the hand and counted.
+            for self.current in self._taking:  # noqa: B020 - a store, straight from the queue
+                break
         except IndexError:
             return None
         self._ledger.taken += 1
-        # No call up to here: an interrupt finds the span in the queue, or in the hand and counted.
-        taken = spans.popleft()
-        if taken is not self.current:  # a debugger let other threads in, and the first was evicted
-            self.current = taken
         self._permits.append(None)
-        return taken
+        return self.current
 
     def close(self) -> None:
         """Accept nothing from now on; what is queued can still be taken."""

@@ -21,9 +21,10 @@ from opentelemetry.sdk.util import BoundedList
 from tracekit._context import DEBUG, DEFER, ROOT_HINT_KEY, get_current, marks_of
 from tracekit._context import SpanContext as Remote
 from tracekit._protocols import MARKS_SHIFT, PlainAttributes
+from tracekit.tracing._locked_span import SPAN
 from tracekit.tracing._make import root
 from tracekit.tracing._readable import DEBUG_BITS, FLAGS, SAMPLED
-from tracekit.tracing._span import Span, UnsampledSpan, is_valid_link
+from tracekit.tracing._span import UnsampledSpan, is_valid_link
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +80,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
             span_id = life.draw()
     of = type(parent)
     source: SpanContext | int | None
-    if quick and (of is UnsampledSpan or of is Span):
+    if quick and (of is UnsampledSpan or of is SPAN):
         bits = parent._bits
         if not bits & SAMPLED:
             life.unsampled += 1
@@ -135,7 +136,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
             quiet._made = None
             return quiet
     _, name, context, kind, _, links, start_time, record, set_status, _ = arguments
-    span = _new(Span)
+    span = _new(SPAN)
     span._trace_id = trace_id
     span._state = state
     span._source = source

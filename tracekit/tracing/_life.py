@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tracekit._process.fork import fork_mark
+from tracekit._process.tally import FREE_THREADED, AtomicInt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.trace import SpanContext
 
 _BATCH = 256  # 2 KiB of entropy: one read per 256 span ids, and little to throw away on a fork
 _UNPACK = struct.Struct(f"={_BATCH}Q").unpack
+_ZERO = cast("Callable[[], int]", AtomicInt if FREE_THREADED else int)
 
 
 class Life:
@@ -27,7 +31,8 @@ class Life:
 
     Any thread raises a counter with ``+= 1`` and no lock: from 3.10 on CPython switches threads
     and runs signal handlers at calls and jumps back only, and there is none between the load and
-    the store of a slot or of an item. A free-threaded build would need an atomic add here.
+    the store of a slot or of an item. Where there is no GIL, ``zero`` makes what stands for an
+    int and counts in one step.
     """
 
     __slots__ = (
@@ -43,18 +48,18 @@ class Life:
         "unsampled",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, zero: Callable[[], int] = _ZERO) -> None:
         self.mark = fork_mark()
         self.mark[0] = 1
         self.heirs: dict[int, Life] = {}
         self.stock: list[int] = []
-        self.children = 0
-        self.unsampled = 0
-        self.roots = [0, 0]
-        self.joined = [0, 0]
-        self.foreign = 0
-        self.ended_twice = 0
-        self.failures = 0
+        self.children = zero()
+        self.unsampled = zero()
+        self.roots = [zero(), zero()]
+        self.joined = [zero(), zero()]
+        self.foreign = zero()
+        self.ended_twice = zero()
+        self.failures = zero()
 
     def begin(self, parent: SpanContext | None, sampled: int) -> None:
         """Count a span that does not begin below one of our own; ``sampled`` is 0 or 1."""

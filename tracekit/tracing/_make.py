@@ -12,8 +12,9 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import Decision
 
 from tracekit._protocols import MARKS_SHIFT, PlainAttributes
+from tracekit.tracing._locked_span import SPAN
 from tracekit.tracing._readable import SAMPLED
-from tracekit.tracing._span import Span, UnsampledSpan
+from tracekit.tracing._span import UnsampledSpan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from tracekit.tracing._life import Life
     from tracekit.tracing._provider import TracerProvider
+    from tracekit.tracing._span import Span
     from tracekit.tracing._tracer import Tracer
 
     Root = tuple[int, int, TraceState, Attributes, bool]
@@ -64,7 +66,7 @@ def recording(
     span id if all else is as in this span, or None. ``attributes`` is taken over and becomes the
     span's own dictionary where it is plain, so the caller keeps no hold of it.
     """
-    span: Span = _new(Span)
+    span: Span = _new(SPAN)
     span._trace_id = trace_id
     span._span_id = span_id
     span._bits = bits

@@ -231,7 +231,7 @@ class TracerProvider(trace.TracerProvider):
         """Return what the tracer counts in this process."""
         life = self._lives.now()
         (unsampled_roots, roots), (unsampled_joined, joined) = life.roots, life.joined
-        return SpanCounts(
+        counts = (
             life.children,
             life.unsampled,
             roots,
@@ -242,6 +242,7 @@ class TracerProvider(trace.TracerProvider):
             life.ended_twice,
             life.failures,
         )
+        return SpanCounts(*map(int, counts))
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Flush the reporter, then the span processors; return whether all was done in time."""

@@ -6,10 +6,10 @@ holds. What costs time is done our way: nothing is made before something needs i
 Threads. Attributes under new keys rest on one dictionary store or update, and ``add_event`` below
 the limit on one store or append, which are atomic, so they take no lock.
 Everything compound takes the span's lock, which is made on first use. Three things rest on the
-GIL and would need that lock on a free-threaded build: the checks before those stores (at the
-limit, two racing setters may both fit), the first event's (CPython changes threads at calls and
-jumps back only, and none is between the look and the store), and ``del self._life`` in ``end``,
-which lets exactly one of several racing callers pass.
+GIL: the checks before those stores (at the limit, two racing setters may both fit), the first
+event's (CPython changes threads at calls and jumps back only, and none is between the look and the
+store), and ``del self._life`` in ``end``, which lets exactly one of several racing callers pass.
+Where there is no GIL, a tracer makes a ``LockedSpan`` instead.
 """
 
 from __future__ import annotations
@@ -143,6 +143,10 @@ class Span(Readable):
             if events is not None and len(events) < limits.max_events:
                 events.append(event)
                 return
+        self._append_event(event)
+
+    def _append_event(self, event: tuple[str, int, Bag]) -> None:
+        limits = self._tracer._limits
         with self._lock:
             if self._end_time is not None:
                 _log.warning("Tried calling _add_event on an ended span.")
