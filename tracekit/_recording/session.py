@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace.sampling import Sampler
 
 from tracekit._assembly.handle import standing_in
 from tracekit._context import attach, get_current
+from tracekit._recording.handles import TestTracing
 from tracekit._recording.recorder import Recorder
 from tracekit._recording.spans import Spans
 from tracekit.sampling import ParentRule
-from tracekit.testing import TestTracing
 from tracekit.tracing import TracerProvider
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from tracekit._recording.handles import TestTracing
     from tracekit._recording.recorder import Recorder
     from tracekit._recording.tree import Node
-    from tracekit.testing import TestTracing
 
 
 class Spans(Sequence["ReadableSpan"]):

@@ -6,6 +6,7 @@ reference, and take every span that it declines. A test holds the bytes of both 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanKind, StatusCode
@@ -44,10 +45,9 @@ class Frames(Protocol):
 def native_frames() -> Frames | None:
     """Return the compiled module; None where it was not built (no compiler, PyPy, no GIL)."""
     try:
-        from tracekit.encoding import _frames  # type: ignore[attr-defined] # noqa: PLC0415
+        return cast("Frames", import_module("tracekit.encoding._frames"))
     except ImportError:
         return None
-    return cast("Frames", _frames)
 
 
 class NativeJaegerEncoder(JaegerEncoder):
