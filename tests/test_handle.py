@@ -279,3 +279,47 @@ def test_the_test_handle_gives_each_span_once():
     assert t.sink.take().name == "a"
     t.sink.assert_empty()
     t.shutdown()
+
+
+def test_strict_wants_a_name_for_the_service():
+    """As every Jaeger client: without one it does not start. Disabled beats that, too."""
+    with pytest.raises(tracekit.ConfigError) as caught:
+        tracekit.init(environ={}, strict=True, set_global=False)
+    assert [problem.name for problem in caught.value.problems] == ["JAEGER_SERVICE_NAME"]
+    with pytest.raises(tracekit.ConfigError):
+        tracekit.init(settings=tracekit.Settings.resolve(environ={}), strict=True, set_global=False)
+    tracekit.init(environ={"JAEGER_DISABLED": "1"}, strict=True, set_global=False).shutdown()
+
+
+def test_a_handle_says_what_it_is():
+    """Where spans go and how they are sampled, without secrets."""
+    handle = tracekit.init("shop", environ={}, set_global=False, auth_token="hunter2")
+    assert "shop" in repr(handle)
+    assert "localhost:6831" in repr(handle)
+    assert "hunter2" not in repr(handle)
+    handle.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("setup", "said"),
+    [
+        ("", "tracekit: tracing shop"),
+        ("import logging; logging.basicConfig(format='mine %(name)s %(message)s')",
+         "mine tracekit tracing shop"),
+        ("from logging import *; getLogger('tracekit').addHandler(StreamHandler())",
+         "tracing shop"),
+        ("import logging; logging.lastResort = None", ""),
+    ],
+    ids=["nothing", "basicConfig", "a handler of ours", "no last resort"],
+)  # fmt: skip
+def test_messages_say_whose_they_are_where_logging_is_not_set_up(setup, said):
+    """Python's last resort prints bare messages; a program's own handlers get them as they are."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{setup}\nimport tracekit\ntracekit.init('shop', environ={{}})"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("tracing shop") == (1 if said else 0)

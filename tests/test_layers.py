@@ -23,7 +23,7 @@ FLOORS: dict[str, int] = {
     **dict.fromkeys(("settings", "metrics", "exporter", "_config", "_assembly"), 3),
     **dict.fromkeys(("grpc", "wsgi", "flask", "requests", "logging", "mesh", "prometheus"), 4),
     **dict.fromkeys(("opentracing", "jaeger_client"), 4),
-    **dict.fromkeys(("_cli", "_recording", "pytest_plugin"), 5),
+    **dict.fromkeys(("_cli", "__main__", "_recording", "pytest_plugin"), 5),
     **dict.fromkeys(("testing", "local"), 6),  # apart: what they may use is public
 }
 # The effects that live beside the engines they serve.

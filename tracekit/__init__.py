@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         stats,
     )
     from tracekit._calls.carry import wrap, wrap_executor
+    from tracekit._cli.report import report
     from tracekit.errors import ConfigError, Problem, StrategyError, TracekitError
     from tracekit.settings import Settings
 
@@ -48,6 +49,7 @@ __all__ = [
     "flush",
     "get_tracer",
     "init",
+    "report",
     "shutdown",
     "stats",
     "wrap",
@@ -74,11 +76,15 @@ _HOMES = {
         ("ConfigError", "Problem", "StrategyError", "TracekitError"), "tracekit.errors"
     ),
     "Settings": "tracekit.settings",
+    "report": "tracekit._cli.report",
 }
 
 
 def __getattr__(name: str) -> object:
     """Load the home of a public name when it is first asked for."""
+    if name == "__version__":
+        version: str = import_module("tracekit._assembly.distribution").version()
+        return version
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

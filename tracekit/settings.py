@@ -250,6 +250,11 @@ class Settings(_Masked):
             name: shown(name, value) if name in SETTINGS else value for name, value in flat.items()
         }
 
+    def nameless(self) -> Problem:
+        """Return what is wrong with a service that nobody named: no Jaeger client would start."""
+        name = variable("service_name")
+        return Problem(name, "", "is missing: the service has no name", repr(self.service_name))
+
     def summary(self, destination: str | None = None) -> str:
         """Return one line for the log: who, where to, how sampled, which headers.
 

@@ -122,3 +122,13 @@ def test_the_installed_command_prints_the_report(tmp_path):
     assert done.returncode == 2, done.stderr
     assert done.stderr == ""
     assert json.loads(done.stdout)["settings"]["service_name"]["value"] == "shop"
+
+
+def test_only_what_was_changed(report):
+    """``--changed`` leaves out what is as by default, in both forms."""
+    environ = {"JAEGER_SERVICE_NAME": "shop", "JAEGER_REPORTER_MAX_QUEUE_SIZE": "7"}
+    _, out = report("--changed", "--json", **environ)
+    assert set(json.loads(out)["settings"]) == {"service_name", "queue_size"}
+    _, out = report("--changed", **environ)
+    assert "queue_size" in out
+    assert "agent_port" not in out

@@ -54,7 +54,9 @@ def test_the_environment_is_taken_where_a_process_starts_and_nowhere_else():
     }
     assert takers <= {
         "_assembly/handle.py",
+        "_cli/check.py",
         "_cli/env.py",
+        "_cli/report.py",
         "_assembly/entry_points.py",
         "_cli/main.py",
         "exporter.py",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
+import tracekit
 from tracekit._cli.main import COMMANDS, main
 
 
@@ -18,7 +20,7 @@ def test_a_wrong_word_is_misuse(arguments, capsys):
         main(arguments)
 
     assert ended.value.code == 2
-    assert "tracekit [-h] COMMAND" in capsys.readouterr().err
+    assert "tracekit [-h] [--version] COMMAND" in capsys.readouterr().err
 
 
 def test_help_lists_every_command(capsys):
@@ -67,3 +69,18 @@ def test_a_reader_that_leaves_is_no_traceback():
         status = command.wait(60)
 
     assert (status, complaint) == (1, b"")
+
+
+@pytest.mark.parametrize("command", [["-m", "tracekit"], ["-m", "tracekit._cli.main"]])
+def test_the_version_is_said(command):
+    """As ``python -m tracekit`` too, and it is the one of the installed distribution."""
+    said = subprocess.run(
+        [sys.executable, *command, "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert said.stdout.split() == ["tracekit", metadata.version("tracekit-jaeger")]
+    assert tracekit.__version__ == metadata.version("tracekit-jaeger")

@@ -46,7 +46,7 @@ def test_a_trace_is_drawn_with_branches_bars_and_the_reason_of_an_error():
     ]
 
     assert text(lines(trace, width=64)).splitlines() == [
-        "trace 0000000000000abc  4 spans, 2 services, 100.0 ms, 1 failed",
+        "trace 00000000000000000000000000000abc  4 spans, 2 services, 100.0 ms, 1 failed",
         "front GET /           server    100.0 ms  ██████████████████████",
         "├─ front op2          client     50.0 ms    ███████████",
         "│  └─ shop op3        server     10.0 ms             ██",
@@ -167,6 +167,6 @@ def test_draw_shows_every_trace():
 
     drawn = draw(spans, width=80).split("\n\n")
 
-    assert drawn[0].splitlines()[0] == "trace 0000000000000001  1 span, 1 service, 1.0 ms"
-    assert [picture.split()[1] for picture in drawn] == [f"{1:016x}", f"{long_id:032x}"]
+    assert drawn[0].splitlines()[0] == f"trace {1:032x}  1 span, 1 service, 1.0 ms"
+    assert [picture.split()[1] for picture in drawn] == [f"{1:032x}", f"{long_id:032x}"]
     assert draw([]) == ""

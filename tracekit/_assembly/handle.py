@@ -17,6 +17,7 @@ from tracekit import metrics
 from tracekit._assembly import exporters, wiring
 from tracekit._assembly.distribution import stranger
 from tracekit._assembly.draining import drain_in_handler
+from tracekit._assembly.last_resort import name_last_resort
 from tracekit._assembly.otel_globals import Globals
 from tracekit._process import exit as process_exit
 from tracekit._process.fork import PerProcess
@@ -64,6 +65,9 @@ class Tracing:
         self._meter_providers: list[MeterProvider] = []
         if settings.also is not None and not settings.disabled:
             exporters.add(self._parts, None, None, "also", exporters.also(settings))
+
+    def __repr__(self) -> str:
+        return f"<Tracing: {self.settings.summary()}>"
 
     @property
     def provider(self) -> TracerProvider | DisabledTracerProvider:
@@ -176,6 +180,7 @@ class _Slot:
         if not self._exit_registered:
             self._exit_registered = True
             atexit.register(_at_exit)
+            name_last_resort()
             if (other := stranger()) is not None:
                 _log.warning("%s", other)
 
@@ -209,7 +214,8 @@ def init(
     (``tracekit.testing.MemoryTransport``), ``exporter`` any OpenTelemetry exporter that takes the
     spans instead.
 
-    Raises ``ConfigError`` only when ``strict``; ``TypeError`` for an unknown keyword.
+    Raises ``ConfigError`` only when ``strict``, also for a service without a name; ``TypeError``
+    for an unknown keyword.
     """
     if exporter is not None and transport is not None:
         raise TypeError("transport= and exporter= cannot be given together")
@@ -224,13 +230,16 @@ def init(
         raise TypeError("settings= and single settings cannot be given together")
     elif strict and settings.problems:
         raise ConfigError(settings.problems)
+    if strict and not settings.disabled and settings.sources.get("service_name") == "default":
+        raise ConfigError((*settings.problems, settings.nameless()))
     instead = exporter if transport is None else transport
+    with slot.lock:
+        slot.attend_exit()
     if not set_global:
         _report(settings, instead)
         apart = Tracing(settings, transport, exporter)
         with slot.lock:
             slot.apart[apart.provider] = settings.reporter.exit_budget_s
-            slot.attend_exit()
         return apart
     with slot.lock:
         if slot.running is not None:
@@ -238,7 +247,6 @@ def init(
         tracing = slot.running = Tracing(settings, transport, exporter)
         _report(settings, instead)  # after: a log line of ours carries the service's name, too
         slot.otel.point(tracing.provider, tracing.propagator)
-        slot.attend_exit()
         process_exit.drain_on_sigterm(_drain)
         return tracing
 

@@ -26,25 +26,44 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
+        "--changed", action="store_true", help="only what differs from the defaults"
+    )
+    parser.add_argument(
         "fields", metavar="NAME=VALUE", nargs="*", help="a keyword argument, as for init()"
     )
     options = parser.parse_args(arguments)
-    fields = dict(field.partition("=")[::2] for field in options.fields)
-    try:
-        settings = Settings.resolve(fields.pop("service_name", None), environ=os.environ, **fields)
-    except TypeError as error:
-        parser.error(str(error))
-    report = as_json(settings) if options.json else as_table(settings)
+    settings = resolved(parser, options.fields)
+    show = as_json if options.json else as_table
+    report = show(settings, changed=options.changed)
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(report.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     return _EXIT_BAD if settings.problems else 0
 
 
-def as_json(settings: Settings) -> str:
+def resolved(parser: argparse.ArgumentParser, written: Sequence[str]) -> Settings:
+    """Return the settings of this environment under ``NAME=VALUE`` arguments; exits if misused."""
+    fields = dict(field.partition("=")[::2] for field in written)
+    try:
+        name = fields.pop("service_name", None)
+        return Settings.resolve(name, environ=os.environ, strict=False, **fields)
+    except TypeError as error:
+        parser.error(str(error))
+
+
+def _rows(settings: Settings, *, changed: bool) -> list[tuple[str, object, str]]:
+    """Return name, value and source of each setting, or of those that are not the default."""
+    rows = [(name, value, _source(settings, name)) for name, value in settings.masked().items()]
+    if not changed:
+        return rows
+    plain = Settings.resolve(environ={}).masked()
+    return [row for row in rows if row[2] != "default" or plain.get(row[0]) != row[1]]
+
+
+def as_json(settings: Settings, *, changed: bool = False) -> str:
     """Return the report as a JSON object: ``settings``, ``problems``, ``notes``, ``summary``."""
     rows = {
-        name: {"value": value, "source": _source(settings, name)}
-        for name, value in settings.masked().items()
+        name: {"value": value, "source": source}
+        for name, value, source in _rows(settings, changed=changed)
     }
     report = {
         "summary": settings.summary(),
@@ -55,11 +74,11 @@ def as_json(settings: Settings) -> str:
     return json.dumps(report, indent=2)
 
 
-def as_table(settings: Settings) -> str:
+def as_table(settings: Settings, *, changed: bool = False) -> str:
     """Return the report as text: one line a setting, then what is bad or worth saying."""
     rows = [("SETTING", "VALUE", "SOURCE")]
     rows += [
-        (name, _cell(value), _source(settings, name)) for name, value in settings.masked().items()
+        (name, _cell(value), source) for name, value, source in _rows(settings, changed=changed)
     ]
     names = max(len(name) for name, _, _ in rows)
     values = min(max(len(value) for _, value, _ in rows), 48)

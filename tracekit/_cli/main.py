@@ -11,6 +11,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from tracekit._assembly.distribution import version
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,6 +25,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "check": Command("tracekit._cli.check", "say whether spans would arrive from here"),
     "demo": Command("tracekit._cli.demo", "start two traced services and show one trace of both"),
     "draw": Command("tracekit._cli.draw", "draw the traces of a file"),
     "env": Command("tracekit._cli.env", "show what the environment configures"),
@@ -39,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=f"commands:\n{summaries}\n\n'tracekit COMMAND --help' says more about one.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"tracekit {version()}")
     parser.add_argument("command", metavar="COMMAND", choices=COMMANDS)
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Only the first word is ours: an option behind it belongs to the command.

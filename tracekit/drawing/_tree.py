@@ -178,8 +178,9 @@ def _header(trace: Sequence[DrawnSpan], total_us: int) -> Line:
     errors = sum(span.error for span in trace)
     figures = f"{_plural(len(trace), 'span')}, {_plural(services, 'service')}, {duration(total_us)}"
     trace_id = trace[0].trace_id
-    digits = 32 if trace_id >> 64 else 16  # the two widths that headers and searches take
-    header = [Piece(f"trace {trace_id:0{digits}x}", "bold"), Piece(f"  {figures}", "dim")]
+    # As log lines have it: a search by these 32 digits finds both, and so does one by the 16 that
+    # Jaeger's page shows of an id whose upper half is zero.
+    header = [Piece(f"trace {trace_id:032x}", "bold"), Piece(f"  {figures}", "dim")]
     if errors:
         header.append(Piece(f", {errors} failed", "error"))
     return header
