@@ -400,7 +400,9 @@ QUESTIONS = [
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize(
+    "question", QUESTIONS, ids=[q.replace(str(NOW - 10), "NOW") for q in QUESTIONS]
+)
 def test_answers_equal_jaegers(both, question):
     """Status, content type and every field."""
     theirs, ours = (_asked(port, question) for port in both)
