@@ -6,9 +6,10 @@ BIN    := $(VENV)/bin
 UV     := $(BUILD)/uv/bin/uv
 STAMP  := $(VENV)/.installed
 ORACLE := $(BUILD)/jaeger-client/.tried
+LIBRARIES := $(BUILD)/libraries/.tried
 
 .DEFAULT_GOAL := help
-.PHONY: interop fuzz fuzz-frames fuzz-receivers bench-view asan soak help demo test test-all test-oldest lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
+.PHONY: interop fuzz fuzz-frames fuzz-receivers bench-view asan soak help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -44,6 +45,18 @@ $(ORACLE): Makefile | $(UV)
 	done
 	-VIRTUAL_ENV=$(@D) $(UV) pip install --quiet Flask-OpenTracing 2>/dev/null
 	@mkdir -p $(@D) && touch $@
+
+# The libraries that programs trace with, beside jaeger_client in its environment and beside tracekit.
+$(LIBRARIES): $(wildcard tests/libraries/*.txt) pyproject.toml $(ORACLE) | $(UV)
+	-VIRTUAL_ENV=$(dir $(ORACLE)) $(UV) pip install --quiet -r tests/libraries/clients-old.txt \
+	  && VIRTUAL_ENV=$(dir $(ORACLE)) $(UV) pip install --quiet --no-deps -r tests/libraries/retired.txt
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(@D)
+	VIRTUAL_ENV=$(@D) $(UV) pip install --quiet --prerelease=allow -e '.[all]' -r tests/libraries/clients-new.txt
+	VIRTUAL_ENV=$(@D) $(UV) pip install --quiet --no-deps -r tests/libraries/retired.txt
+	@touch $@
+
+test-libraries: $(STAMP) $(LIBRARIES) ## A program for each library that people trace with, old and new
+	$(BIN)/pytest -q tests/libraries
 
 test: $(STAMP) $(ORACLE) ## The whole suite
 	$(BIN)/pytest -n 2 --dist loadfile

@@ -41,6 +41,7 @@ HANDLE = {"tracekit._assembly.handle"}
 BRIDGES = {
     "tracekit.jaeger_client": {
         "tracekit.settings",
+        "tracekit._assembly.distribution",
         "tracekit._assembly.resource",
         "tracekit.transport",
         "tracekit.sampling._fetch",

@@ -52,6 +52,13 @@ _DECISIONS = {"true": 1.0, "false": 0.0}
 _HEADERS = ("trace_id_header", "baggage_header_prefix", "debug_id_header")
 
 
+def meaning(key: str) -> str:
+    """Return what is made of a key (``group.key`` within a group); "" if there never was one."""
+    if key in _WITHOUT_EFFECT or key.partition(".")[0] == "throttler":
+        return "accepted, no effect"
+    return "as it was" if key in _KEYS or key in ("enabled", "sampler", "tags") else ""
+
+
 def read(config: Mapping[str, object], service_name: str | None) -> tuple[Layer, Layer]:
     """Return the layer of the dictionary, and that of its tags, which any other layer beats."""
     layer, tags = Layer(), Layer()

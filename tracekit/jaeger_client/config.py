@@ -14,20 +14,26 @@ from tracekit._assembly.handle import Tracing, init
 from tracekit.jaeger_client import constants
 from tracekit.jaeger_client._own_pipeline import Nowhere
 from tracekit.jaeger_client.codecs import B3Codec, Codec
+from tracekit.jaeger_client.constants import *  # noqa: F403 (the names that it had)
+from tracekit.jaeger_client.local_agent_net import *  # noqa: F403 (the names that it had)
+from tracekit.jaeger_client.metrics import *  # noqa: F403 (the names that it had)
 from tracekit.jaeger_client.metrics import MetricsFactory
+from tracekit.jaeger_client.reporter import *  # noqa: F403 (the names that it had)
 from tracekit.jaeger_client.reporter import Reporter
+from tracekit.jaeger_client.sampler import *  # noqa: F403 (the names that it had)
 from tracekit.jaeger_client.sampler import (
     ConstSampler,
     ProbabilisticSampler,
     RateLimitingSampler,
     adapted,
 )
+from tracekit.jaeger_client.throttler import *  # noqa: F403 (the names that it had)
 from tracekit.jaeger_client.tracer import Tracer, root_sampler
 from tracekit.jaeger_client.utils import ErrorReporter, get_boolean
 from tracekit.settings import Settings
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.sdk.trace.sampling import Sampler as OTelSampler
 
     from tracekit.jaeger_client.metrics import Metrics
     from tracekit.jaeger_client.reporter import BaseReporter
@@ -38,6 +44,7 @@ __all__ = ["Config"]
 
 _log = logging.getLogger("tracekit")
 
+LOCAL_AGENT_DEFAULT_ENABLED = True
 DEFAULT_REPORTING_HOST = "localhost"
 DEFAULT_REPORTING_PORT = 6831
 DEFAULT_SAMPLING_PORT = 5778
@@ -114,7 +121,7 @@ class Config:
             raise ValueError("service_name required in the config or param")
         self.config = config
         self.scope_manager = scope_manager
-        self._sampler: Sampler | LegacySampler | None = None
+        self._sampler: OTelSampler | LegacySampler | None = None
         if config.get("sampler") and not isinstance(config["sampler"], Mapping):
             self._sampler = config["sampler"]
             adapted(self._sampler)  # TypeError now, not at the first span
@@ -149,7 +156,7 @@ class Config:
         return not self.settings.disabled
 
     @property
-    def sampler(self) -> Sampler | LegacySampler | None:
+    def sampler(self) -> OTelSampler | LegacySampler | None:
         """The sampler that the dictionary names, newly made; None: the sampling server is asked.
 
         Raises ValueError if it names none that there is. (A tracer is made all the same.)
@@ -261,13 +268,13 @@ class Config:
         self._made = reporter, handle
         # A handle that was running keeps its sampler, as it keeps all its settings.
         own = handle.settings is self.settings
-        sampler = self._chosen_sampler(said) if own else None
+        sampler = (said.get("sampler") or self._sampler) if own else None
         return self.create_tracer(reporter, root_sampler(handle) if sampler is None else sampler)
 
     def create_tracer(
         self,
         reporter: BaseReporter,
-        sampler: Sampler | LegacySampler | None,
+        sampler: OTelSampler | LegacySampler | None,
         throttler: Throttler | None = None,
     ) -> Tracer:
         """Return a tracer that asks ``sampler`` about roots and hands its spans to ``reporter``.
@@ -296,8 +303,6 @@ class Config:
             tracing=handle,
         )
 
-    # --- inside ---
-
     def _says(self, name: str) -> bool:
         """Whether a subclass has a property of its own in place of ours."""
         return getattr(type(self), name) is not getattr(Config, name)
@@ -310,20 +315,15 @@ class Config:
                 continue
             group, key = _KEY_OF.get(name, ("", name))
             value = getattr(self, name)
-            if name == "propagation":
-                if not isinstance(value.get(opentracing.Format.HTTP_HEADERS), B3Codec):
-                    continue
-                value = "b3"  # for edges, which use no codecs
             if group:
                 said[group] = {**(said.get(group) or self.config.get(group) or {}), key: value}
-            else:
+            elif name != "propagation":
                 said[key] = value
+            elif isinstance(value.get(opentracing.Format.HTTP_HEADERS), B3Codec):
+                said[key] = "b3"  # for edges, which use no codecs
         if self._says("sampler"):
             said["sampler"] = self.sampler
         return said
-
-    def _chosen_sampler(self, said: Mapping[str, Any]) -> Sampler | LegacySampler | None:
-        return said.get("sampler") or self._sampler
 
     def _resolved(self, said: Mapping[str, Any]) -> Settings:
         given = {**self.config, **said}

@@ -13,6 +13,8 @@ from tracekit.jaeger_client._bridge import LegacySpan, readable
 from tracekit.jaeger_client._closing import Closing
 from tracekit.jaeger_client.constants import DEFAULT_FLUSH_INTERVAL
 from tracekit.jaeger_client.local_agent_net import LocalAgentSender
+from tracekit.jaeger_client.metrics import *  # noqa: F403 (the names that it had)
+from tracekit.jaeger_client.utils import ErrorReporter  # noqa: F401 (likewise)
 from tracekit.opentracing import Span
 from tracekit.tracing import TracerProvider
 

@@ -8,7 +8,10 @@ from opentelemetry.sdk.trace import sampling as otel
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
 
 from tracekit.jaeger_client import constants
+from tracekit.jaeger_client.constants import *  # noqa: F403 (the names that it had)
 from tracekit.jaeger_client.local_agent_net import LocalAgentSender
+from tracekit.jaeger_client.metrics import *  # noqa: F403 (the names that it had)
+from tracekit.jaeger_client.utils import ErrorReporter  # noqa: F401 (likewise)
 from tracekit.sampling import Const, Probabilistic, RateLimiting, RootSampler
 from tracekit.sampling._operations import MAX_OPERATIONS
 from tracekit.sampling._remote import INITIAL_RATE
@@ -26,6 +29,14 @@ __all__ = [
     "Sampler",
     "adapted",
 ]
+
+
+SAMPLER_TYPE_TAG_KEY = "sampler.type"
+SAMPLER_PARAM_TAG_KEY = "sampler.param"
+DEFAULT_SAMPLING_PROBABILITY = INITIAL_RATE
+DEFAULT_MAX_OPERATIONS = MAX_OPERATIONS
+DEFAULT_LOWER_BOUND = 1.0 / (10 * 60)
+"""Traces a second."""
 
 
 class LegacySampler(Protocol):

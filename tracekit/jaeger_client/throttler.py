@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from tracekit.jaeger_client.constants import *  # noqa: F403 (the names that it had)
+from tracekit.jaeger_client.metrics import *  # noqa: F403 (the names that it had)
+from tracekit.jaeger_client.utils import ErrorReporter  # noqa: F401 (likewise)
+
 __all__ = ["Throttler"]
 
 

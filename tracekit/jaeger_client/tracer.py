@@ -21,10 +21,17 @@ from tracekit.jaeger_client._closing import Closing, close_at_exit, closed
 from tracekit.jaeger_client._figures import figures_for
 from tracekit.jaeger_client._formats import formats_of
 from tracekit.jaeger_client._own_pipeline import Handing, own_pipeline
+from tracekit.jaeger_client.codecs import *  # noqa: F403 (the names that it had)
 from tracekit.jaeger_client.codecs import B3Codec, Codec
+from tracekit.jaeger_client.constants import *  # noqa: F403 (the names that it had)
+from tracekit.jaeger_client.metrics import *  # noqa: F403 (the names that it had)
+from tracekit.jaeger_client.reporter import *  # noqa: F403 (the names that it had)
 from tracekit.jaeger_client.reporter import Reporter
+from tracekit.jaeger_client.sampler import *  # noqa: F403 (the names that it had)
 from tracekit.jaeger_client.sampler import adapted, original
 from tracekit.jaeger_client.span import Span
+from tracekit.jaeger_client.throttler import *  # noqa: F403 (the names that it had)
+from tracekit.jaeger_client.utils import local_ip  # noqa: F401 (likewise)
 from tracekit.opentracing import Span as OpenTracingSpan
 from tracekit.opentracing import SpanContext
 from tracekit.opentracing import Tracer as OpenTracingTracer
@@ -38,7 +45,7 @@ if TYPE_CHECKING:
 
     import opentracing
     from opentelemetry import trace
-    from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.sdk.trace.sampling import Sampler as OTelSampler
 
     from tracekit._assembly.handle import Tracing
     from tracekit.jaeger_client._bridge import LegacySpan
@@ -54,7 +61,7 @@ if TYPE_CHECKING:
 __all__ = ["Tracer"]
 
 
-def root_sampler(tracing: Tracing) -> Sampler | LegacySampler | None:
+def root_sampler(tracing: Tracing) -> OTelSampler | LegacySampler | None:
     """Return who decides about the roots of a handle; None when tracing is disabled."""
     provider = tracing.provider
     if not isinstance(provider, TracerProvider):
@@ -76,7 +83,7 @@ class Tracer(OpenTracingTracer):
         self,
         service_name: str,
         reporter: BaseReporter,
-        sampler: Sampler | LegacySampler | None,
+        sampler: OTelSampler | LegacySampler | None,
         metrics: Metrics | None = None,
         metrics_factory: MetricsFactory | None = None,
         trace_id_header: str = constants.TRACE_ID_HEADER,
@@ -153,12 +160,12 @@ class Tracer(OpenTracingTracer):
         return isinstance(self._reporter, Reporter) and self._reporter.tracing is self._handle
 
     @property
-    def sampler(self) -> Sampler | LegacySampler | None:
+    def sampler(self) -> OTelSampler | LegacySampler | None:
         """Who decides about roots; may be replaced. None when tracing is disabled."""
         return root_sampler(self._handle)
 
     @sampler.setter
-    def sampler(self, sampler: Sampler | LegacySampler) -> None:
+    def sampler(self, sampler: OTelSampler | LegacySampler) -> None:
         provider = self._handle.provider
         if isinstance(provider, TracerProvider):
             provider.sampler = ParentRule(adapted(sampler), debug_id_tag=self.debug_id_header)
