@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tracekit import metrics
 from tracekit._calls import metrics as rpc_metrics
+from tracekit._cli.migrate import table
 from tracekit._config import variables
 from tracekit._config.schema import SETTINGS, Setting
 
@@ -186,9 +187,78 @@ def _instruments(table: Iterable[Instrument], *, dotted: bool = False) -> Iterat
         yield _line((name, row.kind, unit, labels, row.help, row.figure))
 
 
+_MIGRATION = """\
+# What takes the place of what
+
+Printed from the rows of `tracekit migrate` by `make docs`. How to go about it:
+[Migrate](../how-to/migrate.md).
+
+## Libraries
+
+By how many programs were found to import them. A library that *stays* runs on tracekit's tracer as it
+is. The last column names the program in `tests/libraries/programs.py`, run with the retired library
+and with tracekit to the same trees (`make test-libraries`), or the tests.
+
+{libraries}
+
+## opentracing_instrumentation, name by name
+
+It wants Tornado below 6, of which the HTTP client does not run on Python 3.10 and later.
+
+{instrumentation}
+
+## OpenTelemetry's packages
+
+{opentelemetry}
+
+Their arguments:
+
+{options}
+
+## Names that have another place, or none
+
+All other public names of jaeger_client 4.8, Flask-OpenTracing 2 and grpcio-opentracing 1.1 are in
+`tracekit.jaeger_client`, `tracekit.flask` and `tracekit.grpc.opentracing`, in modules of the same
+names.
+
+{names}
+"""
+
+
+def migration() -> str:
+    """Return the page about retired libraries."""
+    groups: dict[str, list[str]] = {}
+    for row in table.NAMES:
+        groups.setdefault(row.old.partition(".")[0], []).append(_line((f"`{row.old}`", row.new)))
+    head = ["| you import | you write |", "|---|---|"]
+    return _MIGRATION.format(
+        libraries="\n".join(_libraries()),
+        instrumentation="\n".join(head + groups["opentracing_instrumentation"]),
+        opentelemetry="\n".join(head + groups["opentelemetry"]),
+        options="\n".join(_options()),
+        names="\n".join([*head, *groups["jaeger_client"], *groups["grpc_opentracing"]]),
+    )
+
+
+def _libraries() -> Iterator[str]:
+    yield "| you import | you install | and write | tried by |"
+    yield "|---|---|---|---|"
+    for row in table.LIBRARIES:
+        install = " ".join(f"`{it}`" for it in row.install.split())
+        yield _line((f"`{row.old}`", install, row.new, f"`{row.tried}`"))
+
+
+def _options() -> Iterator[str]:
+    yield "| of | argument | you write |"
+    yield "|---|---|---|"
+    for (called, keyword), new in table.OPTIONS.items():
+        yield _line((f"`{called}`", f"`{keyword}=`", new))
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "environment.md": environment,
     "metrics.md": instruments,
+    "migration.md": migration,
 }
 
 

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit._cli import migrate
 from tracekit._cli.main import main
 from tracekit._cli.migrate.reading import MAX_FILE_BYTES, read
 from tracekit._cli.migrate.table import LIBRARIES, NAMES, REQUIREMENTS
@@ -173,4 +172,13 @@ def test_rows_are_told_once_and_name_what_there_is():
     names = [row.old for row in (*LIBRARIES, *NAMES)]
     assert len(names) == len(set(names))
     assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in REQUIREMENTS)
-    assert migrate.main.__doc__
+
+
+def test_each_library_of_the_table_is_tried():
+    """By a program that runs old and new, or by tests that stand there."""
+    root = Path(__file__).parents[2]
+    programs = (root / "tests" / "libraries" / "programs.py").read_text(encoding="utf-8")
+    for row in LIBRARIES:
+        path = row.tried.startswith("tests/")
+        assert (root / row.tried).exists() if path else f"def {row.tried}(side" in programs, row.old
+        assert row.install

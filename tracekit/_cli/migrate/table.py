@@ -19,8 +19,8 @@ class Row(NamedTuple):
     """What you install beside the extra of the library's own page; a requirement or an extra."""
     keep: bool = False
     """Whether the old import stays as it is."""
-    demand: str = ""
-    """What it is about: the heading of its group on the page."""
+    tried: str = ""
+    """What shows it: a program of ``tests/libraries/programs.py``, or a file of tests."""
 
 
 _TK = "tracekit-jaeger"
@@ -30,50 +30,50 @@ _OTEL = "`pip install opentelemetry-instrumentation-{0}`, `{1}Instrumentor().ins
 
 LIBRARIES = (
     Row("jaeger_client", "`from tracekit.jaeger_client import Config`; every module and name as it was",
-        f"{_TK}[opentracing]", demand="Jaeger's client"),
+        f"{_TK}[opentracing]", tried="tests/jaeger_client"),
     Row("flask_opentracing", "`from tracekit.flask import FlaskTracing`, `FlaskTracer`",
-        f"{_TK}[flask,opentracing]", demand="Flask"),
+        f"{_TK}[flask,opentracing]", tried="flask"),
     Row("opentracing_instrumentation", "stays, with `tornado<6` beside it, but for the rows below",
-        "opentracing_instrumentation tornado<6", keep=True, demand="opentracing_instrumentation"),
+        "opentracing_instrumentation tornado<6", keep=True, tried="instrumentation"),
     Row("requests_opentracing", "`undo = tracekit.requests.instrument()`",
-        f"{_TK}[requests]", demand="requests"),
+        f"{_TK}[requests]", tried="requests"),
     Row("django_opentracing", '`MIDDLEWARE = ["tracekit.django.Middleware", …]`;'
-        " it does not run on Django 5", _TK, demand="Django"),
+        " it does not run on Django 5", _TK, tried="django"),
     Row("redis_opentracing", "stays: `redis_opentracing.init_tracing(tracer)`",
-        "redis_opentracing", keep=True, demand="Redis"),
+        "redis_opentracing", keep=True, tried="redis"),
     Row("jaeger_client.metrics.prometheus", "`from tracekit.jaeger_client.metrics.prometheus import"
         " PrometheusMetricsFactory`; better: `tracekit.prometheus.collector()`",
-        f"{_TK}[opentracing,prometheus]", demand="Prometheus factory"),
+        f"{_TK}[opentracing,prometheus]", tried="prometheus"),
     Row("sqlalchemy_opentracing", "stays up to SQLAlchemy 1.3; from 1.4 on "
         + _OTEL.format("sqlalchemy", "SQLAlchemy"), "sqlalchemy_opentracing", keep=True,
-        demand="SQLAlchemy"),
+        tried="sqlalchemy"),
     Row("opentracing_kafka", "stays: `TracingKafkaProducer(config, tracer)`",
-        "opentracing-python-kafka-client", keep=True, demand="Kafka"),
-    Row("fastapi_opentracing", "`tracekit.fastapi.init_app(app)`", _TK, demand="FastAPI"),
+        "opentracing-python-kafka-client", keep=True, tried="kafka"),
+    Row("fastapi_opentracing", "`tracekit.fastapi.init_app(app)`", _TK, tried="fastapi"),
     Row("starlette_opentracing", "`app.add_middleware(tracekit.asgi.middleware)`", _TK,
-        demand="FastAPI"),
+        tried="fastapi"),
     Row("fastapi_contrib", "stays, behind `tracekit.jaeger_client.alias()`",
-        f"{_TK}[opentracing]", keep=True, demand="FastAPI"),
+        f"{_TK}[opentracing]", keep=True, tried="tests/jaeger_client/test_alias.py"),
     Row("grpc_opentracing", "`from tracekit.grpc.opentracing import …`: the names as they were;"
-        " better: [`tracekit.grpc`](migrate-from-grpcio-opentracing.md)", f"{_TK}[grpc,opentracing]",
-        demand="gRPC"),
+        " better: [`tracekit.grpc`](../how-to/migrate-from-grpcio-opentracing.md)", f"{_TK}[grpc,opentracing]",
+        tried="grpc"),
     Row("connexion", "it is Flask: `FlaskTracing(tracer, True, connexion_app.app)`;"
         " connexion 3: `tracekit.asgi.middleware(app)`", f"{_TK}[flask,opentracing]", keep=True,
-        demand="connexion"),
+        tried="flask"),
     Row("pymongo_opentracing", "stays: `MongoClient(event_listeners=[CommandTracing(tracer)])`",
-        "pymongo_opentracing", keep=True, demand="Mongo"),
-    Row("celery_opentracing", "`undo = tracekit.celery.instrument()`", _TK, demand="Celery"),
+        "pymongo_opentracing", keep=True, tried="mongo"),
+    Row("celery_opentracing", "`undo = tracekit.celery.instrument()`", _TK, tried="celery"),
     Row("dbapi_opentracing", "stays: `ConnectionTracing(connection, tracer)`",
-        "dbapi_opentracing wrapt", keep=True, demand="DB API"),
+        "dbapi_opentracing wrapt", keep=True, tried="dbapi"),
     Row("opentracing_utils", "stays, with `setuptools<81` beside it and behind"
-        " `tracekit.jaeger_client.alias()`", f"{_TK}[opentracing]", keep=True, demand="Zalando's utils"),
+        " `tracekit.jaeger_client.alias()`", f"{_TK}[opentracing]", keep=True, tried="tests/jaeger_client/test_alias.py"),
     Row("osprofiler", "stays, behind `tracekit.jaeger_client.alias()`", f"{_TK}[opentracing]",
-        keep=True, demand="OpenStack"),
+        keep=True, tried="osprofiler"),
     Row("opentelemetry.exporter.jaeger", "`from tracekit.exporter import JaegerExporter`;"
-        " better: `tracekit.init()`", _TK, demand="OpenTelemetry's Jaeger exporter"),
+        " better: `tracekit.init()`", _TK, tried="tests/exporter/test_retired_exporter.py"),
     Row("opentelemetry.exporter.jaeger.proto.grpc", '`tracekit.init(transport="otlp-grpc",'
         ' endpoint="collector:4317")`: Jaeger takes OTLP where it took its own gRPC',
-        f"{_TK}[otlp]", demand="OpenTelemetry's Jaeger exporter"),
+        f"{_TK}[otlp]", tried="tests/config/test_arguments.py"),
 )  # fmt: skip
 """Whole libraries, by how many programs were found to use them."""
 
