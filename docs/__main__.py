@@ -195,15 +195,15 @@ Printed from the rows of `tracekit migrate` by `make docs`. How to go about it:
 
 ## Libraries
 
-By how many programs were found to import them. A library that *stays* runs on tracekit's tracer as it
-is. The last column names the program in `tests/libraries/programs.py`, run with the retired library
-and with tracekit to the same trees (`make test-libraries`), or the tests.
+By how many programs were found to import them. A library that *stays* runs on tracekit's tracer
+as it is. The last column names the program in `tests/libraries/programs.py`, run with the retired
+library and with tracekit to the same trees (`make test-libraries`), or the tests.
 
 {libraries}
 
 ## opentracing_instrumentation, name by name
 
-It wants Tornado below 6, of which the HTTP client does not run on Python 3.10 and later.
+It wants Tornado below 6, whose HTTP client does not run on Python 3.10 and later.
 
 {instrumentation}
 
