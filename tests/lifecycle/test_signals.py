@@ -12,7 +12,7 @@ import textwrap
 import time
 
 import pytest
-from faults import end_of, free_port, lawful, started
+from faults import end_of, free_port, lawful, started, wire
 
 from tracekit.testing import FakeAgent
 
@@ -360,3 +360,73 @@ def test_a_green_worker_sends_by_itself_and_rests(agent, library):
     with started(environ, first=GREEN[library], then=then) as child:
         assert end_of(child).code == 0
     assert len(agent.wait(100)) == 100
+
+
+STORM = """
+    import itertools
+    parent = os.getpid()
+    if os.fork() == 0:
+        for gap in itertools.chain([0.0, 0.005, 0.1], itertools.repeat(0.02, 20)):
+            time.sleep(gap)
+            try:
+                os.kill(parent, signal.{name})
+            except ProcessLookupError:
+                break
+        os._exit(0)
+    while True: time.sleep(9)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("there", [True, False], ids=["collector", "nobody"])
+def test_a_storm_of_signals_into_a_handler_that_exits(agent, name, there):
+    """Each makes the handler raise SystemExit, also in the exit that the first one began."""
+    mine = f"signal.signal(signal.{name}, lambda *_: sys.exit(0))"
+    environ = {**agent.environ, "TRACEKIT_EXIT_BUDGET": "1s"}
+    if not there:
+        environ["JAEGER_ENDPOINT"] = f"http://127.0.0.1:{free_port()}/x"
+    before = f"""
+        {mine}
+        told = tell
+
+        def tell():  # the last, and not to be disturbed
+            signal.signal(signal.{name}, signal.SIG_IGN)
+            told()
+    """
+    with started(
+        environ,
+        before=before,
+        spans=2000,
+        then=STORM.format(name=name),
+    ) as child:
+        end = end_of(child)
+    assert end.took_s < 5
+    assert lawful(end.stats), end.stderr
+    assert end.stats["finished"] == 2000
+    if there:
+        assert end.stats["sent"] == 2000
+        assert len(agent.wait(2000)) == 2000
+    else:
+        assert sum(end.stats["dropped"].values()) == 2000
+        assert "spans dropped" in end.stderr
+
+
+def test_an_interrupted_shutdown_counts_and_tells():
+    """A time limit that ends an explicit ``shutdown``: what is left is counted and told."""
+    then = """
+        def limit(*_):
+            raise TimeoutError
+        signal.signal(signal.SIGALRM, limit)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        try:
+            tracing.shutdown(20)
+        except TimeoutError:
+            sys.exit(4)
+    """
+    with started(wire("http", free_port()), spans=300, then=then) as child:
+        end = end_of(child)
+    assert end.code == 4, end.stderr
+    assert end.took_s < 10
+    assert lawful(end.stats)
+    assert sum(end.stats["dropped"].values()) == 300
+    assert "300 spans dropped" in end.stderr

@@ -22,6 +22,7 @@ from tracekit._assembly.otel_globals import Globals
 from tracekit._process import exit as process_exit
 from tracekit._process.fork import PerProcess
 from tracekit._process.tally import FREE_THREADED
+from tracekit._process.undisturbed import undisturbed
 from tracekit.errors import ConfigError
 from tracekit.settings import Settings
 
@@ -138,12 +139,11 @@ class Tracing:
     def shutdown(self, timeout_s: float = 2.0) -> None:
         """Drain and close within ``timeout_s`` seconds; what is left is counted. Idempotent."""
         _release(self)
+        self._parts.close(timeout_s)
+        # Not when that was interrupted: the exit then ends what is left of it.
         slot.apart.pop(self.provider, None)
-        try:
-            self._parts.close(timeout_s)
-        finally:
-            if slot.closing is self:
-                slot.closing = None
+        if slot.closing is self:
+            slot.closing = None
 
 
 @runtime_checkable
@@ -334,8 +334,12 @@ def _release(tracing: Tracing) -> None:
 
 
 def _at_exit() -> None:
-    """End all handles, the process' own one first, within the longest of their budgets."""
-    running, apart = slot.running, list(slot.apart.items())
+    """End all handles within the longest of their budgets, whatever signals come meanwhile."""
+    undisturbed(_end_all)
+
+
+def _end_all() -> None:
+    running, apart = slot.running or slot.closing, list(slot.apart.items())
     budget_s = 0.0 if running is None else running.settings.reporter.exit_budget_s
     deadline_s = time.monotonic() + max([budget_s, *(each for _, each in apart)])
     if running is not None:

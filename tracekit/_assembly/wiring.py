@@ -16,6 +16,7 @@ from tracekit._assembly.resource import resource_of
 from tracekit._assembly.wires import handing_to, wire
 from tracekit._calls.metrics import CallMetrics
 from tracekit._process.exit import on_first_span
+from tracekit._process.undisturbed import undisturbed
 from tracekit.encoding import NATIVE_ENCODERS, JaegerEncoder, OtlpEncoder, native_frames
 from tracekit.encoding._redacting import Redacting
 from tracekit.metrics import Reading
@@ -161,7 +162,7 @@ def reporter_of(
     )
 
     def end() -> None:
-        reporter.shutdown(settings.reporter.exit_budget_s)
+        undisturbed(lambda: reporter.shutdown(settings.reporter.exit_budget_s))
 
     reporter = Reporter(
         encoder,

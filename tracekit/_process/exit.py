@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from tracekit._display import quoted
+from tracekit._process.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -60,8 +61,9 @@ class DrainingHandler:
             self._serve(signum, frame)
 
     def _serve(self, signum: int, frame: FrameType | None) -> None:
+        raised: BaseException | None = None
         try:
-            self._drain()
+            undisturbed(self._drain)
         except Exception as error:
             say(
                 "spans could not be sent on signal %d: %s: %s",
@@ -69,6 +71,8 @@ class DrainingHandler:
                 type(error).__name__,
                 quoted(error),
             )
+        except BaseException as interrupt:
+            raised = interrupt
         finally:
             self._at_it = False
         previous = self._previous
@@ -80,6 +84,8 @@ class DrainingHandler:
             # Still here: PID 1 without a handler is not killed by a signal from inside its
             # container, and the default of some signals is to do nothing. Be ready for the next.
             self.install(signum)
+        if raised is not None:
+            raise raised
 
 
 class _HeldAtForks(threading.local):

@@ -41,8 +41,6 @@ class DropWarning:
         }
         if not new:
             return False
-        self._last_s = now
-        self._told = dict(dropped)
         _log.warning(
             "%d spans dropped (%s)%s; %s",
             sum(new.values()),
@@ -50,6 +48,9 @@ class DropWarning:
             f", last problem: {problem}" if problem else "",
             "; ".join(dict.fromkeys(_remedy(DropReason(reason), remedy) for reason in new)),
         )
+        # Not before: a signal handler may have raised, and then nobody would be told.
+        self._last_s = now
+        self._told = dict(dropped)
         return True
 
 

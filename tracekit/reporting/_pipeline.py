@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-from opentelemetry import context as otel_context
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
 from tracekit._display import quoted
 from tracekit.reporting._drop_warning import DropWarning
@@ -18,9 +14,10 @@ from tracekit.reporting._ledger import Ledger
 from tracekit.reporting._queue import SpanQueue, Wakeup
 from tracekit.reporting._sender import Sender
 from tracekit.reporting._stats import FlushResult
+from tracekit.reporting._turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tracekit._protocols import Encoder, Transport
     from tracekit.reporting._queue import DropPolicy
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tracekit")
 
-_GLANCE_S = 0.02
-"""How often a thread that waits for another one's drain looks whether its spans are out."""
 _TURN_S = 0.05
 """How long the worker sends, under a steady flow of spans, before it looks for requests."""
 _LOST_S = 0.1
@@ -68,8 +63,7 @@ class Pipeline:
     ``close`` ask it and wait. So whatever a send waits for (a name server, an exporter, a lock
     of some log handler), the caller's wait is bounded, and a signal handler that flushes never
     meets a lock that the code below it holds. Without a worker the caller sends. One thread at
-    a time drives the drain: it holds a reentrant lock, so a signal handler that interrupts the
-    drain on the same thread gets it too, sees ``_driving`` and leaves the drain alone.
+    a time drives the drain: see ``Turn``.
     """
 
     def __init__(
@@ -106,8 +100,7 @@ class Pipeline:
         )
         self._drop_warning = DropWarning(clock)
         self._wait = wait
-        self._lock = threading.RLock()
-        self._driving = False
+        self._turn = Turn(clock)
         self._spawn = spawn
         self._vacancy = deque([None])  # popped by exactly one of the threads that come first
         self._spawn_after_s = -math.inf
@@ -154,42 +147,48 @@ class Pipeline:
     def work(self, *, partial: bool) -> float | None:
         """Do the worker's share; return when it wants to come again (None: when woken)."""
         due: float | None = self.clock() + self.flush_s  # should anything raise
-        with self._turn(math.inf, lambda: False) as mine:
-            if not mine:
-                return None
+
+        def share() -> None:
+            nonlocal due
             due = self._sender.run(
                 math.inf, until_s=self.clock() + min(self.flush_s, _TURN_S), partial=partial
             )
             self._look()
-        return due
+
+        return due if self._turn.take(share, until_s=math.inf) else None
 
     def run_errands(self) -> None:
         """Send what flushes wait for, until each has it or has given up."""
         while (requests := self._open_flush_requests()) and not self.queue.closed:
             deadline_s = max(request.deadline_s for request in requests)
             target = min(request.target for request in requests)
-            due: float | None = deadline_s  # should anything raise
-            with self._turn(deadline_s, lambda: False) as mine:
-                if not mine:
-                    continue
-                due = self._sender.run(
-                    deadline_s,
-                    until_s=min(deadline_s, self.clock() + _TURN_S),
-                    partial=True,
-                    hurried=True,
-                    target=target,
-                )
+            due = self._send_for(target, deadline_s)
             if due is None:
                 if self.ledger.settled() < target:  # nothing is left that could be sent
                     self._end_flush_requests(requests)
             elif due > self.clock():
                 self.queue.bell.wait(min(due, deadline_s) - self.clock())
 
+    def _send_for(self, target: int, deadline_s: float) -> float | None:
+        """Send for a moment, until ``target`` spans are settled; return when to go on with it."""
+        due: float | None = deadline_s  # should anything raise
+
+        def send() -> None:
+            nonlocal due
+            due = self._sender.run(
+                deadline_s,
+                until_s=min(deadline_s, self.clock() + _TURN_S),
+                partial=True,
+                hurried=True,
+                target=target,
+            )
+
+        return due if self._turn.take(send, until_s=deadline_s) else self.clock()
+
     def worker_died(self) -> None:
         """Let the next span that ends start another worker: this one was killed at its work."""
-        with self._turn(-math.inf, lambda: False) as mine:
-            if mine:
-                self._sender.drop_hand()  # if it was this span that killed it, no other one follows
+        # If it was the span at hand that killed it, no other worker follows.
+        self._turn.take(self._sender.drop_hand, until_s=-math.inf)
         self._worker = None
         self.needs_worker = True
         self._spawn_after_s = self.clock() + _RESPAWN_S
@@ -216,9 +215,7 @@ class Pipeline:
 
     def worker_done(self) -> None:
         """Send until the end that ``close`` has set; the worker's last act."""
-        with self._turn(self._end_s, lambda: False) as mine:
-            if mine:
-                self._drive(self._end_s, None, patience_s=self._patience_s)
+        self._drain()
         self._end_flush_requests(self._flush_requests_now())
         if self._over:  # ``close`` could not wait any longer, so the rest is ours to count
             self._finish()
@@ -234,10 +231,12 @@ class Pipeline:
         if self._is_manned():
             self._ask(FlushRequest(target, deadline_s, Wakeup()))
         else:
-            with self._turn(deadline_s, lambda: ledger.settled() >= target) as mine:
-                if mine:
-                    self._drive(deadline_s, target)
-                    self._look()
+
+            def send() -> None:
+                self._drive(deadline_s, target)
+                self._look()
+
+            self._turn.take(send, until_s=deadline_s, enough=lambda: ledger.settled() >= target)
         after = ledger.snapshot()
         return FlushResult(
             sent=after.sent - before.sent,
@@ -267,18 +266,28 @@ class Pipeline:
 
         Where nobody on this host has listened from the start, a quarter of the time is enough.
         """
-        deadline_s = self.begin_close(timeout_s)
+        self.begin_close(timeout_s)
         worker = self._worker
-        if worker is not None and self._is_manned():
-            worker.join(min(max(0.0, timeout_s), threading.TIMEOUT_MAX))
-        else:
-            with self._turn(deadline_s, lambda: False) as mine:
-                if mine:
-                    self._drive(deadline_s, None, patience_s=self._patience_s)
-        self.queue.abandon()
-        self._over = True
-        self._finish()
-        self.needs_worker = True  # so ``start`` hears of a span that comes too late
+        try:
+            if worker is not None and self._is_manned():
+                worker.join(min(max(0.0, timeout_s), threading.TIMEOUT_MAX))
+            else:
+                self._drain()
+        except BaseException:
+            self._end_s = self.clock()  # the worker is to come to its end as well
+            raise
+        finally:  # also when a signal handler raises: what is left is counted and told
+            self.queue.abandon()
+            self._over = True
+            self._finish()
+            self.needs_worker = True  # so ``start`` hears of a span that comes too late
+
+    def _drain(self) -> None:
+        """Send until the end that ``begin_close`` has set."""
+        end_s = self._end_s
+        self._turn.take(
+            lambda: self._drive(end_s, None, patience_s=self._patience_s), until_s=end_s
+        )
 
     def _is_manned(self) -> bool:
         """Return whether another thread is there to send."""
@@ -287,10 +296,12 @@ class Pipeline:
 
     def _finish(self) -> None:
         """Count what is in hand as lost and let go of the wire, unless a thread is still at it."""
-        with self._turn(-math.inf, lambda: False) as mine:
-            if mine:
-                self._sender.abandon()
-                self._transport.close()
+
+        def let_go() -> None:
+            self._sender.abandon()
+            self._transport.close()
+
+        mine = self._turn.take(let_go, until_s=-math.inf)
         self._look(final=True)
         if not mine and (left := self.ledger.snapshot().in_flight):
             _log.warning("%d spans are still being sent, but the time for it is up", left)
@@ -306,7 +317,9 @@ class Pipeline:
             due = self._sender.run(
                 deadline_s, until_s=deadline_s, partial=True, hurried=True, target=target
             )
-            end_s = min(deadline_s, patience_s) if self.in_vain else deadline_s
+            end_s = min(deadline_s, self._end_s)  # which an interrupted ``close`` moves
+            if self.in_vain:
+                end_s = min(end_s, patience_s)
             if due is None or due >= end_s:
                 return
             self._wait(max(0.0, due - self.clock()))
@@ -328,30 +341,3 @@ class Pipeline:
     def in_vain(self) -> bool:
         """Whether every send so far was refused by this very host: nobody listens."""
         return self._sender.outage.in_vain
-
-    @contextlib.contextmanager
-    def _turn(self, deadline_s: float, enough: Callable[[], bool]) -> Iterator[bool]:
-        """Hold the drain, with tracing of our own traffic off; False when that cannot be.
-
-        Waits for another thread until ``deadline_s``, or until ``enough()``. An exception of what
-        is done meanwhile is logged and ends here: what spans are in hand waits for the next turn.
-        """
-        while not self._lock.acquire(timeout=_GLANCE_S):
-            if self.clock() >= deadline_s or enough():
-                yield False
-                return
-        try:
-            if self._driving:
-                yield False
-                return
-            self._driving = True
-            token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
-            try:
-                yield True
-            except Exception:
-                _log.exception("reporting goes on after an error")
-            finally:
-                otel_context.detach(token)
-                self._driving = False
-        finally:
-            self._lock.release()

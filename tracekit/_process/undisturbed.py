@@ -1,0 +1,53 @@
+"""Work at the end of a process that no exception out of a signal handler cuts short."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+
+class _Postponing:
+    """Stands in for a program's handler: calls it at once, and keeps what it raises for later."""
+
+    def __init__(self, handler: Callable[[int, FrameType | None], object]) -> None:
+        self.handler = handler
+        self.raised: BaseException | None = None
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        try:
+            self.handler(signum, frame)
+        except BaseException as error:
+            self.raised = self.raised or error
+
+
+def undisturbed(work: Callable[[], object]) -> None:
+    """Do ``work``, which is bounded in time, and raise afterwards what signal handlers raised.
+
+    A supervisor that sends SIGTERM twice, or a person who presses Ctrl-C twice, makes the program's
+    handler raise ``SystemExit`` in the middle of what its first call began. The handlers run when
+    their signals come, as ever; one that ends the process by itself does so. Outside the main
+    thread, where no handler runs, this is ``work()``.
+    """
+    held: list[tuple[int, _Postponing]] = []
+    try:
+        # ValueError: not the main thread of the main interpreter.
+        with contextlib.suppress(ValueError):
+            for signum in signal.valid_signals():
+                handler = signal.getsignal(signum)
+                if callable(handler) and not isinstance(handler, _Postponing):
+                    ours = _Postponing(handler)
+                    held.append((signum, ours))
+                    signal.signal(signum, ours)
+        work()
+    finally:
+        for number, ours in held:
+            if signal.getsignal(number) == ours:  # nobody has set another one meanwhile
+                signal.signal(number, ours.handler)
+    for _, ours in held:
+        if ours.raised is not None:
+            raise ours.raised
