@@ -46,8 +46,9 @@ def undisturbed(work: Callable[[], object]) -> None:
         work()
     finally:
         for number, ours in held:
+            handler = ours.handler
             if signal.getsignal(number) == ours:  # nobody has set another one meanwhile
-                signal.signal(number, ours.handler)
+                signal.signal(number, handler)
     for _, ours in held:
         if ours.raised is not None:
             raise ours.raised
