@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from tracekit.local._datagrams import DatagramPort
@@ -96,6 +97,25 @@ class Backend:
     def spans(self, trace_id: int) -> list[ReceivedSpan]:
         """Return the spans of a trace in the order of arrival; none if it is not held."""
         return [read(record) for record in self.store.trace(trace_id) or ()]
+
+    def all_spans(self) -> list[ReceivedSpan]:
+        """Return every span that is held, trace by trace."""
+        return [read(record) for _, records in self.store.traces() for record in records]
+
+    def wait_until(
+        self, enough: Callable[[list[ReceivedSpan]], bool], timeout_s: float = 5.0
+    ) -> bool:
+        """Wait until ``enough(spans)`` is true of all that is held; False if it was not in time."""
+        deadline = time.monotonic() + timeout_s
+        seen = -1
+        while True:
+            if seen != self.store.version:
+                seen = self.store.version
+                if enough(self.all_spans()):
+                    return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
 
     def listening(self) -> list[str]:
         """Return a line for each port: where to send what."""

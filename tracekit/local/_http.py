@@ -79,8 +79,12 @@ class HttpServer:
         *,
         hosts: Iterable[str] = (),
         name: str = "http",
+        max_connections: int = MAX_CONNECTIONS,
+        max_request_s: float = MAX_REQUEST_S,
     ) -> None:
         self.app = app
+        self.max_connections = max_connections
+        self.max_request_s = max_request_s
         self._hosts = {"localhost", *(each.lower().strip("[]") for each in (*hosts, host))}
         self._server = _Server((host, port), self)
         self.port = self._server.server_port
@@ -138,11 +142,11 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(bound[0]), int(bound[1])
 
     def verify_request(self, request: object, client_address: object) -> bool:
-        return len(self.deadlines) < MAX_CONNECTIONS
+        return len(self.deadlines) < self.owner.max_connections
 
     def process_request(self, request: object, client_address: object) -> None:
         assert isinstance(request, socket.socket)  # noqa: S101 - for the type
-        self.deadlines[request] = time.monotonic() + MAX_REQUEST_S
+        self.deadlines[request] = time.monotonic() + self.owner.max_request_s
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: object) -> None:
@@ -187,7 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.rfile.peek(1):  # type: ignore[attr-defined]
             self.close_connection = True
             return
-        self.server.deadlines[self.connection] = time.monotonic() + MAX_REQUEST_S
+        limit_s = self.server.owner.max_request_s
+        self.server.deadlines[self.connection] = time.monotonic() + limit_s
         super().handle_one_request()
 
     def _answer(self) -> None:
@@ -232,8 +237,6 @@ class _Handler(BaseHTTPRequestHandler):
         chunked = self.headers.get("Transfer-Encoding", "").lower() == "chunked"
         if "Transfer-Encoding" in self.headers and not chunked:
             raise RefusedError(501, "a transfer encoding other than chunked")
-        if self.headers.get("Expect", "").lower() == "100-continue":
-            pass  # the base has answered it
         body = self._chunks() if chunked else self._sized()
         encoding = self.headers.get("Content-Encoding", "").strip().lower()
         return inflated(body, encoding)

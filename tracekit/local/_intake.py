@@ -12,6 +12,7 @@ from tracekit.local._http import RefusedError, Request, Response
 from tracekit.local._jaeger_scan import scan_batch, scan_datagram
 from tracekit.local._otlp_json import scan_otlp_json
 from tracekit.local._otlp_scan import scan_otlp
+from tracekit.local._records import DecodeError
 from tracekit.local._zipkin import scan_zipkin
 
 if TYPE_CHECKING:
@@ -60,11 +61,14 @@ class Intake:
         """Keep the spans of a message and return their number; ``ValueError`` if it is none."""
         try:
             arrivals = scan(data)
-        except ValueError as error:
+        except Exception as error:
             with self._lock:
                 self._malformed[wire] += 1
                 self.broken = Broken(wire, str(error)[:300], time.time())
-            raise
+            if isinstance(error, ValueError):
+                raise
+            # A scan promises not to come here; if it breaks that, the receiver still lives.
+            raise DecodeError(f"{type(error).__name__}: {error}") from error
         count = 0
         for arrival in arrivals:
             count += len(arrival.records)
@@ -137,7 +141,8 @@ class Intake:
             stats = arrival.stats or (known.stats if known else None)
             number = arrival.seq_no if arrival.seq_no is not None else 0
             missed = known.missed if known else 0
-            if known and number > known.seq_no + 1:
+            # Without an id, processes of one service cannot be told apart, nor can their numbers.
+            if known and arrival.client and number > known.seq_no + 1:
                 missed += number - known.seq_no - 1
             self._clients[key] = Client(arrival.service, stats, number, missed)
             if len(self._clients) > MAX_CLIENTS:

@@ -101,6 +101,8 @@ class TraceStore:
         records, gone = iter(keeper.records()), []
         while chunk := list(itertools.islice(records, 1000)):
             gone += self._add(chunk)[1]
+        for trace in self._traces.values():
+            trace.changed = 0.0  # nobody waits for these
         keeper.forget(gone)
         self._keeper = keeper
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracekit._cli.demo.show import SERVICES, STORIES, Show
-from tracekit.local import Receiver
+from tracekit.local import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     with contextlib.ExitStack() as stack:
         stack.enter_context(_ended_by_sigterm())
-        show = Show(stack.enter_context(Receiver()), _say, options.width)
+        show = Show(stack.enter_context(Backend.on_free_ports()), _say, options.width)
         if not (show.open(stack, options.lose) and show.run(STORIES, options.timeout)):
             show.blame()
             return 1

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tracekit._cli.demo.hops import Hop
     from tracekit.drawing import Line
-    from tracekit.local import Receiver
+    from tracekit.local import Backend
 
 SERVICES = ("frontend", "route", "driver")
 _REQUEST_TIMEOUT_S = 30.0
@@ -48,10 +48,10 @@ STORIES = (Story("123", 200, DISPATCHED), Story("731", 503, REFUSED))
 
 
 class Show:
-    """The running demo: its services, the receiver they report to, what was drawn so far."""
+    """The running demo: its services, the back end they report to, what was drawn so far."""
 
-    def __init__(self, receiver: Receiver, say: Callable[[str], None], width: int) -> None:
-        self._receiver = receiver
+    def __init__(self, backend: Backend, say: Callable[[str], None], width: int) -> None:
+        self._backend = backend
         self._say = say
         self._width = width
         self._services: dict[str, Service] = {}
@@ -68,12 +68,12 @@ class Show:
         deaf.bind(("127.0.0.1", 0))
 
         def start(name: str, program: str, *arguments: str) -> Service:
-            port = deaf.getsockname()[1] if name == lose else self._receiver.port
+            port = deaf.getsockname()[1] if name == lose else self._backend.ports["compact"]
             service = Service(name, program, arguments, _variables(port))
             self._services[name] = stack.enter_context(service)
             return service
 
-        self._say(f"receiver   127.0.0.1:{self._receiver.port}/udp")
+        self._say(f"receiver   127.0.0.1:{self._backend.ports['compact']}/udp")
         try:
             driver = start("driver", "grpc_service/server.py")
             route = start("route", "flask_app/app.py")
@@ -95,9 +95,9 @@ class Show:
         """Show what the services wrote: one of them knows why."""
         for service in self._services.values():
             self._say(f"\n--- {service.name} ---\n{service.last_words()}")
-        if self._receiver.malformed:
-            count, error = self._receiver.malformed, self._receiver.last_error
-            self._say(f"\n{count} malformed datagrams, the last one: {error}")
+        if (broken := self._backend.intake.broken) is not None:
+            count = sum(self._backend.intake.malformed().values())
+            self._say(f"\n{count} malformed messages, the last one: {broken.reason}")
 
     def picture(self) -> str:
         """Return the traces as an SVG document."""
@@ -120,14 +120,14 @@ class Show:
             return False
         body = answer.data.decode("utf-8", "replace")
         self._say(f"{answer.status} {' '.join(body.split())}\n")
-        self._receiver.wait_until(
+        self._backend.wait_until(
             lambda spans: not any(faults(story.hops, ingress, spans).values()), timeout_s
         )
         self._draw(ingress.trace_id)
         return self._judge(story, ingress, answer.status)
 
     def _draw(self, trace_id: int) -> None:
-        trace = drawing.by_trace(self._receiver.spans()).get(trace_id, [])
+        trace = drawing.by_trace(self._backend.all_spans()).get(trace_id, [])
         if not trace:
             return
         picture = drawing.lines(trace, self._width)
@@ -141,7 +141,7 @@ class Show:
                 self._say(f"  log      {service.name:<9} {line}")
 
     def _judge(self, story: Story, ingress: Ingress, status: int) -> bool:
-        verdict = faults(story.hops, ingress, self._receiver.spans())
+        verdict = faults(story.hops, ingress, self._backend.all_spans())
         for hop, fault in verdict.items():
             self._say(f"  ✗ missing hop: {hop}: {fault}" if fault else f"  ✓ {hop}")
         if any(verdict.values()):
@@ -149,7 +149,7 @@ class Show:
         if status != story.status:
             self._say(f"  ✗ the answer is {status} instead of {story.status}")
             return False
-        if story.hops == DISPATCHED and not forwarded(ingress, self._receiver.spans()):
+        if story.hops == DISPATCHED and not forwarded(ingress, self._backend.all_spans()):
             self._say("  ✗ x-request-id was not forwarded to the route service")
             return False
         return True

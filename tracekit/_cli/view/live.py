@@ -51,7 +51,7 @@ class Live:
         self._color = color
         self._clock = clock
         self._started = clock()
-        self._looked = self._started
+        self._looked = self._started - 0.5
         self._waiting: dict[int, float] = {}
         self._drawn: dict[int, int] = {}
         self._told: dict[str, object] = {}
