@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import io
 import json
 import random
 import resource
 import sys
 import time
+import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "local"))
@@ -28,10 +30,17 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.protocol.TCompactProtocol import TCompactProtocol
 from thrift.transport.TTransport import TMemoryBuffer
 
-from tracekit.local import read_document
+from tracekit.local import Backend, read_document
 from tracekit.local._formats import READERS
 from tracekit.local._go_json import dumps
-from tracekit.local._http import RefusedError, inflated
+from tracekit.local._http import (
+    HttpServer,
+    RefusedError,
+    Request,
+    Response,
+    _Handler,
+    inflated,
+)
 from tracekit.local._jaeger_json import to_json
 from tracekit.local._jaeger_scan import scan_batch, scan_datagram
 from tracekit.local._otlp_grpc import plain
@@ -190,6 +199,95 @@ def _document(data: bytes) -> list[object]:
     return []
 
 
+def _requests() -> list[bytes]:
+    """Return a request for each port, as one that is kept open would bring them."""
+
+    def request(first: str, *more: str, body: bytes = b"") -> bytes:
+        return "\r\n".join([f"{first} HTTP/1.1", "Host: localhost", *more, "", ""]).encode() + body
+
+    def post(path: str, kind: str, body: bytes, *more: str) -> bytes:
+        sized = f"Content-Type: {kind}", f"Content-Length: {len(body)}"
+        return request(f"POST {path}", *sized, *more, body=body)
+
+    packed = gzip.compress(otlp())
+    tags = "%7B%22a%22%3A%22b%22%7D"
+    chunked = "Content-Type: application/json", "Transfer-Encoding: chunked"
+    chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(ZIPKIN), ZIPKIN)
+    return [
+        post("/v1/traces", "application/x-protobuf", packed, "Content-Encoding: gzip"),
+        post("/v1/traces", "application/json; charset=utf-8", OTLP_JSON, "Expect: 100-continue"),
+        post("/api/traces", "application/x-thrift", struct()),
+        request("POST /api/v2/spans", *chunked, body=chunk),
+        post("/view/sampling", "application/json", b'{"type":"probabilistic","param":0.5}'),
+        request(f"GET /api/traces?service=shop&limit=20&tags={tags}&minDuration=1ms&start=17"),
+        request("GET /api/traces/0af7651916cd43dd8448eb211c80319c?raw=true"),
+        request("GET /sampling?service=shop", "Origin: http://localhost"),
+        request("GET /index.html"),
+    ]
+
+
+class _Answer(io.BytesIO):
+    """What was answered, which can be read after the handler has closed it."""
+
+    def close(self) -> None:
+        pass
+
+
+class _Connection:
+    """What a handler needs of a socket."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.answer = _Answer()
+
+    def makefile(self, mode: str, size: int = -1) -> io.BufferedIOBase:
+        return self.answer if mode == "wb" else io.BufferedReader(io.BytesIO(self._data))
+
+    def settimeout(self, seconds: float) -> None:
+        pass
+
+    def setsockopt(self, *option: int) -> None:
+        pass
+
+
+class _Http:
+    """Every port's application behind one handler, which is fed without a socket."""
+
+    def __init__(self) -> None:
+        self._backend = Backend()
+        apps = {name: self._backend._app(name) for name in ("thrift", "otlp", "zipkin", "query")}
+        self._apps = {
+            "/v1/traces": apps["otlp"],
+            "/api/traces": apps["thrift"],
+            "/api/v2/spans": apps["zipkin"],
+            "/sampling": self._backend.strategies,
+        }
+        self._query = apps["query"]
+        self._server = HttpServer("127.0.0.1", 0, self._answer)
+
+    def __call__(self, data: bytes) -> list[object]:
+        connection = _Connection(data)
+        _Handler(connection, ("127.0.0.1", 1), self._server._server)
+        self._server._server.deadlines.clear()
+        if self._backend.store.spans > 10_000:
+            self._backend.store.clear()
+        if not connection.answer.getvalue():
+            raise ValueError("no answer")
+        return []
+
+    def _answer(self, request: Request) -> Response:
+        app = self._apps.get(request.path, self._query)
+        if request.method == "GET" and request.path == "/api/traces":
+            app = self._query
+        try:
+            return app(request)
+        except (RefusedError, ValueError):
+            raise
+        except Exception:
+            traceback.print_exc()  # the handler would answer it with 500
+            raise
+
+
 RECEIVERS = {
     "compact": (lambda data: [scan_datagram(data)], datagram(batch(), TCompactProtocol)),
     "binary": (lambda data: [scan_datagram(data)], datagram(batch(), TBinaryProtocol)),
@@ -200,6 +298,7 @@ RECEIVERS = {
     "gzip": (_gzipped, gzip.compress(otlp())),
     "grpc": (_grpc, gzip.compress(otlp())),
     "document": (_document, OTLP_JSON),
+    "http": (_Http(), *_requests()),
 }
 
 
@@ -227,13 +326,13 @@ def damaged(random_: random.Random, seed: bytes) -> bytes:
 
 
 def fuzz(name: str, inputs: int, seed: int) -> None:
-    scan, message = RECEIVERS[name]
+    scan, *messages = RECEIVERS[name]
     random_ = random.Random(seed)
     taken = spans = 0
     began = time.monotonic()
     grown_from = 0
     for number in range(inputs):
-        data = damaged(random_, message)
+        data = damaged(random_, random_.choice(messages))
         start = time.thread_time()
         try:
             arrivals = scan(data)

@@ -90,7 +90,7 @@ class HttpServer:
         self.port = self._server.server_port
         self._thread = threading.Thread(
             target=self._server.serve_forever,
-            args=(0.2,),
+            args=(0.1,),
             name=f"tracekit-view-{name}",
             daemon=True,
         )
