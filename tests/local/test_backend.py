@@ -482,3 +482,15 @@ def test_without_a_page_the_root_is_a_list_as_text(backend):
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     for path in ("/../_page.py", "/%2e%2e/_page.py", "/x.js", "/a/../b.js"):
         assert get(backend, path).status == 404
+
+
+def test_it_listens_on_ipv6():
+    """Every port of it, and its URL, on an address of the sixth version."""
+    with Backend.on_free_ports(host="::1") as backend:
+        url = f"http://[::1]:{backend.ports['otlp']}/v1/traces"
+        OTLPSpanExporter(endpoint=url).export(_finished())
+        with grpc.insecure_channel(f"[::1]:{backend.ports['grpc']}") as channel:
+            stub = trace_service_pb2_grpc.TraceServiceStub(channel)
+            stub.Export(encode_spans(_finished()), timeout=20)
+
+        assert len(data(backend, "/api/traces?service=otel")) == 2

@@ -34,7 +34,7 @@ def test_a_tree_is_drawn_when_its_local_root_ends():
 
     root.end()
 
-    assert "trace 0000000000000007  2 spans" in out.getvalue()
+    assert "trace 00000000000000000000000000000007  2 spans" in out.getvalue()
     assert "└─ unknown_service:python child" in out.getvalue()
     assert "✗ ValueError: no car" in out.getvalue()
 

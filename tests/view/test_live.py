@@ -66,12 +66,12 @@ def test_a_trace_waits_until_it_is_quiet(told):
 
     clock.advance(0.2)
     live.step()
-    assert [line.split()[1] for line in said] == [f"{1:016x}"]
+    assert [line.split()[1] for line in said] == [f"{1:032x}"]
 
     clock.advance(3)
     live.step()
     live.step()
-    assert [line.split()[1] for line in said] == [f"{1:016x}", f"{2:016x}"]
+    assert [line.split()[1] for line in said] == [f"{1:032x}", f"{2:032x}"]
 
 
 def test_a_flood_is_cut(told):
