@@ -291,8 +291,8 @@ def test_more_names_than_are_remembered_are_told_right():
 
 @pytest.mark.parametrize(
     ("fields", "error"),
-    [({"end_time": None}, ValueError), ({"start_time": -1}, struct.error)],
-    ids=["not ended", "before 1970"],
+    [({"end_time": None}, ValueError), ({"start_time": 1.5}, struct.error)],
+    ids=["not ended", "no integer"],
 )
 def test_a_span_that_cannot_be_told_raises(fields, error):
     """The pipeline counts it and goes on with the others."""

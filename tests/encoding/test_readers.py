@@ -19,7 +19,7 @@ from thrift.protocol.TCompactProtocol import TCompactProtocol
 from thrift.transport.TTransport import TMemoryBuffer
 
 from tracekit._protocols import Loss
-from tracekit.encoding import OtlpEncoder, jaeger_binary, jaeger_compact
+from tracekit.encoding import jaeger_binary, jaeger_compact, native_frames, otlp
 
 NUMBERS = (math.nan, -math.nan, math.inf, -math.inf)
 NAMES = {"NaN", "Infinity", "-Infinity"}
@@ -30,15 +30,15 @@ class Numpy(float):
     """A class of its own, as numpy's numbers have."""
 
 
-def span(attributes=None, *, start=10_000, end=20_000, scope=None):
+def span(attributes=None, *, start=10_000, end=20_000, event_at=15_000, scope=None, linked=False):
     attributes = attributes or {}
     return ReadableSpan(
         "x",
         CONTEXT,
         resource=Resource({}),
         attributes=attributes,
-        events=[Event("event", attributes, 15_000)],
-        links=[Link(SpanContext(3, 4, is_remote=True), attributes)],
+        events=[Event("event", attributes, event_at)],
+        links=[Link(SpanContext(3, 4, is_remote=True), attributes)] if linked else [],
         start_time=start,
         end_time=end,
         instrumentation_scope=scope,
@@ -53,16 +53,24 @@ def as_jaeger(make, protocol, given_span):
 
 def as_otlp(given_span, resource=None):
     """Return the request as a reader of protobuf in Python, Java or C++ has it: nested 100 deep."""
-    encoder = OtlpEncoder()
-    process = encoder.process(resource or given_span.resource)
-    body = encoder.seal(process, [encoder.frame(given_span)], 1, Loss()).body
-    return ExportTraceServiceRequest.FromString(body).resource_spans[0]
+    found = []
+    for encoder in (otlp(), otlp(native=NATIVE)):
+        process = encoder.process(resource or given_span.resource)
+        body = encoder.seal(process, [encoder.frame(given_span)], 1, Loss()).body
+        found.append(ExportTraceServiceRequest.FromString(body).resource_spans[0])
+    assert found[0].SerializeToString() == found[1].SerializeToString()
+    return found[0]
 
 
+NATIVE = native_frames()
 THRIFT = pytest.mark.parametrize(
     ("make", "protocol"),
-    [(jaeger_compact, TCompactProtocol), (jaeger_binary, TBinaryProtocol)],
-    ids=["compact", "binary"],
+    [
+        (jaeger_compact, TCompactProtocol),
+        (jaeger_binary, TBinaryProtocol),
+        *([(lambda: jaeger_compact(native=NATIVE), TCompactProtocol)] if NATIVE else []),
+    ],
+    ids=["compact", "binary", *(["native"] if NATIVE else [])],
 )
 
 
@@ -70,7 +78,7 @@ THRIFT = pytest.mark.parametrize(
 @pytest.mark.parametrize("number", [*NUMBERS, Numpy("nan")])
 def test_jaeger_is_sent_no_number_that_its_query_cannot_answer(make, protocol, number):
     """NaN and infinities are texts in tags, in logs and within lists, whose text stays JSON."""
-    told = as_jaeger(make, protocol, span({"n": number, "list": [1.5, number]}))
+    told = as_jaeger(make, protocol, span({"n": number, "list": [1.5, number]}, linked=True))
     tags = [*told.tags, *(field for log in told.logs for field in log.fields)]
     assert not [tag for tag in tags if tag.vDouble is not None]
     assert {tag.vStr for tag in tags if tag.key == "n"} < NAMES
@@ -116,7 +124,7 @@ def test_otlp_holds_no_number_that_jaegers_query_cannot_answer(number):
     """Neither in attributes of spans, events, links, scopes and resources nor in nested ones."""
     attributes = {"n": number, "ok": 2.5, "list": [number], "map": {"a": {"b": number}}}
     scope = InstrumentationScope("s", None, None, {"n": number})
-    told = as_otlp(span(attributes, scope=scope), Resource({"load": number}))
+    told = as_otlp(span(attributes, scope=scope, linked=True), Resource({"load": number}))
     assert set(doubles(told)) == {2.5}
     assert {text for text in texts(told) if text in NAMES}
 
@@ -190,3 +198,32 @@ def test_scopes_that_differ_in_their_attributes_alone_are_told_apart(make, proto
         told = jaeger.Span()
         told.read(protocol(TMemoryBuffer(encoder.frame(span(scope=scope)).data)))
         assert [tag.vStr for tag in told.tags if tag.key == "otel.scope.zone"] == [zone]
+
+
+MAX_NS = 2**64 - 1
+FAR_TIMES = (-(2**70), -(2**63), -1_000_000_000, -1, 0, 2**62, 2**63, MAX_NS, 2**64, 2**70)
+
+
+@THRIFT
+@pytest.mark.parametrize("start", FAR_TIMES)
+@pytest.mark.parametrize("end", FAR_TIMES)
+def test_a_time_that_no_reader_has_a_form_for_is_the_nearest_one(make, protocol, start, end):
+    """Before 1970 or beyond 9999, Jaeger can neither pass a span on nor answer with it."""
+    told = as_jaeger(make, protocol, span(start=start, end=end))
+    first = min(max(0, start), MAX_NS)
+    last = max(first, min(max(0, end), MAX_NS))
+    assert told.startTime == first // 1000
+    assert told.duration == (last - first) // 1000
+    (told,) = as_otlp(span(start=start, end=end)).scope_spans[0].spans
+    assert (told.start_time_unix_nano, told.end_time_unix_nano) == (first, last)
+
+
+@THRIFT
+@pytest.mark.parametrize("at", FAR_TIMES)
+def test_an_event_out_of_time_costs_neither_its_span_nor_a_search(make, protocol, at):
+    """Events have times of their own, which a program may take from anywhere."""
+    given_span = span(event_at=at)
+    near = min(max(0, at), MAX_NS)
+    assert as_jaeger(make, protocol, given_span).logs[0].timestamp == near // 1000
+    (told,) = as_otlp(given_span).scope_spans[0].spans
+    assert told.events[0].time_unix_nano == near

@@ -150,7 +150,7 @@ def test_gzip_to_the_thrift_endpoint_is_found_out(jaeger, caplog):
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_no_span_breaks_the_search_of_its_service(jaeger, wire):
-    """Every search that finds a NaN as a number is answered by 500, for the whole service."""
+    """Jaeger answers 500 to any that finds a NaN as a number or a time before 1970."""
     service = f"search-{wire}".replace(" ", "-")
     tracing = tracekit.init(
         service,
@@ -163,6 +163,8 @@ def test_no_span_breaks_the_search_of_its_service(jaeger, wire):
     nasty = {"nan": float("nan"), "list": [float("inf")], "deep": {"a": {"b": float("-inf")}}}
     span = tracing.tracer("t").start_span("s", attributes=nasty)
     span.add_event("e", nasty)
+    span.add_event("before 1970", {}, -5_000_000_000)
+    span.add_event("after 9999", {}, 2**70)
     span.end()
     assert tracing.flush(30)
     tracing.shutdown(30)

@@ -81,3 +81,18 @@ def test_a_burst_is_stored_to_the_span_or_told_as_dropped(make_jaeger, noted, wi
         )
         if not lost:
             assert stored + refused + dropped == count
+
+
+@pytest.mark.parametrize("wire", [wire for wire in WIRES if wire not in UDP])
+def test_payloads_as_large_as_their_bytes_allow_overflow_the_collector(make_jaeger, noted, wire):
+    """Why 512: what its queue of 2000 has no room for, Jaeger drops behind its 2xx, and tells."""
+    service = f"large-{next(_number)}"
+    with make_jaeger() as jaeger:
+        tracing = tracing_to(jaeger, wire, service, queue_size=200_000, max_batch_spans=200_000)
+        burst(tracing, 15_000)
+        tracing.flush(SOON)
+        tracing.shutdown(SOON)
+        sent = tracing.stats().sent
+        lost = sent - jaeger.settle(service, sent)
+        assert lost == jaeger.figures()["jaeger_spans_dropped_total"]
+    noted("Jaeger", f"{wire}, burst of 15000, payloads of 1 MiB", f"lost: {lost} behind a 2xx")

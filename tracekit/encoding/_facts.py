@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AnyValue
 
 
+MAX_TIME_NS = (1 << 64) - 1
+"""In the year 2554: the end of time in OTLP. Jaeger's own ends in 9999."""
+
+
+def in_time(time_ns: int) -> int:
+    """Return the nearest time that readers have a form for.
+
+    One that is before 1970 or beyond the year 9999 breaks every search in Jaeger that finds it,
+    and by UDP costs its whole datagram: the agent cannot pass it on.
+    """
+    return min(max(0, time_ns), MAX_TIME_NS)
+
+
 def facts_of(span: ReadableSpan) -> Facts:
     """Return the facts of an ended span. ValueError when it has no context, start or end."""
     tell = getattr(span, "_facts", None)

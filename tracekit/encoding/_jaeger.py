@@ -17,7 +17,7 @@ from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanKind, StatusCode
 from tracekit._context import DEBUG, FIREHOSE
 from tracekit._protocols import MARKS_SHIFT, UNSET, Frame, Loss, Payload, UnnamedEvent
 from tracekit.encoding._envelope import Envelope
-from tracekit.encoding._facts import facts_of
+from tracekit.encoding._facts import MAX_TIME_NS, facts_of, in_time
 from tracekit.encoding._idl import LOG, SPAN, SPAN_REF, SpanRefType
 from tracekit.encoding._memory import remember, remember_scope
 from tracekit.encoding._tags import Tags, as_text
@@ -137,6 +137,9 @@ class JaegerEncoder:
             or lost_links
             else ()
         )
+        if not 0 <= start_ns <= end_ns <= MAX_TIME_NS:  # a clock that was wrong, or set back
+            start_ns = in_time(start_ns)
+            end_ns = max(start_ns, in_time(end_ns))
         ending = self._endings.get((id(kind), id(scope))) or self._ending(kind, scope)
         tags = len(attributes) + len(rare) + ending.length
         out = [
@@ -150,7 +153,7 @@ class JaegerEncoder:
             ],
             i64(start_ns // 1000),
             self._duration,
-            i64((end_ns - start_ns) // 1000 if end_ns > start_ns else 0),
+            i64((end_ns - start_ns) // 1000),
             self._span_tags[tags] if tags < _MAX_TABLED else self._list(SPAN, "tags", tags),
         ]
         if attributes:
@@ -234,6 +237,8 @@ class JaegerEncoder:
         )
         for name, time_ns, (attributes, dropped) in logs:
             append(self._log_head)
+            if not 0 <= time_ns <= MAX_TIME_NS:
+                time_ns = in_time(time_ns)  # noqa: PLW2901 (the time that is told)
             append(i64(time_ns // 1000))
             named = "event" in attributes or type(name) is UnnamedEvent
             fields = len(attributes) + (not named) + (dropped > 0)

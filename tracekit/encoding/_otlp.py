@@ -19,7 +19,7 @@ from opentelemetry.trace import DEFAULT_TRACE_STATE, StatusCode
 
 from tracekit._protobuf import varint
 from tracekit._protocols import UNSET, Frame, Loss, Payload
-from tracekit.encoding._facts import facts_of
+from tracekit.encoding._facts import MAX_TIME_NS, facts_of, in_time
 from tracekit.encoding._memory import remember, remember_scope
 from tracekit.encoding._otlp_idl import (
     EVENT,
@@ -106,7 +106,7 @@ class OtlpEncoder:
 
         Raises:
             ValueError: it has no context, or has not ended.
-            struct.error: a time of it is before 1970 or after 2554.
+            struct.error: a time of it is no integer.
 
         """
         facts = facts_of(span)
@@ -130,14 +130,17 @@ class OtlpEncoder:
             lost_links,
             remote,
         ) = facts
+        # Readers subtract without a sign: a clock that was set back would make 584 years.
+        if not 0 <= start_ns <= end_ns <= MAX_TIME_NS:
+            start_ns = in_time(start_ns)
+            end_ns = max(start_ns, in_time(end_ns))
         out = [
             self._traces.get(trace_id) or self._trace(trace_id),
             self._id(span_id),
             b"" if state is DEFAULT_TRACE_STATE else _text(SPAN, "trace_state", state.to_header()),
             (self._parents.get(parent_id) or self._parent(parent_id)) if parent_id else b"",
             self._names.get((name, id(kind))) or self._name(name, kind),
-            # Readers subtract without a sign: a clock that was set back would make 584 years.
-            self._times(start_ns, self._end_key, end_ns if end_ns > start_ns else start_ns),  # noqa: FURB136 (``max`` is a call)
+            self._times(start_ns, self._end_key, end_ns),
         ]
         if attributes:
             self._attributes.extend(out, attributes.items())
@@ -176,6 +179,8 @@ class OtlpEncoder:
 
     def _events(self, out: list[bytes], events: Sequence[tuple[str, int, Bag]]) -> None:
         for name, time_ns, (attributes, dropped) in events:
+            if not 0 <= time_ns <= MAX_TIME_NS:
+                time_ns = in_time(time_ns)  # noqa: PLW2901 (the time that is told)
             parts = [
                 self._event_time(self._event_time_key, time_ns),
                 self._event_names.get(name) or self._event_name(name),
