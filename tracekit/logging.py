@@ -140,11 +140,11 @@ class JsonFormatter(logging.Formatter):
 
     def _put_service(self, line: dict[str, Any], service: object) -> None:
         """Add the record's service; constant fields of the program win over our name of it."""
-        if service.__class__ is str and not service:
+        if type(service) is str and not service:
             return
         if "service" not in line:
             line["service"] = service
-        elif service.__class__ is not str or service != self._stamp.service():
+        elif type(service) is not str or service != self._stamp.service():
             line["extra_service"] = service  # not ours but of the record's ``extra``
 
     def _timestamp(self, created: float) -> str:

@@ -10,6 +10,7 @@ from unittest.mock import MagicMock
 
 import pytest
 import requests
+import urllib3
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.trace import SpanKind, StatusCode
@@ -232,6 +233,93 @@ def test_a_body_that_breaks_off_is_an_error(server, session, tracing):
     span = tracing.sink.take()
     assert span.attributes["error.type"] == "urllib3.exceptions.ProtocolError"
     assert span.attributes["http.response.status_code"] == 200
+
+
+@pytest.mark.parametrize("where", ["around", "between"])
+@pytest.mark.parametrize("path", ["/fine", "/missing", "/chunks?broken"])
+def test_a_strangers_error_is_not_the_requests(server, session, tracing, path, where):
+    """A fallback is asked for, and read, while the failure of something else is being handled."""
+
+    def elsewhere():
+        urllib3.PoolManager(retries=False).request("GET", "http://127.0.0.1:1/down")
+
+    def read(response):
+        try:
+            return response.content
+        except requests.exceptions.ChunkedEncodingError as error:
+            return error
+
+    if where == "between":
+        response = session.get(server.url + path, stream=True)
+    try:
+        elsewhere()
+    except urllib3.exceptions.HTTPError:
+        if where == "around":
+            response = session.get(server.url + path, stream=True)
+        read(response)
+    span = tracing.sink.take()
+    wanted = {"/fine": None, "/missing": "404"}.get(path, "urllib3.exceptions.ProtocolError")
+    assert span.attributes.get("error.type") == wanted
+    events = [event.attributes["exception.type"] for event in span.events]
+    assert events == ([wanted] if wanted == "urllib3.exceptions.ProtocolError" else [])
+
+
+@pytest.mark.parametrize("path", ["/fine", "/missing"])
+@pytest.mark.parametrize("kind", [requests.HTTPError, ZeroDivisionError, KeyboardInterrupt])
+def test_a_hook_that_raises_ends_the_span_of_its_request(server, session, tracing, path, kind):
+    """Whoever keeps the exception keeps the response, but the exchange is over with the call."""
+
+    def hook(response, **_):
+        raise kind(response)
+
+    with pytest.raises(kind) as kept:
+        session.get(server.url + path, hooks={"response": hook}, stream=True)
+    assert tracing.stats().open == 0
+    span = tracing.sink.take()
+    assert span.attributes["http.response.status_code"] == (404 if path == "/missing" else 200)
+    # What a hook thinks of an answer is no failure of the exchange.
+    assert span.attributes.get("error.type") == ("404" if path == "/missing" else None)
+    assert not span.events
+    assert kept.value.args[0].content == b"body"  # it can still be read
+
+
+def test_every_hop_is_over_when_redirects_are_given_up(server, session, tracing):
+    """An error in the middle of a chain leaves no span open, whoever keeps it."""
+    session.max_redirects = 2
+    with pytest.raises(requests.TooManyRedirects) as kept:
+        session.get(server.url + "/redirect?9")
+    assert kept.value.response.status_code == 302
+    assert tracing.stats().open == 0
+    assert len(tracing.sink.take_many(3)) == 3
+
+
+def test_a_body_may_outlive_its_response(server, session, tracing):
+    """Who keeps only the raw body reads it under an open span, whose end is that of the body."""
+    raw = session.get(server.url + "/fine", stream=True).raw
+    gc.collect()
+    assert tracing.stats().open == 1
+    assert raw.read() == b"body"
+    assert tracing.stats().open == 0
+
+
+def test_another_session_inside_of_a_send_is_its_own(server, tracing):
+    """A session that fetches a token with one that nobody traces, before it sends."""
+    plain = requests.Session()
+
+    class Authorized(requests.Session):
+        def send(self, request, **kwargs):
+            request.headers["token"] = str(plain.get(server.url + "/fine?token").status_code)
+            return super().send(request, **kwargs)
+
+    with Authorized() as session:
+        undo = tracekit.requests.instrument(session, tracing=tracing)
+        assert session.get(server.url + "/fine").status_code == 200
+        undo()
+    (_, first), (_, second) = server.came
+    assert "uber-trace-id" not in first
+    assert "uber-trace-id" in second
+    tracing.sink.take()
+    tracing.sink.assert_empty()
 
 
 def test_errors_do_not_quote_secrets(session, tracing):

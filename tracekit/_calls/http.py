@@ -61,9 +61,9 @@ def server_attributes(environ: Mapping[str, Any], semconv: Semconv) -> Attribute
     Of the peer's address only the client's is told: behind a proxy the two are mixed up anyway.
     """
     get = environ.get
-    method = get("REQUEST_METHOD", "")
-    scheme = get("wsgi.url_scheme", "http")
-    path = f"{get('SCRIPT_NAME') or ''}{get('PATH_INFO') or ''}" or "/"
+    method = text(get("REQUEST_METHOD"))
+    scheme = text(get("wsgi.url_scheme")) or "http"
+    path = text(get("SCRIPT_NAME")) + text(get("PATH_INFO")) or "/"
     found: Attributes = {
         "http.request.method": method if method in METHODS else _OTHER,
         "url.scheme": scheme,
@@ -71,22 +71,23 @@ def server_attributes(environ: Mapping[str, Any], semconv: Semconv) -> Attribute
     }
     if found["http.request.method"] is _OTHER:
         found["http.request.method_original"] = method
-    if query := get("QUERY_STRING"):
+    if query := text(get("QUERY_STRING")):
         found["url.query"] = redact_query(query)
-    host, port = split_host(get("HTTP_HOST") or "")
+    authority = text(get("HTTP_HOST"))
+    host, port = split_host(authority) if authority else ("", 0)
     if not host:
-        host, port = get("SERVER_NAME") or "", _number(get("SERVER_PORT"))
+        host, port = text(get("SERVER_NAME")), _number(get("SERVER_PORT"))
     if host:
         found["server.address"] = host
         if port := port or _DEFAULT_PORTS.get(scheme, 0):
             found["server.port"] = port
-    if client := get("REMOTE_ADDR"):
+    if client := text(get("REMOTE_ADDR")):
         found["client.address"] = client
-    if agent := get("HTTP_USER_AGENT"):
+    if agent := text(get("HTTP_USER_AGENT")):
         found["user_agent.original"] = agent
-    if (protocol := get("SERVER_PROTOCOL") or "")[:5] == "HTTP/":
+    if (protocol := text(get("SERVER_PROTOCOL")))[:5] == "HTTP/":
         found["network.protocol.version"] = protocol[5:]
-    return found if semconv == "current" else _server_in(found, semconv, get("HTTP_HOST"))
+    return found if semconv == "current" else _server_in(found, semconv, authority)
 
 
 def server_labels(method: str, scheme: str, route: str, status: int) -> Attributes:
@@ -102,7 +103,7 @@ def server_labels(method: str, scheme: str, route: str, status: int) -> Attribut
     return found
 
 
-def _server_in(found: Attributes, semconv: Semconv, authority: str | None) -> Attributes:
+def _server_in(found: Attributes, semconv: Semconv, authority: str) -> Attributes:
     older = _renamed(found, _RENAMED_SERVER)
     query = found.get("url.query")
     older["http.target"] = f"{found['url.path']!s}?{query!s}" if query else found["url.path"]
@@ -166,6 +167,11 @@ def _renamed(found: Attributes, renamed: Mapping[str, str]) -> Attributes:
     }
 
 
+def text(value: object) -> str:
+    """Return what an environ holds if it is text; a subclass of it may do anything."""
+    return value if type(value) is str else ""
+
+
 def _text(path: str) -> str:
     """Return the text of a path whose UTF-8 bytes PEP 3333 disguises as latin-1."""
     try:
@@ -175,5 +181,7 @@ def _text(path: str) -> str:
 
 
 def _number(value: object) -> int:
-    text = str(value or "")
-    return int(text) if len(text) <= 5 and text.isascii() and text.isdigit() else 0
+    if type(value) is int:
+        return value
+    digits = text(value)
+    return int(digits) if len(digits) <= 5 and digits.isascii() and digits.isdigit() else 0

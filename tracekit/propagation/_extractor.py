@@ -179,7 +179,11 @@ class Extractor:
         """Return what a WSGI environ says: ``extract_environ`` in two steps."""
         names, prefix = self._environ_names, self._environ_prefix
         found = {names[key]: environ[key] for key in environ if key in names}
-        if prefix in "\n".join(environ):  # one look into all names is cheaper than one into each
+        try:
+            listed = "\n".join(environ)
+        except TypeError:  # keys that are no text
+            return self.read_environ({key: environ[key] for key in environ if type(key) is str})
+        if prefix in listed:  # one look into all names is cheaper than one into each
             for key in environ:
                 if key.startswith(prefix):
                     found[key[5:].replace("_", "-").lower()] = environ[key]
@@ -188,8 +192,8 @@ class Extractor:
         headers: dict[str, str] = found  # type: ignore[assignment] # as in ``extract``
         try:
             return self._read(headers, self._capture(headers))
-        except (TypeError, AttributeError):  # values that are no text
-            headers = collect(found.items(), partial(self.counters.decode_error, "carrier"))
+        except Exception:  # values that are no text, or no plain one
+            headers = self._found((name, _plain(value)) for name, value in found.items())
             return self._read(headers, self._capture(headers))
 
     def _gather(self, carrier: CarrierT, getter: Getter[CarrierT]) -> dict[str, str]:
@@ -300,6 +304,11 @@ def _baggage_bytes(name: str, value: str) -> int:
     return (
         len(value) if name == BAGGAGE_HEADER else len(name) - len(BAGGAGE_PREFIX) + len(value) + 2
     )
+
+
+def _plain(value: object) -> object:
+    """Return a value that can be worked with; a subclass of text may do anything."""
+    return str.__str__(value) if issubclass(type(value), str) else value
 
 
 def _environ_key(name: str) -> str:

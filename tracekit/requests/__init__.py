@@ -12,50 +12,32 @@ the mesh are put on a copy: the caller's request keeps none of them.
 
 from __future__ import annotations
 
-import copy
 import functools
-import logging
 import threading
-import weakref
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 try:
     import requests
-    from requests.structures import CaseInsensitiveDict
 except ImportError as error:
     raise ImportError(
         "tracekit.requests needs requests: pip install 'tracekit-jaeger[requests]'"
     ) from error
 
-from opentelemetry import context as otel_context
-from opentelemetry import trace
-
-from tracekit._assembly.handle import HasTracing, Tracing, resolve
-from tracekit._calls import http
-from tracekit._calls.lifecycle import Call
-from tracekit._calls.semconv import semconv_of
-from tracekit._context import with_span
-from tracekit.propagation import ForwardRule, merge_headers
-from tracekit.requests._adapter import Adapter, hand_over
-from tracekit.requests._exchange import Exchange
+from tracekit._assembly.handle import HasTracing, Tracing, current, resolve
+from tracekit._calls.http_client import HttpClient
+from tracekit.requests import _sending
+from tracekit.requests._adapter import hand_over
+from tracekit.requests._sending import Sending, interception
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
-    from requests.adapters import BaseAdapter
-
-    Hosts = Callable[[str], bool] | Sequence[str] | str | None
+    from tracekit._calls.http_client import Hosts
 
 __all__ = ["instrument"]
 
-_log = logging.getLogger("tracekit")
-_SCOPE = "tracekit.requests"
 _MARK = "_tracekit_client"
 _lock = threading.Lock()
-# Session.send asks for the adapter once. Only that one asking gets the traced adapter: whoever
-# else calls get_adapter gets the adapter that was mounted.
-_sending: ContextVar[bool] = ContextVar("tracekit_requests_sending", default=False)
 
 
 def instrument(
@@ -80,18 +62,17 @@ def instrument(
         if _MARK in vars(target):
             return _nothing
         setattr(target, _MARK, client)
-        patches = (
-            _Patch(target, "send", client.sending),
-            _Patch(target, "get_adapter", client.adapting),
-        )
+        patch = _Patch(target, "send", client.sending)
+    interception.begin()
 
     def undo() -> None:
         with _lock:
-            client.active = False
+            if client.active:
+                client.active = False
+                interception.end()
             if vars(target).get(_MARK) is client:
                 delattr(target, _MARK)
-                for patch in patches:
-                    patch.undo()
+                patch.undo()
 
     return undo
 
@@ -124,8 +105,10 @@ class _Patch:
             setattr(self._target, self._name, self._had)
 
 
-class _Client:
-    """The settings of one ``instrument``, and what they do to a Session's two methods."""
+class _Client(HttpClient):
+    """The settings of one ``instrument``, and what they do to ``Session.send``."""
+
+    active = True
 
     def __init__(
         self,
@@ -134,76 +117,34 @@ class _Client:
         hosts: Hosts,
         semconv: str | None,
     ) -> None:
-        self.active = True
-        self._complained = False
-        self._tracing = tracing
-        self._rule = ForwardRule.of(allow, hosts)
-        self._semconv = None if semconv is None else semconv_of(semconv)
-        self._captures: weakref.WeakSet[Any] = weakref.WeakSet()
-        if tracing is not None or self._rule.allow:
-            self._handle()
+        if tracing is not None:
+            resolve(tracing)  # complains now about what is no handle
+        handle = current if tracing is None else functools.partial(resolve, tracing)
+        super().__init__(handle, "tracekit.requests", allow, hosts, semconv)
 
     def sending(self, original: Callable[..., requests.Response]) -> Callable[..., Any]:
         """Return ``Session.send`` that has its adapter traced."""
+        bound_to = getattr(original, "__self__", None)  # one session's, or the class's function
 
         @functools.wraps(original)
         def send(*args: object, **kwargs: object) -> requests.Response:
-            token = _sending.set(self.active)
+            session = args[0] if bound_to is None and args else bound_to
+            if not self.active or session is None:
+                return original(*args, **kwargs)
+            try:
+                interception.cover(type(session))
+            except Exception:  # a class that takes no attribute
+                self.complain("a session's requests cannot be traced; they are sent untraced")
+            sending = Sending(self, session)
+            token = _sending.current.set(sending)
             try:
                 response = original(*args, **kwargs)
+            except BaseException:
+                sending.end()
+                raise
             finally:
-                _sending.reset(token)
+                _sending.current.reset(token)
             hand_over(response)
             return response
 
         return send
-
-    def adapting(self, original: Callable[..., BaseAdapter]) -> Callable[..., Any]:
-        """Return ``Session.get_adapter`` that gives ``send``, and only it, a traced adapter."""
-
-        @functools.wraps(original)
-        def get_adapter(*args: object, **kwargs: object) -> object:
-            wanted = self.active and _sending.get()
-            if wanted:
-                _sending.set(False)
-            adapter = original(*args, **kwargs)
-            return Adapter(adapter, self) if wanted else adapter
-
-        return get_adapter
-
-    def _handle(self) -> Tracing:
-        handle = resolve(self._tracing)
-        if self._rule.allow and handle not in self._captures:
-            # What is to go out must have been noted when the request came in.
-            handle.propagator.forward(self._rule.allow)
-            self._captures.add(handle)
-        return handle
-
-    def complain(self, message: str) -> None:
-        """Log the current exception; once, or every request would repeat it."""
-        if not self._complained:
-            self._complained = True
-            _log.exception(message)
-
-    def begin(self, request: requests.PreparedRequest) -> tuple[Exchange, Any]:
-        """Start the span of one exchange; return it and the request with its headers."""
-        handle = self._handle()
-        context = otel_context.get_current()
-        method, url = request.method or "", request.url or ""
-        host, port = http.server_of(url)
-        semconv = self._semconv or handle.settings.semconv
-        span = handle.tracer(_SCOPE).start_span(
-            http.span_name(method), context, trace.SpanKind.CLIENT
-        )
-        if span.is_recording():
-            span.set_attributes(http.client_attributes(method, url, host, port, semconv))
-        call = Call(span, with_span(span, context))
-        try:
-            outgoing = handle.propagator.outgoing(call.context, host, self._rule)
-            headers: Any = merge_headers(outgoing, (request.headers or {}).items())
-            sent = copy.copy(request)
-            sent.headers = CaseInsensitiveDict(headers)
-        except Exception:  # a request of somebody's own kind, which is then sent as it is
-            call.finish()
-            raise
-        return Exchange(call, semconv), sent

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
+from requests.structures import CaseInsensitiveDict
 
-from tracekit.requests._exchange import EXCHANGE
+from tracekit.requests._exchange import EXCHANGE, follow
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
     from requests.adapters import BaseAdapter
 
-    from tracekit.requests._exchange import Exchange
+    from tracekit._calls.http_client import ClientExchange, HttpClient
 
 _SUPPRESSED = (
     "suppress_instrumentation",
@@ -23,14 +25,11 @@ _SUPPRESSED = (
 )
 
 
-class Client(Protocol):
-    """What the adapter needs of an ``instrument``."""
+class Sending(Protocol):
+    """The run of ``Session.send`` that the adapter serves."""
 
-    def begin(self, request: PreparedRequest) -> tuple[Exchange, PreparedRequest]:
-        """Start the span of one exchange; return it and the request with its headers."""
-
-    def complain(self, message: str) -> None:
-        """Log the current exception."""
+    client: HttpClient
+    exchanges: list[ClientExchange]
 
 
 class Adapter:
@@ -40,14 +39,14 @@ class Adapter:
     what is the adapter's to have.
     """
 
-    __slots__ = ("_tracekit_adapter", "_tracekit_client")
+    __slots__ = ("_tracekit_adapter", "_tracekit_sending")
 
     _tracekit_adapter: BaseAdapter
-    _tracekit_client: Client
+    _tracekit_sending: Sending
 
-    def __init__(self, adapter: BaseAdapter, client: Client) -> None:
+    def __init__(self, adapter: BaseAdapter, sending: Sending) -> None:
         object.__setattr__(self, "_tracekit_adapter", adapter)
-        object.__setattr__(self, "_tracekit_client", client)
+        object.__setattr__(self, "_tracekit_sending", sending)
 
     @property  # type: ignore[misc] # what isinstance asks when the type itself says no
     def __class__(self) -> type:
@@ -78,16 +77,23 @@ class Adapter:
         **kwargs: Any,  # noqa: ANN401
     ) -> Response:
         """Send one request; its span ends with the response's body."""
-        adapter, client = self._tracekit_adapter, self._tracekit_client
+        adapter, client = self._tracekit_adapter, self._tracekit_sending.client
         if any(map(otel_context.get_value, _SUPPRESSED)):
             return adapter.send(request, *args, **kwargs)
+        exchange = None
         try:
-            exchange, sent = client.begin(request)
-        except Exception:
+            exchange = client.begin(request.method or "", request.url or "")
+            self._tracekit_sending.exchanges.append(exchange)
+            sent = copy.copy(request)
+            headers: Any = exchange.headers((request.headers or {}).items())
+            sent.headers = CaseInsensitiveDict(headers)
+        except Exception:  # a request of somebody's own kind, which is then sent as it is
             client.complain("tracing a request failed; it is sent untraced")
+            if exchange is not None:
+                exchange.finish()
             return adapter.send(request, *args, **kwargs)
         try:
-            with exchange.call.step():
+            with exchange:
                 response = adapter.send(sent, *args, **kwargs)
         except BaseException as error:
             exchange.finish(error)
@@ -96,7 +102,7 @@ class Adapter:
             if getattr(response, "connection", None) is adapter:
                 # Digest authentication sends its second request through this.
                 response.connection = self  # type: ignore[assignment] # one in all but type
-            exchange.follow(response)
+            follow(exchange, response)
         except Exception:  # no response: a mock, or a mistake that the session will complain of
             exchange.finish()
         return response
@@ -109,10 +115,13 @@ def mounted(adapter: object) -> object:
 
 def hand_over(response: object) -> None:
     """Let the caller have the response that ``Session.send`` made, which may be anything."""
-    held = getattr(response, "__dict__", {})
-    connection = held.get("connection")
-    if type(connection) is Adapter:
-        held["connection"] = mounted(connection)
-    exchange = held.get(EXCHANGE)
-    if exchange is not None and held.get("_content_consumed"):
-        exchange.finish()
+    try:
+        held = response.__dict__
+        connection = held.get("connection")
+        if type(connection) is Adapter:
+            held["connection"] = mounted(connection)
+        dropped = held.get(EXCHANGE)
+        if dropped is not None and held.get("_content_consumed"):
+            dropped.exchange.finish()
+    except Exception:  # none of requests' own: there is nothing of ours on it
+        return

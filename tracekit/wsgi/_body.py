@@ -18,31 +18,32 @@ def followed(
     result: Iterable[bytes], exchange: Exchange, environ: WSGIEnvironment
 ) -> Iterable[bytes]:
     """Return the body so that its end is noticed, in the shape in which the server knows it."""
-    try:
-        wrapper = environ.get("wsgi.file_wrapper")
-        if wrapper is not None and _is_file(result, wrapper):
-            # The server looks for this very object, to send the file without reading it.
-            return _followed_file(result, exchange)
-        sized = hasattr(result, "__len__")
-        whole = isinstance(cast("object", result), bytes)
-    except Exception:  # an object that does not like to be looked at: the server will see
-        sized = whole = False
-    if whole:  # not WSGI, yet uWSGI sends it as one piece
+    wrapper = environ.get("wsgi.file_wrapper")
+    if wrapper is not None and _is_file(result, wrapper):
+        # The server looks for this very object, to send the file without reading it.
+        return _followed_file(result, exchange)
+    kind: type = type(result)  # not ``isinstance``, which would ask the object
+    if not hasattr(kind, "__len__"):
+        return Body(result, exchange)
+    if issubclass(kind, bytes):  # not WSGI, yet uWSGI sends it as one piece
         exchange.over()
         return result
-    return (SizedBody if sized else Body)(result, exchange)
+    return SizedBody(result, exchange)
 
 
 def _is_file(result: object, wrapper: object) -> bool:
-    if isinstance(wrapper, type):
-        return isinstance(result, wrapper)
-    return hasattr(result, "fileno")  # uWSGI's is a function that hands the file itself back
+    try:
+        if issubclass(type(wrapper), type):
+            return issubclass(type(result), cast("type", wrapper))
+        return hasattr(result, "fileno")  # uWSGI's is a function that hands the file itself back
+    except Exception:  # an object that does not like to be looked at: the server will see
+        return False
 
 
 def _followed_file(result: Iterable[bytes], exchange: Exchange) -> Iterable[bytes]:
     try:
         result.close = _Closing(exchange, getattr(result, "close", None))  # type: ignore[attr-defined]
-    except (AttributeError, TypeError):
+    except Exception:  # it takes no attribute, or does not like to be asked for one
         exchange.over()
     return result
 
@@ -83,7 +84,7 @@ class Body:
             raise
         exchange.leave(token)
         left = exchange.left_bytes
-        if left is not None and piece.__class__ is bytes:
+        if left is not None and type(piece) is bytes:
             exchange.left_bytes = left = left - len(piece)
             if left <= 0 and not exchange.finished:  # it has its declared length
                 exchange.finish()

@@ -47,13 +47,13 @@ class Exchange(HttpExchange):
             server,
             handle,
             handle.propagator.read_environ(environ),
-            get("REQUEST_METHOD", ""),
-            get("wsgi.url_scheme", "http"),
+            http.text(get("REQUEST_METHOD")),
+            http.text(get("wsgi.url_scheme")) or "http",
         )
         exchange._start_response = start_response
         if _PROXY_FIXED in environ:
             exchange._proxy_fixed = True
-        if get("PATH_INFO", "") in server.exclude:
+        if http.text(get("PATH_INFO")) in server.exclude:
             exchange.excluded = True
         return exchange
 
@@ -99,7 +99,7 @@ class Exchange(HttpExchange):
             headers = _with_trace(headers, self.span.get_span_context())
         if exc_info is None:
             return start_response(status, headers)
-        if isinstance(exc_info, tuple) and isinstance(exc_info[1], BaseException):
+        if isinstance(exc_info, tuple) and len(exc_info) == 3 and exc_info[1] is not None:
             self.error = exc_info[1]
         return start_response(status, headers, exc_info)
 
