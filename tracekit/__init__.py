@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from tracekit.errors import ConfigError, Problem, StrategyError, TracekitError
     from tracekit.settings import Settings
 
+    __version__: str
+
 __all__ = [
     "ConfigError",
     "Problem",
@@ -80,17 +82,19 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Load the home of a public name when it is first asked for."""
-    if name == "__version__":
-        version: str = import_module("tracekit._assembly.distribution").version()
-        return version
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(home), name)
-    globals()[name] = value  # from now on a plain look-up
-    return value
+if not TYPE_CHECKING:  # to a type checker, a name that is not imported above is an error
+
+    def __getattr__(name: str) -> object:
+        """Load the home of a public name when it is first asked for."""
+        if name == "__version__":
+            version: str = import_module("tracekit._assembly.distribution").version()
+            return version
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(home), name)
+        globals()[name] = value  # from now on a plain look-up
+        return value
 
 
 def __dir__() -> list[str]:

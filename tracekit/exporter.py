@@ -127,10 +127,10 @@ class JaegerExporter(SpanExporter):
 
 def _settings(**given: object) -> Settings:
     """Return settings for one of Jaeger's wires, whatever OpenTelemetry's variables say."""
-    settings = Settings.resolve(None, environ=os.environ, strict=False, **given)
+    settings = Settings.from_fields(given, environ=os.environ)
     if settings.transport.kind not in ("udp", "http"):  # meant for metrics, logs or `init`
         given["transport"] = "udp"
-        settings = Settings.resolve(None, environ=os.environ, strict=False, **given)
+        settings = Settings.from_fields(given, environ=os.environ)
     for problem in settings.problems:
         _log.warning("%s", problem)
     return settings

@@ -26,7 +26,10 @@ from tracekit.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from typing_extensions import Unpack
+
     from tracekit._calls.semconv import Semconv
+    from tracekit._config.fields import SettingsFields
 
 
 class _Masked:
@@ -169,7 +172,8 @@ class Settings(_Masked):
         *,
         environ: Mapping[str, str],
         strict: bool = False,
-        **fields: object,
+        transport: str | None = None,
+        **fields: Unpack[SettingsFields],
     ) -> Settings:
         """Return the settings of ``fields`` over ``environ`` over the file that it names.
 
@@ -177,9 +181,16 @@ class Settings(_Masked):
         ``host:port``; None means *not given*. Raises ``TypeError`` for
         any other name, ``ConfigError`` for bad values when ``strict``.
         """
+        named = {"service_name": service_name, "transport": transport}
+        return cls.from_fields({**fields, **named}, environ=environ, strict=strict)
+
+    @classmethod
+    def from_fields(
+        cls, fields: Mapping[str, object], *, environ: Mapping[str, str], strict: bool = False
+    ) -> Settings:
+        """Return what ``resolve`` returns, of fields whose types nobody has checked yet."""
         _check_names(fields)
-        arguments = from_arguments({"service_name": service_name} | fields)
-        return cls._of([arguments, *_surroundings(environ)], strict=strict)
+        return cls._of([from_arguments(fields), *_surroundings(environ)], strict=strict)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], *, strict: bool = False) -> Settings:

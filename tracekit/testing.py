@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
+    from tracekit._config.fields import NamedSettingsFields
     from tracekit.local import ReceivedSpan
 
 __all__ = [
@@ -49,7 +50,9 @@ __all__ = [
 ]
 
 
-def tracing(transport: MemoryTransport | None = None, **settings_fields: object) -> TestTracing:
+def tracing(
+    transport: MemoryTransport | None = None, **settings_fields: Unpack[NamedSettingsFields]
+) -> TestTracing:
     """Return a handle of its own that samples everything, reads no environment, opens no socket.
 
     ``settings_fields`` are those of ``tracekit.init``.

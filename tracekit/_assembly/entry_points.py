@@ -28,7 +28,7 @@ def jaeger_remote(argument: str | None) -> RemoteSampler:
     for complaint in given.complaints:
         _log.warning("jaeger_remote sampler: %s", complaint)
     fields = {"sampler_type": "remote", **given.values}
-    settings = Settings.resolve(None, environ=os.environ, strict=False, **fields)
+    settings = Settings.from_fields(fields, environ=os.environ)
     sampler = settings.sampler
     return following_server(
         sampler.endpoint or "",  # asked for by name, it always has one

@@ -9,6 +9,8 @@ from tracekit._assembly import wiring
 from tracekit.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.sdk.trace.export import SpanExporter
 
     from tracekit._assembly.wiring import Parts
@@ -58,7 +60,7 @@ def add(
     transport: Transport | str | None,
     exporter: SpanExporter | None,
     name: str | None,
-    fields: dict[str, object],
+    fields: Mapping[str, object],
 ) -> AddedExporter:
     """Add a destination to ``parts`` and return its handle.
 
@@ -68,11 +70,15 @@ def add(
     if exporter is not None and transport is not None:
         raise TypeError("transport= and exporter= cannot be given together")
     stand_in = None if isinstance(transport, str) else transport
-    if isinstance(transport, str):
-        fields["transport"] = transport
     first = parts.settings
-    fields = {"redact": first.redact or None} | fields
-    settings = Settings.resolve(first.service_name, environ={}, strict=True, **fields)
+    given: dict[str, object] = {
+        "service_name": first.service_name,
+        "redact": first.redact or None,
+        **fields,
+    }
+    if isinstance(transport, str):
+        given["transport"] = transport
+    settings = Settings.from_fields(given, environ={}, strict=True)
     reporter = wiring.reporter_of(settings, stand_in, exporter)
     instead = stand_in if exporter is None else exporter
     kind = settings.transport.kind if instead is None else type(instead).__name__

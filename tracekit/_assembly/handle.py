@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace.export import SpanExporter
+    from typing_extensions import Unpack
 
     from tracekit._assembly.exporters import AddedExporter
     from tracekit._calls.lifecycle import CallObserver
+    from tracekit._config.fields import SettingsFields
     from tracekit._protocols import Transport
     from tracekit.propagation import Propagator
     from tracekit.reporting import FlushResult, Stats
@@ -99,7 +101,7 @@ class Tracing:
         exporter: SpanExporter | None = None,
         *,
         name: str | None = None,
-        **settings_fields: object,
+        **settings_fields: Unpack[SettingsFields],
     ) -> AddedExporter:
         """Send what ends from now on to a second destination as well, and return its handle.
 
@@ -197,7 +199,7 @@ def init(
     set_global: bool = True,
     transport: Transport | str | None = None,
     exporter: SpanExporter | None = None,
-    **settings_fields: object,
+    **settings_fields: Unpack[SettingsFields],
 ) -> Tracing:
     """Start tracing from the environment and return the handle.
 
@@ -219,32 +221,32 @@ def init(
     """
     if exporter is not None and transport is not None:
         raise TypeError("transport= and exporter= cannot be given together")
-    if isinstance(transport, str):
-        settings_fields["transport"], transport = transport, None
+    kind = transport if isinstance(transport, str) else None
+    wire = None if isinstance(transport, str) else transport
     if settings is None:
         snapshot = dict(os.environ if environ is None else environ)
         settings = Settings.resolve(
-            service_name, environ=snapshot, strict=strict, **settings_fields
+            service_name, environ=snapshot, strict=strict, transport=kind, **settings_fields
         )
-    elif service_name is not None or settings_fields:
+    elif service_name is not None or kind is not None or settings_fields:
         raise TypeError("settings= and single settings cannot be given together")
     elif strict and settings.problems:
         raise ConfigError(settings.problems)
     if strict and not settings.disabled and settings.sources.get("service_name") == "default":
         raise ConfigError((*settings.problems, settings.nameless()))
-    instead = exporter if transport is None else transport
+    instead = exporter if wire is None else wire
     with slot.lock:
         slot.attend_exit()
     if not set_global:
         _report(settings, instead)
-        apart = Tracing(settings, transport, exporter)
+        apart = Tracing(settings, wire, exporter)
         with slot.lock:
             slot.apart[apart.provider] = settings.reporter.exit_budget_s
         return apart
     with slot.lock:
         if slot.running is not None:
             return _keep(slot.running, settings)
-        tracing = slot.running = Tracing(settings, transport, exporter)
+        tracing = slot.running = Tracing(settings, wire, exporter)
         _report(settings, instead)  # after: a log line of ours carries the service's name, too
         slot.otel.point(tracing.provider, tracing.propagator)
         process_exit.drain_on_sigterm(_drain)

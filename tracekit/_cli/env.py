@@ -44,8 +44,7 @@ def resolved(parser: argparse.ArgumentParser, written: Sequence[str]) -> Setting
     """Return the settings of this environment under ``NAME=VALUE`` arguments; exits if misused."""
     fields = dict(field.partition("=")[::2] for field in written)
     try:
-        name = fields.pop("service_name", None)
-        return Settings.resolve(name, environ=os.environ, strict=False, **fields)
+        return Settings.from_fields(fields, environ=os.environ)
     except TypeError as error:
         parser.error(str(error))
 

@@ -73,8 +73,8 @@ def of_destination(settings: Settings, timeout_s: float) -> Iterator[Verdict]:
 def of_second(settings: Settings, timeout_s: float) -> Iterator[Verdict]:
     """Do the same for the receiver that gets every span as well, if there is one."""
     if settings.also is not None:
-        fields = also(settings)
-        second = Settings.resolve(settings.service_name, environ={}, strict=False, **fields)
+        fields = {"service_name": settings.service_name, **also(settings)}
+        second = Settings.from_fields(fields, environ={})
         for each in of_destination(second, timeout_s):
             yield each._replace(check=f"also: {each.check}")
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import Span
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
+    from tracekit._config.fields import NamedSettingsFields
     from tracekit.transport import Payload
 
 
@@ -109,7 +110,11 @@ class TestTracing(tracekit.Tracing):
         self.provider.add_span_processor(self.sink)
 
     @classmethod
-    def of(cls, transport: MemoryTransport | None = None, **settings_fields: object) -> Self:
+    def of(
+        cls,
+        transport: MemoryTransport | None = None,
+        **settings_fields: Unpack[NamedSettingsFields],
+    ) -> Self:
         """Return one that samples everything; see ``tracing``."""
         fields: dict[str, object] = {
             "service_name": "test",
@@ -117,6 +122,5 @@ class TestTracing(tracekit.Tracing):
             "sampler_param": 1,
             **settings_fields,
         }
-        name = str(fields.pop("service_name"))
-        settings = tracekit.Settings.resolve(name, environ={}, strict=True, **fields)
+        settings = tracekit.Settings.from_fields(fields, environ={}, strict=True)
         return cls(settings, transport or MemoryTransport())

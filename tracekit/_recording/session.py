@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from opentelemetry.context import Context
+    from typing_extensions import Unpack
+
+    from tracekit._config.fields import NamedSettingsFields
 
 _END_S = 2.0
 _THREADS = {"tracekit-worker", "tracekit-sampling"}
@@ -43,7 +46,10 @@ class RecordingTracing(TestTracing):
 
 @contextmanager
 def recording(
-    *, strict: bool = True, sampler: Sampler | float | None = None, **settings_fields: object
+    *,
+    strict: bool = True,
+    sampler: Sampler | float | None = None,
+    **settings_fields: Unpack[NamedSettingsFields],
 ) -> Iterator[Spans]:
     """Record the spans of the block on a handle that is the process' handle meanwhile.
 
@@ -77,9 +83,9 @@ def recording(
         _check(recorder, before, after, threads)
 
 
-def _made(sampler: Sampler | float | None, fields: dict[str, object]) -> RecordingTracing:
+def _made(sampler: Sampler | float | None, fields: NamedSettingsFields) -> RecordingTracing:
     if sampler is not None and not isinstance(sampler, Sampler):
-        fields |= {"sampler_type": "probabilistic", "sampler_param": sampler}
+        fields = {**fields, "sampler_type": "probabilistic", "sampler_param": sampler}
     made = RecordingTracing.of(None, **fields)
     if isinstance(sampler, Sampler):
         assert isinstance(made.provider, TracerProvider)  # noqa: S101 - sampled, so not disabled

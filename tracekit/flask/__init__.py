@@ -318,10 +318,25 @@ FlaskTracer = FlaskTracing
 def init_app(
     app: Flask,
     tracing: Tracing | HasTracing | None = None,
-    **options: Any,  # noqa: ANN401 (FlaskTracing's own)
+    trace_all: bool = True,
+    traced_attributes: Iterable[str] = (),
+    start_span_cb: StartSpanCallback | None = None,
+    exclude: Iterable[str] = DEFAULT_EXCLUDE,
+    response_headers: bool = False,
+    *,
+    semconv: str | None = None,
 ) -> FlaskTracing:
-    """Trace ``app`` and return its ``FlaskTracing``, which takes ``options``."""
-    return FlaskTracing(app, tracing, **options)
+    """Trace ``app`` and return its ``FlaskTracing``, which takes the same arguments."""
+    return FlaskTracing(
+        app,
+        tracing,
+        trace_all,
+        traced_attributes,
+        start_span_cb,
+        exclude,
+        response_headers,
+        semconv=semconv,
+    )
 
 
 def _noticing(handle: Callable[P, R]) -> Callable[P, R]:
