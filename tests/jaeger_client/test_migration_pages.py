@@ -162,16 +162,21 @@ def test_the_service_that_left_contrib_keeps_its_own_spans(agent):
     """A request gives the server span of the new edge, and the service's span below it."""
     code = program("migrate-from-opentelemetry-contrib.md", "contrib.py")
     code += "\napp.test_client().get('/pulls/bob', buffered=True)\n"
-    run(code, agent, JAEGER_SAMPLER_TYPE="const", JAEGER_SAMPLER_PARAM="1")
-    inner, server = sorted(agent.wait(2), key=lambda span: span.parent_id is None)
+    code += "carrier = {}\nwith tracer.start_as_current_span('out'):\n"
+    code += "    propagate.inject(carrier)\nprint(sorted(carrier))\n"
+    done = run("from opentelemetry import propagate\n" + code, agent)
+    assert done.stdout == "['traceparent']\n"
+    spans = [span for span in agent.wait(3) if span.operation != "out"]
+    inner, server = sorted(spans, key=lambda span: span.parent_id is None)
     assert (inner.operation, inner.tags["user"]) == ("look-up", "bob")
     assert server.operation == "GET /pulls/<user>"
     assert inner.parent_id == server.span_id
 
 
-def test_interceptors_around_a_tracer_trace_a_call(agent):
+@pytest.mark.parametrize("name", ["orders.py", "old_names.py"])
+def test_interceptors_around_a_tracer_trace_a_call(agent, name):
     """Client, server and what the handler starts with the tracer are one trace."""
-    code = program("migrate-from-grpcio-opentracing.md", "orders.py")
+    code = program("migrate-from-grpcio-opentracing.md", name)
     code += """
 def place(request, context):
     with tracer.start_active_span("store"):
@@ -196,3 +201,16 @@ tracer.close().result(5)
     assert client.parent_id == spans["checkout", "internal"].span_id
     assert server.parent_id == client.span_id
     assert spans["store", "internal"].parent_id == server.span_id
+
+
+def test_the_alias_stands_in_for_libraries_that_cannot_be_edited(agent):
+    """As the page shows it: the old names are ours from there on."""
+    code = program("migrate.md", "alias.py")
+    code += """
+config = {"sampler": {"type": "const", "param": 1}}
+tracer = Config(config, service_name="shop").initialize_tracer()
+tracer.start_span(f"{Config.__module__} {FlaskTracing.__module__}").finish()
+"""
+    run(code, agent)
+    (span,) = agent.wait(1)
+    assert span.operation == "tracekit.jaeger_client.config tracekit.flask"
