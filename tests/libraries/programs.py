@@ -56,6 +56,15 @@ class Echo(BaseHTTPRequestHandler):
         pass
 
 
+def end(tracer):
+    """Send what the tracer has."""
+    closing = tracer.close()
+    deadline = time.time() + 10
+    while not closing.done() and time.time() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)
+
+
 def flask(side, tracer):
     flask = importlib.import_module("flask")
     if side == OLD:
@@ -113,20 +122,29 @@ def instrumentation(side, tracer):
 
 def hooks(side, tracer):
     """The hooks that still work, by their names."""
+    import redis
     import requests
+    import sqlalchemy
     from opentracing_instrumentation import span_in_context
-    from opentracing_instrumentation.client_hooks import install_patches
+    from opentracing_instrumentation.client_hooks import install_all_patches, install_patches
 
     base = "opentracing_instrumentation.client_hooks."
-    install_patches([base + "requests.install_patches", base + "sqlalchemy.install_patches"])
+    hooked = ("requests", "sqlalchemy", "strict_redis", "mysqldb", "psycopg2", "boto3", "celery")
+    install_patches([base + name + ".install_patches" for name in hooked])
     with Served(HTTPServer, Echo) as echo, tracer.start_span("root") as span, span_in_context(span):
         requests.get("http://127.0.0.1:%d/stock" % echo.port, timeout=10)
-        try:
-            import sqlalchemy
-        except ImportError:
-            return
         with sqlalchemy.create_engine("sqlite://").connect() as connection:
             connection.execute(sqlalchemy.text("select 1"))
+        with Served(Threads, Redis) as server:
+            client = redis.StrictRedis(port=server.port, protocol=2)
+            client.set("apples", "3")
+            client.connection_pool.disconnect()
+    try:
+        install_all_patches()
+    except AttributeError:  # Tornado's hook: it needs a name that Python 3.10 took out
+        assert sys.version_info >= (3, 10)
+    else:
+        assert sys.version_info < (3, 10)
 
 
 def requests(side, tracer):
@@ -412,9 +430,9 @@ def osprofiler(side, tracer):
 
     importlib.import_module("jaeger_client").Config._initialized = False  # main() has been there
     settings = types.SimpleNamespace(service_name_prefix="", process_tags={"zone": "a"})
-    conf = types.SimpleNamespace(profiler_jaeger=settings)
+    conf = type("Conf", (dict,), {"profiler_jaeger": settings})()
     driver = Jaeger("jaeger://127.0.0.1:%d" % PORT[0], "nova", "api", "host", conf)
-    ids = ["0000000%d-0000-0000-0000-000000000000" % number for number in range(1, 4)]
+    ids = ["00000000-0000-0000-0000-00000000000%d" % number for number in range(1, 4)]
     base = {"base_id": ids[0], "timestamp": "2020-01-01T00:00:00.0", "info": {}}
     outer = dict(base, parent_id=ids[0], trace_id=ids[1], name="wsgi-start")
     inner = dict(base, parent_id=ids[1], trace_id=ids[2], name="db-start")
@@ -422,7 +440,7 @@ def osprofiler(side, tracer):
     driver.notify(inner)
     driver.notify(dict(inner, name="db-stop"))
     driver.notify(dict(outer, name="wsgi-stop"))
-    driver.tracer.close()
+    end(driver.tracer)
 
 
 PORT = []
@@ -458,11 +476,7 @@ def main(side, name, port):
         PROGRAMS[name](side, tracer)
     except ImportError as error:
         print(json.dumps({"skip": str(error)}))
-    closing = tracer.close()
-    deadline = time.time() + 10
-    while not closing.done() and time.time() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.1)
+    end(tracer)
 
 
 if __name__ == "__main__":

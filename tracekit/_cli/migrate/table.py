@@ -67,7 +67,7 @@ LIBRARIES = (
         "dbapi_opentracing wrapt", keep=True, tried="dbapi"),
     Row("opentracing_utils", "stays, with `setuptools<81` beside it and behind"
         " `tracekit.jaeger_client.alias()`", f"{_TK}[opentracing]", keep=True, tried="tests/jaeger_client/test_alias.py"),
-    Row("osprofiler", "stays, behind `tracekit.jaeger_client.alias()`", f"{_TK}[opentracing]",
+    Row("osprofiler", "stays up to 4.2, which has the driver, behind `tracekit.jaeger_client.alias()`", f"{_TK}[opentracing]",
         keep=True, tried="osprofiler"),
     Row("opentelemetry.exporter.jaeger", "`from tracekit.exporter import JaegerExporter`;"
         " better: `tracekit.init()`", _TK, tried="tests/exporter/test_retired_exporter.py"),
@@ -100,14 +100,13 @@ NAMES = (
         "`install_patches([…])` with the names of the others"),
     Row(f"{_HOOKS}.install_patches", "stays, with a list of names", keep=True),
     Row(f"{_HOOKS}.requests", "`undo = tracekit.requests.instrument()`"),
-    Row(f"{_HOOKS}.strict_redis", "stays up to redis 2; then `redis_opentracing`"),
+    Row(f"{_HOOKS}.strict_redis", "stays; or `redis_opentracing`", keep=True),
     Row(f"{_HOOKS}.sqlalchemy", "stays", keep=True),
-    Row(f"{_HOOKS}.urllib", "stays; better: "
-        + _OTEL.format("urllib", "URLLib"), keep=True),
+    Row(f"{_HOOKS}.urllib", "fails from Python 3.10 on: " + _OTEL.format("urllib", "URLLib")),
     Row(f"{_HOOKS}.urllib2", "was for Python 2 and Tornado below 6: "
         + _OTEL.format("urllib", "URLLib")),
     Row(f"{_HOOKS}.tornado_http", "fails from Python 3.10 on: " + _OTEL.format("tornado", "Tornado")),
-    Row(f"{_HOOKS}.celery", "`undo = tracekit.celery.instrument()`"),
+    Row(f"{_HOOKS}.celery", "stays; better: `undo = tracekit.celery.instrument()`"),
     Row(f"{_HOOKS}.mysqldb", "stays; better: " + _OTEL.format("mysqlclient", "MySQLClient"), keep=True),
     Row(f"{_HOOKS}.psycopg2", "stays; better: " + _OTEL.format("psycopg2", "Psycopg2"), keep=True),
     Row(f"{_HOOKS}.boto3", "stays; better: " + _OTEL.format("botocore", "Botocore"), keep=True),
