@@ -236,7 +236,9 @@ def migration() -> str:
         instrumentation="\n".join(head + groups["opentracing_instrumentation"]),
         opentelemetry="\n".join(head + groups["opentelemetry"]),
         options="\n".join(_options()),
-        names="\n".join([*head, *groups["jaeger_client"], *groups["grpc_opentracing"]]),
+        names="\n".join(
+            head + groups["jaeger_client"] + groups["grpc_opentracing"] + groups["opentracing"]
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracekit._cli.main import main
-from tracekit._cli.migrate.reading import MAX_FILE_BYTES, read
+from tracekit._cli.migrate.reading import MAX_FILE_BYTES, files_of, read
 from tracekit._cli.migrate.table import LIBRARIES, NAMES, REQUIREMENTS
 
 PROGRAM = """\
@@ -99,6 +99,7 @@ def test_a_folder_is_read_and_nothing_is_changed(program, capsys):
     assert "threadloop  →  nothing" in told
     assert "JAEGER_SAMPLER_TYPE  →  read as it is" in told
     assert "no row for this" in told
+    assert "JAEGER_NO_SUCH  →  no tracing client reads this: the program's own?" in told
     assert told.splitlines()[-1].endswith("found in 3 files, 3 of them without a row.")
     assert {path: path.read_bytes() for path in folder.rglob("*.py")} == before
 
@@ -182,3 +183,28 @@ def test_each_library_of_the_table_is_tried():
         path = row.tried.startswith("tests/")
         assert (root / row.tried).exists() if path else f"def {row.tried}(side" in programs, row.old
         assert row.install
+
+
+def test_programs_that_use_every_library_have_a_row_for_each():
+    """Those of tests/libraries: nothing that they import of a retired library is without one."""
+    programs = read(Path(__file__).parents[1] / "libraries" / "programs.py")
+    imports = {it.old.partition(".")[0]: it.new for it in programs if it.kind == "import"}
+    assert len(imports) >= 12
+    assert all(imports.values())
+
+
+def test_the_retired_packages_themselves_can_be_read():
+    """Each file of them, where they are installed, with a row for what of it is public."""
+    libraries = Path(__file__).parents[2] / ".build" / "jaeger-client" / "lib"
+    folders = [
+        folder
+        for name in ("jaeger_client", "flask_opentracing", "grpc_opentracing", "redis_opentracing")
+        for folder in libraries.glob(f"*/site-packages/{name}")
+    ]
+    if not folders:
+        pytest.skip("no retired package is installed: make test-libraries")
+    answers = [it for folder in folders for path in files_of(folder) for it in read(path)]
+    assert answers
+    imports = [it for it in answers if it.kind == "import"]
+    assert len(imports) > 50
+    assert {it.old for it in imports if not it.new and "._" not in it.old} == set()

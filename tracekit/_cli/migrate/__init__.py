@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _NO_ROW = "no row for this: it may have no counterpart"
+_OWN = "no tracing client reads this: the program's own?"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,7 +53,8 @@ def _told(path: Path, findings: list[Finding]) -> Iterator[str]:
     yield quoted(path)
     for it in findings:
         place = f"{it.line}" if it.line else "-"
-        new = it.new.replace("`", "") or (_NO_ROW if it.line else "")
+        missing = _OWN if it.kind == "variable" else _NO_ROW
+        new = it.new.replace("`", "") or (missing if it.line else "")
         yield f"  {place:>4}  {it.kind:<11} {quoted(it.old)}" + (f"  →  {new}" if new else "")
     yield ""
 

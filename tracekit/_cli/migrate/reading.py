@@ -80,7 +80,7 @@ def read(path: Path) -> list[Finding]:
             found.update(_imported_lines(text))
         else:
             found.update(_Program(tree).findings())
-    else:
+    elif path.suffix != ".md":
         found.update(_requirements(text))
     return sorted(found)
 
@@ -235,6 +235,8 @@ def _variables(text: str) -> Iterator[Finding]:
     known = {row.name: row for row in variables.ROWS}
     for number, line in enumerate(text.splitlines(), 1):
         for name in _VARIABLE.findall(line):
+            if _is_ours(f"jaeger_client.constants.{name}"):
+                continue  # a name in a program, not a variable
             row = known.get(name)
             said = "" if row is None else f"`{row.instead}`" if row.instead else "read as it is"
             yield Finding(number, "variable", name, said)

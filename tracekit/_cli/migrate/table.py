@@ -80,6 +80,11 @@ LIBRARIES = (
 NAMES = (
     Row("opentracing", "stays; `opentracing.set_global_tracer(tracekit.opentracing.tracer())`",
         keep=True),
+    Row("opentracing.ext", "stays", keep=True),
+    Row("opentracing.mocktracer", "stays; or `tracekit.opentracing.tracer(tracekit.testing.tracing())`", keep=True),
+    Row("opentracing.scope_managers", "stays; or none: ours follows OpenTelemetry's context, in threads,"
+        " asyncio and greenlets alike", keep=True),
+    Row("opentracing.scope_managers.tornado", "wants Tornado below 6: none, ours follows tasks"),
     Row("opentracing_instrumentation.get_current_span", "stays; or `tracer.active_span`", keep=True),
     Row("opentracing_instrumentation.span_in_context",
         "stays; or `tracer.scope_manager.activate(span, False)`", keep=True),
