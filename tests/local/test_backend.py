@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
 import subprocess
 import sys
 import time
@@ -444,6 +445,8 @@ def test_ports_that_are_taken_are_named_together_and_none_stays_open(backend):
     message = str(caught.value)
     for number in taken.values():
         assert f"  {number}/" in message
+    if sys.platform == "linux":
+        assert message.count(f"(process {os.getpid()}) has it") == len(taken)
     assert "ss -lntup" in message
     assert "--port-offset" in message
     assert second.ports.keys() >= {"otlp"}
@@ -494,3 +497,29 @@ def test_it_listens_on_ipv6():
             stub.Export(encode_spans(_finished()), timeout=20)
 
         assert len(data(backend, "/api/traces?service=otel")) == 2
+
+
+def test_the_page_gets_traces_in_short(backend):
+    """A line a trace, of any service, narrowed by the words of Jaeger's search."""
+    _, parent = spans = _finished()
+    exporter = OTLPSpanExporter(endpoint=f"http://127.0.0.1:{backend.ports['otlp']}/v1/traces")
+    exporter.export(spans)
+
+    answer = json.loads(get(backend, "/view/traces?tag=zone:3").data)
+
+    assert answer["traces"] == [
+        {
+            "traceID": f"{parent.context.trace_id:032x}",
+            "service": "otel",
+            "operation": "parent",
+            "startTime": parent.start_time // 1000,
+            "duration": answer["traces"][0]["duration"],
+            "spans": 2,
+            "errors": 1,
+            "services": {"otel": 2},
+        }
+    ]
+    lasted = (parent.end_time - parent.start_time) / 1000
+    assert abs(answer["traces"][0]["duration"] - lasted) < 2  # of µs, each start is cut
+    assert json.loads(get(backend, "/view/traces?tag=zone:4").data)["traces"] == []
+    assert get(backend, "/view/traces?minDuration=x").status == 400

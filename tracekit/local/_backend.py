@@ -11,6 +11,7 @@ from tracekit.local._datagrams import DatagramPort
 from tracekit.local._formats import read
 from tracekit.local._http import HttpServer, Request, Response
 from tracekit.local._intake import Intake
+from tracekit.local._listeners import who_listens
 from tracekit.local._page import Page
 from tracekit.local._ports import PORTS, PortsTakenError, listening
 from tracekit.local._query import QueryApp
@@ -94,9 +95,9 @@ class Backend:
             while self._open:
                 stack.callback(self._open.pop().close)
 
-    def spans(self, trace_id: int) -> list[ReceivedSpan]:
-        """Return the spans of a trace in the order of arrival; none if it is not held."""
-        return [read(record) for record in self.store.trace(trace_id) or ()]
+    def spans(self, trace_id: int, max_spans: int | None = None) -> list[ReceivedSpan]:
+        """Return the first spans of a trace in the order of arrival; none if it is not held."""
+        return [read(record) for record in (self.store.trace(trace_id) or ())[:max_spans]]
 
     def all_spans(self) -> list[ReceivedSpan]:
         """Return every span that is held, trace by trace."""
@@ -172,7 +173,8 @@ class Backend:
         try:
             opened = self._listen(name, number)
         except OSError as error:
-            return error.strerror or str(error)
+            who = who_listens(PORTS[name].network, number) if number else None
+            return f"{who} has it" if who else error.strerror or str(error)
         self._open.append(opened)
         self.ports[name] = opened.port
         return None

@@ -1,8 +1,9 @@
-"""A trace in one line, for lists."""
+"""A trace in one line, for lists, from what is known of it without reading a span."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from tracekit.drawing import duration, printable
@@ -16,12 +17,7 @@ if TYPE_CHECKING:
 
 def summary(trace: Sequence[Record]) -> str:
     """Return when it was, its id, root, duration, number of spans and of errors."""
-    ids = {record.span_id for record in trace}
-    roots = [record for record in trace if record.parent_id not in ids]
-    root = min(roots or trace, key=lambda record: record.start_us)
-    start_us = min(record.start_us for record in trace)
-    end_us = max(record.start_us + record.duration_us for record in trace)
-    errors = sum(record.error for record in trace)
+    root, start_us, end_us, errors = _facts(trace)
     name = printable(f"{root.service} {root.operation}")[:60]
     spans = f"{len(trace)} span{'s' * (len(trace) != 1)}"
     return (
@@ -29,6 +25,31 @@ def summary(trace: Sequence[Record]) -> str:
         f"{duration(end_us - start_us):>9}  {spans:>11}{f', {errors} failed' if errors else '':<12}"
         f"  {name}"
     )
+
+
+def in_short(trace: Sequence[Record]) -> dict[str, object]:
+    """Return the same as a JSON object, times in µs, and the spans of each service."""
+    root, start_us, end_us, errors = _facts(trace)
+    return {
+        "traceID": trace_id_text(trace[0].trace_id),
+        "service": root.service,
+        "operation": root.operation,
+        "startTime": start_us,
+        "duration": end_us - start_us,
+        "spans": len(trace),
+        "errors": errors,
+        "services": dict(Counter(record.service for record in trace)),
+    }
+
+
+def _facts(trace: Sequence[Record]) -> tuple[Record, int, int, int]:
+    """Return the root, the first start, the last end, and the number of spans that failed."""
+    ids = {record.span_id for record in trace}
+    roots = [record for record in trace if record.parent_id not in ids]
+    root = min(roots or trace, key=lambda record: record.start_us)
+    start_us = min(record.start_us for record in trace)
+    end_us = max(record.start_us + record.duration_us for record in trace)
+    return root, start_us, end_us, sum(record.error for record in trace)
 
 
 def clock(time_us: int) -> str:

@@ -11,11 +11,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracekit.local._drawn import summary
+from tracekit.local._drawn import in_short, summary
 from tracekit.local._go_json import dumps
 from tracekit.local._http import RefusedError, Request, Response
 from tracekit.local._json import DecodeError, Object, obj, read_json, string
 from tracekit.local._ports import listening
+from tracekit.local._search import Query, QueryError
 from tracekit.sampling import Strategy
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _MAX_LISTED = 200
 
 
 class Page:
-    """Answers for a back end: ``/``, static files, ``/view/state`` and ``/view/sampling``."""
+    """Answers for a back end: ``/``, static files, and the page's questions below ``/view/``."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -44,12 +45,14 @@ class Page:
 
     def __call__(self, request: Request) -> Response:
         """Answer a request."""
-        if request.path == "/view/state":
-            return Response(
-                dumps(self._backend.state()).encode(), 200, "application/json", _HEADERS
-            )
-        if request.path == "/view/sampling":
-            return self._order(request)
+        questions = {
+            "/view/state": self._state,
+            "/view/traces": self._traces,
+            "/view/sampling": self._order,
+        }
+        return questions.get(request.path, self._content)(request)
+
+    def _content(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
             return Response(status=405)
         name = request.path.rpartition("/")[2]
@@ -71,6 +74,9 @@ class Page:
         file = self._files.joinpath(*folders, name)
         return file if file.is_file() else None
 
+    def _state(self, _request: Request) -> Response:
+        return Response(dumps(self._backend.state()).encode(), 200, "application/json", _HEADERS)
+
     def _order(self, request: Request) -> Response:
         """Set what a service is told: ``{"service", "type", "param"}``, without it for all."""
         if request.method != "POST" or request.content_type != "application/json":
@@ -80,6 +86,16 @@ class Page:
         except ValueError as error:
             raise RefusedError(400, str(error)) from None
         return Response(status=204)
+
+    def _traces(self, request: Request) -> Response:
+        """Return a line for each trace, from what is known without reading one."""
+        try:
+            query = Query.of(request.query, any_service=True)
+        except QueryError as error:
+            raise RefusedError(400, str(error)) from None
+        found = [in_short(records) for records in query.find(self._backend.store)]
+        answer = {"version": self._backend.store.version, "traces": found}
+        return Response(dumps(answer).encode(), 200, "application/json", _HEADERS)
 
     def _list(self) -> str:
         traces = self._backend.store.traces()

@@ -56,8 +56,11 @@ class Query(NamedTuple):
     trace_ids: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, given: Mapping[str, list[str]]) -> Query:
-        """Read parameters as they come by HTTP; ``QueryError`` says which is wrong."""
+    def of(cls, given: Mapping[str, list[str]], *, any_service: bool = False) -> Query:
+        """Read parameters as they come by HTTP; ``QueryError`` says which is wrong.
+
+        Jaeger's API wants a service to be named; ``any_service`` does without.
+        """
         now_us = time.time_ns() // 1000
         start = _time(given, "start", now_us - _LOOKBACK_US)
         end = _time(given, "end", now_us)
@@ -69,7 +72,7 @@ class Query(NamedTuple):
         except QueryError as error:
             raise QueryError(f"cannot parse traceID param: {error}") from None
         service = _first(given, "service")
-        if not ids and not service:
+        if not ids and not service and not any_service:
             raise QueryError("parameter 'service' is required")
         if shortest and longest and longest < shortest:
             raise QueryError("'maxDuration' should be greater than 'minDuration'")
@@ -85,7 +88,7 @@ class Query(NamedTuple):
     def matches(self, record: Record) -> bool:
         """Tell whether all of this is true of a span."""
         return (
-            record.source.service == self.service
+            (not self.service or record.source.service == self.service)
             and (not self.operation or record.operation == self.operation)
             and (not self.min_us or record.duration_us >= self.min_us)
             and (not self.max_us or record.duration_us <= self.max_us)

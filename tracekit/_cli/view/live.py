@@ -24,6 +24,8 @@ _SILENCE_S = 10.0
 _MAX_TRACES = 20
 """Drawn at once; of more, only the number is told."""
 _MAX_ROWS = 200
+_MAX_READ = 2_000
+"""Spans of a trace that are read for the filters and the drawing."""
 _LOST = {
     "full_queue_dropped_spans": "its queue was full",
     "too_large_dropped_spans": "they were too large",
@@ -81,22 +83,24 @@ class Live:
 
     def _draw(self, trace_id: int, *, show: bool) -> int:
         """Draw a trace if it is wanted and has not been drawn so; return how many that were."""
-        spans = self._backend.spans(trace_id)
+        spans = self._backend.spans(trace_id, _MAX_READ)
+        count = len(self._backend.store.trace(trace_id) or ())
         before = self._drawn.get(trace_id, 0)
-        if len(spans) == before or not self._wanted(spans):
+        # A large trace that grows and grows is drawn again when it has grown by a tenth.
+        if count <= before + before // 10 * (before > _MAX_ROWS) or not self._wanted(spans):
             return 0
-        self._drawn[trace_id] = len(spans)
+        self._drawn[trace_id] = count
         if len(self._drawn) > 10_000:
             del self._drawn[next(iter(self._drawn))]
         if show:
-            late = f"  {len(spans) - before} more spans of a trace above:\n" if before else ""
-            self._say(late + self._picture(spans) + "\n")
+            late = f"  {count - before} more spans of a trace above:\n" if before else ""
+            self._say(late + self._picture(spans, count) + "\n")
         return 1
 
-    def _picture(self, spans: list[ReceivedSpan]) -> str:
+    def _picture(self, spans: list[ReceivedSpan], count: int) -> str:
         (trace,) = drawing.by_trace(spans).values()
         picture = drawing.lines(trace, self._width)
-        more = len(picture) - _MAX_ROWS
+        more = len(picture) - _MAX_ROWS + count - len(spans)
         text = drawing.text(picture[:_MAX_ROWS], color=self._color)
         return f"{text}\n… {more} more lines: {self._backend.url}" if more > 0 else text
 
