@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import time
 
@@ -79,7 +80,9 @@ def test_chunks_are_put_together(server):
 )
 def test_what_is_too_much_or_malformed_is_refused(server, request_, status):
     """Each with its status, and nothing of it reaches the application."""
-    assert f" {status} ".encode() in talk(server, request_).partition(b"\r\n")[0]
+    answer = talk(server, request_).decode("latin-1")
+    # Older interpreters answer what has no version as HTTP/0.9, without a head.
+    assert re.match(rf"HTTP/1\.[01] {status} ", answer) or f"Error code: {status}" in answer
     assert server.seen == []
 
 
