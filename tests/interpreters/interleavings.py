@@ -12,10 +12,12 @@ found nearly all that were ever found by others who search like this.)
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import functools
 import sys
 import threading
+import types
 from pathlib import Path
 from unittest import mock
 
@@ -31,6 +33,87 @@ DIVIDED = {
 }
 """The modules that say of themselves what their steps rest on; the others take theirs whole."""
 SOON = 30.0
+
+
+if sys.version_info >= (3, 12):
+    TOOL = 4
+
+    def codes_of(thing, seen):
+        """All code objects of what a module defines."""
+        if isinstance(thing, types.CodeType):
+            if thing not in seen and thing.co_filename in DIVIDED:
+                seen.add(thing)
+                for inner in thing.co_consts:
+                    codes_of(inner, seen)
+        elif isinstance(thing, type):
+            for inner in vars(thing).values():
+                codes_of(inner, seen)
+        elif isinstance(thing, property):
+            codes_of(thing.fget, seen)
+        elif isinstance(thing, types.FunctionType):
+            codes_of(thing.__code__, seen)
+        return seen
+
+    @contextlib.contextmanager
+    def dividing():
+        """Have every byte code of what is divided call the thread's ``step``."""
+        monitoring = sys.monitoring
+        monitoring.use_tool_id(TOOL, "interleavings")
+        modules = [m for m in sys.modules.values() if getattr(m, "__file__", None) in DIVIDED]
+        codes = set()
+        for module in modules:
+            for thing in list(vars(module).values()):
+                codes_of(thing, codes)
+        for code in codes:
+            monitoring.set_local_events(TOOL, code, monitoring.events.INSTRUCTION)
+        monitoring.register_callback(
+            TOOL,
+            monitoring.events.INSTRUCTION,
+            lambda *where: stepping.step(*where),  # noqa: PLW0108 - each thread has its own
+        )
+        try:
+            yield
+        finally:
+            for code in codes:
+                monitoring.set_local_events(TOOL, code, 0)
+            monitoring.free_tool_id(TOOL)
+
+    class Stepping(threading.local):
+        step = staticmethod(lambda code, offset: None)
+
+    stepping = Stepping()
+
+    @contextlib.contextmanager
+    def each_byte_code(step):
+        """Call ``step(code, offset)`` before each byte code of this thread."""
+        stepping.step = step
+        yield
+        del stepping.step
+
+else:  # there ``sys.monitoring`` is not, and tracing tells of each byte code, which it later forgot
+    dividing = contextlib.nullcontext
+
+    @contextlib.contextmanager
+    def each_byte_code(step):
+        """Call ``step(code, offset)`` before each byte code of this thread."""
+
+        def local(frame, event, argument):
+            if event == "opcode":
+                step(frame.f_code, frame.f_lasti)
+            return local
+
+        def enter(frame, event, argument):
+            if frame.f_code.co_filename not in DIVIDED:
+                return None
+            frame.f_trace_opcodes = True
+            frame.f_trace_lines = False
+            return local
+
+        sys.settrace(enter)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
 
 
 class ModelLock:
@@ -94,29 +177,19 @@ class Orders:
     def _run(self, number, work):
         assert self._go[number].acquire(timeout=SOON)
         self._number.now = number
-        sys.settrace(self._enter)
         try:
-            work()
+            with each_byte_code(self._step):
+                work()
         except BaseException as error:
             self._raised.append(error)
         finally:
-            sys.settrace(None)
             self._left.discard(number)
             self._back.release()
 
-    def _enter(self, frame, event, argument):
-        if frame.f_code.co_filename not in DIVIDED:
-            return None
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
-        return self._step
-
-    def _step(self, frame, event, argument):
-        if event == "opcode":
-            name = dis.opname[frame.f_code.co_code[frame.f_lasti]]
-            if any(part in name for part in SHARED):
-                self.pause()
-        return self._step
+    def _step(self, code, offset):
+        name = dis.opname[code.co_code[offset]]
+        if any(part in name for part in SHARED):
+            self.pause()
 
     def run(self):
         with mock.patch.object(threading, "RLock", functools.partial(ModelLock, self)):
@@ -150,6 +223,11 @@ def explore(scenario, *, most=None):
 
     The first order whose check or work raises is named in a note of what it raised.
     """
+    with dividing():
+        return _explore(scenario, most)
+
+
+def _explore(scenario, most):
     tried = 0
     plans = [()]
     while plans:

@@ -102,7 +102,7 @@ def test_calls_of_a_child_span(request, pair, most, share):
     """A child span with three attributes makes few Python and C calls, far fewer than a peer."""
     ours, theirs = (warmed(tracer, calls) for tracer in pair)
     if FREE_THREADED and request.node.callspec.params["pair"] == "sampled":
-        most, share = 56, 0.4  # without the GIL each change takes the span's lock
+        most, share = 60, 0.45  # without the GIL each change takes the span's lock
     assert ours <= most
     if pair[1].__class__ is not trace.NoOpTracer:  # the old no-op tracer did next to nothing
         assert ours <= share * theirs
