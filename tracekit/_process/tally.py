@@ -19,6 +19,9 @@ _gil = getattr(sys, "_is_gil_enabled", None)  # since Python 3.13
 FREE_THREADED: bool = _gil is not None and not _gil()
 """Whether threads run byte codes at the same time. A GIL that comes later does no harm."""
 
+DIVIDED: bool = FREE_THREADED or sys.implementation.name != "cpython"
+"""Whether threads may change between any two byte codes, not at calls and jumps back only."""
+
 
 class Tally:
     """A counter that any thread may move: ``add()`` counts one, ``value`` reads.

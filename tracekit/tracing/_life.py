@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 from tracekit._process.fork import fork_mark
-from tracekit._process.tally import FREE_THREADED, AtomicInt
+from tracekit._process.tally import DIVIDED, AtomicInt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BATCH = 256  # 2 KiB of entropy: one read per 256 span ids, and little to throw away on a fork
 _UNPACK = struct.Struct(f"={_BATCH}Q").unpack
-_ZERO = cast("Callable[[], int]", AtomicInt if FREE_THREADED else int)
+_ZERO = cast("Callable[[], int]", AtomicInt if DIVIDED else int)
 
 
 class Life:

@@ -1,9 +1,9 @@
-"""The span of a free-threaded build, and which kind of span a tracer makes.
+"""The span of an interpreter without CPython's GIL, and which kind of span a tracer makes.
 
 ``Span`` looks and then stores, which is safe where threads change at calls and jumps back only.
-Without the GIL two threads may look at the same time. So here each change takes the span's lock,
-also the first one, which makes it. What a program gave is cleaned before: its ``__str__`` may
-wait for a thread that changes the same span.
+Without CPython's GIL two threads may look at the same time. So here each change takes the span's
+lock, also the first one, which makes it. What a program gave is cleaned before: its ``__str__``
+may wait for a thread that changes the same span.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from time import time_ns
 from typing import TYPE_CHECKING
 
-from tracekit._process.tally import FREE_THREADED
+from tracekit._process.tally import DIVIDED
 from tracekit.tracing._span import Span
 
 if TYPE_CHECKING:
@@ -57,5 +57,5 @@ class LockedSpan(Span):
             self._tracer._provider._ended_twice()
 
 
-SPAN: type[Span] = LockedSpan if FREE_THREADED else Span
+SPAN: type[Span] = LockedSpan if DIVIDED else Span
 """The class of the spans that record."""
