@@ -16,13 +16,13 @@ SOON = 20.0
 
 
 @contextlib.contextmanager
-def serving(export, options=()):
+def serving(export, options=(), port=0):
     """Run a server of ``Export`` on bytes; yield it and its port."""
     server = grpc.server(ThreadPoolExecutor(1), options=options)
     service, method = METHOD.strip("/").split("/")
     handlers = {method: grpc.unary_unary_rpc_method_handler(export)}
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     try:
         yield server, port
@@ -77,3 +77,15 @@ def test_who_is_not_there_is_told_from_who_says_so():
             server.stop(0).wait(SOON)
             transport.close()
             assert send(transport).unreached
+
+
+def test_who_comes_back_is_found_by_the_next_attempt():
+    """When to try again is the pipeline's to say: gRPC's own back-off does not add to it."""
+    with serving(lambda _body, _context: b"") as (_, port):
+        pass
+    transport = OtlpGrpcTransport(f"http://127.0.0.1:{port}")
+    with contextlib.closing(transport):
+        for _ in range(8):
+            assert send(transport).unreached
+        with serving(lambda _body, _context: b"", port=port):
+            assert send(transport).ok

@@ -64,7 +64,8 @@ _CAUSES = {
 _PROBE_S = 2.0
 _PROBE_EVERY_S = 30.0
 _OPTIONS = (
-    # gRPC's own back-off grows to two minutes; ours decides when to try again.
+    # gRPC's own back-off grows to two minutes; ours decides when to try again. It matters where a
+    # name has several addresses, or a connection broke.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -135,7 +136,10 @@ class OtlpGrpcTransport:
         try:
             response = self._export(payload, timeout_s)
         except grpc.RpcError as error:
-            return self._judge(payload, error, deadline)  # it is a Call, too
+            result = self._judge(payload, error, deadline)  # it is a Call, too
+            if result.unreached:
+                self.close()  # a channel that is kept has a back-off of its own, beside ours
+            return result
         except OSError as error:  # certificates that are not there (yet)
             return SendResult.retry(f"{self._target}: {quoted(error)}").because(Cause.FILE)
         except (TypeError, ValueError):  # old gRPC's own words repeat the values
