@@ -90,7 +90,7 @@ def test_the_official_example_of_grpcio_opentracing_runs():
         def get_active_span(self):
             return self.active_span
 
-    heard = []
+    heard, shown = [], []
 
     class Decorator(old.SpanDecorator):
         def __call__(self, span, rpc_info):
@@ -100,6 +100,7 @@ def test_the_official_example_of_grpcio_opentracing_runs():
     def place(request, context):
         if request == b"nothing":
             context.abort(grpc.StatusCode.INTERNAL, "empty")
+        shown.append(context.get_active_span())
         return b"placed " + request
 
     handler = grpc.unary_unary_rpc_method_handler(place)
@@ -136,6 +137,8 @@ def test_the_official_example_of_grpcio_opentracing_runs():
     assert [names[span.parent_id] for span in clients] == ["checkout", "checkout"]
     servers = [span for span in calls if not span.is_rpc_client()]
     assert {span.parent_id for span in servers} == {span.span_id for span in clients}
+    (first,) = shown
+    assert first.span_id == servers[0].span_id
     assert [info.full_method for info in heard] == ["/shop.Orders/Place"] * 2
     assert (heard[0].request, heard[0].response, heard[0].error) == (
         *(b"apples", b"placed apples"),

@@ -14,7 +14,10 @@ _HOOKS = {"_before_request_fn", "_after_request_fn"}
 _CLOSE = "not needed: what is queued at the end of the process is sent; `close()` still works"
 _SLEEP = "not needed before `close()`: nothing has to be waited for"
 _HOOK = "is not called: `start_span_cb=` adds to the span, `exclude=` leaves requests out"
-_ACTIVE = "`tracer.active_span`: the server's span is active in the handler"
+_ACTIVE = (
+    "stays with `tracekit.grpc.opentracing`; or `tracer.active_span`: the server's span is active"
+    " in the handler"
+)
 _LOOP = "not needed: there is no IOLoop"
 _GLOBALS = {
     "set_tracer_provider": "not needed: `tracekit.init()` sets the global provider",

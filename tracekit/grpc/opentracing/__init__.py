@@ -17,8 +17,7 @@ from opentelemetry.trace import SpanKind
 
 from tracekit.grpc._client import ClientInterceptor
 from tracekit.grpc._plan import Plan
-from tracekit.grpc._server import ServerInterceptor
-from tracekit.grpc.opentracing._from_source import SourcedInterceptor
+from tracekit.grpc.opentracing._sources import ShowingInterceptor, SourcedInterceptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from tracekit._assembly.handle import Tracing
     from tracekit.grpc._plan import Hook
     from tracekit.grpc._rpc import Pair, Rpc
+    from tracekit.grpc._server import ServerInterceptor
 
 __all__ = [
     "ActiveSpanSource",
@@ -45,6 +45,10 @@ class OpenTracingTracer(Protocol):
     @property
     def tracing(self) -> Tracing:
         """The handle."""
+
+    @property
+    def active_span(self) -> object:
+        """The active ``opentracing.Span``, or None."""
 
     def span_of(self, span: trace.Span) -> object:
         """Return the ``opentracing.Span`` that stands for ``span``."""
@@ -103,14 +107,17 @@ def open_tracing_server_interceptor(
     log_payloads: bool = False,
     span_decorator: Callable[[object, RpcInfo], object] | None = None,
 ) -> ServerInterceptor:
-    """Return the interceptor of a server; see ``open_tracing_client_interceptor``."""
+    """Return the interceptor of a server; see ``open_tracing_client_interceptor``.
+
+    A handler's context has ``get_active_span()``, so it can be a client's ``active_span_source``.
+    """
     plan = Plan(
         SpanKind.SERVER,
         tracer,
         message_events=log_payloads,
         on_finish=_hook(tracer, span_decorator),
     )
-    return ServerInterceptor(plan)
+    return ShowingInterceptor(plan, lambda: tracer.active_span)
 
 
 def _hook(
