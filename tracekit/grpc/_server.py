@@ -23,7 +23,7 @@ from tracekit._calls.lifecycle import Step
 from tracekit._context import attach, detach, get_current
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._handlers import behavior_of, rebuilt, rewrap
-from tracekit.grpc._server_call import ServerRpc, seen
+from tracekit.grpc._server_call import SURE_BYTES, ServerRpc, seen
 from tracekit.propagation import enter
 
 if TYPE_CHECKING:
@@ -117,10 +117,23 @@ class BlockingServerCall(ServerRpc):
             return
         code = context.code()  # interceptors further out may have set one since
         if code is None or code is _OK:
+            if self.sent_bytes > SURE_BYTES or _says_more(context):
+                self.unsure = True  # until gRPC is done with the RPC
+                if self.closed:
+                    self.on_closed()
+                return
             self.complete(_OK, response_metadata=context.trailing_metadata)
             self._served = None
         else:
             self.end(over=False)
+
+    def on_closed(self) -> None:
+        context = self._served
+        if self.unsure and self.live and context is not None:
+            self.closed = True
+            self.end(over=_was_cut_off(context))
+        else:
+            super().on_closed()
 
     def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
         context = self._served
@@ -138,6 +151,21 @@ class BlockingServerCall(ServerRpc):
             response_metadata=context.trailing_metadata,
         )
         self._served = None
+
+
+def _says_more(context: grpc.ServicerContext) -> bool:
+    """Whether trailing metadata was set: illegal ones keep gRPC from sending anything."""
+    state = getattr(context, "_state", None)  # without a call, where there is none nearly always
+    return getattr(state, "trailing_metadata", None) is not None
+
+
+def _was_cut_off(context: grpc.ServicerContext) -> bool:
+    """Whether an RPC that is over ended before its status was sent.
+
+    gRPC tells it in no other way; where it keeps its state under another name: no.
+    """
+    state = getattr(context, "_state", None)
+    return getattr(state, "client", None) == "cancelled"
 
 
 def _passing(

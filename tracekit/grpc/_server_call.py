@@ -27,6 +27,8 @@ seen: ContextVar[object] = ContextVar("tracekit-grpc-serving", default=None)
 All interceptors of an RPC run in one context, one inside the other, and are given one object. The
 mark is taken back on the way out: what comes without metadata has the same empty tuple.
 """
+SURE_BYTES = 1024
+"""A longer response may be above the server's ``grpc.max_send_message_length``."""
 _DEADLINE_SLACK_S = 0.025
 """A cancel this close to the deadline *is* the deadline: the client's clock ran out first."""
 
@@ -46,6 +48,8 @@ class ServerRpc(Rpc):
     if_unconvertible: grpc.StatusCode
     """What gRPC sends where a message cannot be converted, unless a code is set."""
     streaming = False
+    unsure = False
+    """Whether the one response was serialized, and gRPC may still fail to send it."""
     unattended = False
     closed = False
 
