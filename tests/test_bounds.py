@@ -57,6 +57,7 @@ NOT_BY_TRAFFIC = {
         "requests:_Client._captures",
         "flask._carrying:carrying",
         "_process.exit:_HeldAtForks.signums",
+        "transport._deadline:_bounded",
     },
     "one for each of a closed list of words": {
         "_process.exit:_warned",

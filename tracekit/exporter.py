@@ -88,7 +88,7 @@ class JaegerExporter(SpanExporter):
             encoder if max_tag_value_length is None else _Cutting(encoder, max_tag_value_length),
             connect,
             spawn=_nobody,
-            wait=time.sleep,
+            wait=lambda s: time.sleep(s),  # noqa: PLW0108 - gevent may replace it after this
             queue_size=max(settings.reporter.queue_size, _MAX_OFFERED),
             max_batch_spans=settings.reporter.max_batch_spans,
         )

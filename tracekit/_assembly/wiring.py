@@ -168,7 +168,7 @@ def reporter_of(
         encoder,
         connect if transport is None else lambda: transport,
         spawn=lambda pipeline: _begin_process(pipeline, end),
-        wait=time.sleep,
+        wait=lambda s: time.sleep(s),  # noqa: PLW0108 - gevent may replace it after this
         queue_size=settings.reporter.queue_size,
         drop_policy=settings.reporter.drop_policy,
         flush_s=settings.reporter.flush_s,

@@ -35,13 +35,28 @@ class Wakeup:
     means that it has been rung already.
     """
 
-    __slots__ = ("_lock", "armed")
+    __slots__ = ("_lock", "_made_by", "armed")
 
     def __init__(self) -> None:
+        self._made_by = threading.Lock
         self._lock = threading.Lock()
         self._lock.acquire()
         self.armed = False
         """Whether the worker wants to be woken by count; read on the hot path."""
+
+    def renew(self) -> None:
+        """Take a lock of the world that the caller lives in; nobody may be waiting.
+
+        gevent and eventlet put green threads in the place of real ones, and uWSGI has them do so
+        after the application was loaded. A lock from before would stop them all while one waits.
+        """
+        if threading.Lock is not self._made_by:
+            self._made_by = threading.Lock
+            lock = threading.Lock()
+            lock.acquire()
+            before, self._lock = self._lock, lock
+            if not before.locked():
+                self.ring()
 
     def ring(self) -> None:
         """Wake the waiting thread, or the next that waits."""

@@ -66,6 +66,7 @@ class Turn:
                     return False
                 if not waited:
                     waited = True
+                    self._returned.renew()
                     self._returned.wait(0.0)  # it may have been rung for nobody
                 self._returned.wait(GLANCE_S)
             # What is set in a copy of the context need not be set back.

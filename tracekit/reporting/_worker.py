@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 def start_worker(pipeline: Pipeline) -> threading.Thread:
     """Start the worker of ``pipeline``; RuntimeError when no thread can be started."""
+    pipeline.queue.bell.renew()
     worker = threading.Thread(target=_work, args=(pipeline,), name="tracekit-worker", daemon=True)
     worker.start()
     return worker

@@ -147,6 +147,9 @@ class Poller:
         if self._run.pid != pid:
             self._run = _Run(pid)
         run = self._run
+        run.stop = threading.Event()  # gevent or eventlet may have patched ``threading`` meanwhile
+        if self._closed:
+            run.stop.set()
         self._started_in = pid
         try:
             run.thread = threading.Thread(

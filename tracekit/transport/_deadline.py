@@ -6,11 +6,12 @@ request for ever. Here each operation gets what is left of one deadline for all 
 
 from __future__ import annotations
 
+import functools
 import http.client
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tracekit.transport._cause import NoAddressError
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from tracekit.transport._resolver import Resolver
+
+
+T = TypeVar("T", bound=socket.socket)
 
 
 class Deadline:
@@ -39,32 +43,28 @@ class Deadline:
         return left
 
 
-class _Bounded(socket.socket):
-    """A socket that asks a deadline before each operation that ``http.client`` makes."""
+@functools.lru_cache(maxsize=8)
+def _bounded(kind: type[T]) -> type[T]:
+    """Return a kind of socket that asks a deadline before each operation of ``http.client``.
 
-    deadline = Deadline(time.monotonic)
+    Of the kind that ``socket`` or ``ssl`` has now: gevent or eventlet may have put theirs there
+    after this module was loaded.
+    """
 
-    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
-        self.settimeout(self.deadline.left_s())
-        return super().recv_into(buffer, nbytes, flags)
+    class Bounded(kind):  # type: ignore[misc, valid-type] # a class known at run time only
+        deadline = Deadline(time.monotonic)
 
-    def sendall(self, data: Buffer, flags: int = 0) -> None:
-        self.settimeout(self.deadline.left_s())
-        super().sendall(data, flags)
+        def recv_into(self, buffer: Buffer, nbytes: int | None = None, flags: int = 0) -> int:
+            self.settimeout(self.deadline.left_s())
+            size = len(memoryview(buffer)) if nbytes is None else nbytes
+            received: int = super().recv_into(buffer, size, flags)
+            return received
 
+        def sendall(self, data: Buffer, flags: int = 0) -> None:
+            self.settimeout(self.deadline.left_s())
+            super().sendall(data, flags)
 
-class _BoundedTls(ssl.SSLSocket):
-    """The same over TLS."""
-
-    deadline = Deadline(time.monotonic)
-
-    def recv_into(self, buffer: Buffer, nbytes: int | None = None, flags: int = 0) -> int:
-        self.settimeout(self.deadline.left_s())
-        return super().recv_into(buffer, nbytes, flags)
-
-    def sendall(self, data: Buffer, flags: int = 0) -> None:
-        self.settimeout(self.deadline.left_s())
-        super().sendall(data, flags)
+    return Bounded
 
 
 class Connection(http.client.HTTPConnection):
@@ -94,7 +94,7 @@ class Connection(http.client.HTTPConnection):
         address = self._resolver.address(self.deadline.at_s)
         if address is None:
             raise NoAddressError(f"{self.host} has no address (yet)")
-        plain = _Bounded(address.family, socket.SOCK_STREAM)
+        plain = _bounded(socket.socket)(address.family, socket.SOCK_STREAM)
         try:
             plain.deadline = self.deadline
             plain.settimeout(self.deadline.left_s())
@@ -108,9 +108,9 @@ class Connection(http.client.HTTPConnection):
             raise
 
     def _wrap(self, plain: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
-        context.sslsocket_class = _BoundedTls
+        context.sslsocket_class = kind = _bounded(ssl.SSLSocket)
         plain.settimeout(self.deadline.left_s())
         wrapped = context.wrap_socket(plain, server_hostname=self.host)
-        if isinstance(wrapped, _BoundedTls):
+        if isinstance(wrapped, kind):
             wrapped.deadline = self.deadline
         return wrapped

@@ -198,8 +198,12 @@ class HttpTransport:
 def _is_stale(connection: Connection) -> bool:
     """Return whether the peer has closed, or spoken out of turn, since the last answer."""
     try:
-        return bool(select.select([connection.sock], [], [], 0)[0])
-    except (OSError, ValueError):  # closed here, or beyond what select can watch
+        if not hasattr(select, "poll"):  # Windows
+            return bool(select.select([connection.sock], [], [], 0)[0])
+        watch = select.poll()  # ``select`` cannot watch descriptors from 1024 on
+        watch.register(connection.sock, select.POLLIN)
+        return bool(watch.poll(0))
+    except (OSError, ValueError):  # closed here
         return True
 
 

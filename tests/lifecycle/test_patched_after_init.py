@@ -1,0 +1,83 @@
+"""gevent or eventlet patch after ``init``, as uWSGI has them do: nothing stands still."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+from faults import slow, wire
+
+from tracekit.testing import FakeAgent, FakeCollector
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
+
+PROGRAM = """
+import os, time
+import tracekit
+tracekit.init("green", sampler_type=os.environ.get("SAMPLER", "const"), sampler_param=1)
+if os.environ["WORLD"] == "gevent":
+    from gevent import monkey; monkey.patch_all()
+    import gevent as green; spawn = green.spawn
+    wait = lambda made: green.joinall(made, timeout=20)
+else:
+    import warnings; warnings.simplefilter("ignore")
+    import eventlet; eventlet.monkey_patch(); spawn = eventlet.spawn
+    wait = lambda made: [each.wait() for each in made]
+gaps = []
+def ticker():
+    last = time.monotonic()
+    for _ in range(80):
+        time.sleep(0.02)
+        now = time.monotonic(); gaps.append(now - last); last = now
+def work():
+    for number in range(20):
+        tracekit.get_tracer("t").start_span("b").end()
+        time.sleep(0.04)
+def flushing():
+    for _ in range(5):
+        time.sleep(0.1)
+        tracekit.flush(1)
+wait([spawn(each) for each in (ticker, work, flushing, flushing)])
+ok = bool(tracekit.flush(5))
+print(max(gaps), ok, tracekit.stats().sent, flush=True)
+"""
+
+
+def run(world, environ):
+    if importlib.util.find_spec(world) is None:
+        pytest.skip(f"{world} is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={"WORLD": world, "PATH": "/usr/bin:/bin", **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    longest, ok, sent = done.stdout.split()[-3:]
+    return float(longest), ok == "True", int(sent)
+
+
+@pytest.mark.parametrize("world", ["gevent", "eventlet"])
+@pytest.mark.parametrize("kind", ["udp", "http", "remote"])
+def test_no_green_thread_stands_still(world, kind):
+    """Spans arrive, and the loop is never held for long."""
+    with FakeAgent() as agent, FakeCollector() as collector:
+        environ = {"udp": agent.environ, "http": collector.environ, "remote": agent.environ}[kind]
+        if kind == "remote":
+            environ = {**environ, "SAMPLER": "remote"}
+        longest, ok, sent = run(world, environ)
+    assert ok
+    assert sent == 20
+    assert longest < 1.0
+
+
+@pytest.mark.parametrize("world", ["gevent", "eventlet"])
+def test_a_slow_collector_does_not_hold_the_loop(world):
+    """What waits for an answer is a green thread, not all of them."""
+    with slow(1.5) as port:
+        longest, _, _ = run(world, wire("http", port))
+    assert longest < 1.0
