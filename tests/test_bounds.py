@@ -22,7 +22,7 @@ from tracekit.testing import MemoryTransport
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tracekit"
 PAGE = ROOT / "docs" / "reference" / "bounds.md"
-APART = {"local", "testing", "_cli", "_config", "pytest_plugin"}
+APART = {"local", "testing", "_recording", "_cli", "_config", "pytest_plugin"}
 """Launchers and fakes of tests, and what is read once, when a program starts."""
 
 GROWABLE = {
@@ -72,10 +72,12 @@ NOT_BY_TRAFFIC = {
     },
     "one entry, or one for each fork": {
         "_process.fork:_Own.heirs",
+        "_assembly.distribution:version",
         "jaeger_client._figures:_attend",
         "jaeger_client.span:_unheard",
         "prometheus._mirror:_attend",
         "reporting._pipeline:Pipeline._vacancy",
+        "reporting._turn:Turn._permit",
         "reporting._reporter:Era.heirs",
         "sampling._limiter:_Level.following",
         "sampling._poller:Poller._starters",

@@ -6,12 +6,14 @@ name ``tracekit`` belongs to another project with an import package of the same 
 
 from __future__ import annotations
 
+import functools
 from importlib import metadata
 
 DISTRIBUTION = "tracekit-jaeger"
 _STRANGER = "tracekit"
 
 
+@functools.cache  # it reads a file, for which there may be no descriptor later
 def version() -> str:
     """Return the version of the installed distribution; "0" for a source tree on the path."""
     try:
