@@ -7,7 +7,7 @@ UV     := $(BUILD)/uv/bin/uv
 STAMP  := $(VENV)/.installed
 ORACLE := $(BUILD)/jaeger-client/.tried
 LIBRARIES := $(BUILD)/libraries/.tried
-PYRIGHT := $(BUILD)/pyright/.tried
+TOOLS  := $(BUILD)/tools/.tried
 
 .DEFAULT_GOAL := help
 .PHONY: interop fuzz fuzz-frames fuzz-receivers bench-view asan soak help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
@@ -59,13 +59,14 @@ $(LIBRARIES): $(wildcard tests/libraries/*.txt) pyproject.toml $(ORACLE) | $(UV)
 test-libraries: $(STAMP) $(LIBRARIES) ## A program for each library that people trace with, old and new
 	$(BIN)/pytest -q tests/libraries
 
-# The second type checker, with the Node.js that it runs on; without it one test is skipped.
-$(PYRIGHT): Makefile | $(UV)
+# Tools in an environment of their own: the second type checker, with the Node.js that it runs on,
+# and what looks at distributions. Where they cannot be had, their tests are skipped.
+$(TOOLS): Makefile | $(UV)
 	-$(UV) venv --quiet --allow-existing --python $(PYTHON) $(@D) \
-	  && VIRTUAL_ENV=$(@D) $(UV) pip install --quiet 'pyright[nodejs]' 2>/dev/null
+	  && VIRTUAL_ENV=$(@D) $(UV) pip install --quiet 'pyright[nodejs]' twine 2>/dev/null
 	@mkdir -p $(@D) && touch $@
 
-test: $(STAMP) $(ORACLE) $(PYRIGHT) ## The whole suite
+test: $(STAMP) $(ORACLE) $(TOOLS) ## The whole suite
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-all: $(UV) ## The suite on every supported interpreter that is found

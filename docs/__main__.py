@@ -264,8 +264,29 @@ PAGES: Mapping[str, Callable[[], str]] = {
 }
 
 
+CHANGELOG_D = Path(__file__).parent / "changelog.d"
+_CHANGELOG = """\
+# Changelog
+
+Made by `make docs` from the fragments in `changelog.d/`, one for each subject. How versions are
+counted, and how long what is deprecated stays: [Upgrade](upgrade.md).
+
+## 0.1.0
+"""
+
+
+def changelog() -> str:
+    """Return the changelog: a version's fragments, each below its subject."""
+    parts = [_CHANGELOG]
+    for fragment in sorted(CHANGELOG_D.glob("*.md")):
+        title = fragment.stem.replace("-", " ").capitalize()
+        parts.append(f"### {title}\n\n{fragment.read_text(encoding='utf-8').strip()}\n")
+    return "\n".join(parts)
+
+
 def main() -> None:
     """Write every page."""
+    (Path(__file__).parent / "changelog.md").write_text(changelog(), encoding="utf-8")
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(page(), encoding="utf-8")
 

@@ -15,3 +15,12 @@ PAGES = runpy.run_path(str(DOCS / "__main__.py"))["PAGES"]
 def test_the_page_is_what_its_table_prints(name):
     """``make docs`` would change nothing."""
     assert (DOCS / "reference" / name).read_text(encoding="utf-8") == PAGES[name]()
+
+
+def test_the_changelog_is_made_from_the_fragments():
+    """It says nothing that no fragment says (``make docs`` adds what it does not say yet)."""
+    made = runpy.run_path(str(DOCS / "__main__.py"))["changelog"]()
+    said = (DOCS / "changelog.md").read_text(encoding="utf-8")
+    assert {line for line in said.splitlines() if line not in made.splitlines()} == set()
+    for fragment in (DOCS / "changelog.d").glob("*.md"):
+        assert fragment.read_text(encoding="utf-8").strip() in made

@@ -132,6 +132,40 @@ def test_the_tutorial_watches_the_spans(tmp_path):
     assert watched.stdout.strip() == "Send a request, wait two seconds, press Enter."
 
 
+ELSEWHERE = {
+    "pulls.py": "it needs a store beside it, and has one in tests/jaeger_client",
+    "watch.py": "it waits for its reader: see above",
+}
+_BLOCK = re.compile(r"(?:<!-- run: (\S+) -->\n)?```python\n(.*?)```", re.DOTALL)
+BLOCKS = [
+    pytest.param(code, id=f"{page.relative_to(REPOSITORY)}:{number}")
+    for page in PAGES
+    for number, (name, code) in enumerate(_BLOCK.findall(page.read_text()))
+    if name not in ELSEWHERE
+]
+
+
+@pytest.mark.parametrize("code", BLOCKS)
+def test_every_block_runs_as_pasted(code, tmp_path):
+    """No name is missing, nothing raises: what a reader copies into a file runs as it is."""
+    (tmp_path / "pasted.py").write_text(code)
+    environ = os.environ | {"JAEGER_SERVICE_NAME": "docs", "JAEGER_AGENT_HOST": "127.0.0.1"}
+    if "multiprocess" in code:  # as the page says before it
+        environ["PROMETHEUS_MULTIPROC_DIR"] = str(tmp_path)
+    ran = subprocess.run(
+        [sys.executable, "pasted.py"],
+        cwd=tmp_path,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+
+
 def _links(page):
     found = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
     return {(page.parent / link).resolve() for link in found if "://" not in link}

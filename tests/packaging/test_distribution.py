@@ -94,3 +94,30 @@ def test_a_distribution_that_touches_nothing_of_ours_is_no_stranger(tmp_path):
     """The name alone harms nobody: an editable install of old leaves no such file."""
     _install(tmp_path, ["__editable__.tracekit.pth"])
     assert "1.2.3" not in _said_at_init(tmp_path)
+
+
+TWINE = ROOT / ".build" / "tools" / "bin" / "twine"
+
+
+@pytest.mark.integration
+def test_the_distributions_are_what_an_index_takes(tmp_path):
+    """Wheel and source are built, and ``twine check --strict`` has nothing to say."""
+    if not TWINE.exists():
+        pytest.skip("twine is not installed: make .build/tools/.tried")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    built = sorted(tmp_path.iterdir())
+    assert [path.name.split("-")[0] for path in built] == ["tracekit_jaeger"] * 2
+    checked = subprocess.run(
+        [TWINE, "check", "--strict", *built],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr

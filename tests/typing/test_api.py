@@ -14,7 +14,7 @@ from tracekit._config.schema import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 API = Path(__file__).with_name("api.py")
-PYRIGHT = ROOT / ".build" / "pyright" / "bin" / "pyright"
+PYRIGHT = ROOT / ".build" / "tools" / "bin" / "pyright"
 WRONG = {
     number
     for number, line in enumerate(API.read_text().splitlines(), 1)
@@ -60,9 +60,9 @@ def test_mypy_accepts_and_rejects_what_it_should():
 
 @pytest.mark.timeout(600)
 def test_pyright_accepts_and_rejects_what_it_should():
-    """So are they under Pyright, where it is installed (``make .build/pyright/.tried``)."""
+    """So are they under Pyright, where it is installed (``make .build/tools/.tried``)."""
     if not PYRIGHT.exists():
-        pytest.skip("pyright is not installed: make .build/pyright/.tried")
+        pytest.skip("pyright is not installed: make .build/tools/.tried")
     rejected, said = _rejected([str(PYRIGHT), "--pythonpath", sys.executable, str(API)])
     if not rejected and "error" in said and "nodeenv" in said:
         pytest.skip("pyright finds no Node.js")

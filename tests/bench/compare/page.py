@@ -179,7 +179,7 @@ def write(folder: Path, measured: dict[str, Runs], facts: Facts) -> None:
 
 # --- the chart ---
 
-_LEFT, _WIDTH, _ROW = 420, 400, 26
+_LEFT, _WIDTH, _ROW = 500, 400, 26
 
 
 def chart(measured: dict[str, Runs]) -> str:
@@ -193,10 +193,10 @@ def chart(measured: dict[str, Runs]) -> str:
     height = 56 + _ROW * len(bars)
     parts = [
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 {height}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 80} {height}" '
             'font-family="sans-serif" font-size="13">'
         ),
-        f'<rect width="900" height="{height}" fill="#fff"/>',
+        f'<rect width="{_LEFT + _WIDTH + 80}" height="{height}" fill="#fff"/>',
         '<text x="12" y="22" font-size="15">What tracekit costs, the other being 1</text>',
         (
             f'<text x="{_LEFT + _WIDTH}" y="22" text-anchor="end" fill="#555">'
