@@ -20,6 +20,7 @@ from tracekit._assembly.draining import drain_in_handler
 from tracekit._assembly.last_resort import name_last_resort
 from tracekit._assembly.otel_globals import Globals
 from tracekit._process import exit as process_exit
+from tracekit._process.farewell import tell_ended
 from tracekit._process.fork import PerProcess
 from tracekit._process.tally import FREE_THREADED
 from tracekit._process.undisturbed import undisturbed
@@ -165,6 +166,7 @@ class _Slot:
         self.running: Tracing | None = None
         self.told_free_threaded = False
         self.closing: Tracing | None = None  # a signal waits for its end
+        self.ended: Tracing | None = None  # its last figures are still to be shown
         self.idle: Tracing | None = None
         self.apart: WeakKeyDictionary[Provider, float] = WeakKeyDictionary()
         """The exit budgets, in seconds, of handles that are not global. By provider, because
@@ -285,6 +287,11 @@ def current() -> Tracing:
     return _idle() if running is None else running
 
 
+def shown() -> Tracing:
+    """Return the handle whose figures to show: after its end it is still the one that ran last."""
+    return slot.running or slot.ended or _idle()
+
+
 def _idle() -> Tracing:
     """Return the disabled handle that stands in wherever there is none."""
     if slot.idle is None:
@@ -329,7 +336,7 @@ def _release(tracing: Tracing) -> None:
     """Give up being *the* handle; the OpenTelemetry globals then lead to the disabled one."""
     with slot.lock:
         if slot.running is tracing:
-            slot.closing = tracing
+            slot.closing = slot.ended = tracing
             slot.running = None
             idle = _idle()
             slot.otel.point(idle.provider, idle.propagator)
@@ -338,6 +345,7 @@ def _release(tracing: Tracing) -> None:
 def _at_exit() -> None:
     """End all handles within the longest of their budgets, whatever signals come meanwhile."""
     undisturbed(_end_all)
+    tell_ended()
 
 
 def _end_all() -> None:

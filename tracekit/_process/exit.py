@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from tracekit._display import quoted
+from tracekit._process.farewell import end_before_leaving, tell_ended
 from tracekit._process.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -216,19 +217,26 @@ def on_first_span(end: Callable[[], object]) -> None:
     ``end`` may be called in a child that was forked later: it ends what is that child's own.
     Children of multiprocessing leave by ``os._exit`` and never run ``atexit``; their finalizers do
     run. Workers of Celery's pool do not even run those: Celery's own signal tells of their end.
+    For all other children ``os._exit`` itself does.
     """
+
+    def end_and_tell() -> None:
+        end()
+        tell_ended()
+
+    end_before_leaving(end_and_tell)
     for package in ("multiprocessing", "billiard"):  # the second is Celery's copy of the first
         process = sys.modules.get(f"{package}.process")
         finalizers = sys.modules.get(f"{package}.util")
         if process is None or finalizers is None:
             continue
         if getattr(process.current_process(), "_parent_pid", None) is not None:
-            finalizers.Finalize(None, end, exitpriority=_AFTER_ALL_OTHERS)
+            finalizers.Finalize(None, end_and_tell, exitpriority=_AFTER_ALL_OTHERS)
     celery = sys.modules.get("celery.signals")
     if celery is not None:
         # Forked workers inherit the connection: the same ``end`` is connected once.
         celery.worker_process_shutdown.connect(
-            lambda **_told: end(), weak=False, dispatch_uid=f"tracekit-{id(end)}"
+            lambda **_told: end_and_tell(), weak=False, dispatch_uid=f"tracekit-{id(end)}"
         )
     _warn_about_uwsgi()
 

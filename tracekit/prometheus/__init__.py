@@ -29,7 +29,7 @@ except ImportError as error:
         "tracekit.prometheus needs prometheus_client: pip install 'tracekit-jaeger[prometheus]'"
     ) from error
 
-from tracekit._assembly.handle import HasTracing, Tracing, resolve
+from tracekit._assembly.handle import HasTracing, Tracing, resolve, shown
 from tracekit._calls.metrics import Distribution, bounds
 from tracekit.prometheus._mirror import Mirror
 
@@ -53,8 +53,13 @@ def collector(tracing: Tracing | HasTracing | None = None) -> Collector:
     if tracing is not None:
         resolve(tracing)  # complains now about what is no handle
     if getattr(values.ValueClass, "_multiprocess", False):
-        return Mirror(lambda: resolve(tracing).metrics())
+        return Mirror(lambda: _handle(tracing).metrics())
     return HandleCollector(tracing)
+
+
+def _handle(tracing: Tracing | HasTracing | None) -> Tracing:
+    """Return the handle to show; counters must not fall back to 0 when it has been shut down."""
+    return shown() if tracing is None else resolve(tracing)
 
 
 class HandleCollector:
@@ -65,12 +70,12 @@ class HandleCollector:
 
     def collect(self) -> Iterator[Metric]:
         """Yield all families, read at one moment."""
-        for family in resolve(self._tracing).metrics():
+        for family in _handle(self._tracing).metrics():
             yield _shown(family)
 
     def describe(self) -> Iterator[Metric]:
         """Yield the families empty: a registry asks for their names."""
-        for family in resolve(self._tracing).metrics():
+        for family in _handle(self._tracing).metrics():
             yield _shown(family._replace(points={}))
 
 

@@ -17,6 +17,7 @@ from prometheus_client import values
 
 from tracekit._calls.metrics import Distribution, bounds
 from tracekit._display import quoted
+from tracekit._process.farewell import on_ended
 from tracekit._process.fork import PerProcess
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ Key = tuple[str, tuple[str, ...], str]
 
 
 class Mirror:
-    """Copies figures into prometheus_client's files: every second, at exit, and when collected.
+    """Copies figures into prometheus_client's files: every second, at the end, and when collected.
+
+    The end is when the spans have been sent or given up, whoever was set up first.
 
     As a collector it shows nothing itself, because ``MultiProcessCollector`` shows the files. The
     thread is a daemon; a forked child starts its own, and its figures are its own. Any thread may
@@ -143,6 +146,7 @@ def _attend() -> None:
         after_in_child=_start_again,
     )
     atexit.register(_finish)
+    on_ended(_finish)
 
 
 def _start_again() -> None:
