@@ -70,7 +70,8 @@ def key_values(pairs):
 
 
 JAEGER_PROGRAM = """
-import json, sys, time, jaeger_client
+import asyncio, json, sys, time, jaeger_client
+asyncio.set_event_loop(asyncio.new_event_loop())  # it takes for granted that there is one
 config = jaeger_client.Config(
     config={
         "sampler": {"type": "const", "param": 1},
