@@ -147,3 +147,37 @@ def test_values_nest_up_to_a_limit():
 
     with pytest.raises(ValueError, match="nested too deeply"):
         scan_otlp(_nested(MAX_DEPTH + 1))
+
+
+def _part(number, content):
+    size, length = len(content), b""
+    while size > 127:
+        length += bytes([size & 127 | 128])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+
+def _span(content):
+    return _part(1, _part(2, _part(2, content)))
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (_part(1, b"") * 200_000, "parts"),
+        (_part(1, _part(2, b"") * 200_000), "parts"),
+        (_part(1, _part(2, _part(2, b"") * 200_000)), "spans"),
+        (_part(1, _part(1, _part(1, b"") * 10_001)), "of one resource"),
+        (_span(_part(9, b"") * 10_001), "of one span"),
+        (_span(_part(11, b"") * 10_001), "of one span"),
+        (_part(1, _part(1, _part(1, b"") * 10_000)), None),
+        (_span(_part(9, b"") * 10_000), None),
+    ],
+)
+def test_parts_are_counted_before_they_cost_memory(data, complaint):
+    """Two bytes can announce a span, a resource or an attribute: each has its limit."""
+    if complaint is None:
+        scan_otlp(data)
+        return
+    with pytest.raises(ValueError, match=complaint):
+        scan_otlp(data)

@@ -157,6 +157,14 @@ def test_a_list_longer_than_the_input_is_refused_at_once():
         BinaryReader(two_billion_booleans).struct()
 
 
+def test_elements_are_counted_before_they_cost_memory():
+    """A byte can announce an empty struct, for which Python takes a hundred."""
+    empty_structs = bytes([0x0F, 0, 1, 12]) + (2_000_000).to_bytes(4, "big") + bytes(2_000_000)
+
+    with pytest.raises(ThriftError, match="more than 1000000 elements"):
+        BinaryReader(empty_structs).struct()
+
+
 def test_the_error_says_where_and_pickles():
     """The position survives a process boundary."""
     with pytest.raises(ThriftError) as caught:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tracekit.local._spans import ClientStats
     from tracekit.local._traces import TraceStore
 
+MAX_JSON_BYTES = 8 * 1024 * 1024
 MAX_CLIENTS = 1000
 """Processes whose own figures are remembered; the one that was silent longest goes first."""
 _THRIFT = ("application/x-thrift", "application/vnd.apache.thrift.binary")
@@ -116,7 +117,7 @@ class Intake:
             self._post("otlp-http", scan_otlp, request.body)
             return Response(b"", 200, request.content_type)
         if request.content_type == "application/json":
-            self._post("otlp-json", scan_otlp_json, request.body)
+            self._post("otlp-json", scan_otlp_json, _json_body(request))
             return Response(b'{"partialSuccess":{}}', 200, request.content_type)
         raise RefusedError(415, "application/x-protobuf or application/json")
 
@@ -125,7 +126,7 @@ class Intake:
         _only(request, "/api/v2/spans")
         if request.content_type != "application/json":
             raise RefusedError(400, "Unsupported Content-Type")
-        self._post("zipkin", scan_zipkin, request.body)
+        self._post("zipkin", scan_zipkin, _json_body(request))
         return Response(status=202)
 
     def _post(self, wire: str, scan: Callable[[bytes], list[Arrival]], body: bytes) -> None:
@@ -147,6 +148,13 @@ class Intake:
             self._clients[key] = Client(arrival.service, stats, number, missed)
             if len(self._clients) > MAX_CLIENTS:
                 self._clients.popitem(last=False)
+
+
+def _json_body(request: Request) -> bytes:
+    # As objects of Python, JSON takes up to thirty times its bytes.
+    if len(request.body) > MAX_JSON_BYTES:
+        raise RefusedError(413, f"JSON of more than {MAX_JSON_BYTES} bytes")
+    return request.body
 
 
 def _datagram(data: bytes) -> list[Arrival]:

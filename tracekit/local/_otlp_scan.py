@@ -8,11 +8,13 @@ content.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from tracekit.local._otlp_values import attributes, check_attribute
 from tracekit.local._protobuf import ProtobufError, expect, fields, length, text, varint
 from tracekit.local._records import (
+    MAX_PARTS,
     MAX_SPAN_BYTES,
     MAX_SPANS,
     Arrival,
@@ -37,13 +39,14 @@ def scan_otlp(data: bytes) -> list[Arrival]:
     bytes are.
     """
     try:
-        arrivals = [
-            _resource_spans(data, start, end) for start, end in _parts(data, 0, len(data), 1)
-        ]
+        arrivals: list[Arrival] = []
+        room = MAX_SPANS
+        for start, end in _parts(data, 0, len(data), 1):
+            arrivals.append(_resource_spans(data, start, end, room))
+            # A part without spans counts as one: it costs memory, too.
+            room -= max(1, len(arrivals[-1].records))
     except (IndexError, RecursionError):
         raise ProtobufError("the message ends in the middle of a field") from None
-    if sum(len(arrival.records) for arrival in arrivals) > MAX_SPANS:
-        raise DecodeError(f"more than {MAX_SPANS} spans in one message")
     return arrivals
 
 
@@ -54,17 +57,24 @@ def _parts(data: bytes, at: int, end: int, wanted: int) -> Iterator[tuple[int, i
             yield start, stop
 
 
-def _resource_spans(data: bytes, at: int, end: int) -> Arrival:
+def _resource_spans(data: bytes, at: int, end: int, room: int) -> Arrival:
     resource: list[tuple[str, str | bool | int | float | bytes]] = []
     for start, stop in _parts(data, at, end, 1):
-        resource.extend(attributes(data, start, stop, 1))
+        resource.extend(itertools.islice(attributes(data, start, stop, 1), MAX_PARTS + 1))
+        if len(resource) > MAX_PARTS:
+            raise DecodeError(f"more than {MAX_PARTS} attributes of one resource")
     service = process("otlp", resource)
     records: list[Record] = []
     for start, stop in _parts(data, at, end, 2):
+        room -= 1
         scope = Tags(pair for each in _parts(data, start, stop, 1) for pair in _scope(data, *each))
         source = service._replace(scope=scope)
         for first, last in _parts(data, start, stop, 2):
             records.append(_record(data, first, last, source))
+            if len(records) > room:
+                raise DecodeError(f"more than {MAX_SPANS} spans in one message")
+    if room < 0:
+        raise DecodeError(f"more than {MAX_SPANS} parts in one message")
     return Arrival(records, service.service)
 
 
@@ -86,7 +96,7 @@ def _scope(data: bytes, at: int, end: int) -> Iterator[tuple[str, str]]:
 def _record(data: bytes, at: int, end: int, source: Source) -> Record:  # noqa: C901, PLR0912 - see the head
     if end - at > MAX_SPAN_BYTES:
         raise DecodeError(f"a span of {end - at} bytes")
-    begin = at
+    begin, parts = at, 0
     trace_id = span_id = parent_id = kind = start_ns = end_ns = 0
     name, error = "", False
     while at < end:
@@ -100,6 +110,7 @@ def _record(data: bytes, at: int, end: int, source: Source) -> Record:  # noqa: 
                 start, stop = length(data, at, end)
                 check_attribute(data, start, stop)
             at = stop
+            parts += 1
         elif key in (0x39, 0x41):  # start, end
             value = int.from_bytes(data[at : at + 8], "little")
             at += 8
@@ -124,6 +135,9 @@ def _record(data: bytes, at: int, end: int, source: Source) -> Record:  # noqa: 
             error = status(data, start, at)[0] == 2
         else:
             at = _other(data, at - 1, end)
+            parts += 1
+    if parts > MAX_PARTS:
+        raise DecodeError(f"more than {MAX_PARTS} attributes, events and links of one span")
     if at > end:
         raise ProtobufError(f"a span ends in the middle of a field at byte {end}")
     return Record(
@@ -134,7 +148,7 @@ def _record(data: bytes, at: int, end: int, source: Source) -> Record:  # noqa: 
         KINDS[kind] if kind < len(KINDS) else "",
         error,
         start_ns // 1000,
-        int((end_ns - start_ns) / 1000) if end_ns < start_ns else (end_ns - start_ns) // 1000,
+        (end_ns - start_ns) // 1000 if end_ns >= start_ns else -((start_ns - end_ns) // 1000),
         source,
         data[begin:end],
     )

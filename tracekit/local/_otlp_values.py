@@ -26,7 +26,7 @@ _WIRE_TYPES = {1: 2, 2: 0, 3: 0, 4: 1, 5: 2, 6: 2, 7: 2}
 def check_attribute(data: bytes, at: int, end: int) -> None:
     """Raise ``ProtobufError`` if these bytes are no KeyValue."""
     # Nearly every attribute has a short key and a short text: those are told by five comparisons.
-    if data[at] == 0x0A:
+    if at < end and data[at] == 0x0A:
         value = at + 2 + data[at + 1]
         if value + 2 < end and data[value] == 0x12 and value + 2 + data[value + 1] == end:
             kind, size = data[value + 2], data[value + 3] if value + 3 < end else 0

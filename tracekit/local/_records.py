@@ -18,6 +18,8 @@ MAX_SPANS = 100_000
 """Spans in one message; what promises more is refused before it is read."""
 MAX_SPAN_BYTES = 1024 * 1024
 """Bytes of one span; a larger one is refused with its message."""
+MAX_PARTS = 10_000
+"""Attributes, events and links of one span, or attributes of one resource."""
 OVERHEAD_BYTES = 900
 """What a kept span costs beside its bytes: the record, its numbers, its place in the indexes."""
 

@@ -18,6 +18,9 @@ from typing import NamedTuple, TypeAlias, Union
 MAX_DEPTH = 24
 """Nesting that no Jaeger message comes near (it needs 6), far below Python's recursion limit."""
 
+MAX_ELEMENTS = 1_000_000
+"""Elements of all lists and maps in one message: an empty one takes a byte, and us a hundred."""
+
 Value: TypeAlias = Union[bool, int, float, bytes, "list[Value]", "Struct"]
 Struct: TypeAlias = "dict[int, Value]"
 
@@ -51,6 +54,7 @@ class Reader(ABC):
         self._data = data
         self._at = 0
         self._depth = 0
+        self._elements_left = MAX_ELEMENTS
 
     def message(self) -> Message:
         """Read a whole call with its envelope."""
@@ -139,6 +143,9 @@ class Reader(ABC):
         # it makes us loop or allocate.
         if not 0 <= count <= self.left():
             raise self._wrong(f"{count} elements promised, {self.left()} bytes left")
+        self._elements_left -= count
+        if self._elements_left < 0:
+            raise self._wrong(f"more than {MAX_ELEMENTS} elements in all lists and maps")
         return count
 
 
