@@ -203,7 +203,10 @@ library and with tracekit to the same trees (`make test-libraries`), or the test
 
 ## opentracing_instrumentation, name by name
 
-It wants Tornado below 6, whose HTTP client does not run on Python 3.10 and later.
+It wants Tornado below 6, which cannot be installed from Python 3.12 on: there, what stands behind
+*or* and *better* takes its place. On 3.10 and 3.11 all of it runs, `install_all_patches` included,
+if the program begins with `import collections, collections.abc` and
+`collections.MutableMapping = collections.abc.MutableMapping`.
 
 {instrumentation}
 

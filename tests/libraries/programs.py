@@ -6,6 +6,8 @@ Runs on old Pythons, which jaeger_client was made for. A program that has no lin
 *new* is the same on both sides. Prints ``skip: reason`` where a package is missing.
 """
 
+import collections
+import collections.abc
 import importlib
 import json
 import logging
@@ -139,12 +141,14 @@ def hooks(side, tracer):
             client = redis.StrictRedis(port=server.port, protocol=2)
             client.set("apples", "3")
             client.connection_pool.disconnect()
-    try:
-        install_all_patches()
-    except AttributeError:  # Tornado's hook: it needs a name that Python 3.10 took out
-        assert sys.version_info >= (3, 10)
-    else:
-        assert sys.version_info < (3, 10)
+    if sys.version_info >= (3, 10):  # noqa: UP036 (the oracle is older)
+        try:
+            install_all_patches()
+        except AttributeError:  # at Tornado's hook, which needs a name that Python 3.10 took out
+            collections.MutableMapping = collections.abc.MutableMapping
+        else:
+            raise AssertionError("the page says that it fails")
+    install_all_patches()
 
 
 def requests(side, tracer):

@@ -33,8 +33,9 @@ LIBRARIES = (
         f"{_TK}[opentracing]", tried="tests/jaeger_client"),
     Row("flask_opentracing", "`from tracekit.flask import FlaskTracing`, `FlaskTracer`",
         f"{_TK}[flask,opentracing]", tried="flask"),
-    Row("opentracing_instrumentation", "stays, with `tornado<6` beside it, but for the rows below",
-        "opentracing_instrumentation tornado<6", keep=True, tried="instrumentation"),
+    Row("opentracing_instrumentation", "stays up to Python 3.11, with `tornado<6` beside it; from 3.12 on that cannot be installed:"
+        " [name by name](#opentracing_instrumentation-name-by-name)", "opentracing_instrumentation tornado<6",
+        keep=True, tried="instrumentation"),
     Row("requests_opentracing", "`undo = tracekit.requests.instrument()`",
         f"{_TK}[requests]", tried="requests"),
     Row("django_opentracing", '`MIDDLEWARE = ["tracekit.django.Middleware", …]`;'
@@ -88,7 +89,7 @@ NAMES = (
     Row("opentracing_instrumentation.get_current_span", "stays; or `tracer.active_span`", keep=True),
     Row("opentracing_instrumentation.span_in_context",
         "stays; or `tracer.scope_manager.activate(span, False)`", keep=True),
-    Row("opentracing_instrumentation.request_context", "stays", keep=True),
+    Row("opentracing_instrumentation.request_context", "stays; or `tracer.scope_manager`", keep=True),
     Row("opentracing_instrumentation.request_context.span_in_stack_context",
         "wants Tornado below 6: `tracer.scope_manager.activate(span, False)`"),
     Row("opentracing_instrumentation.span_in_stack_context",
@@ -101,12 +102,12 @@ NAMES = (
         " which lasts as long as the response", keep=True),
     Row("opentracing_instrumentation.http_client", "stays; better: `tracekit.requests.instrument()`",
         keep=True),
-    Row(f"{_HOOKS}.install_all_patches", "fails from Python 3.10 on, at Tornado's hook: "
+    Row(f"{_HOOKS}.install_all_patches", "from Python 3.10 on it fails at Tornado's hook (see above the table); "
         "`install_patches([…])` with the names of the others"),
-    Row(f"{_HOOKS}.install_patches", "stays, with a list of names", keep=True),
+    Row(f"{_HOOKS}.install_patches", "stays, with a list of names; or what stands in their rows", keep=True),
     Row(f"{_HOOKS}.requests", "`undo = tracekit.requests.instrument()`"),
     Row(f"{_HOOKS}.strict_redis", "stays; or `redis_opentracing`", keep=True),
-    Row(f"{_HOOKS}.sqlalchemy", "stays", keep=True),
+    Row(f"{_HOOKS}.sqlalchemy", "stays; better: " + _OTEL.format("sqlalchemy", "SQLAlchemy"), keep=True),
     Row(f"{_HOOKS}.urllib", "fails from Python 3.10 on: " + _OTEL.format("urllib", "URLLib")),
     Row(f"{_HOOKS}.urllib2", "was for Python 2 and Tornado below 6: "
         + _OTEL.format("urllib", "URLLib")),
