@@ -10,7 +10,7 @@ LIBRARIES := $(BUILD)/libraries/.tried
 TOOLS  := $(BUILD)/tools/.tried
 
 .DEFAULT_GOAL := help
-.PHONY: interop fuzz fuzz-frames fuzz-receivers bench-view asan soak help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
+.PHONY: interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -94,6 +94,9 @@ fuzz-receivers: $(STAMP) ## A million damaged messages for every receiver of tra
 
 bench-view: $(STAMP) ## What tracekit view takes, and what it costs to run
 	$(BIN)/python tests/bench/bench_view.py
+
+fuzz-grpc: $(STAMP) ## Random gRPC programs bare and traced, for an hour at low priority (SECONDS=…)
+	nice -n 19 $(BIN)/python tests/fuzz/fuzz_grpc.py --programs 1000000 --seconds $(or $(SECONDS),3600)
 
 lint: $(STAMP) ## ruff: every rule, each exception argued in pyproject.toml
 	$(BIN)/ruff check .

@@ -34,6 +34,9 @@ else:  # another OTEL_PYTHON_CONTEXT; OpenTelemetry chose it when it was importe
 # OpenTelemetry makes this key up at import; reading a context by it is a tenth of asking for it.
 SPAN_KEY: str = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, otel_context.Context())))
 
+SUPPRESSED_PLAINLY = "suppress_instrumentation"
+"""The key by which most instrumentations said that nothing is to be traced, and some still do."""
+
 
 def with_span(span: trace.Span, context: Context) -> Context:
     """Return ``context`` with ``span`` as its current one; OpenTelemetry's way copies twice."""

@@ -424,12 +424,12 @@ def test_every_argument_goes_on_as_it_came(tracing, kind):
     for verb in verbs:
         getattr(method, verb)(b"", 3, None, "credentials", True, "gzip")
         getattr(method, verb)(b"", compression="gzip", wait_for_ready=True, timeout=3)
-    for (_, timeout, metadata, *rest), kwargs in recorded.calls:
-        assert timeout == 3
+    for (_, *by_place), by_name in recorded.calls:
+        metadata = by_place.pop(1) if by_place else by_name.pop("metadata")
         assert dict(metadata)["uber-trace-id"]
-        assert (rest, kwargs) in (
-            (["credentials", True, "gzip"], {}),
-            ([], {"compression": "gzip", "wait_for_ready": True}),
+        assert (by_place, by_name) in (
+            ([3, "credentials", True, "gzip"], {}),
+            ([], {"timeout": 3, "compression": "gzip", "wait_for_ready": True}),
         )
     assert {str(made) for made in recorded.made} == {str(("/s.S/m", {"_registered_method": True}))}
     tracing.sink.take_many(2 * len(verbs))

@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 try:
-    import grpc  # noqa: TC002 (the one place that says what is missing)
+    import grpc
+    import grpc.aio
 except ImportError as missing:
     raise ImportError(
         "tracekit.grpc needs grpcio: pip install 'tracekit-jaeger[grpc]'", name="grpc"
@@ -24,8 +25,9 @@ from opentelemetry.trace import SpanKind
 from tracekit.grpc._channel import TracedChannel
 from tracekit.grpc._client import ClientInterceptor
 from tracekit.grpc._conventions import UNTRACED
+from tracekit.grpc._foreign import ask
 from tracekit.grpc._instrument import instrument
-from tracekit.grpc._plan import Options, Plan
+from tracekit.grpc._plan import ClientOptions, Options, Plan
 from tracekit.grpc._rpc import Rpc
 from tracekit.grpc._server import ServerInterceptor
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNTRACED",
+    "ClientOptions",
     "Options",
     "Rpc",
     "client_interceptors",
@@ -60,7 +63,7 @@ def client_interceptors(
     tracing: Tracing | HasTracing | None = None,
     *,
     target: str | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[ClientOptions],
 ) -> list[ClientInterceptor]:
     """Return the interceptors for ``grpc.intercept_channel(channel, *client_interceptors())``.
 
@@ -75,14 +78,17 @@ def trace_channel(
     tracing: Tracing | HasTracing | None = None,
     *,
     target: str | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[ClientOptions],
 ) -> grpc.Channel:
     """Return ``channel`` with its calls traced; a channel that is traced already as it is.
 
     The calls return gRPC's own call objects. ``target`` is read off the channel if not given.
+    Raises ``TypeError`` for a channel of ``grpc.aio``.
     """
-    if isinstance(channel, TracedChannel):
+    if issubclass(type(channel), grpc.aio.Channel):
+        raise TypeError("a channel of grpc.aio is traced by tracekit.grpc.aio.trace_channel")
+    if issubclass(type(channel), TracedChannel):
         return channel
     if target is None:
-        target = getattr(channel, "_target", None)  # gRPC keeps it, without an accessor
+        target = ask(channel, "_target", str)  # gRPC keeps it, without an accessor
     return TracedChannel(channel, Plan(SpanKind.CLIENT, tracing, target=target, **options))

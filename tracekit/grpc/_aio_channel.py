@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
 import grpc.aio
+from grpc.aio._channel import Channel as _BareChannel
 
 from tracekit.grpc._aio_client import AioClientCall, requests_of
 from tracekit.grpc._channel import Factory
+from tracekit.grpc._foreign_channel import trace_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,13 +36,14 @@ class AioMultiCallable:
 
     def _run(
         self, request: object, metadata: Iterable[Pair] | None, options: dict[str, object]
-    ) -> grpc.aio.Call:
+    ) -> object:
         method = self._plan.method(self._method)
         if method is None:
             return self._bare(request, metadata=metadata, **options)
         unary = not self._response_streaming
         rpc = AioClientCall(self._plan, method, metadata)
-        if not rpc.begin(None if self._request_streaming else request):
+        timeout = options.get("timeout")
+        if not rpc.begin(None if self._request_streaming else request, timeout):
             return self._bare(request, metadata=rpc.metadata, **options)
         if self._request_streaming:
             request = requests_of(request, rpc, count=False)
@@ -54,9 +57,7 @@ class AioMultiCallable:
         except BaseException as error:
             rpc.raised(error)
             raise
-        if rpc.live:
-            rpc.watch(call)
-        return call
+        return rpc.watch(call, streams=not unary) if rpc.live else call
 
 
 class _UnaryRequest(AioMultiCallable):
@@ -64,7 +65,7 @@ class _UnaryRequest(AioMultiCallable):
 
     def __call__(
         self, request: object, *, metadata: Iterable[Pair] | None = None, **options: object
-    ) -> grpc.aio.Call:
+    ) -> object:
         return self._run(request, metadata, options)
 
 
@@ -79,7 +80,7 @@ class _StreamRequest(AioMultiCallable):
         credentials: grpc.CallCredentials | None = None,
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
-    ) -> grpc.aio.Call:
+    ) -> object:
         options = {
             "timeout": timeout,
             "credentials": credentials,
@@ -114,6 +115,8 @@ class TracedAioChannel(grpc.aio.Channel):
     def __init__(self, channel: grpc.aio.Channel, plan: Plan) -> None:
         self._traced_channel = channel
         self._plan = plan
+        if type(channel) is _BareChannel:
+            plan.below = frozenset()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._traced_channel, name)
@@ -163,4 +166,9 @@ class TracedAioChannel(grpc.aio.Channel):
         *args: object,
         **kwargs: object,
     ) -> _Kind:
-        return kind(self._plan, method, Factory(make, method, *args, **kwargs))
+        plan = self._plan
+        if plan.below is None:
+            bare = make(method, *args, **kwargs)
+            streams = kind._response_streaming
+            return cast("_Kind", trace_foreign(bare, plan, method, AioClientCall, streams))
+        return kind(plan, method, Factory(make, method, *args, **kwargs))

@@ -7,7 +7,8 @@ client span is current in a request iterator without anything being held over an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable
+import functools
+from collections.abc import AsyncIterable, Coroutine
 from typing import TYPE_CHECKING, Protocol, cast
 
 import grpc
@@ -15,8 +16,7 @@ import grpc.aio
 
 from tracekit._calls.lifecycle import message_of
 from tracekit.grpc import _conventions as conventions
-from tracekit.grpc._aio_server import Stepped
-from tracekit.grpc._client import with_metadata
+from tracekit.grpc import _foreign as foreign
 from tracekit.grpc._client_call import ClientRpc
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
         Iterable,
         Iterator,
     )
+    from typing import TypeGuard
 
-    from tracekit.grpc._plan import Plan
     from tracekit.grpc._rpc import Pair
 
     Continuation = Callable[[grpc.aio.ClientCallDetails, object], Awaitable[grpc.aio.Call]]
@@ -56,6 +56,21 @@ class _Core(Protocol):
     def add_done_callback(self, callback: Callable[[], None]) -> None: ...
 
 
+class _Own(Protocol):
+    """A call object of gRPC's own."""
+
+    _cython_call: _Core
+
+
+_OwnCall = grpc.aio._call.Call
+_InterceptedCall = grpc.aio._interceptor.InterceptedCall
+_ResponseIterator = grpc.aio._interceptor._StreamCallResponseIterator
+
+
+def _is_own(call: object) -> TypeGuard[_Own]:
+    return issubclass(type(call), _OwnCall | _InterceptedCall | _ResponseIterator)
+
+
 class AioClientCall(ClientRpc):
     """An RPC made by asyncio code; only the loop's thread touches it."""
 
@@ -75,35 +90,127 @@ class AioClientCall(ClientRpc):
             )
         elif isinstance(error, asyncio.CancelledError):
             self.complete(grpc.StatusCode.CANCELLED)
+        elif isinstance(error, grpc.RpcError) and (code := foreign.code_of(error)) is not None:
+            self.complete(code, details=foreign.ask_text(error, "details"))
         else:
             self.complete(None, details=message_of(error), exception=error)
 
-    def watch(self, call: grpc.aio.Call) -> None:
-        """Finish when ``call`` does, without keeping it alive: dropped, gRPC cancels it.
+    def watch(self, call: object, *, streams: bool) -> object:
+        """Finish when ``call`` does, without keeping it alive; return what the caller is given.
+
+        See the blocking one.
+        """
+        try:
+            if isinstance(call, _OwnCall):
+                self._follow(call)
+                return call
+            if self._observe(call, streams=streams):
+                return call
+            if streams:
+                if hasattr(type(call), "__aiter__") or hasattr(type(call), "__anext__"):
+                    return foreign.follow(call, self)
+            elif isinstance(call, Coroutine):
+                return self._awaiting(call)
+            elif hasattr(type(call), "__await__"):
+                return foreign.follow(call, self)
+            self.complete(grpc.StatusCode.OK)  # an interceptor answered by itself
+        except Exception:
+            self.plan.complain("following a call")
+            self.complete(None)
+        return call
+
+    def _observe(self, call: object, *, streams: bool) -> bool:
+        """Be told of the end of ``call``, as far as it tells anybody."""
+        if isinstance(call, _OwnCall):
+            if getattr(call, "_response_deserializer", None) != self.receive_last:
+                self.converts_response = False  # another channel's call: we hear of no response
+            self._follow(call)
+        elif isinstance(call, _InterceptedCall):
+            call._interceptors_task.add_done_callback(
+                functools.partial(self._intercepted, streams=streams)
+            )
+        elif isinstance(call, _ResponseIterator):
+            # What interceptors made of the responses: around a call, or in place of it.
+            if call._call is not None:
+                return self._observe(call._call, streams=streams)
+            call._response_iterator = cast(
+                "AsyncIterator[object]", foreign.follow(call._response_iterator, self)
+            )
+        elif isinstance(call, grpc.aio._interceptor.UnaryUnaryCallResponse):
+            self.complete(grpc.StatusCode.OK)
+        elif streams and (inner := foreign.held(call, _is_own)) is not None:
+            return self._observe(inner, streams=streams)
+        else:
+            return self._follow_foreign(call)
+        return True
+
+    def _follow(self, call: _Own) -> None:
+        """Finish with gRPC's own ``call``.
 
         ``add_done_callback`` of a call would keep it, that of the core inside it does not.
         """
-        core = getattr(call, "_cython_call", None)
-        interceptors = getattr(call, "_interceptors_task", None)
-        if core is not None:
-            self._core = core
-            core.add_done_callback(self._ended)
-            for name in _SENDING:
-                if (task := getattr(call, name, None)) is not None:
-                    task.add_done_callback(self._sent)
-        elif interceptors is not None:
-            interceptors.add_done_callback(self._intercepted)
-        else:  # an interceptor answered by itself
-            self.complete(grpc.StatusCode.OK)
+        self._core = core = call._cython_call
+        core.add_done_callback(self._ended)
+        for name in _SENDING:
+            if (task := getattr(call, name, None)) is not None:
+                task.add_done_callback(self._sent)
 
-    def _intercepted(self, task: asyncio.Task[grpc.aio.Call]) -> None:
-        """Called when the interceptors of the channel have made (or refused) the call."""
-        if task.cancelled():
-            self.complete(grpc.StatusCode.CANCELLED)
-        elif (error := task.exception()) is not None:
+    def _follow_foreign(self, call: object) -> bool:
+        if not hasattr(type(call), "add_done_callback"):
+            # To be told by what is passed through to gRPC's own would keep that alive.
+            own = foreign.held(call, _is_own)
+            if own is not None:
+                return self._observe(own, streams=False)
+        try:
+            if foreign.ask(call, "done", bool):
+                self._told(call)
+            else:
+                call.add_done_callback(self._told)  # type: ignore[attr-defined] # (then it raises)
+        except Exception:
+            return False
+        return True
+
+    def _told(self, call: object) -> None:
+        """Called by a future or call of another kind, which is done."""
+        try:
+            error: object
+            if isinstance(call, asyncio.Future):  # (``exception()`` is for who deals with it)
+                error = call._exception
+            else:
+                error = foreign.ask(call, "exception", BaseException)
+            if foreign.ask(call, "cancelled", bool):
+                self.complete(grpc.StatusCode.CANCELLED)
+            elif isinstance(error, BaseException):
+                self.raised(error)
+            else:
+                code = foreign.settled(call, "code", grpc.StatusCode) or foreign.code_of(call)
+                details = foreign.settled(call, "details", str)
+                self.complete(code or grpc.StatusCode.OK, details=details)
+        except Exception:
+            self.plan.complain("following a call")
+            self.complete(None)
+
+    async def _awaiting(self, call: Coroutine[object, object, object]) -> object:
+        try:
+            response = await call
+        except BaseException as error:
             self.raised(error)
-        else:
-            self.watch(task.result())
+            raise
+        self.complete(grpc.StatusCode.OK)
+        return response
+
+    def _intercepted(self, task: asyncio.Task[object], *, streams: bool) -> None:
+        """Called when the interceptors of the channel have made (or refused) the call."""
+        try:
+            if task.cancelled():
+                self.complete(grpc.StatusCode.CANCELLED)
+            elif (error := task.exception()) is not None:
+                self.raised(error)
+            elif not self._observe(task.result(), streams=streams):
+                self.complete(grpc.StatusCode.OK)
+        except Exception:
+            self.plan.complain("following a call")
+            self.complete(None)
 
     def _sent(self, task: asyncio.Task[object]) -> None:
         """Called when the one request is out. If that failed there may never be a status."""
@@ -186,8 +293,8 @@ def requests_of(source: object, rpc: AioClientCall, *, count: bool) -> object:
     """Return a request iterator of the same kind; None, for the writer's way, as it is."""
     if source is None:
         return None
-    if isinstance(source, AsyncIterable):
-        return AsyncRequests(source, rpc, count=count)
+    if issubclass(type(source), AsyncIterable):
+        return AsyncRequests(cast("AsyncIterable[object]", source), rpc, count=count)
     return _from_iterable(cast("Iterable[object]", source), rpc, count=count)
 
 
@@ -203,95 +310,3 @@ def _from_iterable(
     except Exception as error:
         rpc.note(error)
         raise
-
-
-class AioClientInterceptor:
-    """What the four interceptors share; ``grpc.aio`` wants an object for each kind of call."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-
-    async def _intercept(
-        self,
-        continuation: Continuation,
-        details: grpc.aio.ClientCallDetails,
-        request: object,
-        *,
-        streaming: bool = False,
-    ) -> grpc.aio.Call:
-        method = self._plan.method(details.method)
-        if method is None:
-            return await continuation(details, request)
-        rpc = AioClientCall(self._plan, method, details.metadata)
-        begun = rpc.begin(None if streaming else request)
-        metadata = grpc.aio.Metadata(*(rpc.metadata or ()))
-        details = with_metadata(details, metadata)
-        if not begun:
-            return await continuation(details, request)
-        if streaming:
-            request = requests_of(request, rpc, count=True)
-        else:
-            rpc.sent_count, rpc.sees_requests = 1, True
-        step = rpc.hand_down_in_task()
-        try:
-            call = await Stepped(continuation(details, request), step)
-        except BaseException as error:
-            rpc.raised(error)
-            raise
-        finally:
-            rpc.handed_down()
-        if rpc.live:
-            rpc.watch(call)
-        return call
-
-
-class UnaryUnaryInterceptor(AioClientInterceptor, grpc.aio.UnaryUnaryClientInterceptor):
-    async def intercept_unary_unary(
-        self,
-        continuation: Continuation,
-        client_call_details: grpc.aio.ClientCallDetails,
-        request: object,
-    ) -> grpc.aio.Call:
-        return await self._intercept(continuation, client_call_details, request)
-
-
-class UnaryStreamInterceptor(AioClientInterceptor, grpc.aio.UnaryStreamClientInterceptor):
-    async def intercept_unary_stream(
-        self,
-        continuation: Continuation,
-        client_call_details: grpc.aio.ClientCallDetails,
-        request: object,
-    ) -> grpc.aio.Call:
-        return await self._intercept(continuation, client_call_details, request)
-
-
-class StreamUnaryInterceptor(AioClientInterceptor, grpc.aio.StreamUnaryClientInterceptor):
-    async def intercept_stream_unary(
-        self,
-        continuation: Continuation,
-        client_call_details: grpc.aio.ClientCallDetails,
-        request_iterator: object,
-    ) -> grpc.aio.Call:
-        return await self._intercept(
-            continuation, client_call_details, request_iterator, streaming=True
-        )
-
-
-class StreamStreamInterceptor(AioClientInterceptor, grpc.aio.StreamStreamClientInterceptor):
-    async def intercept_stream_stream(
-        self,
-        continuation: Continuation,
-        client_call_details: grpc.aio.ClientCallDetails,
-        request_iterator: object,
-    ) -> grpc.aio.Call:
-        return await self._intercept(
-            continuation, client_call_details, request_iterator, streaming=True
-        )
-
-
-INTERCEPTORS = (
-    UnaryUnaryInterceptor,
-    UnaryStreamInterceptor,
-    StreamUnaryInterceptor,
-    StreamStreamInterceptor,
-)

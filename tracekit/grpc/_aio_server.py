@@ -17,10 +17,15 @@ from typing import TYPE_CHECKING, cast
 import grpc
 import grpc.aio
 
+from tracekit._context import get_current
 from tracekit.grpc import _conventions as conventions
+from tracekit.grpc import _foreign as foreign
+from tracekit.grpc._foreign_context import OWN_AIO_CONTEXT, KnownContext, known
 from tracekit.grpc._handlers import rewrap
 from tracekit.grpc._recording_context import Heard, Listening
 from tracekit.grpc._server_call import ServerRpc, seen
+from tracekit.grpc._started_in import StartContexts
+from tracekit.grpc._stepped import Stepped
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -29,51 +34,20 @@ if TYPE_CHECKING:
         Awaitable,
         Callable,
         Coroutine,
-        Generator,
         Iterable,
         Iterator,
     )
+    from typing import TypeAlias
+
+    from typing_extensions import Self
 
     from tracekit._calls.lifecycle import Step
     from tracekit.grpc._handlers import Behavior
     from tracekit.grpc._plan import Plan
 
+    _Asked: TypeAlias = grpc.aio.ServicerContext | KnownContext
+
 _FINE = (None, grpc.StatusCode.OK)
-
-
-class Stepped:
-    """Await a coroutine with its step's context current only while it runs.
-
-    At each suspension control, and the context, go back to the event loop as they came.
-    """
-
-    __slots__ = ("_awaited", "_step")
-
-    def __init__(self, awaited: Awaitable[object], step: Step) -> None:
-        self._awaited = awaited
-        self._step = step
-
-    def __await__(self) -> Generator[object, object, object]:
-        step = self._step
-        iterator = self._awaited.__await__()
-        resume: Callable[..., object] = iterator.send
-        value: object = None
-        while True:
-            try:
-                with step:
-                    waiting = resume(value)
-            except StopIteration as done:
-                return done.value
-            try:
-                value = yield waiting
-                resume = iterator.send
-            except GeneratorExit:
-                with step:
-                    iterator.close()
-                raise
-            except BaseException as error:
-                value = error
-                resume = iterator.throw
 
 
 class AioServerInterceptor(grpc.aio.ServerInterceptor):
@@ -81,6 +55,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._started_in = StartContexts()
 
     async def intercept_service(
         self,
@@ -88,53 +63,95 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler | None:
         """Return the handler of this one RPC, traced."""
-        metadata = handler_call_details.invocation_metadata
+        plan = self._plan
+        try:
+            metadata = handler_call_details.invocation_metadata
+            method = plan.method(handler_call_details.method)
+        except Exception:  # an interceptor's own idea of details
+            return await continuation(handler_call_details)
         if metadata is not None and seen.get() is metadata:
             return await continuation(handler_call_details)
+        current = get_current()
         mark = seen.set(metadata)
         try:
             handler = await continuation(handler_call_details)
         finally:
             seen.reset(mark)
-        plan = self._plan
-        method = plan.method(handler_call_details.method)
         if handler is None or method is None:
             return handler
         rpc = AioServerCall(plan, method, metadata)
         rpc.started_ns = time_ns()
         try:
+            if current:
+                rpc.base = self._started_in.base_of(current)
             rpc.bound = bound = plan.rebind()
             rpc.arrival = bound.propagator.read_metadata(metadata or ())
+            traced = rewrap(handler, rpc, _traced)
         except Exception:
-            plan.complain("reading what arrived")
+            plan.complain("tracing a handler")
             return handler
-        task = asyncio.current_task()
-        if task is not None:
+        task = rpc.task = asyncio.current_task()
+        if task is not None:  # ``in_task``, without the call
             task.add_done_callback(rpc.on_task_done)
-        return rewrap(handler, rpc, _traced)
+        else:
+            rpc.ends_with_handler = True
+        return traced
 
 
 class AioServerCall(ServerRpc):
     """An RPC on an asyncio server."""
 
     if_unconvertible = grpc.StatusCode.UNKNOWN
-    _served: grpc.aio.ServicerContext | Heard | None = None
+    task: asyncio.Task[object] | None = None
+    """gRPC's, in which this RPC is served."""
+    _served: grpc.aio.ServicerContext | KnownContext | Heard | None = None
     _exhausted = False
+    _interrupted = False
 
-    def enter(self, request: object, context: grpc.aio.ServicerContext | Heard) -> Step | None:
-        """Begin, and return the handler's step; None: not to be traced."""
-        return self.step() if self.begin(request, context) else None
+    def in_task(self, task: asyncio.Task[object] | None) -> None:
+        """Hear which task of gRPC's serves this RPC."""
+        if task is None:
+            self.ends_with_handler = True
+        else:
+            self.task = task
+            task.add_done_callback(self.on_task_done)
 
-    def served(self, context: grpc.aio.ServicerContext | Heard) -> None:
+    def called(self, context: grpc.aio.ServicerContext) -> tuple[Self, _Asked]:
+        """Return the RPC that the handler is called for, and its context; in a task of the loop."""
+        task = asyncio.current_task()
+        if not self.begun and task is self.task and type(context) is OWN_AIO_CONTEXT:
+            return self, context
+        asked = known(context)
+        call = self.serving(asked)
+        if call is not self:
+            call.in_task(task)
+        return call, asked
+
+    def served(self, context: _Asked | Heard) -> None:
         """Hear which context the handler has, or what listens to it."""
         self._served = context
+
+    def cancelled_now(self) -> None:
+        context = self._served
+        if context is not None and self.remaining_s is None:
+            self.remaining_s = context.time_remaining()
 
     def on_task_done(self, task: asyncio.Task[object]) -> None:
         """Called when gRPC's task for this RPC has ended, in the loop's thread."""
         del task
+        self.task = None
         self.closed = True
-        if self.unattended:
-            self.end(over=self.streaming and not self._exhausted)
+        if not self.live:
+            return
+        self.cancelled_now()
+        if not self.unattended:
+            return
+        if self._interrupted:
+            # Somebody further out may have cancelled the handler, and answered by itself.
+            self.end(over=not foreign.ask(self._served, "done", bool))
+        else:
+            over = self.streaming and not self._exhausted and self.raised_text is None
+            self.end(over=over)
 
     def exhausted(self) -> None:
         """Hear, in a thread, that there are no more responses; the loop may still send the last."""
@@ -142,6 +159,19 @@ class AioServerCall(ServerRpc):
         self.unattended = True
         if self.closed:
             self.end()
+
+    def failed(self, error: BaseException) -> None:
+        """Called when ``error`` left the handler."""
+        if isinstance(error, asyncio.CancelledError) and not self.ends_with_handler:
+            self.cancelled_now()
+            self._interrupted = self.unattended = True
+            if self.closed:
+                self.end(error)
+        else:
+            self.raised(error, final=isinstance(error, grpc.aio.AbortError) or self._is_aborted())
+
+    def _is_aborted(self) -> bool:
+        return isinstance(self._served, Heard) and self._served.aborted
 
     def sends(self, data: object) -> bool:
         """Return whether gRPC sends ``data``: here, text as UTF-8, and None as nothing."""
@@ -152,7 +182,7 @@ class AioServerCall(ServerRpc):
         context = self._served
         if context is None:
             return
-        if _code_of(context) not in _FINE or self.closed:
+        if _code_of(context) not in _FINE or self.closed or self.ends_with_handler:
             self.end()  # it will not be serialized
             return
         if self.plan.has_hooks:
@@ -167,22 +197,27 @@ class AioServerCall(ServerRpc):
         # versions of gRPC without any.
         aborted = isinstance(error, grpc.aio.AbortError) or getattr(context, "aborted", False)
         cancelled = isinstance(error, asyncio.CancelledError) or self.closed
+        remaining_s = self.remaining_s
         code = _code_of(context)
-        if error is not None and code is grpc.StatusCode.OK:
+        if (error is not None or self.raised_text is not None) and code is grpc.StatusCode.OK:
             code = None  # here, an exception overrules a code that says OK
+        if over is None:
+            over = cancelled
+        if over and code is not None and foreign.ask(context, "done", bool):
+            over = False  # an abort has gone out, whatever the handler did after that
         self.complete_as_sent(
             code,
             context.details(),
             error,
             aborted=aborted,
-            over=(cancelled if over is None else over) and not aborted,
-            remaining_s=context.time_remaining(),
+            over=over and not aborted,
+            remaining_s=context.time_remaining() if remaining_s is None else remaining_s,
             response_metadata=context.trailing_metadata,
         )
         self._served = None
 
 
-def _code_of(context: grpc.aio.ServicerContext | Heard) -> grpc.StatusCode | None:
+def _code_of(context: _Asked | Heard) -> grpc.StatusCode | None:
     return conventions.code_of(context.code(), numbers=True)
 
 
@@ -199,18 +234,18 @@ def _coroutine(
     rpc: AioServerCall, behavior: Callable[..., Coroutine[object, object, object]]
 ) -> Behavior:
     async def traced(request: object, context: grpc.aio.ServicerContext) -> object:
-        step = rpc.enter(request, context)
-        if step is None:
+        call, asked = rpc.called(context)
+        if not call.begin(request, asked):
             return await behavior(request, context)
         try:
-            response = await Stepped(behavior(request, context), step)
+            response = await Stepped(behavior(request, context), call.step(), call)
         except BaseException as error:
-            rpc.end(error)
+            call.failed(error)
             raise
-        if rpc.streaming:
-            rpc.end()
+        if call.streaming:
+            call.end()
         else:
-            rpc.returned(response)
+            call.returned(response)
         return response
 
     return traced
@@ -220,28 +255,30 @@ def _async_generator(
     rpc: AioServerCall, behavior: Callable[..., AsyncGenerator[object, None]]
 ) -> Behavior:
     async def traced(request: object, context: grpc.aio.ServicerContext) -> AsyncIterator[object]:
-        step = rpc.enter(request, context)
+        call, asked = rpc.called(context)
+        begun = call.begin(request, asked)
         source = behavior(request, context)
-        if step is None:
+        if not begun:
             async for response in source:
                 yield response
             return
+        step = call.step()
         try:
             while True:
-                response = await Stepped(source.__anext__(), step)
-                rpc.leave()
+                response = await Stepped(source.__anext__(), step, call)
+                call.leave()
                 yield response
-                rpc.attend()
+                call.attend()
         except StopAsyncIteration:
-            rpc.end()
+            call.end()
         except GeneratorExit:
             # gRPC drops the generator of a client that went away; the loop then closes it, and
             # would close the handler's own a task later.
             await Stepped(source.aclose(), step)
-            rpc.dropped()
+            call.dropped()
             raise
         except BaseException as error:
-            rpc.end(error)
+            call.failed(error)
             raise
 
     return traced
@@ -249,21 +286,25 @@ def _async_generator(
 
 def _blocking(rpc: AioServerCall, behavior: Behavior) -> Behavior:
     def traced(request: object, context: grpc.ServicerContext) -> object:
-        heard = Heard(context)
-        step = rpc.enter(request, heard)
-        if step is None:
+        asked = known(context)
+        call = rpc.serving(asked)
+        if call is not rpc:
+            call.ends_with_handler = True
+        heard = Heard(asked)
+        if not call.begin(request, heard):
             return behavior(request, context)
         told = Listening(context, heard)
+        step = call.step()
         try:
             with step:
                 response = behavior(request, told)
         except BaseException as error:
-            rpc.end(error)
+            call.failed(error)
             raise
-        if rpc.streaming:
-            rpc.leave()
-            return _responses(cast("Iterable[object]", response), rpc, step)
-        rpc.returned(response)
+        if call.streaming:
+            call.leave()
+            return _responses(cast("Iterable[object]", response), call, step)
+        call.returned(response)
         return response
 
     return traced
@@ -289,5 +330,5 @@ def _responses(source: Iterable[object], rpc: AioServerCall, step: Step) -> Iter
         rpc.dropped()
         raise
     except BaseException as error:
-        rpc.end(error)
+        rpc.failed(error)
         raise

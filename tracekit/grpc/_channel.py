@@ -10,10 +10,13 @@ import functools
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
+from grpc._channel import Channel as _BareChannel
+from grpc._interceptor import _Channel as _InterceptedChannel
 
 from tracekit._context import attach, detach
-from tracekit.grpc._client import BlockingClientCall, Requests
+from tracekit.grpc._client import BlockingClientCall, ClientInterceptor, Requests
 from tracekit.grpc._client_call import handing
+from tracekit.grpc._foreign_channel import trace_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -93,7 +96,7 @@ class MultiCallable:
             return getattr(self._bare, verb)(request, timeout, metadata, *args, **kwargs)
         self._known = method
         rpc = BlockingClientCall(plan, method, metadata)
-        if not rpc.begin(None if self._request_streaming else request):
+        if not rpc.begin(None if self._request_streaming else request, timeout):
             return getattr(self._bare, verb)(request, timeout, rpc.metadata, *args, **kwargs)
         if self._request_streaming:
             request = Requests(cast("Iterator[object]", request), rpc, count=False)
@@ -112,11 +115,11 @@ class MultiCallable:
             raise
         if rpc.live:
             if self._response_streaming or verb == "future":
-                rpc.watch(result)
-            elif verb == "__call__":
-                rpc.answered(result, None)
+                return rpc.watch(result, streams=self._response_streaming)
+            if verb == "__call__":
+                rpc.answered(result)
             else:
-                rpc.answered(*result)
+                rpc.answered(*cast("tuple[object, object]", result))
         return result
 
     def _traced(self, rpc: BlockingClientCall, verb: str) -> Invoke:
@@ -235,6 +238,7 @@ class TracedChannel(grpc.Channel):
     def __init__(self, channel: grpc.Channel, plan: Plan) -> None:
         self._channel = channel
         self._plan = plan
+        plan.below = edges_below(channel)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._channel, name)
@@ -275,4 +279,27 @@ class TracedChannel(grpc.Channel):
         *args: object,
         **kwargs: object,
     ) -> _Kind:
-        return kind(self._plan, method, Factory(make, method, *args, **kwargs))
+        plan = self._plan
+        if plan.below is None:
+            bare = make(method, *args, **kwargs)
+            streams = kind._response_streaming
+            return cast("_Kind", trace_foreign(bare, plan, method, BlockingClientCall, streams))
+        return kind(plan, method, Factory(make, method, *args, **kwargs))
+
+
+def edges_below(channel: grpc.Channel) -> frozenset[Plan] | None:
+    """Return the plans of our edges on the way from ``channel`` to the wire.
+
+    None if it is not gRPC's own all the way: then nobody knows.
+    """
+    below = set()
+    while type(channel) is not _BareChannel:
+        if type(channel) is TracedChannel:
+            below.add(channel._plan)
+        elif type(channel) is _InterceptedChannel:
+            if type(channel._interceptor) is ClientInterceptor:
+                below.add(channel._interceptor._plan)
+        else:
+            return None
+        channel = channel._channel
+    return frozenset(below)

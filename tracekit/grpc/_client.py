@@ -7,19 +7,25 @@ dropped, and so it must with us. Hence the look at the call's ``_state``, which 
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
+import copy
+import functools
 import weakref
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import grpc
+from grpc._channel import _MultiThreadedRendezvous, _SingleThreadedRendezvous
 
 from tracekit._calls.lifecycle import message_of
-from tracekit.grpc import _conventions as conventions
+from tracekit.grpc import _foreign as foreign
 from tracekit.grpc._client_call import ClientRpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeGuard
 
-    from tracekit.grpc._plan import Plan
+    from tracekit.grpc._plan import Method, Plan
     from tracekit.grpc._rpc import Pair
 
     Continuation = Callable[[grpc.ClientCallDetails, object], object]
@@ -34,27 +40,43 @@ class _State(Protocol):
     trailing_metadata: tuple[Pair, ...] | None
 
 
+class _Own(Protocol):
+    """A call object of gRPC's own."""
+
+    _state: _State
+
+    def done(self) -> bool: ...
+    def add_callback(self, callback: Callable[[], None]) -> bool: ...
+
+
+_OWN: tuple[type, ...] = (_MultiThreadedRendezvous, _SingleThreadedRendezvous)
+
+
+def _is_own(call: object) -> TypeGuard[_Own]:
+    """Return whether ``call`` is gRPC's own and tells of its end."""
+    return type(call) in _OWN
+
+
 class BlockingClientCall(ClientRpc):
     """An RPC made by blocking code."""
 
     _state: _State | None
-    _weak_call: weakref.ref[grpc.Call]
+    _weak_call: weakref.ref[_Own]
 
     def raised(self, error: BaseException) -> None:
         """Hear what the bare call raised instead of returning."""
         code = details = None
-        if isinstance(error, grpc.RpcError) and callable(getattr(error, "code", None)):
-            try:
-                code = conventions.code_of(error.code(), numbers=True)
-                details = _text(error.details())
-            except Exception:  # an interceptor's own idea of such an error
-                self.plan.complain("reading how a call failed")
+        if isinstance(error, grpc.RpcError):  # (an interceptor's own idea of one may say less)
+            code = foreign.code_of(error)
+            details = foreign.ask_text(error, "details")
+        elif isinstance(error, grpc.FutureCancelledError | concurrent.futures.CancelledError):
+            code = grpc.StatusCode.CANCELLED
         if code is None:
             self.complete(None, details=message_of(error), exception=error)
         else:
             self.complete(code, details=details, response_metadata=lambda: _metadata_of(error))
 
-    def answered(self, response: object, call: grpc.Call | None) -> None:
+    def answered(self, response: object, call: object = None) -> None:
         """Called when a blocking call returned."""
         if self.plan.has_hooks:
             self.response = response
@@ -63,53 +85,114 @@ class BlockingClientCall(ClientRpc):
             response_metadata=None if call is None else lambda: _metadata_of(call),
         )
 
-    def watch(self, call: grpc.Call) -> None:
-        """Finish when ``call`` does, without keeping it alive."""
-        done = getattr(call, "done", None)
-        if done is None:  # another interceptor's own idea of a call: nobody will tell us more
+    def watch(self, call: object, *, streams: bool) -> object:
+        """Finish when ``call`` does, without keeping it alive; return what the caller is given.
+
+        That is ``call``, but for what tells of its end to nobody but its reader: of this, only
+        interceptors and channels of others make any.
+        """
+        try:
+            if _is_own(call):
+                self._follow(call)
+            elif streams and (inner := foreign.held(call, _is_own)) is not None:
+                self._follow(inner)
+            elif not self._follow_foreign(call):
+                if streams and _is_stream(call):
+                    return foreign.follow(call, self)
+                self.complete(foreign.code_of(call) or grpc.StatusCode.OK)  # answered by itself
+        except Exception:
+            self.plan.complain("following a call")
             self.complete(None)
-            return
+        return call
+
+    def _follow(self, call: _Own) -> None:
         self._weak_call = weakref.ref(call)
-        self._state = getattr(call, "_state", None)
-        if done() or not call.add_callback(self._ended):
+        self._state = call._state
+        if call.done() or not call.add_callback(self._ended):
             self._ended()
-        elif _is_single_threaded(call):
+        elif type(call) is _SingleThreadedRendezvous:
             # It learns of its end only while somebody reads it; dropped half-read, it never does.
             weakref.finalize(call, self._ended).atexit = False
 
     def _ended(self) -> None:
-        call: grpc.Call | None = self._weak_call()
         state, self._state = self._state, None
         if state is not None and state.code is not None:
             self.complete(
                 state.code,
-                details=_text(state.details),
+                details=foreign.text_of(state.details),
                 response_metadata=lambda: (
                     *(state.initial_metadata or ()),
                     *(state.trailing_metadata or ()),
                 ),
             )
-        elif call is None or state is not None:
+        else:
             self.complete(grpc.StatusCode.CANCELLED, details="Cancelled upon garbage collection!")
+
+    def _follow_foreign(self, call: object) -> bool:
+        """Be told of the end of a future, or call, of another kind; False if it tells nobody."""
+        if foreign.ask(call, "done", bool):
+            self._tell(call)
+            return True
+        own = foreign.held(call, _is_own)
+        tell = functools.partial(self._told, _reference(call))
+        for name in ("add_done_callback", "add_callback"):
+            if own is not None and not hasattr(type(call), name):
+                # To be told by what is passed through to gRPC's own would keep that alive.
+                self._follow(own)
+                return True
+            try:
+                added = getattr(call, name)(tell)
+            except Exception:  # noqa: S112 (then the next one, or nobody tells)
+                continue
+            if name == "add_callback" and added is False:
+                self._tell(call)
+            return True
+        return False
+
+    def _told(self, reference: Callable[[], object], *_: object) -> None:
+        """Called by a future of another kind. Nothing may be raised into whoever completes it."""
+        try:
+            call = reference()
+            if call is None:
+                self.complete(grpc.StatusCode.CANCELLED)
+            else:
+                self._tell(call)
+        except Exception:
+            self.plan.complain("following a call")
+            self.complete(None)
+
+    def _tell(self, call: object) -> None:
+        """Finish with what a future of another kind, which is done, can tell."""
+        if foreign.ask(call, "cancelled", bool):
+            self.complete(foreign.code_of(call) or grpc.StatusCode.CANCELLED)
         elif isinstance(call, grpc.RpcError):
             self.raised(call)
-        elif (failure := call.exception()) is not None:
+        elif (failure := foreign.ask(call, "exception", BaseException)) is not None:
             self.raised(failure)
         else:
-            self.answered(call.result(), call)
+            if self.plan.has_hooks:
+                self.response = foreign.ask(call, "result", object)
+            code = foreign.code_of(call) or grpc.StatusCode.OK
+            details = foreign.ask_text(call, "details")
+            self.complete(code, details=details, response_metadata=lambda: _metadata_of(call))
 
 
-def _text(details: object) -> str | None:
-    text = details.decode("utf-8", "replace") if isinstance(details, bytes) else details
-    return str(text) if text else None
+def _reference(call: object) -> Callable[[], object]:
+    try:
+        return weakref.ref(call)
+    except TypeError:
+        return lambda: call
 
 
-def _metadata_of(call: grpc.Call) -> list[Pair]:
-    return [*(call.initial_metadata() or ()), *(call.trailing_metadata() or ())]
+def _metadata_of(call: object) -> list[Pair]:
+    names = ("initial_metadata", "trailing_metadata")
+    return [pair for name in names for pair in foreign.ask_pairs(call, name) or ()]
 
 
-def _is_single_threaded(call: grpc.Call) -> bool:
-    return type(call).__name__ == "_SingleThreadedRendezvous"
+def _is_stream(call: object) -> bool:
+    """Return whether more is to come of ``call``; not of a list."""
+    kind: type = type(call)
+    return hasattr(kind, "__next__") or (hasattr(kind, "__iter__") and not hasattr(kind, "__len__"))
 
 
 class Requests:
@@ -179,7 +262,7 @@ class ClientInterceptor(
         client_call_details: grpc.ClientCallDetails,
         request: object,
     ) -> object:
-        return self._intercept(continuation, client_call_details, request)
+        return self._intercept(continuation, client_call_details, request, streams=True)
 
     def intercept_stream_unary(
         self,
@@ -195,7 +278,9 @@ class ClientInterceptor(
         client_call_details: grpc.ClientCallDetails,
         request_iterator: Iterator[object],
     ) -> object:
-        return self._intercept(continuation, client_call_details, request_iterator, streaming=True)
+        return self._intercept(
+            continuation, client_call_details, request_iterator, streaming=True, streams=True
+        )
 
     def _intercept(
         self,
@@ -204,12 +289,14 @@ class ClientInterceptor(
         request: object,
         *,
         streaming: bool = False,
+        streams: bool = False,
     ) -> object:
-        method = self._plan.method(details.method)
+        plan = self._plan
+        method, metadata, timeout = read_details(plan, details)
         if method is None:
             return continuation(details, request)
-        rpc = BlockingClientCall(self._plan, method, getattr(details, "metadata", None))
-        begun = rpc.begin(None if streaming else request)
+        rpc = BlockingClientCall(plan, method, metadata)
+        begun = rpc.begin(None if streaming else request, timeout)
         details = with_metadata(details, rpc.metadata)
         if not begun:
             return continuation(details, request)
@@ -223,17 +310,33 @@ class ClientInterceptor(
         except BaseException as error:
             rpc.raised(error)
             raise
-        if rpc.live:
-            rpc.watch(call)
-        return call
+        return rpc.watch(call, streams=streams) if rpc.live else call
+
+
+def read_details(
+    plan: Plan, details: grpc.ClientCallDetails
+) -> tuple[Method | None, Iterable[Pair] | None, object]:
+    """Return the method that ``details`` name, None if it is not traced, metadata and timeout."""
+    try:
+        method = plan.method(details.method)
+    except Exception:  # another interceptor's own idea of details
+        return None, None, None
+    try:
+        return method, details.metadata, details.timeout
+    except Exception:
+        return method, foreign.ask_pairs(details, "metadata"), None
 
 
 def with_metadata(
     details: grpc.ClientCallDetails, metadata: Iterable[Pair] | None
 ) -> grpc.ClientCallDetails:
     """Return ``details`` with other metadata; another interceptor's may lack most fields."""
-    replace = getattr(details, "_replace", None)
-    if replace is not None:
-        return replace(metadata=metadata)
-    given = (getattr(details, name, None) for name in _CallDetails._fields)
+    with contextlib.suppress(Exception):
+        return details._replace(metadata=metadata)  # gRPC's own are named tuples
+    with contextlib.suppress(Exception):
+        changed = copy.copy(details)  # which keeps what an interceptor of theirs tells the next
+        changed.metadata = metadata
+        if changed.metadata is metadata:
+            return changed
+    given = (foreign.ask(details, name, object) for name in _CallDetails._fields)
     return _CallDetails._make(given)._replace(metadata=metadata)

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
 
 from tracekit._assembly.handle import slot
-from tracekit._context import attach, detach, get_current
+from tracekit._context import SUPPRESSED_PLAINLY, attach, detach, get_current
 from tracekit.grpc._rpc import Rpc, kept
 from tracekit.propagation import outgoing_metadata
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from contextvars import Token
 
     from opentelemetry.context import Context
 
     from tracekit._calls.lifecycle import Step
+    from tracekit.grpc._rpc import Pair
 
 handing: ContextVar[ClientRpc | None] = ContextVar("tracekit-grpc-call", default=None)
 """The RPC that is being handed down to gRPC, while its ``handing_down`` is set."""
@@ -28,21 +30,23 @@ class ClientRpc(Rpc):
     """An RPC that we make; ``metadata`` is what goes out, the caller's object is left alone."""
 
     handing_down = False
+    given: Iterable[Pair] | None = None
+    """The metadata that the caller gave."""
     _tokens: tuple[Token[ClientRpc | None], Token[Context]]
 
-    def begin(self, request: object) -> bool:
+    def begin(self, request: object, timeout: object = None) -> bool:
         """Start the span and write it into ``metadata``; False: not traced, call as you were."""
         plan = self.plan
         given = self.metadata
-        if given is not None and isinstance(given, Iterator):
+        if given is not None and issubclass(type(given), Iterator):
             # It can be read once only, and we are not its only reader.
             given = self.metadata = list(given)
         try:
             outer = handing.get()
-            if outer is not None and outer.handing_down and outer.method.name == self.method.name:
+            if outer is not None and outer.handing_down and outer.hands_down(self):
                 return False
             current = get_current()
-            if current.get(_SUPPRESSED):
+            if current.get(_SUPPRESSED) or current.get(SUPPRESSED_PLAINLY):
                 return False
             bound = plan.bound
             if bound is None or (
@@ -52,13 +56,34 @@ class ClientRpc(Rpc):
                 bound = plan.rebind()
             if plan.has_hooks:
                 self.request = request
+                self.timeout_s = timeout if isinstance(timeout, int | float) else None
+            if plan.active_span_source is not None:
+                current = plan.context_below(current)
             context = self._open(bound, current)
             self.metadata = merged = outgoing_metadata(bound.propagator, context, given)
+            self.given = given
             if plan.metadata and self.live:
                 self.span.set_attributes(kept("rpc.request.metadata.", merged, plan.metadata))
         except Exception:
             plan.complain("starting a client span")
         return self.begun
+
+    def hands_down(self, inner: ClientRpc) -> bool:
+        """Return whether ``inner`` is this same RPC, which an edge further down sees.
+
+        It is if it carries what we have put into its metadata, on the way that our own RPC takes:
+        an interceptor's second attempt there is ours as well. Another RPC of the same method, made
+        by a request iterator or over another channel, is not.
+        """
+        if inner.method.name != self.method.name:
+            return False
+        below = self.plan.below
+        if below is not None and inner.plan not in below:
+            return False
+        if inner.metadata is self.metadata:
+            return True
+        own = set(self.metadata or ()).difference(self.given or ())
+        return bool(own) and own.issubset(inner.metadata or ())
 
     def __enter__(self) -> None:
         """Begin to hand the call down, through other interceptors, to gRPC.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Behavior = Callable[..., object]
 _Rpc = TypeVar("_Rpc", bound=ServerRpc)
 
+_FIELDS = type(grpc.unary_unary_rpc_method_handler(lambda request, _: request))._fields
 _handler: Callable[[tuple[object, ...]], grpc.RpcMethodHandler] = functools.partial(
     tuple.__new__, type(grpc.unary_unary_rpc_method_handler(lambda request, _: request))
 )
@@ -34,7 +35,8 @@ def rewrap(
         rpc.streaming = True
         respond = rpc.send
     behavior = behavior_of(handler)
-    return rebuilt(handler, behavior, wrap(rpc, behavior), rpc.receive, respond)
+    made = rebuilt(handler, behavior, wrap(rpc, behavior), rpc.receive, respond)
+    return made if type(handler) is type(made) else Rebuilt(handler, made)
 
 
 def behavior_of(handler: grpc.RpcMethodHandler) -> Behavior:
@@ -54,7 +56,7 @@ def rebuilt(
     deserializer: Convert | None,
     serializer: Convert | None,
 ) -> grpc.RpcMethodHandler:
-    """Return ``handler`` with a ``wrapped`` behavior and these converters."""
+    """Return a handler like ``handler`` with a ``wrapped`` behavior and these converters."""
     if hasattr(behavior, "experimental_thread_pool"):  # gRPC reads this off the function
         vars(wrapped)["experimental_thread_pool"] = behavior.experimental_thread_pool
     if not handler.response_streaming:
@@ -66,3 +68,19 @@ def rebuilt(
     if handler.request_streaming:
         return _handler((True, True, deserializer, serializer, None, None, None, wrapped))
     return _handler((False, True, deserializer, serializer, None, wrapped, None, None))
+
+
+class Rebuilt(grpc.RpcMethodHandler):
+    """A handler of somebody else's class, which may hold more: as it is but for what gRPC calls."""
+
+    def __init__(self, handler: grpc.RpcMethodHandler, made: grpc.RpcMethodHandler) -> None:
+        self._tracekit_handler = handler
+        for name in _FIELDS:
+            setattr(self, name, getattr(made, name))
+
+    @property  # type: ignore[misc] # what isinstance asks when the type itself says no
+    def __class__(self) -> type:
+        return type(self._tracekit_handler)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._tracekit_handler, name)

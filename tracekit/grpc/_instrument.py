@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import grpc
 import grpc.aio
 from opentelemetry.trace import SpanKind
 
 from tracekit.grpc._aio_channel import TracedAioChannel
-from tracekit.grpc._aio_client import AioClientInterceptor
+from tracekit.grpc._aio_interceptor import AioClientInterceptor
 from tracekit.grpc._aio_server import AioServerInterceptor
 from tracekit.grpc._channel import TracedChannel
 from tracekit.grpc._plan import Options, Plan
 from tracekit.grpc._server import ServerInterceptor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
     from types import ModuleType
 
     from typing_extensions import Unpack
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from tracekit._assembly.handle import HasTracing, Tracing
 
     Constructor = Callable[..., object]
-    Build = Callable[[Constructor, inspect.BoundArguments], object]
+    Args = tuple[object, ...]
+    Kwargs = dict[str, object]
+    Build = Callable[[Constructor, Args, Kwargs], object]
 
 _lock = threading.Lock()
 _installed: list[Callable[[], None]] = []
@@ -73,11 +75,14 @@ def _install(tracing: Tracing | HasTracing | None, options: Options) -> Callable
 
 
 class _Patch:
-    """One constructor replaced by one that builds something traced."""
+    """One constructor replaced by one that builds something traced.
+
+    What is replaced may be somebody else's patch already, which takes fewer styles of arguments
+    than gRPC's own, or changes what it is given. So what the caller gave goes on as it came.
+    """
 
     def __init__(self, module: ModuleType, name: str, build: Build) -> None:
         original: Constructor = getattr(module, name)
-        signature = inspect.signature(original)
         self._module = module
         self._name = name
         self._original = original
@@ -85,11 +90,9 @@ class _Patch:
 
         @functools.wraps(original)
         def constructor(*args: object, **kwargs: object) -> object:
-            try:
-                bound = signature.bind(*args, **kwargs)
-            except TypeError:
-                return original(*args, **kwargs)  # for gRPC to refuse, in its own words
-            return build(original, bound) if self._active else original(*args, **kwargs)
+            if not self._active:
+                return original(*args, **kwargs)
+            return build(original, args, kwargs)
 
         self._constructor = constructor
         setattr(module, name, constructor)
@@ -102,37 +105,65 @@ class _Patch:
 
 
 def _with_interceptor(ours: ServerInterceptor | AioServerInterceptor) -> Build:
-    def build(original: Constructor, bound: inspect.BoundArguments) -> object:
-        given = tuple(bound.arguments.get("interceptors") or ())
-        if not any(isinstance(interceptor, type(ours)) for interceptor in given):
-            given = (ours, *given)
-        bound.arguments["interceptors"] = given
-        return original(*bound.args, **bound.kwargs)
+    def build(original: Constructor, args: Args, kwargs: Kwargs) -> object:
+        args, kwargs, given = _readable(args, kwargs, _SERVER_INTERCEPTORS)
+        if not any(isinstance(interceptor, type(ours)) for interceptor in given or ()):
+            # A list: patches of others add theirs to it, and expect that.
+            args, kwargs = _put(args, kwargs, _SERVER_INTERCEPTORS, [ours, *(given or ())])
+        return original(*args, **kwargs)
 
     return build
 
 
 def _traced_channel(plan_for: Callable[[str | None], Plan]) -> Build:
-    def build(original: Constructor, bound: inspect.BoundArguments) -> object:
-        channel = original(*bound.args, **bound.kwargs)
-        return TracedChannel(channel, plan_for(_target(bound.arguments)))
+    def build(original: Constructor, args: Args, kwargs: Kwargs) -> object:
+        channel = original(*args, **kwargs)
+        if isinstance(channel, TracedChannel):
+            return channel
+        return TracedChannel(cast("grpc.Channel", channel), plan_for(_target(args, kwargs)))
 
     return build
 
 
 def _traced_aio_channel(plan_for: Callable[[str | None], Plan]) -> Build:
-    def build(original: Constructor, bound: inspect.BoundArguments) -> object:
-        given = tuple(bound.arguments.get("interceptors") or ())
-        if "interceptors" in bound.arguments:
-            bound.arguments["interceptors"] = given
-        channel = original(*bound.args, **bound.kwargs)
-        if any(isinstance(interceptor, AioClientInterceptor) for interceptor in given):
+    def build(original: Constructor, args: Args, kwargs: Kwargs) -> object:
+        args, kwargs, given = _readable(args, kwargs, _CHANNEL_INTERCEPTORS)
+        channel = original(*args, **kwargs)
+        if isinstance(channel, TracedAioChannel) or any(
+            isinstance(interceptor, AioClientInterceptor) for interceptor in given or ()
+        ):
             return channel
-        return TracedAioChannel(channel, plan_for(_target(bound.arguments)))
+        return TracedAioChannel(cast("grpc.aio.Channel", channel), plan_for(_target(args, kwargs)))
 
     return build
 
 
-def _target(arguments: Mapping[str, object]) -> str | None:
-    target = arguments.get("target")
+_SERVER_INTERCEPTORS = 2
+_CHANNEL_INTERCEPTORS = 3
+"""Where gRPC's constructors take ``interceptors``, if not by name."""
+
+
+def _readable(
+    args: Args, kwargs: Kwargs, place: int
+) -> tuple[Args, Kwargs, Sequence[object] | None]:
+    """Return the arguments, and in them the interceptors as what can be read more than once."""
+    given = kwargs.get("interceptors") if len(args) <= place else args[place]
+    if given is None or isinstance(given, Sequence):
+        return args, kwargs, given
+    try:
+        read = list(cast("Iterable[object]", given))
+    except TypeError:
+        return args, kwargs, None  # for gRPC to refuse, in its own words
+    args, kwargs = _put(args, kwargs, place, read)
+    return args, kwargs, read
+
+
+def _put(args: Args, kwargs: Kwargs, place: int, interceptors: list[object]) -> tuple[Args, Kwargs]:
+    if len(args) <= place:
+        return args, {**kwargs, "interceptors": interceptors}
+    return (*args[:place], interceptors, *args[place + 1 :]), kwargs
+
+
+def _target(args: Args, kwargs: Kwargs) -> str | None:
+    target = args[0] if args else kwargs.get("target")
     return target if isinstance(target, str) else None

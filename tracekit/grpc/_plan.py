@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 from grpc import StatusCode
+from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from tracekit._assembly.handle import HasTracing, Tracing, resolve
 from tracekit._calls.semconv import SEMCONVS, semconv_of
+from tracekit._context import with_span
 from tracekit._protocols import PlainAttributes
 from tracekit.grpc import _conventions as conventions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from typing import TypeAlias
 
+    from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
     from tracekit._calls.lifecycle import CallObserver
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from tracekit.propagation import Extracted, Propagator
 
     Hook = Callable[[Span, Rpc], None]
+    SpanSource: TypeAlias = "Callable[[], object] | HasActiveSpan"
     Exclude = Collection[str | Callable[[str], bool]]
 
 _log = logging.getLogger("tracekit")
@@ -51,6 +56,22 @@ class Options(TypedDict, total=False):
     """Keep only the calls that fail or last at least this many seconds."""
     semconv: str | None
     """The attributes' names: ``current``, ``old`` or ``both``; None: what the settings say."""
+
+
+class ClientOptions(Options, total=False):
+    """Those that the factories of the client's side take as well."""
+
+    active_span_source: SpanSource | None
+    """Whom to ask, at each call, for the span that it is made below, where programs start spans
+    without making them current: a function, or an object with ``get_active_span()``, that returns
+    one of OpenTelemetry's or of ``tracekit.opentracing``; None: the current one."""
+
+
+class HasActiveSpan(Protocol):
+    """An object in the way of grpcio-opentracing's ``ActiveSpanSource``."""
+
+    def get_active_span(self) -> object:
+        """Return the span that calls are made below; None: the current one."""
 
 
 class Method(NamedTuple):
@@ -93,6 +114,7 @@ class Plan:
         tracing: Tracing | HasTracing | None = None,
         *,
         target: str | None = None,
+        active_span_source: SpanSource | None = None,
         exclude: Exclude = conventions.UNTRACED,
         on_start: Hook | None = None,
         on_finish: Hook | None = None,
@@ -118,7 +140,10 @@ class Plan:
         self.tracing = tracing
         self._names = frozenset(entry for entry in exclude if isinstance(entry, str))
         self._predicates = tuple(entry for entry in exclude if not isinstance(entry, str))
-        self._target = target
+        self._target = target if isinstance(target, str) else None
+        self.active_span_source = active_span_source
+        self.below: frozenset[Plan] | None = None
+        """Those of the edges of ours that a channel's calls pass further down; None: unknown."""
         self.ok = PlainAttributes()
         """What a span that ends well says of its code; to be copied."""
         self._methods: dict[str | bytes, Method | None] = {}
@@ -178,6 +203,21 @@ class Plan:
                 tracer if alone and isinstance(tracer, PassThrough) else None,
             )
         return bound
+
+    def context_below(self, current: Context) -> Context:
+        """Return the context that a call is made in: of the span that ``active_span_source`` gives.
+
+        It is asked for each call, in the caller's thread. Where it gives no span (None, or one of
+        another API), or raises, that is ``current``.
+        """
+        source: Any = self.active_span_source
+        try:
+            span = getattr(source, "get_active_span", source)()
+            span = getattr(span, "otel", span)
+            return with_span(span, current) if isinstance(span, trace.Span) else current
+        except Exception:
+            self.complain("active_span_source")
+            return current
 
     def run(self, hook: Hook | None, span: Span, rpc: Rpc) -> None:
         """Run a user's hook on a recording span; what it raises costs one warning."""

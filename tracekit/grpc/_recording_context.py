@@ -12,15 +12,17 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from tracekit.grpc._foreign_context import KnownContext
     from tracekit.grpc._rpc import Pair
 
 
 class Heard:
     """What a blocking handler told its context; read like a context that can be asked."""
 
-    def __init__(self, context: grpc.ServicerContext) -> None:
+    def __init__(self, context: grpc.ServicerContext | KnownContext) -> None:
         self.peer = context.peer
         self.time_remaining = context.time_remaining
+        self.invocation_metadata = context.invocation_metadata
         self.aborted = False
         self.last_code: object = None
         self.last_details = ""
@@ -41,12 +43,28 @@ class Listening:
 
     __slots__ = ("_bare", "_heard")
 
+    _bare: grpc.ServicerContext
+    _heard: Heard
+
     def __init__(self, context: grpc.ServicerContext, heard: Heard) -> None:
-        self._bare = context
-        self._heard = heard
+        object.__setattr__(self, "_bare", context)
+        object.__setattr__(self, "_heard", heard)
+
+    @property  # type: ignore[misc] # what isinstance asks when the type itself says no
+    def __class__(self) -> type:
+        return type(self._bare)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._bare, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._bare, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._bare, name)
+
+    def __dir__(self) -> list[str]:
+        return dir(self._bare)
 
     def set_code(self, code: object) -> None:
         self._bare.set_code(code)

@@ -43,14 +43,16 @@ class Rpc(Messages):
 
     ``name`` is ``package.Service/Method``, ``metadata`` the request's, ``request`` and
     ``response`` the messages of a unary side (None for a stream, and unless hooks are set),
-    ``code`` the final status (None until there is one), ``sent`` and ``received`` the messages
-    so far.
+    ``code`` the final status (None until there is one), ``timeout_s`` the seconds that the caller
+    gave it (None: no deadline, or unless hooks are set; on a server what was left of them when the
+    handler began), ``sent`` and ``received`` the messages so far.
     """
 
     # Defaults of the class: most calls need few of them, and an unsampled one nearly none.
     request: object = None
     response: object = None
     code: grpc.StatusCode | None = None
+    timeout_s: float | None = None
     begun = False
     """Whether there is a ``span``, and a ``context`` in which it is current."""
     counts = False

@@ -12,6 +12,7 @@ What gRPC does around a handler decides where the truth is found:
 from __future__ import annotations
 
 import functools
+import sys
 from time import time_ns
 from typing import TYPE_CHECKING, cast
 
@@ -20,21 +21,26 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
 
 from tracekit._assembly.handle import slot
 from tracekit._calls.lifecycle import Step
-from tracekit._context import attach, detach, get_current
+from tracekit._context import SUPPRESSED_PLAINLY, attach, detach, get_current
 from tracekit.grpc import _conventions as conventions
-from tracekit.grpc._handlers import behavior_of, rebuilt, rewrap
+from tracekit.grpc._foreign_context import OWN_CONTEXT, KnownContext, known
+from tracekit.grpc._handlers import Rebuilt, behavior_of, rebuilt, rewrap
 from tracekit.grpc._server_call import SURE_BYTES, ServerRpc, seen
+from tracekit.grpc._started_in import without
 from tracekit.propagation import enter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from opentelemetry.context import Context
 
     from tracekit.grpc._handlers import Behavior
-    from tracekit.grpc._plan import PassThrough, Plan
+    from tracekit.grpc._plan import Method, PassThrough, Plan
+    from tracekit.grpc._rpc import Pair
     from tracekit.propagation import Extracted
 
+_THREADS_INHERIT = bool(getattr(sys.flags, "thread_inherit_context", False))
+"""Whether the threads of a pool begin with what was current where the server was started."""
 _OK = grpc.StatusCode.OK
 
 
@@ -50,7 +56,12 @@ class ServerInterceptor(grpc.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler | None:
         """Return the handler of this one RPC, traced."""
-        metadata = handler_call_details.invocation_metadata
+        plan = self._plan
+        try:
+            metadata = handler_call_details.invocation_metadata
+            method = plan.method(handler_call_details.method)
+        except Exception:  # an interceptor's own idea of details
+            return continuation(handler_call_details)
         if metadata is not None and seen.get() is metadata:
             return continuation(handler_call_details)
         mark = seen.set(metadata)
@@ -58,8 +69,6 @@ class ServerInterceptor(grpc.ServerInterceptor):
             handler = continuation(handler_call_details)
         finally:
             seen.reset(mark)
-        plan = self._plan
-        method = plan.method(handler_call_details.method)
         if handler is None or method is None:
             return handler
         try:
@@ -70,30 +79,41 @@ class ServerInterceptor(grpc.ServerInterceptor):
             ):
                 bound = plan.rebind()
             arrival = bound.propagator.read_metadata(metadata or ())
+            passer = bound.passer
+            streaming = handler.response_streaming
+            base = get_current() if _THREADS_INHERIT else None
+            if passer is not None and not streaming and passer.passes_on(arrival):
+                return _passing(handler, passer, arrival, base, (plan, method, metadata))
+            rpc = BlockingServerCall(plan, method, metadata)
+            rpc.started_ns = time_ns()
+            rpc.bound, rpc.arrival, rpc.base = bound, arrival, base
+            return rewrap(handler, rpc, _streaming if streaming else _unary)
         except Exception:
-            plan.complain("reading what arrived")
+            plan.complain("tracing a handler")
             return handler
-        passer = bound.passer
-        if passer is not None and not handler.response_streaming and passer.passes_on(arrival):
-            return _passing(handler, passer, arrival)
-        rpc = BlockingServerCall(plan, method, metadata)
-        rpc.started_ns = time_ns()
-        rpc.bound, rpc.arrival = bound, arrival
-        return rewrap(handler, rpc, _streaming if handler.response_streaming else _unary)
 
 
 class BlockingServerCall(ServerRpc):
     """An RPC on a blocking server: begun and ended in its handler's thread, or by gRPC's own."""
 
     if_unconvertible = grpc.StatusCode.INTERNAL
-    _served: grpc.ServicerContext | None = None
+    _served: grpc.ServicerContext | KnownContext | None = None
     """The handler's context, as long as it is needed: it leads back here by its deserializer, and
     a circle would keep all that gRPC knows of the call until the next garbage collection."""
 
-    def served(self, context: grpc.ServicerContext) -> None:
+    def served(self, context: grpc.ServicerContext | KnownContext) -> None:
         """Hear which context the handler has, in its thread."""
         self._served = context
-        self.closed = not context.add_callback(self.on_closed)
+        added = context.add_callback(self.on_closed)
+        if not added:
+            self.closed = added is False
+            self.ends_with_handler = True
+            self.cancelled_now()
+
+    def cancelled_now(self) -> None:
+        context = self._served
+        if context is not None and self.remaining_s is None:
+            self.remaining_s = context.time_remaining()
 
     def returned(self, response: object) -> None:
         """Called when the handler returned the response."""
@@ -107,7 +127,7 @@ class BlockingServerCall(ServerRpc):
         if self.plan.has_hooks:
             self.response = response
         self.unattended = True  # ``leave``, without the call
-        if self.closed:
+        if self.closed or self.ends_with_handler:
             self.end(over=False)
 
     def responded(self) -> None:
@@ -117,7 +137,8 @@ class BlockingServerCall(ServerRpc):
             return
         code = context.code()  # interceptors further out may have set one since
         if code is None or code is _OK:
-            if self.sent_bytes > SURE_BYTES or _says_more(context):
+            # Illegal trailing metadata keeps gRPC from sending anything.
+            if self.sent_bytes > SURE_BYTES or context.trailing_metadata() is not None:
                 self.unsure = True  # until gRPC is done with the RPC
                 if self.closed:
                     self.on_closed()
@@ -140,23 +161,33 @@ class BlockingServerCall(ServerRpc):
         if not self.live or context is None:
             return
         code = conventions.code_of(context.code())
-        empty = type(error) is Exception and not error.args
+        remaining_s = self.remaining_s
         self.complete_as_sent(
             code,
             context.details(),
             error,
-            aborted=empty and code is not None,
+            aborted=code is not None and _is_abort(error),
             over=not context.is_active() if over is None else over,
-            remaining_s=context.time_remaining(),
+            remaining_s=context.time_remaining() if remaining_s is None else remaining_s,
             response_metadata=context.trailing_metadata,
         )
         self._served = None
 
+    def failed(self, error: BaseException) -> None:
+        """Called when ``error`` left the handler."""
+        context = self._served
+        if context is None:
+            return
+        over = self.closed or self.ends_with_handler or not context.is_active()
+        if over or context.code() is None or not _is_abort(error):
+            self.raised(error, final=over)
+        else:
+            self.raised_text = ""  # nothing but what the code says
+            self.leave()
 
-def _says_more(context: grpc.ServicerContext) -> bool:
-    """Whether trailing metadata was set: illegal ones keep gRPC from sending anything."""
-    state = getattr(context, "_state", None)  # without a call, where there is none nearly always
-    return getattr(state, "trailing_metadata", None) is not None
+
+def _is_abort(error: BaseException | None) -> bool:
+    return type(error) is Exception and not error.args
 
 
 def _was_cut_off(context: grpc.ServicerContext) -> bool:
@@ -169,17 +200,32 @@ def _was_cut_off(context: grpc.ServicerContext) -> bool:
 
 
 def _passing(
-    handler: grpc.RpcMethodHandler, passer: PassThrough, arrival: Extracted
+    handler: grpc.RpcMethodHandler,
+    passer: PassThrough,
+    arrival: Extracted,
+    base: Context | None,
+    served: tuple[Plan, Method, Iterable[Pair] | None],
 ) -> grpc.RpcMethodHandler:
     """Return ``handler``, of one response, for a call that nobody will hear of.
 
     All that is left to do is to pass on what arrived, to all that the handler calls.
     """
     behavior = behavior_of(handler)
+    plan, method, metadata = served
 
     def passing(request: object, context: grpc.ServicerContext) -> object:
+        if OWN_CONTEXT is not type(context) or context.invocation_metadata() is not metadata:
+            actual = known(context).invocation_metadata()
+            if actual is not None and actual is not metadata:
+                # An interceptor further out keeps this handler, and calls it for other RPCs.
+                other = BlockingServerCall(plan, method, actual)
+                other.base = base
+                other.arrive(actual)
+                return _unary(other, behavior)(request, context)
         current = get_current()
-        if current.get(_SUPPRESSED):
+        if base is not None:
+            current = without(current, base)
+        if current and (current.get(_SUPPRESSED) or current.get(SUPPRESSED_PLAINLY)):
             return behavior(request, context)
         token = attach(enter(arrival, current, passer.pass_on(arrival)))
         try:
@@ -188,24 +234,33 @@ def _passing(
             detach(token)
 
     convert = handler.request_deserializer, handler.response_serializer
-    return rebuilt(handler, behavior, passing, *convert)
+    made = rebuilt(handler, behavior, passing, *convert)
+    return made if type(handler) is type(made) else Rebuilt(handler, made)
 
 
 def _unary(rpc: BlockingServerCall, behavior: Behavior) -> Behavior:
     def traced(request: object, context: grpc.ServicerContext) -> object:
-        if not rpc.begin(request, context):
+        call, asked = rpc, context
+        if (
+            rpc.begun
+            or OWN_CONTEXT is not type(context)
+            or context.invocation_metadata() is not rpc.metadata
+        ):
+            asked = known(context)
+            call = rpc.serving(asked)
+        if not call.begin(request, asked):
             return behavior(request, context)
-        token = attach(rpc.context)
+        token = attach(call.context)
         try:
             try:
                 response = behavior(request, context)
             finally:
                 detach(token)
         except BaseException as error:
-            rpc.end(error)
+            call.failed(error)
             raise
-        if rpc.live:
-            rpc.returned(response)
+        if call.live:
+            call.returned(response)
         return response
 
     return traced
@@ -215,21 +270,29 @@ def _streaming(rpc: BlockingServerCall, behavior: Behavior) -> Behavior:
     def traced(
         request: object, context: grpc.ServicerContext, *send: Callable[[object], None]
     ) -> object:
-        if not rpc.begin(request, context):
+        call, asked = rpc, context
+        if (
+            rpc.begun
+            or OWN_CONTEXT is not type(context)
+            or context.invocation_metadata() is not rpc.metadata
+        ):
+            asked = known(context)
+            call = rpc.serving(asked)
+        if not call.begin(request, asked):
             return behavior(request, context, *send)
         if send:  # experimental_non_blocking: the handler calls this with each response
-            send = (functools.partial(_send, rpc, send[0]),)
-        step = rpc.step()
+            send = (functools.partial(_send, call, send[0]),)
+        step = call.step()
         try:
             with step:
                 response = behavior(request, context, *send)
         except BaseException as error:
-            rpc.end(error)
+            call.failed(error)
             raise
-        rpc.leave()  # until somebody asks for the first response
+        call.leave()  # until somebody asks for the first response
         if send:
             return response
-        return _responses(cast("Iterator[object]", response), rpc, step.context)
+        return _responses(cast("Iterator[object]", response), call, step.context)
 
     return traced
 
@@ -267,5 +330,5 @@ def _responses(
             rpc.dropped()
         raise
     except BaseException as error:
-        rpc.end(error)
+        rpc.failed(error)
         raise

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from time import time_ns
 from typing import TYPE_CHECKING
 
 import grpc
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
+from opentelemetry.context import Context
 
 from tracekit._calls.lifecycle import message_of
-from tracekit._context import get_current
+from tracekit._context import SUPPRESSED_PLAINLY, get_current
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._rpc import Rpc, kept
+from tracekit.grpc._started_in import without
 from tracekit.propagation import enter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from typing_extensions import Self
+
+    from tracekit.grpc._foreign_context import KnownContext
     from tracekit.grpc._plan import Bound
     from tracekit.grpc._rpc import Pair
     from tracekit.propagation import Extracted
@@ -29,8 +35,23 @@ mark is taken back on the way out: what comes without metadata has the same empt
 """
 SURE_BYTES = 1024
 """A longer response may be above the server's ``grpc.max_send_message_length``."""
+_other: ContextVar[ServerRpc | None] = ContextVar("tracekit-grpc-serving-another", default=None)
+"""The RPC that a handler serves which was made for another one."""
+_NO_DEADLINE_S = 1e12
 _DEADLINE_SLACK_S = 0.025
 """A cancel this close to the deadline *is* the deadline: the client's clock ran out first."""
+
+
+def _pairs(metadata: Iterable[Pair] | None) -> tuple[Pair, ...]:
+    try:
+        return tuple(metadata or ())
+    except Exception:  # an interceptor's own idea of metadata
+        return ()
+
+
+def _timeout(remaining_s: float | None) -> float | None:
+    """Return the seconds that the caller gave; without a deadline gRPC says some 300 000 years."""
+    return None if remaining_s is None or remaining_s > _NO_DEADLINE_S else remaining_s
 
 
 class ServerRpc(Rpc):
@@ -47,11 +68,23 @@ class ServerRpc(Rpc):
     """What its metadata says."""
     if_unconvertible: grpc.StatusCode
     """What gRPC sends where a message cannot be converted, unless a code is set."""
+    base: Context | None = None
+    """What was current when the server was started, where that reaches its handlers."""
     streaming = False
     unsure = False
     """Whether the one response was serialized, and gRPC may still fail to send it."""
     unattended = False
     closed = False
+    ends_with_handler = False
+    """Whether nobody will tell when gRPC is done with this RPC."""
+    remaining_s: float | None = None
+    """How far away the deadline was when the RPC was cancelled."""
+    raised_text: str | None = None
+    """What left the handler, if gRPC is not done with it yet."""
+    reused = False
+    """Whether its handler, which an interceptor further out keeps, serves other RPCs as well."""
+    first: ServerRpc | None = None
+    """Whose handler serves this RPC, if it was made for another."""
 
     def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
         """Read the final facts off the handler's context and ``complete`` with them, once.
@@ -74,13 +107,41 @@ class ServerRpc(Rpc):
     def on_closed(self) -> None:
         """Called when gRPC is done with this RPC, from whatever thread."""
         self.closed = True
+        if not self.live:
+            return
+        self.cancelled_now()
         # A stream whose message could not be converted is dropped by gRPC, and how soon its
         # iterator goes away is up to whoever keeps the error's frames (a log handler, say).
-        if self.live and (self.unattended or (self.streaming and self.failure is not None)):
+        if self.raised_text is not None:
+            self.end(over=False)
+        elif self.unattended or (self.streaming and self.failure is not None):
             self.end(over=self.streaming)
+
+    def cancelled_now(self) -> None:
+        """Remember how far away the deadline is: what ends an RPC first is its code."""
+        raise NotImplementedError
+
+    def raised(self, error: BaseException, *, final: bool = False) -> None:
+        """Called when ``error`` left the handler.
+
+        Interceptors further out may yet answer in its stead, so unless that is ``final`` the RPC
+        ends when gRPC is done with it.
+        """
+        settled = final or self.closed or self.ends_with_handler or not self.live
+        if settled:
+            self.end(error)
+            return
+        self.raised_text = f"{type(error).__name__}: {message_of(error)}"
+        if id(error) != self._noted:  # it may have passed through here, as a message's failure
+            self.note(error)
+        self.unattended = True
+        if self.closed:  # meanwhile
+            self.end(over=False)
 
     def respond(self, response: object) -> object:
         """Serialize the one response of a unary side, with which the call ends."""
+        if self.reused and (other := self.other()) is not None:
+            return other.respond(response)
         if not self.live:
             serialize = self.serialize
             return response if serialize is None else serialize(response)
@@ -99,20 +160,21 @@ class ServerRpc(Rpc):
         """Called when gRPC gave up a stream of responses."""
         self.end(over=True)
 
-    def begin(self, request: object, context: grpc.ServicerContext | None) -> bool:
+    def begin(self, request: object, context: grpc.ServicerContext | KnownContext | None) -> bool:
         """Start the span; False: not to be traced (suppressed, or we cannot).
 
         ``context`` is the handler's; None where no handler is called.
         """
         plan = self.plan
         try:
-            if self.begun:  # an interceptor further out calls the handler once more
-                self._start_over()
             current = get_current()
-            if current.get(_SUPPRESSED):
+            if self.base is not None:
+                current = without(current, self.base)
+            if current and (current.get(_SUPPRESSED) or current.get(SUPPRESSED_PLAINLY)):
                 return False
             if plan.has_hooks:
                 self.request = request
+                self.timeout_s = None if context is None else _timeout(context.time_remaining())
             self._open(self.bound, enter(self.arrival, current))
             if self.live:
                 if context is not None:
@@ -126,12 +188,50 @@ class ServerRpc(Rpc):
             plan.complain("starting a server span")
         return self.begun
 
-    def _start_over(self) -> None:
-        self.end(over=False)
-        self.begun = self.unattended = False
-        self.failure = None
+    def serving(self, context: grpc.ServicerContext | KnownContext) -> Self:
+        """Return the RPC that the handler is called for with this ``context``.
 
-    def served(self, context: grpc.ServicerContext) -> None:
+        An interceptor further out that keeps the handler calls it for RPCs that we were not asked
+        about, more than once, and from anywhere. The metadata of the RPC that is being served
+        decides, always.
+        """
+        metadata = context.invocation_metadata()
+        same = metadata is None or _pairs(metadata) == _pairs(self.metadata)
+        if not self.begun:
+            if not same:
+                self.arrive(metadata)
+            return self
+        if same and self.unattended:
+            self.end(over=False)  # called once more for the RPC that it was made for
+        self.reused = True
+        self.sees_bytes = False  # the converters see the messages of all RPCs
+        other = type(self)(self.plan, self.method, self.metadata if same else metadata)
+        other.first = self
+        other.serialize, other.deserialize = self.serialize, self.deserialize
+        other.streaming, other.base = self.streaming, self.base
+        other.bound, other.arrival = self.bound, self.arrival
+        if not same:
+            other.arrive(metadata)
+        _other.set(other)
+        return other
+
+    def arrive(self, metadata: Iterable[Pair] | None) -> None:
+        """Read what arrived now, with ``metadata``."""
+        self.metadata = metadata
+        self.started_ns = time_ns()
+        try:
+            self.bound = bound = self.plan.rebind()
+            self.arrival = bound.propagator.read_metadata(metadata or ())
+        except Exception:
+            self.plan.complain("reading what arrived")
+            self.arrival = None, ()
+
+    def other(self) -> ServerRpc | None:
+        """Return the other RPC that the handler serves on this thread, or in this task."""
+        other = _other.get()
+        return other if other is not None and other.first is self else None
+
+    def served(self, context: grpc.ServicerContext | KnownContext) -> None:
         """Hear which context the handler of this live RPC has."""
         raise NotImplementedError
 
@@ -142,6 +242,9 @@ class ServerRpc(Rpc):
 
     def unconverted(self, error: Exception) -> None:
         """Record a failed message; begin and end for it, if no handler has been called."""
+        if self.reused and (other := self.other()) is not None:
+            other.unconverted(error)
+            return
         if not self.begun:
             self.begin(None, None)
             self.note(error)
@@ -177,6 +280,9 @@ class ServerRpc(Rpc):
             code = code or self.if_unconvertible
             error = None  # it only follows from the failure that was noted
             text = text or self.failure
+        elif error is None and self.raised_text is not None:
+            code = code or grpc.StatusCode.UNKNOWN
+            text = text or self.raised_text
         elif error is None:
             code = code or grpc.StatusCode.OK
         else:

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import grpc
+import grpc.aio
 from opentelemetry.trace import SpanKind
 
 from tracekit.grpc._aio_channel import TracedAioChannel
-from tracekit.grpc._aio_client import INTERCEPTORS, AioClientInterceptor
+from tracekit.grpc._aio_interceptor import INTERCEPTORS, AioClientInterceptor
 from tracekit.grpc._aio_server import AioServerInterceptor
+from tracekit.grpc._foreign import ask
 from tracekit.grpc._instrument import instrument
-from tracekit.grpc._plan import Options, Plan
+from tracekit.grpc._plan import ClientOptions, Options, Plan
 
 if TYPE_CHECKING:
-    import grpc.aio
     from typing_extensions import Unpack
 
     from tracekit._assembly.handle import HasTracing, Tracing
@@ -38,7 +40,7 @@ def client_interceptors(
     tracing: Tracing | HasTracing | None = None,
     *,
     target: str | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[ClientOptions],
 ) -> list[AioClientInterceptor]:
     """Return the list for ``interceptors=`` of an asyncio channel, one for each kind of call.
 
@@ -54,15 +56,17 @@ def trace_channel(
     tracing: Tracing | HasTracing | None = None,
     *,
     target: str | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[ClientOptions],
 ) -> grpc.aio.Channel:
     """Return ``channel`` with its calls traced; a channel that is traced already as it is.
 
     The calls return gRPC's own call objects. An asyncio channel does not say its ``target``:
-    give it here to have it on the spans.
+    give it here to have it on the spans. Raises ``TypeError`` for a blocking channel.
     """
-    already = getattr(channel, "_unary_unary_interceptors", None) or ()
-    if isinstance(channel, TracedAioChannel) or any(
+    if issubclass(type(channel), grpc.Channel):
+        raise TypeError("a blocking channel is traced by tracekit.grpc.trace_channel")
+    already = ask(channel, "_unary_unary_interceptors", list) or ()
+    if issubclass(type(channel), TracedAioChannel) or any(
         isinstance(interceptor, AioClientInterceptor) for interceptor in already
     ):
         return channel

@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind
 
 from tracekit.grpc._client import ClientInterceptor
 from tracekit.grpc._plan import Plan
-from tracekit.grpc.opentracing._sources import ShowingInterceptor, SourcedInterceptor
+from tracekit.grpc.opentracing._sources import ShowingInterceptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,12 +94,11 @@ def open_tracing_client_interceptor(
     plan = Plan(
         SpanKind.CLIENT,
         tracer,
+        active_span_source=active_span_source,
         message_events=log_payloads,
         on_finish=_hook(tracer, span_decorator),
     )
-    if active_span_source is None:
-        return ClientInterceptor(plan)
-    return SourcedInterceptor(plan, active_span_source.get_active_span)
+    return ClientInterceptor(plan)
 
 
 def open_tracing_server_interceptor(

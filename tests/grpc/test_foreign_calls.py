@@ -1,0 +1,484 @@
+"""What interceptors of others answer with, in place of gRPC's own call: its span is true."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import grpc
+import grpc.aio
+import pytest
+from opentelemetry.trace import SpanKind
+
+import tracekit.grpc
+import tracekit.grpc.aio
+
+PAUSE_S = 0.08
+
+
+def slow_stream(request, context):
+    yield b"one"
+    time.sleep(PAUSE_S)
+    if request == b"fail":
+        context.abort(grpc.StatusCode.NOT_FOUND, "no more")
+    yield b"two"
+
+
+def slow_unary(request, context):
+    time.sleep(PAUSE_S)
+    if request == b"fail":
+        context.abort(grpc.StatusCode.ALREADY_EXISTS, "there is one")
+    return request
+
+
+@pytest.fixture
+def target(stack):
+    """Return the target of a server that nobody traces."""
+    handlers = grpc.method_handlers_generic_handler(
+        "shop.Orders",
+        {
+            "Watch": grpc.unary_stream_rpc_method_handler(slow_stream),
+            "Get": grpc.unary_unary_rpc_method_handler(slow_unary),
+        },
+    )
+    server = grpc.server(ThreadPoolExecutor(8), (handlers,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    stack.callback(lambda: server.stop(0).wait(5))
+    return f"127.0.0.1:{port}"
+
+
+@pytest.fixture
+def pool(stack):
+    return stack.enter_context(ThreadPoolExecutor(4))
+
+
+def traced(target, interceptor, tracing, stack, *, ours="channel"):
+    """Return a traced channel above an interceptor of somebody else."""
+    bare = stack.enter_context(grpc.insecure_channel(target))
+    if ours == "channel":
+        return tracekit.grpc.trace_channel(grpc.intercept_channel(bare, interceptor), tracing)
+    return grpc.intercept_channel(bare, *tracekit.grpc.client_interceptors(tracing), interceptor)
+
+
+class Streams(grpc.UnaryStreamClientInterceptor):
+    """Answers a stream with whatever ``make`` makes of gRPC's own call."""
+
+    def __init__(self, make):
+        self.make = make
+
+    def intercept_unary_stream(self, continuation, details, request):
+        return self.make(continuation(details, request))
+
+
+class Futures(grpc.UnaryUnaryClientInterceptor):
+    """Answers with whatever ``make`` makes of how the call is made."""
+
+    def __init__(self, make):
+        self.make = make
+
+    def intercept_unary_unary(self, continuation, details, request):
+        return self.make(lambda: continuation(details, request))
+
+
+def generator(call):
+    yield from call
+
+
+class Iterating:
+    """An iterator of one's own around a call; nothing else of a call."""
+
+    def __init__(self, call):
+        self.inside = call
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self.inside)
+
+
+class Hidden:
+    """The same, and the call is nowhere to be seen."""
+
+    __slots__ = ("step",)
+
+    def __init__(self, call):
+        self.step = call.__next__
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.step()
+
+    def __len__(self):
+        raise TypeError("nobody knows")
+
+
+class Reiterable:
+    def __init__(self, call):
+        self.make = lambda: generator(call)
+
+    def __iter__(self):
+        return self.make()
+
+
+class Delegating:
+    """Passes everything through to the call."""
+
+    def __init__(self, call):
+        self.wrapped = call
+
+    def __getattr__(self, name):
+        return getattr(self.wrapped, name)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self.wrapped)
+
+
+STREAMS = [generator, Iterating, Hidden, Reiterable, Delegating]
+
+
+@pytest.mark.parametrize("ours", ["channel", "interceptor"])
+@pytest.mark.parametrize("make", STREAMS)
+def test_a_stream_of_ones_own_has_a_span_until_its_end(target, tracing, stack, make, ours):
+    """It is read as it is bare, and the span lasts as long as the reading, with its code."""
+    method = traced(target, Streams(make), tracing, stack, ours=ours).unary_stream(
+        "/shop.Orders/Watch"
+    )
+    assert list(method(b"")) == [b"one", b"two"]
+    with pytest.raises(grpc.RpcError) as raised:
+        list(method(b"fail"))
+    assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+    good, bad = tracing.sink.take_many(2)
+    for span, code in (good, "OK"), (bad, "NOT_FOUND"):
+        assert span.attributes["rpc.response.status_code"] == code
+        assert span.end_time - span.start_time > PAUSE_S * 0.9e9
+
+
+@pytest.mark.parametrize("make", STREAMS)
+def test_a_stream_of_ones_own_keeps_its_nature(target, tracing, stack, make):
+    """``isinstance`` and attributes say what they say bare, and to drop it half-read ends it."""
+    method = traced(target, Streams(make), tracing, stack).unary_stream("/shop.Orders/Watch")
+    stream = method(b"")
+    bare = make(grpc.insecure_channel(target).unary_stream("/shop.Orders/Watch")(b""))
+    assert isinstance(stream, type(bare))
+    assert {name for name in dir(bare) if not name.startswith("_")} <= set(dir(stream))
+    iter(stream)
+    assert next(iter(stream)) == b"one"
+    del stream
+    gc.collect()
+    assert tracing.sink.take().attributes["rpc.response.status_code"] == "CANCELLED"
+
+
+def test_a_generator_that_is_never_started_ends_its_span(target, tracing, stack):
+    """Dropped unread it is cancelled, as gRPC's own call is."""
+    traced(target, Streams(generator), tracing, stack).unary_stream("/shop.Orders/Watch")(b"")
+    gc.collect()
+    assert tracing.sink.take().attributes["rpc.response.status_code"] == "CANCELLED"
+
+
+def test_messages_that_an_interceptor_has_already_are_an_answer(target, tracing, stack):
+    """A list in place of a stream is read as it is; nothing more is to come."""
+    method = traced(target, Streams(lambda call: [b"cached"]), tracing, stack).unary_stream(
+        "/shop.Orders/Watch"
+    )
+    assert method(b"") == [b"cached"]
+    assert tracing.sink.take().attributes["rpc.response.status_code"] == "OK"
+
+
+class FutureOfOnesOwn(grpc.Future):
+    """gRPC's interface for futures, and nothing of a call."""
+
+    def __init__(self, future):
+        self.future = future
+
+    def cancel(self):
+        return self.future.cancel()
+
+    def cancelled(self):
+        return self.future.cancelled()
+
+    def running(self):
+        return self.future.running()
+
+    def done(self):
+        return self.future.done()
+
+    def result(self, timeout=None):
+        return self.future.result(timeout)
+
+    def exception(self, timeout=None):
+        return self.future.exception(timeout)
+
+    def traceback(self, timeout=None):
+        return None
+
+    def add_done_callback(self, fn):
+        self.future.add_done_callback(lambda _: fn(self))
+
+
+@pytest.mark.parametrize("wrap", [lambda future: future, FutureOfOnesOwn], ids=["plain", "grpc"])
+@pytest.mark.parametrize("ours", ["channel", "interceptor"])
+def test_a_future_of_another_kind_has_a_span_until_it_is_done(
+    target, tracing, stack, pool, wrap, ours
+):
+    """Hedging and caching answer with these; result, error and cancel are on the span."""
+    interceptor = Futures(lambda call: wrap(pool.submit(lambda: call().result())))
+    method = traced(target, interceptor, tracing, stack, ours=ours).unary_unary("/shop.Orders/Get")
+    assert method.future(b"x").result(3) == b"x"
+    with pytest.raises(grpc.RpcError):
+        method.future(b"fail").result(3)
+    never = Future()
+    interceptor.make = lambda call: wrap(never)
+    method.future(b"")
+    assert never.cancel()
+    never.set_running_or_notify_cancel()
+    codes = [s.attributes["rpc.response.status_code"] for s in tracing.sink.take_many(3)]
+    assert codes == ["OK", "ALREADY_EXISTS", "CANCELLED"]
+
+
+def test_a_future_fails_with_what_is_no_error_of_grpcs(target, tracing, stack):
+    """The exception is on the span, there is no code to be known."""
+    failed = Future()
+    failed.set_exception(LookupError("no replica"))
+    interceptor = Futures(lambda call: failed)
+    method = traced(target, interceptor, tracing, stack).unary_unary("/shop.Orders/Get")
+    with pytest.raises(LookupError):
+        method.future(b"").result(1)
+    span = tracing.sink.take()
+    assert span.attributes["error.type"] == "LookupError"
+    assert "rpc.response.status_code" not in span.attributes
+
+
+@pytest.mark.parametrize("answer", [b"raw", None, object(), {"a": "dict"}])
+def test_an_answer_that_is_no_future_at_all_is_handed_on(target, tracing, stack, answer):
+    """Whatever it is, the caller is given it."""
+    interceptor = Futures(lambda call: answer)
+    method = traced(target, interceptor, tracing, stack).unary_unary("/shop.Orders/Get")
+    assert method.future(b"") is answer
+    assert tracing.sink.take().attributes["rpc.response.status_code"] == "OK"
+
+
+def test_a_wrapped_call_is_still_cancelled_when_it_is_dropped(target, tracing, stack):
+    """To follow it does not keep it alive."""
+    method = traced(target, Streams(Delegating), tracing, stack).unary_stream("/shop.Orders/Watch")
+    call = method(b"")
+    assert next(call) == b"one"
+    del call
+    span = tracing.sink.take()
+    assert span.attributes["rpc.response.status_code"] == "CANCELLED"
+    assert span.end_time - span.start_time < PAUSE_S * 1e9
+
+
+def test_each_call_of_a_failover_is_itself(target, tracing, stack):
+    """The second call, over another traced channel, has a span and a header of its own."""
+    seen = []
+
+    def record(request, context):
+        seen.append(dict(context.invocation_metadata()).get("uber-trace-id"))
+        return request
+
+    handlers = grpc.method_handlers_generic_handler(
+        "shop.Orders", {"Get": grpc.unary_unary_rpc_method_handler(record)}
+    )
+    server = grpc.server(ThreadPoolExecutor(2), (handlers,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    stack.callback(lambda: server.stop(0).wait(5))
+    spare = tracekit.grpc.trace_channel(
+        stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}")), tracing
+    ).unary_unary("/shop.Orders/Get")
+
+    class Failover(grpc.UnaryUnaryClientInterceptor):
+        def intercept_unary_unary(self, continuation, details, request):
+            first = continuation(details, request)
+            if first.code() is grpc.StatusCode.OK:
+                return first
+            return spare.with_call(request, metadata=self.again(details))[1]
+
+    for again in (lambda details: None, lambda details: details.metadata):
+        Failover.again = staticmethod(again)
+        method = traced(target, Failover(), tracing, stack).unary_unary("/shop.Orders/Get")
+        method.future(b"fail")
+        second, first = tracing.sink.take_many(2)
+        assert second.parent.span_id == first.context.span_id
+        assert f"{second.context.span_id:x}" in seen.pop()
+
+
+def test_the_same_method_called_while_its_requests_are_read(target, tracing, stack):
+    """A request iterator makes calls of its own, of any method: each has a span and a header."""
+    headers = []
+
+    def join(requests, context):
+        headers.append("uber-trace-id" in dict(context.invocation_metadata()))
+        return b"+".join(requests)
+
+    handlers = grpc.method_handlers_generic_handler(
+        "shop.Orders", {"Join": grpc.stream_unary_rpc_method_handler(join)}
+    )
+    server = grpc.server(ThreadPoolExecutor(4), (handlers,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    stack.callback(lambda: server.stop(0).wait(5))
+    one, two = (
+        tracekit.grpc.trace_channel(
+            stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}")), tracing
+        ).stream_unary("/shop.Orders/Join")
+        for _ in range(2)
+    )
+
+    def requests():
+        yield b"a"
+        yield two(iter([b"b", b"c"]))
+
+    assert one(requests()) == b"a+b+c"
+    assert headers == [True, True]
+    inner, outer = tracing.sink.take_many(2)
+    assert inner.parent.span_id == outer.context.span_id
+
+
+# --- on asyncio ---
+
+
+async def aio_stream(request, context):
+    yield b"one"
+    await asyncio.sleep(PAUSE_S)
+    if request == b"fail":
+        await context.abort(grpc.StatusCode.NOT_FOUND, "no more")
+    yield b"two"
+
+
+async def around(call):
+    async for message in call:
+        yield message
+
+
+class AioIterating:
+    def __init__(self, call):
+        self.source = call.__aiter__()
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        return await self.source.__anext__()
+
+
+class AioStreams(grpc.aio.UnaryStreamClientInterceptor):
+    def __init__(self, make):
+        self.make = make
+
+    async def intercept_unary_stream(self, continuation, details, request):
+        return self.make(await continuation(details, request))
+
+
+@pytest.mark.parametrize("ours", ["channel", "interceptor"])
+@pytest.mark.parametrize("theirs", [AioStreams(around), AioStreams(AioIterating)])
+def test_a_stream_of_ones_own_on_asyncio(target, tracing, run, theirs, ours):
+    """The same on asyncio: whatever an interceptor makes of the responses."""
+
+    async def read(request):
+        interceptors = [theirs]
+        if ours == "interceptor":
+            interceptors = [*tracekit.grpc.aio.client_interceptors(tracing), theirs]
+        async with grpc.aio.insecure_channel(target, interceptors=interceptors) as bare:
+            channel = bare
+            if ours == "channel":
+                channel = tracekit.grpc.aio.trace_channel(bare, tracing)
+            return [m async for m in channel.unary_stream("/shop.Orders/Watch")(request)]
+
+    assert run(read(b"")) == [b"one", b"two"]
+    with pytest.raises(grpc.RpcError):
+        run(read(b"fail"))
+    good, bad = tracing.sink.take_many(2)
+    for span, code in (good, "OK"), (bad, "NOT_FOUND"):
+        assert span.kind is SpanKind.CLIENT
+        assert span.attributes["rpc.response.status_code"] == code
+        assert span.end_time - span.start_time > PAUSE_S * 0.9e9
+
+
+class AioAnswers(grpc.aio.UnaryUnaryClientInterceptor):
+    def __init__(self, make):
+        self.make = make
+
+    async def intercept_unary_unary(self, continuation, details, request):
+        return await self.make(continuation, details, request)
+
+
+@pytest.mark.parametrize("ours", ["channel", "interceptor"])
+def test_a_message_in_place_of_a_call_on_asyncio(target, tracing, run, ours):
+    """An interceptor that has the answer is heard, and the call succeeded."""
+
+    async def cached(continuation, details, request):
+        return b"cached"
+
+    async def call():
+        interceptors = [AioAnswers(cached)]
+        if ours == "interceptor":
+            interceptors = [*tracekit.grpc.aio.client_interceptors(tracing), *interceptors]
+        async with grpc.aio.insecure_channel(target, interceptors=interceptors) as bare:
+            channel = bare
+            if ours == "channel":
+                channel = tracekit.grpc.aio.trace_channel(bare, tracing)
+            return await channel.unary_unary("/shop.Orders/Get")(b"")
+
+    assert run(call()) == b"cached"
+    assert tracing.sink.take().attributes["rpc.response.status_code"] == "OK"
+
+
+def test_another_channels_call_on_asyncio(target, tracing, run):
+    """A failover's call lasts as long as its own channel takes."""
+
+    async def call():
+        async with grpc.aio.insecure_channel(target) as spare:
+
+            async def failover(continuation, details, request):
+                return spare.unary_unary("/shop.Orders/Get")(request)
+
+            interceptors = [AioAnswers(failover)]
+            async with grpc.aio.insecure_channel("127.0.0.1:1", interceptors=interceptors) as bare:
+                channel = tracekit.grpc.aio.trace_channel(bare, tracing)
+                return await channel.unary_unary("/shop.Orders/Get")(b"spare")
+
+    assert run(call()) == b"spare"
+    span = tracing.sink.take()
+    assert span.attributes["rpc.response.status_code"] == "OK"
+    assert span.end_time - span.start_time > PAUSE_S * 0.9e9
+
+
+def test_nothing_is_raised_into_whoever_completes_a_future(target, tracing, stack):
+    """A future that misbehaves afterwards costs its span what it would have told."""
+
+    class Odd:
+        def __init__(self):
+            self.callbacks = []
+
+        def add_done_callback(self, fn):
+            self.callbacks.append(fn)
+
+        def done(self):
+            return "perhaps"
+
+        def exception(self):
+            raise RuntimeError("not today")
+
+        code = property(lambda self: 1 / 0)
+        result = 7
+
+    odd = Odd()
+    method = traced(target, Futures(lambda call: odd), tracing, stack).unary_unary(
+        "/shop.Orders/Get"
+    )
+    assert method.future(b"") is odd
+    finished = threading.Thread(target=lambda: [fn(odd) for fn in odd.callbacks])
+    finished.start()
+    finished.join(5)
+    assert tracing.sink.take().attributes["rpc.response.status_code"] == "OK"

@@ -1,0 +1,79 @@
+"""The context of a handler, where an interceptor further out handed it one of its own.
+
+Such a context keeps what its author needed: abstract methods alone, attributes for methods, or
+methods that raise. Where gRPC's own stands behind it, that is asked instead: it alone knows what
+goes out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grpc._cython import cygrpc
+from grpc._server import _Context
+
+from tracekit.grpc import _foreign as foreign
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeGuard
+
+    import grpc
+
+    from tracekit.grpc._rpc import Pair
+
+OWN_CONTEXT: type[grpc.ServicerContext] = _Context
+OWN_AIO_CONTEXT: type = cygrpc._ServicerContext
+OWN_THREAD_CONTEXT: type = cygrpc._SyncServicerContext
+_OWN = (OWN_CONTEXT, OWN_AIO_CONTEXT, OWN_THREAD_CONTEXT)
+
+
+def _is_own(context: object) -> TypeGuard[grpc.ServicerContext]:
+    return issubclass(type(context), _OWN)
+
+
+class KnownContext:
+    """What can be known of a context behind which there is none of gRPC's. Nothing here raises."""
+
+    def __init__(self, context: object) -> None:
+        self._context = context
+
+    def code(self) -> grpc.StatusCode | None:
+        return foreign.code_of(self._context)
+
+    def details(self) -> str | None:
+        return foreign.ask_text(self._context, "details")
+
+    def trailing_metadata(self) -> list[Pair] | None:
+        return foreign.ask_pairs(self._context, "trailing_metadata")
+
+    def invocation_metadata(self) -> list[Pair] | None:
+        return foreign.ask_pairs(self._context, "invocation_metadata")
+
+    def time_remaining(self) -> float | None:
+        return foreign.ask_seconds(self._context, "time_remaining")
+
+    def peer(self) -> str:
+        return foreign.ask(self._context, "peer", str) or ""
+
+    def is_active(self) -> bool:
+        return foreign.ask(self._context, "is_active", bool) is not False
+
+    def done(self) -> bool:
+        return foreign.ask(self._context, "done", bool) is True
+
+    def add_callback(self, callback: Callable[[], None]) -> bool | None:
+        """Return whether ``callback`` will be called; None if the context does not say."""
+        try:
+            added = self._context.add_callback(callback)  # type: ignore[attr-defined] # (or raises)
+        except Exception:
+            return None
+        return added if isinstance(added, bool) else None
+
+
+def known(context: object) -> grpc.ServicerContext | KnownContext:
+    """Return who can be asked about the RPC of ``context``: itself, if that is gRPC's own."""
+    if _is_own(context):
+        return context
+    own = foreign.held(context, _is_own)
+    return KnownContext(context) if own is None else own
