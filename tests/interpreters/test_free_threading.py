@@ -41,6 +41,17 @@ for name in "ab":
     assert ended("-c", program).stderr.count("without the GIL") == 1
 
 
+def test_native_frames_are_left_alone():
+    """What was compiled for builds with the GIL is not loaded."""
+    program = """
+import free_threaded, sys
+from tracekit.encoding._native import native_frames
+assert native_frames() is None
+assert "tracekit.encoding._frames" not in sys.modules
+"""
+    ended("-c", program)
+
+
 @pytest.mark.skipif(FREE_THREADED, reason="here they run like that anyway")
 @pytest.mark.slow
 def test_the_same_tests_pass():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanKind, StatusCode
 
 from tracekit._context import DEBUG, FIREHOSE
+from tracekit._process.tally import FREE_THREADED
 from tracekit._protocols import MARKS_SHIFT, UNSET, Frame
 from tracekit.encoding._facts import facts_of
 from tracekit.encoding._jaeger import JaegerEncoder
@@ -44,6 +45,8 @@ class Frames(Protocol):
 
 def native_frames() -> Frames | None:
     """Return the compiled module; None where it was not built (no compiler, PyPy, no GIL)."""
+    if FREE_THREADED:  # the limited API's objects have another layout there: it would not load
+        return None
     try:
         return cast("Frames", import_module("tracekit.encoding._frames"))
     except ImportError:
