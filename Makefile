@@ -10,7 +10,7 @@ LIBRARIES := $(BUILD)/libraries/.tried
 TOOLS  := $(BUILD)/tools/.tried
 
 .DEFAULT_GOAL := help
-.PHONY: interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
+.PHONY: first-trace interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -79,6 +79,9 @@ test-oldest: $(UV) ## The suite on the oldest dependencies that pyproject.toml a
 
 interop: $(STAMP) ## Against the real Jaeger, its Go client, Envoy and Prometheus; prints who understood whom
 	PYTHONPATH=tests/interop $(BIN)/pytest -q -p peers --timeout 1000 tests/interop
+
+first-trace: ## A fresh clone, an empty environment, the README: how long until a trace is drawn
+	./.ci/first-trace
 
 fuzz: $(STAMP) ## Ten million odd headers through every decoder, at low priority
 	nice -n 19 $(BIN)/python tests/fuzz/fuzz_headers.py --inputs 10000000
