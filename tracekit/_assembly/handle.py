@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry import trace
 
 from tracekit import metrics
-from tracekit._assembly import exporters, wiring
+from tracekit._assembly import exporters, start_up, wiring
 from tracekit._assembly.distribution import stranger
 from tracekit._assembly.draining import drain_in_handler
 from tracekit._assembly.last_resort import name_last_resort
@@ -24,7 +24,6 @@ from tracekit._process.farewell import tell_ended
 from tracekit._process.fork import PerProcess
 from tracekit._process.tally import FREE_THREADED
 from tracekit._process.undisturbed import undisturbed
-from tracekit.errors import ConfigError
 from tracekit.settings import Settings
 
 if TYPE_CHECKING:
@@ -225,17 +224,13 @@ def init(
         raise TypeError("transport= and exporter= cannot be given together")
     kind = transport if isinstance(transport, str) else None
     wire = None if isinstance(transport, str) else transport
+    given = {"service_name": service_name, "transport": kind, **settings_fields}
     if settings is None:
-        snapshot = dict(os.environ if environ is None else environ)
-        settings = Settings.resolve(
-            service_name, environ=snapshot, strict=strict, transport=kind, **settings_fields
-        )
-    elif service_name is not None or kind is not None or settings_fields:
+        settings = Settings.from_fields(given, environ=_snapshot(environ), strict=strict)
+    elif any(value is not None for value in given.values()):
         raise TypeError("settings= and single settings cannot be given together")
-    elif strict and settings.problems:
-        raise ConfigError(settings.problems)
-    if strict and not settings.disabled and settings.sources.get("service_name") == "default":
-        raise ConfigError((*settings.problems, settings.nameless()))
+    if strict:
+        start_up.refuse(settings)
     instead = exporter if wire is None else wire
     with slot.lock:
         slot.attend_exit()
@@ -265,20 +260,12 @@ def _keep(running: Tracing, asked: Settings) -> Tracing:
 
 
 def _report(settings: Settings, wire: Transport | SpanExporter | None) -> None:
-    for said in (*settings.problems, *settings.notes):
-        _log.warning("%s", said)
-    if not settings.disabled:
-        if FREE_THREADED and not slot.told_free_threaded:
-            slot.told_free_threaded = True
-            _log.warning(
-                "this Python runs without the GIL: tracekit works there, but that is experimental"
-            )
-        # Nobody chose a sampler, so next to nothing is sampled: a newcomer who sees no traces must
-        # find the reason here, also where INFO is not shown.
-        unchosen = settings.sources.get("sampler_type") == "default"
-        destination = None if wire is None else f"spans to {type(wire).__name__}"
-        summary = settings.summary(destination)
-        _log.log(logging.WARNING if unchosen else logging.INFO, "%s", summary)
+    start_up.announce(settings, wire, free_threaded=FREE_THREADED and not slot.told_free_threaded)
+    slot.told_free_threaded |= not settings.disabled
+
+
+def _snapshot(environ: Mapping[str, str] | None) -> dict[str, str]:
+    return dict(os.environ if environ is None else environ)
 
 
 def current() -> Tracing:
