@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -215,3 +216,52 @@ def test_yaml_without_its_extra_says_what_to_install(write, monkeypatch):
     (bad,) = Settings.from_file(path).problems
     assert "pip install 'tracekit-jaeger[yaml]'" in bad.message
     assert Settings.from_file(write(OWN_JSON, "t.json")).problems == ()
+
+
+def aliases(depth, *, merge=False):
+    """A small file whose aliases, each standing twice in the next, say 2 to the power of depth."""
+    head = "a0: &a0 {x: 1}\n"
+    form = "a{n}: &a{n} {{<<: [*a{m}, *a{m}]}}\n" if merge else "a{n}: &a{n} [*a{m}, *a{m}]\n"
+    return head + "".join(form.format(n=n, m=n - 1) for n in range(1, depth))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        aliases(60),
+        aliases(60, merge=True),
+        aliases(40).replace("[", "{k: ").replace(", *", ", l: *").replace("]", "}"),
+        "a: &a [*a]\n",
+        "a: &a {b: *a}\n",
+        "a: &a {<<: *a}\n",
+        "? [a, b]\n: 1\n",
+        "<<: 1\n",
+    ],
+    ids=["lists", "merges", "mappings", "itself", "in itself", "merged", "key", "scalar"],
+)
+def test_a_hostile_yaml_file_is_refused_in_no_time(text, tmp_path):
+    """Its few bytes must not become seconds and hundreds of megabytes."""
+    pytest.importorskip("yaml")
+    file = tmp_path / "tracing.yaml"
+    file.write_text(f"service_name: shop\n{text}", encoding="utf-8")
+    began = time.process_time()
+    settings = Settings.from_file(file)
+    assert time.process_time() - began < 2
+    assert settings.problems
+    assert all(len(str(problem)) < 1000 for problem in settings.problems)
+
+
+def test_merged_mappings(tmp_path):
+    """``<<`` brings the keys of others; one's own win, then those of the first."""
+    pytest.importorskip("yaml")
+    file = tmp_path / "tracing.yaml"
+    file.write_text(
+        "sampler: &a\n  type: const\n  param: 1\n"
+        "reporter: {<<: [{queue_size: 5}, {queue_size: 7, flush_s: 3}], log_spans: true}\n"
+        "service_name: shop\n",
+        encoding="utf-8",
+    )
+    settings = Settings.from_file(file)
+    assert not settings.problems
+    reporter = settings.reporter
+    assert (reporter.queue_size, reporter.flush_s, reporter.log_spans) == (5, 3.0, True)

@@ -17,9 +17,14 @@ from tracekit._config.layers import Layer, did_you_mean
 from tracekit._config.schema import PARTS, SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    import yaml
 
 _MAX_BYTES = 2**20
+_MAX_NODES = 20_000
+"""Of a YAML file, aliases counted as often as they stand there."""
+_TAG = "tag:yaml.org,2002:"
 _KUBERNETES_GROUP = "apiserver.config.k8s.io"
 _KUBERNETES_VERSIONS = ("v1alpha1", "v1beta1", "v1")
 _KUBERNETES_KEYS = ("apiVersion", "kind", "endpoint", "samplingRatePerMillion")
@@ -189,6 +194,68 @@ def _located(pairs: _Pairs, text: str, start: int) -> Entries:
     return entries
 
 
+class _Yaml:
+    """Turns the nodes of a YAML file into entries, as many as a file of settings may have.
+
+    An alias of a mapping counts each time that it stands somewhere: a few bytes could otherwise
+    become seconds and hundreds of megabytes. A list is the same list wherever it stands.
+    """
+
+    def __init__(self, scalar: Callable[[yaml.Node], object]) -> None:
+        self._scalar = scalar
+        self._seen = 0
+        self._lists: dict[int, list[object]] = {}
+
+    def mapping(self, node: yaml.Node) -> Entries:
+        """Return the entries of a mapping."""
+        pairs = self._pairs(node)
+        return Entries(Entry(name, self._value(value), line) for name, value, line in pairs)
+
+    def _value(self, node: yaml.Node) -> object:
+        self._count(node)
+        if node.tag == f"{_TAG}map":
+            return self.mapping(node)
+        if node.tag == f"{_TAG}seq":
+            found = self._lists.get(id(node))
+            if found is None:
+                found = self._lists[id(node)] = []
+                found += [self._value(item) for item in node.value]
+            return found
+        if not isinstance(node.value, str):
+            raise UnreadableError(f"is no YAML for settings: {node.tag}", _line(node))
+        return self._scalar(node)
+
+    def _pairs(self, node: yaml.Node) -> list[tuple[str, yaml.Node, int]]:
+        """Return the keys of a mapping, then those merged into it (``<<``), each once."""
+        self._count(node)
+        own: dict[str, tuple[str, yaml.Node, int]] = {}
+        merged: list[yaml.Node] = []
+        for key, value in node.value:
+            if key.tag == f"{_TAG}merge":
+                merged += value.value if value.tag == f"{_TAG}seq" else [value]
+            elif isinstance(key.value, str):
+                name = str(self._value(key))
+                own[name] = (name, value, _line(key))
+            else:
+                raise UnreadableError("has a key that is no text", _line(key))
+        for other in merged:
+            if other.tag != f"{_TAG}map":
+                raise UnreadableError("merges what is no mapping", _line(other))
+            for pair in self._pairs(other):
+                own.setdefault(pair[0], pair)
+        return list(own.values())
+
+    def _count(self, node: yaml.Node) -> None:
+        self._seen += 1
+        if self._seen > _MAX_NODES:
+            raise UnreadableError("says far too much, by aliases", _line(node))
+
+
+def _line(node: yaml.Node) -> int:
+    line: int = node.start_mark.line + 1
+    return line
+
+
 def _parse_yaml(text: str) -> Entries:
     try:
         import yaml  # noqa: PLC0415 (an extra: only who writes YAML needs it)
@@ -197,26 +264,14 @@ def _parse_yaml(text: str) -> Entries:
             "needs PyYAML: pip install 'tracekit-jaeger[yaml]' (or write JSON)"
         ) from None
 
-    def entries(node: yaml.MappingNode) -> Entries:
-        return Entries(
-            Entry(
-                str(loader.construct_object(key)),
-                entries(value)
-                if isinstance(value, yaml.MappingNode)
-                else loader.construct_object(value, deep=True),
-                key.start_mark.line + 1,
-            )
-            for key, value in node.value
-        )
-
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
             return Entries()
         if not isinstance(node, yaml.MappingNode):
-            raise UnreadableError("holds no mapping", node.start_mark.line + 1)
-        return entries(node)
+            raise UnreadableError("holds no mapping", _line(node))
+        return _Yaml(loader.construct_object).mapping(node)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise UnreadableError(f"is no YAML: {error.problem or error.context}", line) from None
