@@ -86,6 +86,7 @@ class ReporterSettings(_Masked):
     log_spans: bool
     native: bool
     exit_budget_s: float
+    drain_on_sigterm: bool
 
 
 @dataclass(frozen=True, repr=False)

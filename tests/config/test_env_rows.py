@@ -148,6 +148,7 @@ CASES = {
     ),
     "JAEGER_REPORTER_ATTEMPT_RECONNECT_INTERVAL": millis("reconnect_s"),
     "TRACEKIT_EXIT_BUDGET": millis("exit_budget_s"),
+    "TRACEKIT_DRAIN_ON_SIGTERM": Case("drain_on_sigterm", ("false", False), "yes", ("F", False)),
     "TRACEKIT_CA_FILE": path("ca_file"),
     "TRACEKIT_CERT_FILE": path("cert_file"),
     "TRACEKIT_KEY_FILE": path("key_file"),

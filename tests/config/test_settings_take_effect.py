@@ -251,4 +251,4 @@ tracekit.get_tracer("t").start_span("x").end()
 
 def test_no_setting_is_without_effect():
     """The tests above name every row of the table."""
-    assert {*TAKES_EFFECT, "semconv", "exit_budget_s", "also"} == set(SETTINGS)
+    assert {*TAKES_EFFECT, "semconv", "exit_budget_s", "also", "drain_on_sigterm"} == set(SETTINGS)

@@ -206,3 +206,31 @@ os._exit(0)  # the end of subinterpreters crashes early releases
     environ = {**agent.environ, "JAEGER_AGENT_HOST": "localhost"}
     assert run(program, **environ) == "True\n"
     assert len(agent.wait(1)) == 1
+
+
+def test_handles_that_nobody_keeps_give_back_what_they_hold(agent):
+    """Their spans are sent; no thread and no socket stays, however many there were."""
+    out = run(
+        """
+        import gc, os, threading, time, tracekit
+        def use(number):
+            tracing = tracekit.init(
+                "apart", set_global=False, sampler_type="remote" if number % 2 else "const",
+                sampler_param=1, sampling_endpoint="http://127.0.0.1:9/sampling",
+            )
+            tracing.tracer("t").start_span(str(number)).end()
+        for number in range(20):
+            use(number)
+        deadline = time.monotonic() + 20
+        while threading.active_count() > 1 and time.monotonic() < deadline:
+            time.sleep(0.05)
+            gc.collect()
+        files = "/proc/self/fd"
+        links = [f"{files}/{fd}" for fd in os.listdir(files)] if os.path.isdir(files) else []
+        open_now = [os.readlink(each) for each in links if os.path.islink(each)]
+        print(threading.active_count(), sum(each.startswith("socket:") for each in open_now))
+        """,
+        **{**agent.environ, "JAEGER_REPORTER_FLUSH_INTERVAL": "100ms"},
+    )
+    assert out.split() == ["1", "0"]
+    assert len(agent.wait(20)) == 20

@@ -430,3 +430,18 @@ def test_an_interrupted_shutdown_counts_and_tells():
     assert lawful(end.stats)
     assert sum(end.stats["dropped"].values()) == 300
     assert "300 spans dropped" in end.stderr
+
+
+def test_sigterm_can_be_left_alone(agent):
+    """By a setting, for a program whose main thread is long in C code: it dies at once, as bare."""
+    then = """
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        import hashlib
+        hashlib.pbkdf2_hmac("sha256", b"x", b"y", 200_000_000)
+    """
+    environ = {**agent.environ, "TRACEKIT_DRAIN_ON_SIGTERM": "false"}
+    with started(environ, before="import signal", then=then) as child:
+        time.sleep(0.3)
+        end = end_of(child, signal.SIGTERM)
+    assert end.code == -signal.SIGTERM
+    assert end.took_s < 3

@@ -239,6 +239,7 @@ def init(
         apart = Tracing(settings, wire, exporter)
         with slot.lock:
             slot.apart[apart.provider] = settings.reporter.exit_budget_s
+            apart._parts.let_go_with_provider()
         return apart
     with slot.lock:
         if slot.running is not None:
@@ -246,7 +247,8 @@ def init(
         tracing = slot.running = Tracing(settings, wire, exporter)
         _report(settings, instead)  # after: a log line of ours carries the service's name, too
         slot.otel.point(tracing.provider, tracing.propagator)
-        process_exit.drain_on_sigterm(_drain)
+        if settings.reporter.drain_on_sigterm:
+            process_exit.drain_on_sigterm(_drain)
         return tracing
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import threading
 import time
+import weakref
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -95,13 +96,33 @@ class Parts:
         provider = self.provider
         return provider.counts() if isinstance(provider, TracerProvider) else SpanCounts()
 
+    def let_go_with_provider(self) -> None:
+        """Have thread, descriptor and sampler go when nobody holds the provider any more.
+
+        It is what tracers hold, and they may be all that a program keeps of a handle.
+        """
+        if self.reporter is not None:
+            budget_s = self.settings.reporter.exit_budget_s
+            release, sampler = self.reporter.release, self.sampler
+            weakref.finalize(self.provider, _let_go, release, sampler, budget_s).atexit = False
+
     def close(self, timeout_s: float) -> None:
         """End everything within ``timeout_s`` seconds, the sampler last: it is in no hurry."""
         deadline_s = time.monotonic() + timeout_s
         self.provider.shutdown(timeout_s)
-        root = self.sampler.root if isinstance(self.sampler, ParentRule) else self.sampler
-        if isinstance(root, RemoteSampler):
-            root.close(deadline_s - time.monotonic())
+        _close_sampler(self.sampler, deadline_s - time.monotonic())
+
+
+def _let_go(release: Callable[[float], None], sampler: Sampler | None, budget_s: float) -> None:
+    """End what a handle that nobody has kept leaves behind; never waits, for the GC calls it."""
+    release(budget_s)
+    _close_sampler(sampler, 0.0)
+
+
+def _close_sampler(sampler: Sampler | None, timeout_s: float) -> None:
+    root = sampler.root if isinstance(sampler, ParentRule) else sampler
+    if isinstance(root, RemoteSampler):
+        root.close(timeout_s)
 
 
 def build(

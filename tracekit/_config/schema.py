@@ -116,6 +116,8 @@ _ROWS = (
             "encode spans natively, where that was built; the bytes are the same"),
     Setting("exit_budget_s", "reporter", "exit_budget_s", v.seconds(), 2.0,
             "longest time that tracing may hold up the end of the process"),
+    Setting("drain_on_sigterm", "reporter", "drain_on_sigterm", v.boolean, True,
+            "send on SIGTERM where the program has no handler, then let it kill as before"),
 
     Setting("transport", "transport", "kind", v.one_of(*TRANSPORTS), "udp",
             "`udp`, `http`, `otlp-http`, `otlp-grpc`, `console` (standard output) or `none`"),

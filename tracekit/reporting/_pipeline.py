@@ -261,6 +261,13 @@ class Pipeline:
         self.queue.close()
         return self._end_s
 
+    def release(self, timeout_s: float) -> None:
+        """Let the worker end by itself, as ``close`` would have it end. Never waits."""
+        self.begin_close(timeout_s)
+        self._over = True
+        if not self._is_manned():
+            self._transport.close()
+
     def close(self, timeout_s: float) -> None:
         """Refuse spans from now on, send what can be sent in time, count the rest. Idempotent.
 

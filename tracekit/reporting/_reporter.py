@@ -195,6 +195,15 @@ class Reporter(SpanProcessor):
         """
         self._now().pipeline.close(timeout_s)
 
+    def release(self, timeout_s: float) -> None:
+        """Have the worker send what is queued within ``timeout_s``, end, and count the rest.
+
+        For a reporter that nobody will ask again. Never waits; in a fork it does nothing.
+        """
+        era = self._era
+        if era.mark[0]:
+            era.pipeline.release(timeout_s)
+
     def begin_shutdown(self, timeout_s: float) -> None:
         """Refuse spans from now on and have the worker end; ``shutdown`` waits for that."""
         self._now().pipeline.begin_close(timeout_s)

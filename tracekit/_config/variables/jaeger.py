@@ -142,6 +142,7 @@ ROWS = (
         note="This variable says no."),
     Row("JAEGER_REPORTER_ATTEMPT_RECONNECT_INTERVAL", "reconnect_s", v.milliseconds, "15s", "Go"),
     Row("TRACEKIT_EXIT_BUDGET", "exit_budget_s", _exit_budget, "4s"),
+    Row("TRACEKIT_DRAIN_ON_SIGTERM", "drain_on_sigterm", v.boolean, "false"),
     Row("TRACEKIT_CA_FILE", "ca_file", v.text, "/etc/ssl/collector-ca.pem"),
     Row("TRACEKIT_CERT_FILE", "cert_file", v.text, "/etc/ssl/client.pem"),
     Row("TRACEKIT_KEY_FILE", "key_file", v.text, "/etc/ssl/client.key"),
