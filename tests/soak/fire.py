@@ -1,0 +1,183 @@
+"""Forks, signals, interrupts and hostile receivers, all at once and at random.
+
+``python tests/soak/fire.py --minutes 60 --seed 1``: programs live for a second or two, one after
+the other, two at a time. Each must end in time and, where it can still tell, with every span in one
+figure. The seed of a life that went wrong is printed; ``--life SEED`` lives it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "lifecycle"))
+
+from faults import FAULTS, free_port, lawful, wire
+
+from tracekit.testing import FakeAgent, FakeCollector
+
+BUDGET_S = 0.5
+LIFE = """
+import atexit, json, os, random, signal, sys, threading, time
+import tracekit
+dice = random.Random(int(sys.argv[1]))
+told = open(sys.argv[2], "a")
+
+def tell():
+    for each in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    told.write(json.dumps(tracing.stats().as_dict() | {"forked": forked}) + "\\n")
+    told.flush()
+
+forked = False
+atexit.register(tell)
+tracing = tracekit.init(
+    "fire", flush_s=dice.choice([0.01, 0.1, 1]), exit_budget_s=0.5,
+    queue_size=dice.choice([50, 1000, 10000]), drop_policy=dice.choice(["newest", "oldest"]),
+)
+
+class Interrupt(Exception): pass
+def interrupt(*_): raise Interrupt
+signal.signal(signal.SIGALRM, interrupt)
+if dice.random() < 0.5:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+def work(numbers):
+    tracer = tracekit.get_tracer("t")
+    while time.monotonic() < end:
+        for _ in range(numbers.randrange(200)):
+            tracer.start_span("s", attributes={"k": "v" * numbers.randrange(300)}).end()
+        if numbers.random() < 0.1:
+            tracekit.flush(0.05)
+        time.sleep(numbers.random() / 50)
+
+end = time.monotonic() + 0.5 + dice.random()
+for _ in range(3):
+    numbers = random.Random(dice.random())
+    threading.Thread(target=work, args=(numbers,), daemon=True).start()
+print("up", flush=True)
+children = []
+while time.monotonic() < end:
+    try:
+        if dice.random() < 0.3:
+            signal.setitimer(signal.ITIMER_REAL, dice.random() / 100)
+        if dice.random() < 0.05 and len(children) < 3 and not forked:
+            pid = os.fork()
+            if pid == 0:
+                forked, children = True, []
+                end = time.monotonic() + 0.3
+            else:
+                children.append(pid)
+        with tracekit.get_tracer("main").start_as_current_span("s"):
+            tracekit.stats()
+        if dice.random() < 0.2:
+            tracekit.flush(dice.random() / 20)
+        time.sleep(dice.random() / 100)
+    except Interrupt:
+        pass
+signal.setitimer(signal.ITIMER_REAL, 0)
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+for pid in children:
+    os.waitpid(pid, 0)
+sys.exit(0)
+"""
+
+
+def live(seed: int) -> tuple[str, str]:
+    """Live one life; return what it was, and what is wrong with it (empty: nothing)."""
+    dice = random.Random(seed)
+    with contextlib.ExitStack() as stack:
+        receiver = dice.choice(["agent", "collector", "otlp", *FAULTS])
+        if receiver == "agent":
+            environ = stack.enter_context(FakeAgent()).environ
+        elif receiver in ("collector", "otlp"):
+            made = stack.enter_context(FakeCollector())
+            environ = made.environ if receiver == "collector" else made.otlp_environ
+        else:
+            kind = dice.choice(["http", "otlp-http", "udp"])
+            port = free_port() if kind == "udp" else stack.enter_context(FAULTS[receiver]())
+            environ = wire(kind, port)
+        told = stack.enter_context(tempfile.NamedTemporaryFile("r"))
+        errors = stack.enter_context(tempfile.TemporaryFile("w+"))
+        life = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-c", LIFE, str(seed), told.name],
+                env={"PATH": os.environ["PATH"], **environ},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        )
+        life.stdout.readline()
+        storm = dice.random() < 0.6
+        if storm:
+            time.sleep(dice.random())
+            for _ in range(dice.randrange(1, 4)):
+                with contextlib.suppress(ProcessLookupError):
+                    life.send_signal(signal.SIGTERM)
+                time.sleep(dice.choice([0, 0.005, 0.1]))
+        began = time.monotonic()
+        bound = threading.Timer(15, life.kill)
+        bound.start()
+        life.wait()
+        bound.cancel()
+        took_s = time.monotonic() - began
+        errors.seek(0)
+        said = errors.read()
+        ends = [json.loads(line) for line in told.read().splitlines()]
+    what = f"{receiver}{' storm' if storm else ''}"
+    wrong = []
+    if life.returncode not in (0, -signal.SIGTERM):
+        wrong.append(f"ended with {life.returncode}: {said[-500:]}")
+    # Not stormed, it lives for a second and a half; a loaded machine takes its time.
+    if took_s > (0 if storm else 1.5) + 2 * BUDGET_S + 3:
+        wrong.append(f"took {took_s:.1f} s to end")
+    wrong += [f"figures: {end}" for end in ends if not lawful(end) or end["queued"]]
+    return what, "; ".join(wrong)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--life", type=int)
+    options = parser.parse_args()
+    if options.life is not None:
+        print(*live(options.life))
+        return 0
+    until = time.monotonic() + 60 * options.minutes
+    lives: Counter[str] = Counter()
+    bad = 0
+    seeds = iter(range(options.seed * 1_000_000, (options.seed + 1) * 1_000_000))
+
+    def live_on() -> None:
+        nonlocal bad
+        while time.monotonic() < until:
+            seed = next(seeds)
+            what, wrong = live(seed)
+            lives[what] += 1
+            if wrong:
+                bad += 1
+                print(f"WRONG --life {seed} ({what}): {wrong}", flush=True)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(live_on) for _ in range(2)]:
+            done.result()
+    print(f"{lives.total()} lives, {bad} wrong:", dict(lives.most_common()))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
