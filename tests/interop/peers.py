@@ -5,7 +5,9 @@ A plugin that ``make interop`` loads: peers take minutes to build, so no other r
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import tools
@@ -36,13 +38,21 @@ def _tool(name, find):
 
 
 @pytest.fixture(scope="session")
-def jaeger_binary():
-    return _tool("Jaeger", tools.jaeger)
+def workshop():
+    """Where Go builds; all that it downloads is thrown away with it."""
+    tools.CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="go-", dir=tools.CACHE) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
-def go_peer():
-    return _tool("jaeger-client-go", tools.go_peer)
+def jaeger_binary(workshop):
+    return _tool("Jaeger", lambda: tools.jaeger(workshop))
+
+
+@pytest.fixture(scope="session")
+def go_peer(workshop):
+    return _tool("jaeger-client-go", lambda: tools.go_peer(workshop))
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,12 @@ the test's.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,55 +35,54 @@ class Tool(NamedTuple):
     version: str
 
 
-def jaeger() -> Tool:
+def jaeger(workshop: Path) -> Tool:
     """Return Jaeger's all-in-one, built if need be (80 s of two cores, 36 MB)."""
     target = CACHE / f"jaeger-all-in-one-{JAEGER}"
     if not target.exists():
-        _go(target, lambda go, env, made: [go, "install", "-ldflags=-s -w", JAEGER_MODULE])
+        _go(workshop, target, ["install", "-ldflags=-s -w", JAEGER_MODULE])
     return Tool(target, JAEGER)
 
 
-def go_peer() -> Tool:
+def go_peer(workshop: Path) -> Tool:
     """Return our peer made of jaeger-client-go, built anew when its source has changed."""
     source = HERE / "go_peer"
-    stamp = max(each.stat().st_mtime_ns for each in source.iterdir())
-    target = CACHE / f"go-peer-{stamp:x}"
+    files = sorted(source.iterdir())
+    digest = hashlib.sha256(b"".join(each.read_bytes() for each in files)).hexdigest()[:12]
+    target = CACHE / f"go-peer-{digest}"
     if not target.exists():
         for old in CACHE.glob("go-peer-*"):
             old.unlink()
-        _go(target, lambda go, env, made: [go, "build", "-ldflags=-s -w", "-o", made, "."], source)
+        _go(workshop, target, ["build", "-ldflags=-s -w", "-o", f"{workshop}/bin/", "."], source)
     (version,) = re.findall(r"jaeger-client-go v([\d.]+)", (source / "go.mod").read_text())
     return Tool(target, version)
 
 
-def _go(target, command, folder=None):
-    """Run a build of Go's; keep what it made and nothing that it downloaded."""
+def _go(workshop, target, arguments, folder=None):
+    """Build with Go in ``workshop``, whose modules and cache the next build may use as well."""
     go = shutil.which("go")
     if go is None:
         raise Missing("Go is not installed")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tracekit-go-", dir=CACHE) as work:
-        made = Path(work) / "bin"
-        made.mkdir()
-        env = os.environ | {
-            "GOBIN": str(made),
-            "GOMODCACHE": f"{work}/modules",
-            "GOCACHE": f"{work}/cache",
-            "GOFLAGS": "-p=2 -trimpath -modcacherw",
-            "CGO_ENABLED": "0",
-        }
-        built = subprocess.run(
-            command(go, env, str(made / "out")),
-            cwd=folder or work,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
-        assert built.returncode == 0, built.stderr[-2000:]
-        (program,) = made.iterdir()
-        program.replace(target)
+    made = workshop / "bin"
+    made.mkdir(exist_ok=True)
+    env = os.environ | {
+        "GOBIN": str(made),
+        "GOMODCACHE": f"{workshop}/modules",
+        "GOCACHE": f"{workshop}/cache",
+        "GOFLAGS": "-p=2 -trimpath -modcacherw",
+        "CGO_ENABLED": "0",
+    }
+    built = subprocess.run(
+        [go, *arguments],
+        cwd=folder or workshop,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr[-2000:]
+    (program,) = made.iterdir()
+    program.replace(target)
 
 
 def envoy() -> Tool:
