@@ -110,6 +110,7 @@ class Connection(http.client.HTTPConnection):
     def _wrap(self, plain: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
         context.sslsocket_class = kind = _bounded(ssl.SSLSocket)
         plain.settimeout(self.deadline.left_s())
+        plain.getpeername()  # of one that is gone, ``wrap_socket`` leaves a socket unclosed
         wrapped = context.wrap_socket(plain, server_hostname=self.host)
         if isinstance(wrapped, kind):
             wrapped.deadline = self.deadline

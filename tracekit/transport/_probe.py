@@ -63,6 +63,7 @@ def _shake(
         context = _any_tls() if tls is None else tls.context()
         if protocols:
             context.set_alpn_protocols(list(protocols))
+        plain.getpeername()  # of one that is gone, ``wrap_socket`` leaves a socket unclosed
         context.wrap_socket(plain, server_hostname=host.strip("[]")).close()
     except (OSError, ValueError) as error:
         if tls is None:  # no TLS, as told
