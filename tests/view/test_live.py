@@ -100,7 +100,7 @@ def test_losses_that_a_client_reports_are_told_when_they_grow(told):
     comes(3, 5, 0, 2)
     assert said == ["✗ shop lost 7 spans (5: its queue was full, 2: they could not be sent)"]
     comes(6, 5, 0, 2)
-    assert said[1:] == ["✗ 2 datagrams of shop did not arrive"]
+    assert said[1:] == ["✗ 2 messages of shop did not arrive"]
 
 
 @pytest.mark.parametrize(

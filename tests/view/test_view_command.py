@@ -26,7 +26,7 @@ def test_traces_are_drawn_as_they_complete(view, send):
     running.wait_for(r"trace 0{31}1  2 spans, 1 service")
     send(port, span("late", number=3, parent=1))
 
-    running.wait_for(r"1 more spans of a trace above:\ntrace 0{31}1  3 spans")
+    running.wait_for(r"1 more span of a trace above:\ntrace 0{31}1  3 spans")
     assert running.end() == 0
 
 
@@ -52,7 +52,7 @@ def test_what_arrives_broken_is_told(view):
         port = running.port("Jaeger's compact Thrift")
         sender.sendto(b"\x82\x81\x01\x05\x1b[31mx", ("127.0.0.1", port))
 
-    running.wait_for("1 broken messages, the last by udp: a call of")
+    running.wait_for("1 broken message, the last by udp: a call of")
     assert "\x1b" not in running.said
 
 

@@ -103,7 +103,7 @@ class Page:
         lines = [summary(records) for _, records in newest]
         if not lines:
             return "No trace yet.\n\n" + "\n".join(listening(self._backend.ports)) + "\n"
-        return "\n".join([f"{len(traces)} traces, the newest first\n", *lines]) + "\n"
+        return "\n".join([f"Traces held: {len(traces)}, the newest first\n", *lines]) + "\n"
 
 
 def _ordered(fields: Object) -> tuple[str, Strategy]:

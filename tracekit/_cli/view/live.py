@@ -93,7 +93,7 @@ class Live:
         if len(self._drawn) > 10_000:
             del self._drawn[next(iter(self._drawn))]
         if show:
-            late = f"  {count - before} more spans of a trace above:\n" if before else ""
+            late = f"  {_plural(count - before, 'more span')} of a trace above:\n" if before else ""
             self._say(late + self._picture(spans, count) + "\n")
         return 1
 
@@ -111,11 +111,12 @@ class Live:
         if broken is not None and self._new("malformed", malformed):
             count = sum(malformed.values())
             reason = drawing.printable(broken.reason)[:160]
-            yield f"✗ {count} broken messages, the last by {broken.wire}: {reason}"
+            yield f"✗ {_plural(count, 'broken message')}, the last by {broken.wire}: {reason}"
         if self._new("dropped", state.dropped_datagrams):
-            yield f"✗ {state.dropped_datagrams} datagrams came faster than they could be read"
+            came = _plural(state.dropped_datagrams, "datagram")
+            yield f"✗ {came} came faster than they could be read"
         if self._new("refused", state.store.refused):
-            yield f"✗ {state.store.refused} spans of traces that are too large to hold"
+            yield f"✗ {_plural(state.store.refused, 'span')} of traces that are too large to hold"
         if self._new("evicted", bool(state.store.evicted_traces)):
             yield "the memory is full: from now on the oldest traces go (--max-memory)"
         if self._new("failed", state.store.failed):
@@ -131,9 +132,10 @@ class Live:
             lost = {} if client.stats is None else client.stats._asdict()
             if self._new(f"lost {client.service}", tuple(lost.values())) and any(lost.values()):
                 reasons = (f"{count}: {_LOST[name]}" for name, count in lost.items() if count)
-                yield f"✗ {service} lost {sum(lost.values())} spans ({', '.join(reasons)})"
+                spans = _plural(sum(lost.values()), "span")
+                yield f"✗ {service} lost {spans} ({', '.join(reasons)})"
             if self._new(f"missed {client.service}", client.missed):
-                yield f"✗ {client.missed} datagrams of {service} did not arrive"
+                yield f"✗ {_plural(client.missed, 'message')} of {service} did not arrive"
 
     def _hints(self) -> Iterator[str]:
         yield "Nothing has come yet. Listening on:"
@@ -152,6 +154,10 @@ class Live:
         if len(self._told) < 10_000:
             self._told[what] = value
         return bool(value) and value != before
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _in_words(strategy: Strategy | AdaptiveStrategy) -> str:
