@@ -10,7 +10,7 @@ LIBRARIES := $(BUILD)/libraries/.tried
 TOOLS  := $(BUILD)/tools/.tried
 
 .DEFAULT_GOAL := help
-.PHONY: first-trace interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
+.PHONY: test-peers first-trace interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -76,6 +76,9 @@ test-oldest: $(UV) ## The suite on the oldest dependencies that pyproject.toml a
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(BUILD)/oldest
 	VIRTUAL_ENV=$(BUILD)/oldest $(UV) pip install --quiet -e . --group test --group oldest --prerelease=allow
 	$(BUILD)/oldest/bin/pytest -n 2 --dist loadfile
+
+test-peers: $(UV) ## Beside other people's packages, in environments of their own; GROUPS=… for some
+	./.ci/test-peers $(UV) $(BUILD) $(GROUPS)
 
 interop: $(STAMP) ## Against the real Jaeger, its Go client, Envoy and Prometheus; prints who understood whom
 	PYTHONPATH=tests/interop $(BIN)/pytest -q -p peers --timeout 1000 tests/interop

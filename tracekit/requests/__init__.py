@@ -27,7 +27,7 @@ from tracekit._assembly.handle import HasTracing, Tracing, current, resolve
 from tracekit._calls.http_client import HttpClient
 from tracekit.requests import _sending
 from tracekit.requests._adapter import hand_over
-from tracekit.requests._sending import Sending, interception
+from tracekit.requests._sending import MARK, Sending, interception
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["instrument"]
 
-_MARK = "_tracekit_client"
 _lock = threading.Lock()
 
 
@@ -59,19 +58,20 @@ def instrument(
     target: Any = requests.Session if session is None else session
     client = _Client(tracing, allow, hosts, semconv)
     with _lock:
-        if _MARK in vars(target):
+        if MARK in vars(target):
             return _nothing
-        setattr(target, _MARK, client)
+        setattr(target, MARK, client)
         patch = _Patch(target, "send", client.sending)
     interception.begin()
+    client.cover(target if session is None else type(session))
 
     def undo() -> None:
         with _lock:
             if client.active:
                 client.active = False
                 interception.end()
-            if vars(target).get(_MARK) is client:
-                delattr(target, _MARK)
+            if vars(target).get(MARK) is client:
+                delattr(target, MARK)
                 patch.undo()
 
     return undo
@@ -122,6 +122,13 @@ class _Client(HttpClient):
         handle = current if tracing is None else functools.partial(resolve, tracing)
         super().__init__(handle, "tracekit.requests", allow, hosts, semconv)
 
+    def cover(self, kind: type) -> None:
+        """Have the adapters of sessions of ``kind`` looked up through us."""
+        try:
+            interception.cover(kind)
+        except Exception:  # a class that takes no attribute
+            self.complain("a session's requests cannot be traced; they are sent untraced")
+
     def sending(self, original: Callable[..., requests.Response]) -> Callable[..., Any]:
         """Return ``Session.send`` that has its adapter traced."""
         bound_to = getattr(original, "__self__", None)  # one session's, or the class's function
@@ -131,10 +138,7 @@ class _Client(HttpClient):
             session = args[0] if bound_to is None and args else bound_to
             if not self.active or session is None:
                 return original(*args, **kwargs)
-            try:
-                interception.cover(type(session))
-            except Exception:  # a class that takes no attribute
-                self.complain("a session's requests cannot be traced; they are sent untraced")
+            self.cover(type(session))
             sending = Sending(self, session)
             token = _sending.current.set(sending)
             try:

@@ -40,6 +40,8 @@ def follow(exchange: ClientExchange, response: Response) -> None:
     version = _VERSIONS.get(getattr(raw, "version", 0))
     exchange.answered(int(response.status_code or 0), version, len(retries) if retries else 0)
     release = getattr(type(raw), "release_conn", None)
+    if getattr(raw, "connection", None) is None:
+        release = None  # nothing is left on the wire: a mock's, or a body that has been read
     try:
         # urllib3 gives the connection back exactly when it is done with the body, whichever way
         # the body is read; the response itself must not be part of a reference cycle.

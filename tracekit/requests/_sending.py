@@ -4,14 +4,19 @@
 calls ``get_adapter`` gets the adapter that was mounted. The asking may be answered by a subclass,
 or by what a mock has put over the method, on the class or on the session; so the method is looked
 up through a descriptor, which stands in for it on whatever class defines it when something is sent.
+A mock may also have put its own over our ``send`` (requests-mock calls the library's directly);
+then the asking is known by who asks.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+
+import requests
 
 from tracekit.requests._adapter import Adapter
 
@@ -23,6 +28,9 @@ if TYPE_CHECKING:
     from tracekit._calls.http_client import ClientExchange, HttpClient
 
 NAME = "get_adapter"
+MARK = "_tracekit_client"
+"""Where a class or a session holds its ``HttpClient``."""
+_SEND = getattr(requests.Session.send, "__code__", None)
 _lock = threading.Lock()
 current: ContextVar[Sending | None] = ContextVar("tracekit_requests_sending", default=None)
 
@@ -68,7 +76,12 @@ class Lookup:
         else:
             own = self.original if bind is None else bind(self.original, session, owner)
         sending = current.get()
-        if sending is None or not sending.wants or sending.session is not session:
+        if sending is None:
+            client = getattr(session, MARK, None)
+            if client is None or sys._getframe(1).f_code is not _SEND:
+                return own
+            sending = Sending(client, session)
+        elif not sending.wants or sending.session is not session:
             return own
         return functools.partial(sending.adapter, own)
 
@@ -87,7 +100,7 @@ class Interception:
 
     def __init__(self) -> None:
         self._users = 0
-        self._classes: list[tuple[type, Lookup]] = []
+        self._classes: set[type] = set()
 
     def begin(self) -> None:
         """Count one more ``instrument``."""
@@ -100,9 +113,10 @@ class Interception:
             self._users -= 1
             if self._users:
                 return
-            for kind, lookup in self._classes:
-                if vars(kind).get(NAME) is lookup:
-                    setattr(kind, NAME, lookup.original)
+            for kind in self._classes:
+                found = vars(kind).get(NAME)
+                if found.__class__ is Lookup:
+                    setattr(kind, NAME, found.original)
             self._classes.clear()
 
     def cover(self, kind: type) -> None:
@@ -118,10 +132,8 @@ class Interception:
         with _lock:
             found = vars(kind)[NAME]
             if self._users and found.__class__ is not Lookup:
-                lookup = Lookup(found)
-                setattr(kind, NAME, lookup)
-                self._classes = [each for each in self._classes if each[0] is not kind]
-                self._classes.append((kind, lookup))
+                setattr(kind, NAME, Lookup(found))
+                self._classes.add(kind)
 
 
 interception = Interception()

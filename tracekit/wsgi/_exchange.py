@@ -33,6 +33,8 @@ class Exchange(HttpExchange):
     left_bytes: int | None = None
     """Of the body, where its length is declared."""
     _proxy_fixed = False
+    _upgrades = False
+    """Whether the client asked for another protocol: a websocket."""
     _start_response: StartResponse | None
 
     @classmethod
@@ -53,6 +55,8 @@ class Exchange(HttpExchange):
         exchange._start_response = start_response
         if _PROXY_FIXED in environ:
             exchange._proxy_fixed = True
+        if "HTTP_UPGRADE" in environ:
+            exchange._upgrades = True
         if http.text(get("PATH_INFO")) in server.exclude:
             exchange.excluded = True
         return exchange
@@ -105,6 +109,8 @@ class Exchange(HttpExchange):
 
     def over(self, error: BaseException | None = None, *, aborted: bool = False) -> None:
         """``finish`` it, and let go of the server: no code of the application's will run again."""
+        if self._upgrades and type(error) is ConnectionError and not error.args:
+            error = None  # how websockets leave werkzeug's server, which knows no other way
         self.finish(error, aborted=aborted)
         self._start_response = None
         self.__dict__.pop("context", None)
