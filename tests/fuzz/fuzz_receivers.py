@@ -269,7 +269,7 @@ class _Http:
         connection = _Connection(data)
         _Handler(connection, ("127.0.0.1", 1), self._server._server)
         self._server._server.deadlines.clear()
-        if self._backend.store.spans > 10_000:
+        if self._backend.store.spans > 200:
             self._backend.store.clear()
         if not connection.answer.getvalue():
             raise ValueError("no answer")
