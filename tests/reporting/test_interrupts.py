@@ -92,13 +92,16 @@ class Wire:
 class Interrupting:
     """A trace function that raises at the ``place``-th point where a signal could be seen."""
 
+    checked = CHECKED
+    error = Interrupt
+
     def __init__(self, place):
         self.place = place
         self.passed = 0
         self._calls = {}  # code: offsets of the instructions before which a signal is seen
 
     def __call__(self, frame, event, _arg):
-        if frame.f_code.co_filename not in CHECKED:
+        if frame.f_code.co_filename not in self.checked:
             return None
         if event == "call":
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
@@ -110,7 +113,7 @@ class Interrupting:
     def _pass(self):
         self.passed += 1
         if self.passed == self.place:
-            raise Interrupt
+            raise self.error
 
     def _after_calls(self, code):
         known = self._calls.get(code)

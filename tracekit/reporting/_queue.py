@@ -133,7 +133,13 @@ class SpanQueue:
                 return
         for _ in self._finished:
             break
-        spans.append(span)
+        try:
+            spans.append(span)
+        except MemoryError:  # it is counted already, so it has to be somewhere
+            for _ in self._ledger.refused.count:
+                break
+            self._permits.append(None)
+            return
         if self._emptied:  # closed after the look above, and nobody will come to take it
             self.abandon()
         elif self.bell.armed and len(spans) >= self._wake_at:

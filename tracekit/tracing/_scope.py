@@ -90,10 +90,15 @@ class CurrentSpan(Scope):
         context = arguments[2]
         span = begin(arguments, held if context is None else context.get(SPAN_KEY))
         self._span = span
-        if not current if held is None else len(current) == 1:  # nothing to copy: half the time
-            self._token = attach(Context({SPAN_KEY: span}))
-        else:
-            self._token = attach(Context({**current, SPAN_KEY: span}))
+        try:
+            if not current if held is None else len(current) == 1:  # nothing to copy: half the time
+                self._token = attach(Context({SPAN_KEY: span}))
+            else:
+                self._token = attach(Context({**current, SPAN_KEY: span}))
+        except BaseException:  # a signal handler's: nobody will call ``__exit__``
+            if get_current() is not current:
+                attach(current)
+            raise
         return span
 
     def __exit__(
@@ -104,7 +109,7 @@ class CurrentSpan(Scope):
     ) -> None:
         try:
             detach(self._token)
-        except Exception:  # attached in another contextvars.Context: OpenTelemetry logs it
+        except (ValueError, RuntimeError):  # attached in another context: OpenTelemetry logs it
             otel_context.detach(self._token)
         span = self._span
         if type(span) is UnsampledSpan:
