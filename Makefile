@@ -10,7 +10,7 @@ LIBRARIES := $(BUILD)/libraries/.tried
 TOOLS  := $(BUILD)/tools/.tried
 
 .DEFAULT_GOAL := help
-.PHONY: test-peers first-trace interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
+.PHONY: test-peers first-trace interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak fire help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -128,8 +128,12 @@ bench-reliability: $(STAMP) ## What arrives under load and faults, beside jaeger
 	$(BIN)/python tests/bench/bench_reliability.py
 	$(BIN)/python tests/bench/bench_lifecycle.py
 
-soak: $(STAMP) ## Ten minutes at 1000 spans a second while the agent comes and goes
+soak: $(STAMP) ## Each call fails with each errno, then ten minutes while the agent comes and goes
+	nice -n 10 $(BIN)/python tests/soak/injected.py
 	nice -n 10 $(BIN)/python tests/soak/soak.py
+
+fire: $(STAMP) ## MINUTES=60 of forks, signals, interrupts and hostile receivers at random
+	nice -n 10 $(BIN)/python tests/soak/fire.py --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1)
 
 COMPARE = $(BIN)/python tests/bench/compare --uv $(UV) --python $(BIN)/python \
   $(if $(CELL),--cell $(CELL)) $(if $(PEER),--peer $(PEER))

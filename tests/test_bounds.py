@@ -41,8 +41,8 @@ NOT_BY_TRAFFIC = {
     "one object a span or a call, gone with it": {
         "flask._carrying:carrying.Carrying._tracekit_tokens",
         "grpc._client_call:ClientRpc.metadata",
+        "requests._sending:Sending.exchanges",
         "propagation._tracestate:TraceState._members",
-        "requests._exchange:Exchange._attributes",
         "tracing._begin:begin._attrs",
     },
     "as many as the program sets up": {
@@ -54,7 +54,11 @@ NOT_BY_TRAFFIC = {
         "logging:JsonFormatter._defaults",
         "prometheus._mirror:_mirrors",
         "reporting._reporter:Reporter.tell_sent",
-        "requests:_Client._captures",
+        "_calls.http_client:HttpClient._captures",
+        "_process.farewell:_listeners",
+        "grpc._foreign:_stand_in",
+        "grpc._started_in:StartContexts._known",
+        "requests._sending:Interception._classes",
         "flask._carrying:carrying",
         "_process.exit:_HeldAtForks.signums",
         "transport._deadline:_bounded",
@@ -72,6 +76,8 @@ NOT_BY_TRAFFIC = {
     },
     "one entry, or one for each fork": {
         "_process.fork:_Own.heirs",
+        "_process.fork:_hooked",
+        "_process.fork:_pages",
         "_assembly.distribution:version",
         "jaeger_client._figures:_attend",
         "jaeger_client.span:_unheard",

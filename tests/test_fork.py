@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import mmap
 import os
 import threading
 
 import pytest
 
+import tracekit
 from tracekit._process.fork import PerProcess
+from tracekit.testing import MemoryTransport
 
 
 def test_a_process_keeps_its_value():
@@ -48,3 +51,41 @@ def test_each_generation_gets_one_value_of_its_own(fork):
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert mine.now() is parent
+
+
+class Ignoring(mmap.mmap):
+    """A kernel that accepts the advice to wipe a page and ignores it, as emulators do."""
+
+    def madvise(self, *arguments):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_is_noticed_where_the_kernel_only_says_that_it_wipes(monkeypatch):
+    """Python's own hook wipes the mark as well."""
+    monkeypatch.setattr(mmap, "mmap", Ignoring)
+    mine = PerProcess(os.getpid)
+    mine.now()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if mine.now() == os.getpid() else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert mine.now() == os.getpid()
+
+
+def test_ids_are_drawn_afresh_after_a_restore():
+    """What a snapshot holds of random numbers is forgotten."""
+    tracing = tracekit.init(
+        "s", environ={}, transport=MemoryTransport(), sampler_type="const", sampler_param=1
+    )
+    try:
+        tracing.tracer("t").start_span("a").end()
+        stock = tracing.provider._lives.now().stock
+        held = set(stock)
+        tracekit.after_restore()
+        spans = [tracing.tracer("t").start_span("a") for _ in range(50)]
+        assert len(held) > 50
+        assert not held & {span.get_span_context().span_id for span in spans}
+    finally:
+        tracing.shutdown()

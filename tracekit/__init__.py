@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tracekit._assembly.handle import (
         Tracing,
+        after_restore,
         current_span,
         drain_on,
         flush,
@@ -46,6 +47,7 @@ __all__ = [
     "StrategyError",
     "TracekitError",
     "Tracing",
+    "after_restore",
     "current_span",
     "drain_on",
     "flush",
@@ -63,6 +65,7 @@ _HOMES = {
     **dict.fromkeys(
         (
             "Tracing",
+            "after_restore",
             "current_span",
             "drain_on",
             "flush",

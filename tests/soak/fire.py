@@ -70,26 +70,33 @@ for _ in range(3):
     threading.Thread(target=work, args=(numbers,), daemon=True).start()
 print("up", flush=True)
 children = []
-while time.monotonic() < end:
+def step():
+    global forked, children, end
+    if dice.random() < 0.3:
+        signal.setitimer(signal.ITIMER_REAL, dice.random() / 100)
+    if dice.random() < 0.05 and len(children) < 3 and not forked:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # logging's own hooks would not bear it
+        pid = os.fork()
+        if pid == 0:
+            forked, children = True, []
+            end = time.monotonic() + 0.3
+        else:
+            children.append(pid)
+    with tracekit.get_tracer("main").start_as_current_span("s"):
+        tracekit.stats()
+    if dice.random() < 0.2:
+        tracekit.flush(dice.random() / 20)
+    time.sleep(dice.random() / 100)
+
+running = True
+while running:
     try:
-        if dice.random() < 0.3:
-            signal.setitimer(signal.ITIMER_REAL, dice.random() / 100)
-        if dice.random() < 0.05 and len(children) < 3 and not forked:
-            signal.setitimer(signal.ITIMER_REAL, 0)  # logging's own hooks would not bear it
-            pid = os.fork()
-            if pid == 0:
-                forked, children = True, []
-                end = time.monotonic() + 0.3
-            else:
-                children.append(pid)
-        with tracekit.get_tracer("main").start_as_current_span("s"):
-            tracekit.stats()
-        if dice.random() < 0.2:
-            tracekit.flush(dice.random() / 20)
-        time.sleep(dice.random() / 100)
+        while time.monotonic() < end:
+            step()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        running = False
     except Interrupt:
         pass
-signal.setitimer(signal.ITIMER_REAL, 0)
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
 for pid in children:
     os.waitpid(pid, 0)

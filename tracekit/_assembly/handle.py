@@ -364,6 +364,19 @@ def drain_on(signum: int) -> None:
     process_exit.drain_on(signum, _drain)
 
 
+def after_restore() -> None:
+    """Call this first in a process that was restored from a snapshot (SnapStart, CRIU).
+
+    Random numbers for ids are drawn ahead. Two processes restored from one snapshot would give out
+    the same ones; after this each draws its own. Any thread may call it, before the first span.
+    """
+    for tracing in (slot.running, slot.closing):
+        if tracing is not None:
+            tracing.provider.draw_afresh()
+    for provider in list(slot.apart):
+        provider.draw_afresh()
+
+
 def flush(timeout_s: float = 2.0) -> FlushResult:
     """Send what the process' handle has queued (see ``Tracing.flush``)."""
     return current().flush(timeout_s)

@@ -12,6 +12,7 @@ import mmap
 import os
 import sys
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,14 +47,35 @@ class PidMark:
 def fork_mark() -> ForkMark:
     """Return a mark, not set yet, by the cheapest means that this system has."""
     if sys.platform == "linux":
+        _attend_forks()
         page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         try:
             page.madvise(_MADV_WIPEONFORK)
         except OSError:  # a kernel before 4.14, or one that is emulated
             page.close()
         else:
+            _pages.add(page)
             return page
     return PidMark()
+
+
+_pages: WeakSet[mmap.mmap] = WeakSet()
+_hooked: list[bool] = []
+
+
+def _attend_forks() -> None:
+    """Wipe the marks ourselves, too, where Python forks.
+
+    Emulators of Linux (qemu-user among them) accept the advice and ignore it.
+    """
+    if not _hooked:
+        _hooked.append(True)
+        os.register_at_fork(after_in_child=_wipe)
+
+
+def _wipe() -> None:
+    for page in list(_pages):
+        page[0] = 0
 
 
 class PerProcess(Generic[T]):

@@ -179,5 +179,8 @@ class DisabledTracerProvider(trace.TracerProvider):
         """Return True: nothing is left."""
         return True
 
+    def draw_afresh(self) -> None:
+        """Do nothing: no ids are made."""
+
     def shutdown(self, timeout_s: float = 2.0) -> None:
         """Do nothing."""

@@ -244,6 +244,10 @@ class TracerProvider(trace.TracerProvider):
         )
         return SpanCounts(*map(int, counts))
 
+    def draw_afresh(self) -> None:
+        """Forget the random numbers that were drawn ahead; see ``tracekit.after_restore``."""
+        self._lives.now().stock.clear()
+
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Flush the reporter, then the span processors; return whether all was done in time."""
         deadline_s = time.monotonic() + timeout_millis / 1000
