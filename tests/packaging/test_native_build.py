@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -71,3 +72,11 @@ def test_where_it_is_asked_for_a_failure_is_one(tmp_path):
     name, _, said = wheel(tmp_path, TRACEKIT_BUILD_NATIVE="1", CC="false", PATH="/nonexistent")
     assert name is None
     assert "the native frames were not built" in said
+
+
+def test_the_binary_means_the_same_to_every_interpreter_whatever_it_was_built_with():
+    """Formats with ``#`` changed their meaning in 3.13's headers; the limited API does not say."""
+    source = (REPOSITORY / "tracekit" / "encoding" / "_frames.c").read_text(encoding="utf-8")
+    formats = re.findall(r'PyArg_ParseTuple\(args, "([^"]*)"', source)
+    assert len(formats) == 2
+    assert not [each for each in formats if "#" in each]

@@ -14,7 +14,6 @@
  * merely does not fit (a number beyond 64 bits, a lone surrogate, another type) is declined. */
 
 #define Py_LIMITED_API 0x030A0000
-#define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <math.h>
 #include <stdint.h>
@@ -595,6 +594,18 @@ static int are_facts(PyObject *facts) {
     return 0;
 }
 
+/* Lengths by hand: what "y#" means depends on the headers that it was compiled with, so a binary
+ * of 3.13's would not work on 3.12. */
+static int are_bytes(PyObject *bytes, Text *text) {
+    char *data;
+    Py_ssize_t length;
+    if (PyBytes_AsStringAndSize(bytes, &data, &length) < 0)
+        return 0;
+    text->data = data;
+    text->length = (size_t)length;
+    return 1;
+}
+
 PyDoc_STRVAR(jaeger_doc,
 "jaeger(compact, facts, flags, ready_count, ready, /)\n--\n\n"
 "Return the span as an element of Batch.spans; None: the Python encoder has to do it.\n\n"
@@ -606,13 +617,13 @@ static PyObject *jaeger(PyObject *module, PyObject *args) {
     PyObject *facts;
     Buffer out;
     Text ready;
+    PyObject *bytes;
     int compact;
     unsigned int flags;
-    Py_ssize_t ready_count, length;
-    if (!PyArg_ParseTuple(args, "pOIny#", &compact, &facts, &flags, &ready_count, &ready.data,
-                          &length) || !are_facts(facts))
+    Py_ssize_t ready_count;
+    if (!PyArg_ParseTuple(args, "pOInS", &compact, &facts, &flags, &ready_count, &bytes)
+        || !are_facts(facts) || !are_bytes(bytes, &ready))
         return NULL;
-    ready.length = (size_t)length;
     begin(&out);
     return answer(&out, put_jaeger(&out, compact, facts, flags, ready_count, ready, state->event));
 }
@@ -627,12 +638,12 @@ static PyObject *otlp(PyObject *module, PyObject *args) {
     PyObject *facts;
     Buffer out;
     Text ending;
+    PyObject *bytes;
     unsigned int kind;
-    Py_ssize_t length;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OIy#", &facts, &kind, &ending.data, &length) || !are_facts(facts))
+    if (!PyArg_ParseTuple(args, "OIS", &facts, &kind, &bytes)
+        || !are_facts(facts) || !are_bytes(bytes, &ending))
         return NULL;
-    ending.length = (size_t)length;
     begin(&out);
     return answer(&out, put_otlp(&out, facts, kind, ending));
 }
