@@ -28,6 +28,8 @@ class SpanSink(SpanProcessor):
     Any thread may end spans into it and take from it.
     """
 
+    __module__ = "tracekit.testing"  # where users find it
+
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._ended: deque[ReadableSpan] = deque()
@@ -78,6 +80,8 @@ class SpanSink(SpanProcessor):
 class MemoryTransport:
     """A wire that keeps what it is given; ``answer`` decides how each send ends."""
 
+    __module__ = "tracekit.testing"  # where users find it
+
     max_bytes = 65_000
     max_retry_s: float | None = None
 
@@ -100,6 +104,8 @@ class MemoryTransport:
 
 class TestTracing(tracekit.Tracing):
     """A handle whose ended spans land in ``sink`` and whose payloads land in ``transport``."""
+
+    __module__ = "tracekit.testing"  # where users find it
 
     __test__ = False  # not a test case, whatever pytest thinks of its name
 
