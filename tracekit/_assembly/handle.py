@@ -183,6 +183,7 @@ class _Slot:
         if not self._exit_registered:
             self._exit_registered = True
             atexit.register(_at_exit)
+            atexit.register(_at_exit)  # should a signal handler raise at the door of the other
             name_last_resort()
             if (other := stranger()) is not None:
                 _log.warning("%s", other)

@@ -33,6 +33,25 @@ def undisturbed(work: Callable[[], object]) -> None:
     their signals come, as ever; one that ends the process by itself does so. Outside the main
     thread, where no handler runs, this is ``work()``.
     """
+    begun: list[bool] = []
+    raised: BaseException | None = None
+
+    def once() -> None:
+        begun.append(True)
+        work()
+
+    while not begun:  # a signal may come while its handler is not held yet
+        try:
+            _postponing(once)
+        except BaseException as error:  # noqa: PERF203 - once, nearly always
+            if begun:
+                raise
+            raised = raised or error
+    if raised is not None:
+        raise raised
+
+
+def _postponing(work: Callable[[], object]) -> None:
     held: list[tuple[int, _Postponing]] = []
     try:
         # ValueError: not the main thread of the main interpreter.
