@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tracekit._causes import Cause
+from tracekit._process.quiet import no_fork
 from tracekit._protocols import Outcome
 
 if TYPE_CHECKING:
@@ -74,9 +75,10 @@ class Outage:
 
     def _end(self, dropped: int) -> None:
         if self._told and self._since_s is not None:
-            _log.warning(
-                "spans are sent again, after %.1f s; %d were dropped meanwhile",
-                self._clock() - self._since_s,
-                dropped - self._dropped_before,
-            )
+            with no_fork():
+                _log.warning(
+                    "spans are sent again, after %.1f s; %d were dropped meanwhile",
+                    self._clock() - self._since_s,
+                    dropped - self._dropped_before,
+                )
         self._since_s, self._told = None, False

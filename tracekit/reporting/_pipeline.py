@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tracekit._display import quoted
+from tracekit._process.quiet import no_fork
 from tracekit.reporting._drop_warning import DropWarning
 from tracekit.reporting._ledger import Ledger
 from tracekit.reporting._queue import SpanQueue, Wakeup
@@ -336,8 +337,9 @@ class Pipeline:
         remedy = sender.outage.remedy
         if final and self.in_vain:
             remedy += " (so the end waited for a quarter of the exit budget only)"
-        told = self._drop_warning.look(dropped, sender.problem, remedy, final=final)
-        sender.outage.tell(told=told)
+        with no_fork():
+            told = self._drop_warning.look(dropped, sender.problem, remedy, final=final)
+            sender.outage.tell(told=told)
 
     @property
     def problem(self) -> str | None:

@@ -15,6 +15,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
 
 from tracekit._display import quoted
+from tracekit._process.quiet import no_fork
 from tracekit.errors import StrategyError
 
 if TYPE_CHECKING:
@@ -206,11 +207,12 @@ class Poller:
         now_s = self._clock()
         if run.logged_at_s is None or now_s - run.logged_at_s >= _LOG_EVERY_S:
             run.logged_at_s = now_s
-            _log.warning(
-                "sampling strategy from %s: %s; the last good one stays in force",
-                self._source.name,
-                run.last_error,
-            )
+            with no_fork():
+                _log.warning(
+                    "sampling strategy from %s: %s; the last good one stays in force",
+                    self._source.name,
+                    run.last_error,
+                )
 
     def close(self, timeout_s: float = 0.5) -> None:
         """Stop the thread, also in the middle of a fetch; wait for it up to ``timeout_s``."""
