@@ -77,6 +77,7 @@ NOT_BY_TRAFFIC = {
     "one entry, or one for each fork": {
         "_process.fork:_Own.heirs",
         "_process.fork:_hooked",
+        "_process.undisturbed:undisturbed.begun",
         "_process.fork:_pages",
         "_assembly.distribution:version",
         "jaeger_client._figures:_attend",
