@@ -543,14 +543,16 @@ class Runner:
 FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 
 
-def wrong(  # noqa: C901, PLR0911 (a list)
+def wrong(  # noqa: C901, PLR0911, PLR0912 (a list)
     program: Program, bare: Seen, traced: Seen, tracing: tracekit.testing.TestTracing
 ) -> str | None:
     """Return what breaks the invariant, if anything does."""
+    if program.end == "deadline":  # how far it got till then differs from run to run
+        bare, traced = (s._replace(messages=(), details=None, handler=()) for s in (bare, traced))
     if bare != traced:
         return f"bare saw {bare}, traced {traced}"
     end = time.monotonic() + SETTLE_S
-    while tracing.stats().open and time.monotonic() < end:
+    while _unsettled(tracing) and time.monotonic() < end:
         time.sleep(0.005)
     if tracing.stats().open:
         return f"{tracing.stats().open} spans are open"
@@ -567,7 +569,7 @@ def wrong(  # noqa: C901, PLR0911 (a list)
         return f"the client's span says {last.attributes.get(CODE)}, the program saw {traced.code}"
     if (last.status.status_code is StatusCode.ERROR) != (traced.code != "OK"):
         return "the client's status"
-    if len(servers) != len(traced.handler):
+    if program.end == "none" and len(servers) != len(traced.handler):
         return f"{len(servers)} server spans for {len(traced.handler)} handlers"
     ids = {s.context.span_id for s in clients}
     if any(s.parent is None or s.parent.span_id not in ids for s in servers):
@@ -579,6 +581,11 @@ def wrong(  # noqa: C901, PLR0911 (a list)
     if program.end == "cancel" and any(s.attributes.get(CODE) in FAULTS for s in servers):
         return f"cancelled, but {[s.attributes.get(CODE) for s in servers]}"
     return None
+
+
+def _unsettled(tracing: tracekit.testing.TestTracing) -> bool:
+    stats = tracing.stats()
+    return bool(stats.open) or len(tracing.sink.spans) < stats.finished
 
 
 def odd_without_us(bare: Seen) -> bool:

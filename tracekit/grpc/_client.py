@@ -97,9 +97,9 @@ class BlockingClientCall(ClientRpc):
             elif streams and (inner := foreign.held(call, _is_own)) is not None:
                 self._follow(inner)
             elif not self._follow_foreign(call):
-                if streams and _is_stream(call):
+                if _is_stream(call) if streams else hasattr(type(call), "result"):
                     return foreign.follow(call, self)
-                self.complete(foreign.code_of(call) or grpc.StatusCode.OK)  # answered by itself
+                self.complete(grpc.StatusCode.OK)  # answered by itself
         except Exception:
             self.plan.complain("following a call")
             self.complete(None)

@@ -6,6 +6,7 @@ it. Whatever they do when they are touched, the program does not notice: the spa
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import functools
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
@@ -100,7 +101,7 @@ class Ending(Protocol):
 
 
 class Followed:
-    """A stream, or an awaitable, that tells of its end to nobody but who reads it; so we read, too.
+    """A stream, or a future, that tells of its end to nobody but who reads it; so we read along.
 
     It acts as what it stands for: the same class to ``isinstance``, the same attributes and
     operators.
@@ -116,7 +117,10 @@ class Followed:
         return type(self._tracekit_thing)
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self._tracekit_thing, name)
+        found = getattr(self._tracekit_thing, name)
+        if name in _OUTCOMES and callable(found):
+            return functools.partial(_read_along, self, found)
+        return found
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self._tracekit_thing, name, value)
@@ -176,6 +180,25 @@ def _await(self: Followed) -> Generator[object, object, object]:
         raise
     self._tracekit_rpc.complete(grpc.StatusCode.OK)
     return cast("object", result)
+
+
+_OUTCOMES = frozenset({"result", "exception"})
+_NOT_YET = (grpc.FutureTimeoutError, TimeoutError, concurrent.futures.TimeoutError)
+
+
+def _read_along(self: Followed, read: Callable[..., object], *args: object) -> object:
+    try:
+        outcome = read(*args)
+    except BaseException as error:
+        if not isinstance(error, _NOT_YET):
+            _tell(self._tracekit_rpc, error)
+        raise
+    if self._tracekit_rpc.live:
+        if isinstance(outcome, BaseException):  # as ``exception`` returns it
+            self._tracekit_rpc.raised(outcome)
+        else:
+            self._tracekit_rpc.complete(grpc.StatusCode.OK)
+    return outcome
 
 
 def _tell(rpc: Ending, error: BaseException) -> None:
