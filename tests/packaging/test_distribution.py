@@ -52,7 +52,7 @@ def test_every_extra_that_is_named_is_there():
     named = {
         extra.strip()
         for path in TEXTS
-        for found in re.findall(r"tracekit-jaeger\[([\w, -]+)\]", path.read_text())
+        for found in re.findall(r"(?:tracekit-jaeger|[' ]\.)\[([\w, -]+)\]", path.read_text())
         for extra in found.split(",")
     }
     assert named <= extras
