@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,3 +161,31 @@ def test_a_disabled_tracer_hands_on_what_arrived(headers):
     context = enter(arrival, Context())
     assert span.get_span_context() == trace.get_current_span(context).get_span_context()
     assert baggage.get_all(inside) == baggage.get_all(context)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("uber-trace-id", f"{T}:{S}:0:1"),
+        ("traceparent", f"00-{T}-{S}-01"),
+        ("traceparent", f"00-{T}-{S}-03"),
+        ("b3", f"{T}-{S}-1"),
+        ("uber-trace-id", f"{T}:{S}:0:0"),
+    ],
+)
+def test_what_a_caller_has_decided_is_joined_the_short_way(header):
+    """Of whatever format: without a context that nobody looks at, nor the tracer's other road."""
+    tracer = provider(ParentRule(Const(True))).get_tracer("x")
+    arrival = propagator.read_metadata((header,))
+    called = []
+
+    def profile(frame, event, _):
+        if event == "call":
+            called.append(frame.f_code.co_name)
+
+    sys.setprofile(profile)
+    try:
+        tracer.join(arrival, "served", SpanKind.SERVER)
+    finally:
+        sys.setprofile(None)
+    assert "start_span" not in called

@@ -7,9 +7,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
 
 from tracekit._assembly.handle import slot
-from tracekit._context import SUPPRESSED_PLAINLY, attach, detach, get_current
+from tracekit._context import SPAN_KEY, SUPPRESSED_PLAINLY, attach, detach, get_current
 from tracekit.grpc._rpc import Rpc, kept
 from tracekit.propagation import outgoing_metadata
 
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextvars import Token
 
-    from opentelemetry.context import Context
-
     from tracekit._calls.lifecycle import Step
     from tracekit.grpc._rpc import Pair
+
+_CLIENT = SpanKind.CLIENT
+_put = dict.__setitem__
 
 handing: ContextVar[ClientRpc | None] = ContextVar("tracekit-grpc-call", default=None)
 """The RPC that is being handed down to gRPC, while its ``handing_down`` is set."""
@@ -59,7 +62,17 @@ class ClientRpc(Rpc):
                 self.timeout_s = timeout if isinstance(timeout, int | float) else None
             if plan.active_span_source is not None:
                 current = plan.context_below(current)
-            context = self._open(bound, current)
+            if plan.slow_s is None:
+                method = self.method
+                span = bound.start_span(
+                    method.name, current, _CLIENT, method.attributes[plan.semconv]
+                )
+                self.context = context = Context(current)  # ``with_span``, without the call
+                _put(context, SPAN_KEY, span)
+                self._opened(bound, span, counts=span.is_recording())
+            else:
+                self._put_off(bound, current)
+                context = self.context
             self.metadata = merged = outgoing_metadata(bound.propagator, context, given)
             self.given = given
             if plan.metadata and self.live:

@@ -97,7 +97,8 @@ class Bound(NamedTuple):
 
     handle: Tracing
     start_span: Callable[..., Span]
-    """The tracer's."""
+    join: Callable[..., tuple[Span, Context]]
+    """Both the tracer's: below a span that is current, below what arrived."""
     propagator: Propagator
     observer: CallObserver | None
     """Who counts the calls that we serve; None on the client's side."""
@@ -193,11 +194,12 @@ class Plan:
             self.semconv = self._asked_semconv or handle.settings.semconv
             self.ok = conventions.status_attributes(StatusCode.OK, self.semconv)
             observer = handle.call_observer if self.kind is SpanKind.SERVER else None
-            tracer = handle.tracer("tracekit.grpc")
+            tracer = handle.provider.get_tracer("tracekit.grpc")
             alone = observer is None and self.slow_s is None
             bound = self.bound = Bound(
                 handle,
                 tracer.start_span,
+                tracer.join,
                 handle.propagator,
                 observer,
                 tracer if alone and isinstance(tracer, PassThrough) else None,

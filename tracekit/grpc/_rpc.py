@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 from opentelemetry import trace
-from opentelemetry.context import Context
 
-from tracekit._context import SPAN_KEY
+from tracekit._context import with_span
 from tracekit._protocols import PlainAttributes
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._messages import Messages
@@ -26,6 +25,8 @@ from tracekit.grpc._messages import Messages
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
     from opentelemetry.util.types import AttributeValue
 
     from tracekit.grpc._conventions import Attributes
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     Pair = tuple[str, str | bytes]
 
 _OK = grpc.StatusCode.OK
-_put = dict.__setitem__
 _SERVER = trace.SpanKind.SERVER
 
 
@@ -68,30 +68,20 @@ class Rpc(Messages):
         self.name = method.name
         self.metadata = metadata
 
-    def _open(self, bound: Bound, parent: Context) -> Context:
-        """Start the span; if only slow and failing calls are kept, put that off till the end."""
-        plan, method = self.plan, self.method
-        if plan.slow_s is None:
-            span = bound.start_span(
-                method.name,
-                parent,
-                plan.kind,
-                method.attributes[plan.semconv],
-                None,
-                self.started_ns,
-            )
-            counts = span.is_recording()
-        else:
-            # Not the parent's own span, which may be a live one of this process.
-            span = trace.NonRecordingSpan(trace.get_current_span(parent).get_span_context())
-            self._parent = parent
-            self.started_ns = self.started_ns or time_ns()
-            counts = True
+    def _put_off(self, bound: Bound, parent: Context) -> None:
+        """Begin a call of which only a slow or failing one is kept: its span starts at its end."""
+        # Not the parent's own span, which may be a live one of this process.
+        span = trace.NonRecordingSpan(trace.get_current_span(parent).get_span_context())
+        self._parent = parent
+        self.started_ns = self.started_ns or time_ns()
+        self.context = with_span(span, parent)
+        self._opened(bound, span, counts=True)
+
+    def _opened(self, bound: Bound, span: Span, *, counts: bool) -> None:
+        """Take note of the span, or of the one that is put off, and who will hear of its end."""
         self.span = span
-        self.context = context = Context(parent)  # ``with_span``, without the call
-        _put(context, SPAN_KEY, span)
         self.begun = True
-        observer = bound.observer
+        observer, plan = bound.observer, self.plan
         if counts or observer is not None:
             self.counts = counts
             self.live = True
@@ -101,7 +91,6 @@ class Rpc(Messages):
                 self.started_s = perf_counter() - since_ns / 1e9
             if plan.on_start is not None:
                 plan.run(plan.on_start, span, self)
-        return context
 
     def complete(
         self,
@@ -135,6 +124,13 @@ class Rpc(Messages):
         if self._observer is not None:
             self.status = None if code is None else code.value[0]
             labels = functools.partial(conventions.call_labels, self.name, code)
+        elif error_type is None and exception is None and last is None and attributes:
+            try:  # ``conclude``, where all that is to be said are attributes
+                self.span.set_attributes(attributes)
+            except Exception:
+                plan.complain("ending a span")
+            self.span.end()
+            return
         self.conclude(error_type, details, exception, attributes, labels, last)
 
     def _error_type(

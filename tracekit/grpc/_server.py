@@ -97,13 +97,9 @@ class BlockingServerCall(ServerRpc):
     """An RPC on a blocking server: begun and ended in its handler's thread, or by gRPC's own."""
 
     if_unconvertible = grpc.StatusCode.INTERNAL
-    _served: grpc.ServicerContext | KnownContext | None = None
-    """The handler's context, as long as it is needed: it leads back here by its deserializer, and
-    a circle would keep all that gRPC knows of the call until the next garbage collection."""
 
     def served(self, context: grpc.ServicerContext | KnownContext) -> None:
         """Hear which context the handler has, in its thread."""
-        self._served = context
         added = context.add_callback(self.on_closed)
         if not added:
             self.closed = added is False
@@ -149,9 +145,11 @@ class BlockingServerCall(ServerRpc):
             self.end(over=False)
 
     def on_closed(self) -> None:
+        self.closed = True
+        if not self.live:  # nearly always
+            return
         context = self._served
-        if self.unsure and self.live and context is not None:
-            self.closed = True
+        if self.unsure and context is not None:
             self.end(over=_was_cut_off(context))
         else:
             super().on_closed()

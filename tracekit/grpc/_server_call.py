@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
 from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
 
 from tracekit._calls.lifecycle import message_of
 from tracekit._context import SUPPRESSED_PLAINLY, get_current
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from tracekit.grpc._conventions import Attributes
     from tracekit.grpc._foreign_context import KnownContext
     from tracekit.grpc._plan import Bound
     from tracekit.grpc._rpc import Pair
@@ -37,6 +39,7 @@ SURE_BYTES = 1024
 """A longer response may be above the server's ``grpc.max_send_message_length``."""
 _other: ContextVar[ServerRpc | None] = ContextVar("tracekit-grpc-serving-another", default=None)
 """The RPC that a handler serves which was made for another one."""
+_SERVER = SpanKind.SERVER
 _NO_DEADLINE_S = 1e12
 _DEADLINE_SLACK_S = 0.025
 """A cancel this close to the deadline *is* the deadline: the client's clock ran out first."""
@@ -66,6 +69,9 @@ class ServerRpc(Rpc):
     """What the handle in use at its arrival provides."""
     arrival: Extracted
     """What its metadata says."""
+    _served: grpc.ServicerContext | KnownContext | None = None
+    """The handler's context, as long as it is needed: it leads back here by its deserializer, and
+    a circle would keep all that gRPC knows of the call until the next garbage collection."""
     if_unconvertible: grpc.StatusCode
     """What gRPC sends where a message cannot be converted, unless a code is set."""
     base: Context | None = None
@@ -175,18 +181,33 @@ class ServerRpc(Rpc):
             if plan.has_hooks:
                 self.request = request
                 self.timeout_s = None if context is None else _timeout(context.time_remaining())
-            self._open(self.bound, enter(self.arrival, current))
+            bound = self.bound
+            self._served = context
+            if plan.slow_s is None:
+                span, self.context = bound.join(
+                    self.arrival, self.name, _SERVER, self._described, current, self.started_ns
+                )
+                self._opened(bound, span, counts=span.is_recording())
+            else:
+                self._put_off(bound, enter(self.arrival, current))
             if self.live:
                 if context is not None:
                     self.served(context)
-                    peer = conventions.peer_attributes(context.peer(), plan.semconv)
-                    self.span.set_attributes(peer)
-                if plan.metadata:
-                    found = kept("rpc.request.metadata.", self.metadata or (), plan.metadata)
-                    self.span.set_attributes(found)
+            else:
+                self._served = None
         except Exception:
             plan.complain("starting a server span")
         return self.begun
+
+    def _described(self) -> Attributes:
+        """Return what a recording span of this RPC starts with."""
+        plan, context = self.plan, self._served
+        found: Attributes = {**self.method.attributes[plan.semconv]}
+        if context is not None:
+            found.update(conventions.peer_attributes(context.peer(), plan.semconv))
+        if plan.metadata:
+            found.update(kept("rpc.request.metadata.", self.metadata or (), plan.metadata))
+        return found
 
     def serving(self, context: grpc.ServicerContext | KnownContext) -> Self:
         """Return the RPC that the handler is called for with this ``context``.

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _INTERNAL = SpanKind.INTERNAL
 _NO_STATE = trace.DEFAULT_TRACE_STATE
 _RANDOM = 0x02
+_PLAIN_BITS = _RANDOM | SAMPLED
 """The trace flag that is no decision."""
 _TRACE_FLAGS = tuple(map(trace.TraceFlags, range(4)))
 _EMPTY = Context()
@@ -163,9 +164,10 @@ class Tracer(trace.Tracer):
             return self._join_by_rule(arrival, name, kind, attributes, base, start_time)
         if parts is not None and parts[0]:
             trace_id, parent_id, _, sampled, debug, _, _, tracestate, bits = parts
-            if sampled is None or debug or bits & ~_RANDOM:  # undecided, or marked
+            if sampled is None or debug or bits & ~_PLAIN_BITS:  # undecided, or marked
                 return self._join_by_rule(arrival, name, kind, attributes, base, start_time)
             state = trace_state(tracestate) if tracestate else _NO_STATE
+            bits &= _RANDOM  # a header of Jaeger's says by a bit of its own that it is sampled
             if sampled:
                 bits |= SAMPLED
                 flags = _TRACE_FLAGS[bits]
