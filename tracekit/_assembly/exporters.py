@@ -30,7 +30,7 @@ class AddedExporter:
         self.name = name
         self.settings = settings
         self._parts = parts
-        self._reporter = reporter
+        self.reporter = reporter
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -40,19 +40,19 @@ class AddedExporter:
 
         A span is in them from its end on, so ``started`` is ``finished`` and none is ``open``.
         """
-        return self._reporter.stats()
+        return self.reporter.stats()
 
     def flush(self, timeout_s: float = 2.0) -> FlushResult:
         """Send what is queued for this destination; truthy when nothing is left."""
-        return self._reporter.flush(timeout_s)
+        return self.reporter.flush(timeout_s)
 
     def remove(self, timeout_s: float = 2.0) -> None:
         """Offer it no more spans, send what is queued within ``timeout_s`` seconds. Idempotent."""
         with self._parts.changing:
             if self in self._parts.added:
                 self._parts.added.remove(self)
-                wiring.fan_out(self._parts, [each._reporter for each in self._parts.added])
-        self._reporter.shutdown(timeout_s)
+                wiring.fan_out(self._parts, [each.reporter for each in self._parts.added])
+        self.reporter.shutdown(timeout_s)
 
 
 def add(
@@ -85,7 +85,7 @@ def add(
     with parts.changing:
         added = AddedExporter(parts, _unused(name or kind, parts), settings, reporter)
         parts.added.append(added)
-        wiring.fan_out(parts, [each._reporter for each in parts.added])
+        wiring.fan_out(parts, [each.reporter for each in parts.added])
     return added
 
 

@@ -9,7 +9,7 @@ import time
 import weakref
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from opentelemetry.sdk.trace import SpanLimits
 
@@ -33,12 +33,27 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.sdk.trace.sampling import Sampler
 
-    from tracekit._assembly.exporters import AddedExporter
     from tracekit._protocols import Encoder, Transport
     from tracekit.reporting._pipeline import Pipeline, Worker
     from tracekit.settings import LimitSettings, SamplerSettings, Settings
 
 _log = logging.getLogger("tracekit")
+
+
+class Destination(Protocol):
+    """A further one: see ``exporters.AddedExporter``."""
+
+    name: str
+    reporter: Reporter
+
+    def stats(self) -> Stats:
+        """Return the figures of this destination in this process."""
+
+    def flush(self, timeout_s: float = 2.0) -> FlushResult:
+        """Send what is queued for it."""
+
+    def remove(self, timeout_s: float = 2.0) -> None:
+        """End it."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,7 @@ class Parts:
     """What makes frames; see ``Stats.encoder``."""
     stand_in: Transport | SpanExporter | None = None
     """What was given in place of the wire that ``settings`` name."""
-    added: list[AddedExporter] = dataclasses.field(default_factory=list)
+    added: list[Destination] = dataclasses.field(default_factory=list)
     """Further destinations; changed under ``changing``."""
     changing: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 

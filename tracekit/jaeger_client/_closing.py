@@ -7,12 +7,12 @@ import atexit
 import threading
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from tracekit.jaeger_client.tracer import Tracer
+    from tracekit._assembly.handle import Tracing
 
 
 class Closing(Future[bool]):
@@ -44,11 +44,22 @@ class Closing(Future[bool]):
         return closing
 
 
-_unclosed: set[Tracer] = set()
+class Closable(Protocol):
+    """A tracer, as far as its end is concerned."""
+
+    @property
+    def tracing(self) -> Tracing:
+        """The handle that it is built on."""
+
+    def shut_down(self, budget_s: float | None = None) -> None:
+        """End it here and now, in ``budget_s`` seconds."""
+
+
+_unclosed: set[Closable] = set()
 """Tracers with a wire of their own. Held: a program may have dropped one that has spans to send."""
 
 
-def close_at_exit(tracer: Tracer) -> None:
+def close_at_exit(tracer: Closable) -> None:
     """Send what ``tracer`` has when the process ends, if nobody has closed it by then.
 
     Makers of tracers had to wait for ``close()`` themselves, or lost the last second's spans.
@@ -59,7 +70,7 @@ def close_at_exit(tracer: Tracer) -> None:
     _unclosed.add(tracer)
 
 
-def closed(tracer: Tracer) -> None:
+def closed(tracer: Closable) -> None:
     """Called when somebody sees to ``tracer``."""
     _unclosed.discard(tracer)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from opentelemetry.sdk.trace import SpanProcessor
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from tracekit.jaeger_client.tracer import Tracer
+    from tracekit.jaeger_client.span import Span
+    from tracekit.tracing import Span as RecordingSpan
     from tracekit.transport import Payload
 
 _log = logging.getLogger("tracekit")
@@ -41,10 +42,24 @@ class Nowhere:
         """Do nothing."""
 
 
+class Reporting(Protocol):
+    """A tracer that has a reporter of the program's."""
+
+    @property
+    def reports_itself(self) -> bool:
+        """Whether its spans reach the reporter anyway."""
+
+    def span_of(self, recorded: RecordingSpan) -> Span:
+        """Return the span that shows ``recorded``."""
+
+    def report_span(self, span: Span) -> None:
+        """Give ``span`` to the reporter, which may raise."""
+
+
 class Handing(SpanProcessor):
     """Hands every sampled span that ends, those of edges included, to the tracer's reporter."""
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, tracer: Reporting) -> None:
         self._tracer = tracer
 
     def on_end(self, span: ReadableSpan) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mimetypes
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tracekit.local._drawn import in_short, summary
 from tracekit.local._go_json import dumps
@@ -20,7 +20,10 @@ from tracekit.local._search import Query, QueryError
 from tracekit.sampling import Strategy
 
 if TYPE_CHECKING:
-    from tracekit.local._backend import Backend
+    from collections.abc import Mapping
+
+    from tracekit.local._strategies import Strategies
+    from tracekit.local._traces import TraceStore
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -36,10 +39,24 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 _MAX_LISTED = 200
 
 
+class Shown(Protocol):
+    """The back end, as far as the page shows it."""
+
+    store: TraceStore
+    strategies: Strategies
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Where it listens, by name."""
+
+    def state(self) -> Mapping[str, object]:
+        """Return figures about what came and what is held."""
+
+
 class Page:
     """Answers for a back end: ``/``, static files, and the page's questions below ``/view/``."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Shown) -> None:
         self._backend = backend
         self._files = Path(__file__).with_name("_static")
 

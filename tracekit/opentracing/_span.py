@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import opentracing
 from opentelemetry import context as otel_context
@@ -18,18 +18,33 @@ from tracekit.tracing import Span as RecordingSpan
 from tracekit.tracing import UnsampledSpan
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Mapping
 
     from opentelemetry import trace
     from typing_extensions import Self
 
-    from tracekit.opentracing._tracer import Tracer
+    from tracekit._assembly.handle import Tracing
     from tracekit.tracing import Unrecorded
 
 SEEN_KEY = otel_context.create_key("tracekit-opentracing-baggage")
 """The baggage of the active span as it was when it was last put into the context."""
 
 _NS_PER_US = 1_000
+
+
+class Maker(Protocol):
+    """The tracer of a span, as far as the span asks it."""
+
+    _shown: weakref.WeakValueDictionary[int, Span]
+    """Spans by the identity of the recording span that they show."""
+
+    @property
+    def tracing(self) -> Tracing:
+        """The handle that it is built on."""
+
+    values: _tags.ValueRules
+    """What becomes of values of tags and logs."""
 
 
 class Span(opentracing.Span):
@@ -40,7 +55,7 @@ class Span(opentracing.Span):
 
     def __init__(
         self,
-        tracer: Tracer,
+        tracer: Maker,
         otel: trace.Span,
         context: SpanContext,
         unrecorded: Unrecorded | None = None,
