@@ -22,6 +22,7 @@ FLOORS: dict[str, int] = {
     "transport": 2,
     **dict.fromkeys(("settings", "metrics", "exporter", "_config", "_assembly"), 3),
     **dict.fromkeys(("grpc", "wsgi", "flask", "requests", "logging", "mesh", "prometheus"), 4),
+    **dict.fromkeys(("asgi", "fastapi", "django", "httpx", "aiohttp"), 4),
     **dict.fromkeys(("opentracing", "jaeger_client"), 4),
     **dict.fromkeys(("_cli", "__main__", "_recording", "pytest_plugin"), 5),
     **dict.fromkeys(("testing", "local"), 6),  # apart: what they may use is public
@@ -34,6 +35,9 @@ EFFECTS = {
 # Which edge may lean on which: Flask is WSGI with names; jaeger_client is a bridge over several.
 EDGE_TO_EDGE = {
     ("tracekit.flask", "tracekit.wsgi"),
+    ("tracekit.fastapi", "tracekit.asgi"),
+    ("tracekit.django", "tracekit.wsgi"),
+    ("tracekit.django", "tracekit.asgi"),
     ("tracekit.jaeger_client", "tracekit.opentracing"),
 }
 # What an edge may see of the assembly floor.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import logging
 import os
 import threading
@@ -27,7 +28,7 @@ from tracekit._process.undisturbed import undisturbed
 from tracekit.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -320,6 +321,17 @@ def resolve(tracing: Tracing | HasTracing | object | None) -> Tracing:
         # OpenTracing's own, which does nothing: how programs of old said "no tracing here".
         return _idle()
     raise TypeError(f"tracing= takes a tracekit handle or tracer, not {type(tracing).__name__}")
+
+
+def later(tracing: Tracing | HasTracing | None) -> Callable[[], Tracing]:
+    """Return how to get the handle: the process' one may start after the edge was made.
+
+    Raises ``TypeError`` now for what ``tracing=`` does not take.
+    """
+    if tracing is None:
+        return current
+    resolve(tracing)
+    return functools.partial(resolve, tracing)
 
 
 def _release(tracing: Tracing) -> None:

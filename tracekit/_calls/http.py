@@ -6,7 +6,7 @@ in use before them (``http.method``, ``http.target``, ``net.*``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracekit._calls.redaction import redact_query, redact_url
 
@@ -23,7 +23,7 @@ METHODS = frozenset(
     "CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT QUERY TRACE".split()  # noqa: SIM905 (a table)
 )
 _OTHER = "_OTHER"
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 # Current name, older name: where only the name changed.
 _RENAMED = {
@@ -55,38 +55,73 @@ def span_name(method: str, route: str | None = None) -> str:
     return f"{method} {route}" if route else method
 
 
+class Arrived(NamedTuple):
+    """What a server knows of a request, whatever interface told it; empty where it does not."""
+
+    method: str
+    scheme: str
+    path: str
+    query: str
+    authority: str
+    """The ``Host`` header."""
+    server: str
+    server_port: int
+    client: str
+    user_agent: str
+    version: str
+    """Of HTTP: ``1.1``, ``2``."""
+
+
 def server_attributes(environ: Mapping[str, Any], semconv: Semconv) -> Attributes:
-    """Return what a WSGI ``environ`` (PEP 3333) says about the request; secrets are redacted.
+    """Return what a WSGI ``environ`` (PEP 3333) says about the request; secrets are redacted."""
+    get = environ.get
+    path = text(get("SCRIPT_NAME")) + text(get("PATH_INFO")) or "/"
+    protocol = text(get("SERVER_PROTOCOL"))
+    return arrived_attributes(
+        Arrived(
+            text(get("REQUEST_METHOD")),
+            text(get("wsgi.url_scheme")) or "http",
+            path if path.isascii() else _text(path),
+            text(get("QUERY_STRING")),
+            text(get("HTTP_HOST")),
+            text(get("SERVER_NAME")),
+            number(get("SERVER_PORT")),
+            text(get("REMOTE_ADDR")),
+            text(get("HTTP_USER_AGENT")),
+            protocol[5:] if protocol[:5] == "HTTP/" else "",
+        ),
+        semconv,
+    )
+
+
+def arrived_attributes(arrived: Arrived, semconv: Semconv) -> Attributes:
+    """Return a server span's attributes; secrets are redacted.
 
     Of the peer's address only the client's is told: behind a proxy the two are mixed up anyway.
     """
-    get = environ.get
-    method = text(get("REQUEST_METHOD"))
-    scheme = text(get("wsgi.url_scheme")) or "http"
-    path = text(get("SCRIPT_NAME")) + text(get("PATH_INFO")) or "/"
+    method, scheme, path, query, authority, server, server_port, client, agent, version = arrived
     found: Attributes = {
         "http.request.method": method if method in METHODS else _OTHER,
         "url.scheme": scheme,
-        "url.path": path if path.isascii() else _text(path),
+        "url.path": path,
     }
     if found["http.request.method"] is _OTHER:
         found["http.request.method_original"] = method
-    if query := text(get("QUERY_STRING")):
+    if query:
         found["url.query"] = redact_query(query)
-    authority = text(get("HTTP_HOST"))
     host, port = split_host(authority) if authority else ("", 0)
     if not host:
-        host, port = text(get("SERVER_NAME")), _number(get("SERVER_PORT"))
+        host, port = server, server_port
     if host:
         found["server.address"] = host
         if port := port or _DEFAULT_PORTS.get(scheme, 0):
             found["server.port"] = port
-    if client := text(get("REMOTE_ADDR")):
+    if client:
         found["client.address"] = client
-    if agent := text(get("HTTP_USER_AGENT")):
+    if agent:
         found["user_agent.original"] = agent
-    if (protocol := text(get("SERVER_PROTOCOL")))[:5] == "HTTP/":
-        found["network.protocol.version"] = protocol[5:]
+    if version:
+        found["network.protocol.version"] = version
     return found if semconv == "current" else _server_in(found, semconv, authority)
 
 
@@ -138,9 +173,9 @@ def split_host(authority: str) -> tuple[str, int]:
     """Return host (IPv6 without brackets) and port (0: none given) of ``host[:port]``."""
     if authority.startswith("["):
         host, _, rest = authority[1:].partition("]")
-        return host, _number(rest[1:])
+        return host, number(rest[1:])
     host, _, port = authority.partition(":")
-    return host, _number(port)
+    return host, number(port)
 
 
 def server_of(url: str) -> tuple[str, int]:
@@ -180,7 +215,8 @@ def _text(path: str) -> str:
         return path
 
 
-def _number(value: object) -> int:
+def number(value: object) -> int:
+    """Return a port, of a number or of digits; 0 for anything else."""
     if type(value) is int:
         return value
     digits = text(value)

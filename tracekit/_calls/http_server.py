@@ -32,6 +32,19 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tracekit")
 
+DEFAULT_EXCLUDE = (
+    "/health",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/ready",
+    "/live",
+    "/alive",
+    "/ping",
+    "/metrics",
+)
+"""Paths of probes and scrapers, which would flood the traces. Whole paths: no prefix, no query."""
+
 _EMPTY = Context()
 _SERVER = trace.SpanKind.SERVER
 _NOT_ERRORS = (GeneratorExit, StopIteration)  # StopIteration: how flask-sock leaves under gunicorn
@@ -52,6 +65,16 @@ class Joiner(Protocol):
 
     def start_span(self, name: str, context: Context, kind: trace.SpanKind) -> trace.Span:
         """See ``opentelemetry.trace.Tracer``."""
+
+
+def trace_headers(context: trace.SpanContext) -> list[tuple[str, str]]:
+    """Return what tells the client which trace it was, readable for scripts of other origins."""
+    value = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 1:02x}"
+    return [
+        ("traceresponse", value),
+        ("Server-Timing", f'traceparent;desc="{value}"'),
+        ("Access-Control-Expose-Headers", "traceresponse, Server-Timing"),
+    ]
 
 
 class Server:
@@ -128,6 +151,11 @@ class HttpExchange(BaseCall):
         self.arrival = arrival
         self.method = method
         self.scheme = scheme
+
+    def __str__(self) -> str:
+        """The trace id in hex, as Jaeger's search takes it; ``-`` where there is no trace."""
+        trace_id = self.span.get_span_context().trace_id
+        return f"{trace_id:032x}" if trace_id else "-"
 
     # -- its beginning ---------------------------------------------------------------------------
 

@@ -63,6 +63,8 @@ class BaseCall:
     """When it began, by the clock of ``time.perf_counter``; only known where somebody observes."""
     live = False
     """Whether its end is still to come, and somebody will hear of that."""
+    ended_ns: int | None = None
+    """When it was over, where that was before it is concluded; nanoseconds since the epoch."""
     _observer: CallObserver | None = None
 
     def step(self) -> Step:
@@ -113,7 +115,7 @@ class BaseCall:
         except Exception:
             _log.warning("A span is incomplete: its call ended oddly", exc_info=True)
         finally:
-            span.end()
+            span.end(self.ended_ns)
 
 
 class Call(BaseCall):

@@ -29,6 +29,7 @@ except ImportError as error:
 from opentelemetry import context as otel_context
 
 from tracekit import wsgi
+from tracekit._assembly.handle import later
 from tracekit._calls import http
 from tracekit._calls.http_server import Server
 from tracekit._calls.lifecycle import Step
@@ -110,7 +111,7 @@ class FlaskTracing:
     ) -> None:
         if start_span_cb is not None and not callable(start_span_cb):
             raise ValueError("start_span_cb is not callable")
-        handle = wsgi.handle_of(tracing) if self._old is None else self._old.handle
+        handle = later(tracing) if self._old is None else self._old.handle
         self._trace_all = bool(trace_all)
         self._attributes = tuple(traced_attributes)
         self._callback = start_span_cb

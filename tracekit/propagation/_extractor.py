@@ -85,6 +85,8 @@ class Extractor:
         wanted = self._reads | self._captured
         self._environ_names = {_environ_key(name): name for name in wanted}
         self._environ_prefix = _environ_key(self._prefix)
+        self._raw_names = {name.encode(): name for name in wanted}
+        self._raw_prefix = self._prefix.encode()
 
     def extract(
         self,
@@ -195,6 +197,26 @@ class Extractor:
         except Exception:  # values that are no text, or no plain one
             headers = self._found((name, _plain(value)) for name, value in found.items())
             return self._read(headers, self._capture(headers))
+
+    def read_raw(self, pairs: Iterable[tuple[bytes, bytes]]) -> Extracted:
+        """Return what ASGI's header pairs say: bytes, names in lower case, repetitions."""
+        names, prefix = self._raw_names, self._raw_prefix
+        found: dict[str, str] = {}
+        try:
+            for pair in pairs:
+                raw, value = pair
+                if raw in names:
+                    name = names[raw]
+                elif raw.startswith(prefix):
+                    name = raw.decode("latin-1")
+                else:
+                    continue
+                if name in found:  # to be joined
+                    return self.read_metadata(pairs)
+                found[name] = value.decode("latin-1")
+            return self._read(found, self._capture(found)) if found else NOTHING
+        except Exception:  # no bytes, no pairs
+            return self.read_metadata(pairs)
 
     def _gather(self, carrier: CarrierT, getter: Getter[CarrierT]) -> dict[str, str]:
         """Read a carrier of unknown type through its getter; names may be in any case."""

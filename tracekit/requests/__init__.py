@@ -23,7 +23,7 @@ except ImportError as error:
         "tracekit.requests needs requests: pip install 'tracekit-jaeger[requests]'"
     ) from error
 
-from tracekit._assembly.handle import HasTracing, Tracing, current, resolve
+from tracekit._assembly.handle import HasTracing, Tracing, later
 from tracekit._calls.http_client import HttpClient
 from tracekit.requests import _sending
 from tracekit.requests._adapter import hand_over
@@ -117,10 +117,7 @@ class _Client(HttpClient):
         hosts: Hosts,
         semconv: str | None,
     ) -> None:
-        if tracing is not None:
-            resolve(tracing)  # complains now about what is no handle
-        handle = current if tracing is None else functools.partial(resolve, tracing)
-        super().__init__(handle, "tracekit.requests", allow, hosts, semconv)
+        super().__init__(later(tracing), "tracekit.requests", allow, hosts, semconv)
 
     def cover(self, kind: type) -> None:
         """Have the adapters of sessions of ``kind`` looked up through us."""

@@ -12,11 +12,10 @@ on a server's thread.
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
-from tracekit._assembly.handle import HasTracing, Tracing, current, resolve
-from tracekit._calls.http_server import Server
+from tracekit._assembly.handle import later
+from tracekit._calls.http_server import DEFAULT_EXCLUDE, Server
 from tracekit._context import attach, detach
 from tracekit.wsgi._body import followed
 from tracekit.wsgi._exchange import KEY, Exchange
@@ -26,20 +25,9 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["DEFAULT_EXCLUDE", "middleware"]
+    from tracekit._assembly.handle import HasTracing, Tracing
 
-DEFAULT_EXCLUDE = (
-    "/health",
-    "/healthz",
-    "/livez",
-    "/readyz",
-    "/ready",
-    "/live",
-    "/alive",
-    "/ping",
-    "/metrics",
-)
-"""Paths of probes and scrapers, which would flood the traces. Whole paths: no prefix, no query."""
+__all__ = ["DEFAULT_EXCLUDE", "middleware"]
 
 
 def middleware(
@@ -57,21 +45,8 @@ def middleware(
     ``Server-Timing``). ``semconv`` picks the attributes' names: ``"current"``, ``"old"`` or
     ``"both"`` (None: as configured). A request that an outer edge traces is left to that one.
     """
-    server = Server(handle_of(tracing), "tracekit.wsgi", exclude, response_headers, semconv)
+    server = Server(later(tracing), "tracekit.wsgi", exclude, response_headers, semconv)
     return Middleware(app, server, Exchange.start)
-
-
-def handle_of(
-    tracing: Tracing | HasTracing | None,
-) -> Callable[[], Tracing]:
-    """Return how to get the handle later: the process' one may start after the edge was made.
-
-    Raises ``TypeError`` now for what ``tracing=`` does not take.
-    """
-    if tracing is None:
-        return current
-    resolve(tracing)
-    return functools.partial(resolve, tracing)
 
 
 class Middleware:

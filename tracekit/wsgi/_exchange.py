@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tracekit._calls import http
-from tracekit._calls.http_server import HttpExchange, Server
+from tracekit._calls.http_server import HttpExchange, Server, trace_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-    from opentelemetry import trace
 
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
     Headers = list[tuple[str, str]]
@@ -61,11 +60,6 @@ class Exchange(HttpExchange):
             exchange.excluded = True
         return exchange
 
-    def __str__(self) -> str:
-        """The trace id in hex, as Jaeger's search takes it; ``-`` where there is no trace."""
-        trace_id = self.span.get_span_context().trace_id
-        return f"{trace_id:032x}" if trace_id else "-"
-
     def start(
         self,
         environ: WSGIEnvironment,
@@ -100,7 +94,7 @@ class Exchange(HttpExchange):
         self.status = _status(status)
         self.left_bytes = _length(headers)
         if self.server.answers and self.begun:
-            headers = _with_trace(headers, self.span.get_span_context())
+            headers = [*headers, *trace_headers(self.span.get_span_context())]
         if exc_info is None:
             return start_response(status, headers)
         if isinstance(exc_info, tuple) and len(exc_info) == 3 and exc_info[1] is not None:
@@ -137,14 +131,3 @@ def _length(headers: Headers) -> int | None:
     except Exception:
         return None
     return None
-
-
-def _with_trace(headers: Headers, context: trace.SpanContext) -> Headers:
-    """Return ``headers`` that also name the trace, readable for scripts of other origins."""
-    value = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 1:02x}"
-    return [
-        *headers,
-        ("traceresponse", value),
-        ("Server-Timing", f'traceparent;desc="{value}"'),
-        ("Access-Control-Expose-Headers", "traceresponse, Server-Timing"),
-    ]

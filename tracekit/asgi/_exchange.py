@@ -1,0 +1,212 @@
+"""One request of an ASGI server: what its scope says, and what was sent in answer."""
+
+from __future__ import annotations
+
+import asyncio
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+from tracekit._calls import http
+from tracekit._calls.http_server import HttpExchange, Server, trace_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    App = Callable[[Scope, Receive, Send], Awaitable[object]]
+    Route = Callable[[Scope, str], str]
+
+KEY = "tracekit.trace_id"
+"""Where a scope holds its ``Exchange``, whose text is the trace id: access logs can name it."""
+
+_BY_THE_SERVER = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
+_LEAVES = (OSError, asyncio.CancelledError)
+
+
+class Exchange(HttpExchange):
+    """One request and its response, or one websocket.
+
+    The scope holds it, so it must not hold the scope.
+    """
+
+    gone = False
+    """Whether the client has left."""
+    root = ""
+    """The prefix below which the server, or a proxy before it, has put the application."""
+    _trailers = False
+    _received = _sent = 0
+    """Messages of a websocket."""
+
+    @classmethod
+    def of(cls, server: Server, scope: Scope) -> Exchange:
+        """Read what the request's headers say; no span yet."""
+        handle = server.handle()
+        get = scope.get
+        kind = scope["type"]
+        # Nothing of what the task holds: that may still be another request's.
+        exchange = cls(
+            server,
+            handle,
+            handle.propagator.read_raw(scope["headers"]),
+            "GET" if kind == "websocket" else http.text(get("method")),
+            http.text(get("scheme")) or ("ws" if kind == "websocket" else "http"),
+        )
+        path = http.text(get("path"))
+        root = get("root_path")
+        if root:
+            exchange.root = http.text(root).rstrip("/")
+        if path in server.exclude or (root and path.removeprefix(exchange.root) in server.exclude):
+            exchange.excluded = True
+        return exchange
+
+    def start(self, scope: Scope, route: str = "") -> None:
+        """Start the span; ``route`` is the pattern, where it is known this early."""
+
+        def attributes() -> http.Attributes:
+            found = http.arrived_attributes(_arrived(scope, self), semconv)
+            if route:
+                found["http.route"] = route
+            return found
+
+        semconv = self.server.semconv(self.handle)
+        self.route, self.named = route, bool(route)
+        self.begin(http.span_name(self.method, route), attributes)
+
+    def name_by(self, scope: Scope, route: Route) -> None:
+        """Name the span by the route that a framework has left in the scope, once it has."""
+        if self.named or self.finished or not (self.recording or self._observer is not None):
+            return
+        pattern = route(scope, self.root)
+        if pattern:
+            self.named = True
+            self.route = pattern
+            self.name = http.span_name(self.method, pattern)
+            if self.recording:
+                self.span.update_name(self.name)
+                self.span.set_attribute("http.route", pattern)
+
+    # -- what goes out ---------------------------------------------------------------------------
+
+    def sends(self, message: Message) -> tuple[Message, bool]:
+        """Return ``message`` as it is to be sent, and whether it is the last one."""
+        kind = message["type"]
+        if kind == "http.response.body":
+            return message, not (message.get("more_body") or self._trailers)
+        if kind == "http.response.start":
+            self.status = _status(message["status"])
+            self._trailers = bool(message.get("trailers"))
+            return self._telling(message), False
+        if kind == "http.response.trailers":
+            return message, not message.get("more_trailers")
+        if kind[:10] == "websocket.":
+            return self._sends_on_websocket(kind, message)
+        # Extensions: a file that the server sends itself, whole or in parts.
+        return message, kind in _BY_THE_SERVER and not message.get("more_body")
+
+    def _sends_on_websocket(self, kind: str, message: Message) -> tuple[Message, bool]:
+        if kind == "websocket.send":
+            self._sent += 1
+        elif kind == "websocket.accept":
+            self.status = 101
+            message = self._telling(message)
+        elif kind == "websocket.http.response.start":
+            self.status = _status(message["status"])
+        elif kind == "websocket.close":
+            self._closed(message)
+            if not self.status:
+                self.status = 403  # what the server makes of it before it was accepted
+            return message, True
+        return message, kind == "websocket.http.response.body" and not message.get("more_body")
+
+    def _telling(self, message: Message) -> Message:
+        if not (self.server.answers and self.begun):
+            return message
+        told = [
+            (name.lower().encode(), value.encode())
+            for name, value in trace_headers(self.span.get_span_context())
+        ]
+        return {**message, "headers": [*message.get("headers", ()), *told]}
+
+    def received(self, message: Message) -> bool:
+        """Note what has come in; returns whether it is the end of a websocket."""
+        kind = message["type"]
+        if kind == "websocket.receive":
+            self._received += 1
+        elif kind == "http.disconnect":
+            self.gone = True
+        elif kind == "websocket.disconnect":
+            self.gone = True
+            self._closed(message)
+            return True
+        return False
+
+    def _closed(self, message: Message) -> None:
+        if self.recording:
+            self.span.set_attributes(
+                {
+                    "websocket.close_code": int(message.get("code") or 1000),
+                    "websocket.messages_received": self._received,
+                    "websocket.messages_sent": self._sent,
+                }
+            )
+
+    # -- its end ---------------------------------------------------------------------------------
+
+    def answered(self) -> None:
+        """End it with the last part of the response.
+
+        A failure is told by what the application raises once it has answered: it is waited for.
+        """
+        if (self.status or 0) < 500:
+            self.finish()
+        else:
+            self.ended_ns = time_ns()
+
+    def over(self, error: BaseException | None = None) -> None:
+        """End what its last message has not: the application has returned, or raised."""
+        if not self.finished:
+            unfinished = self.ended_ns is None
+            if error is not None and self._left(error):
+                error = None
+            self.finish(error, aborted=unfinished and error is None)
+        self.__dict__.pop("context", None)
+
+    def _left(self, error: BaseException) -> bool:
+        """Whether that is how applications learn that the client has left."""
+        name = type(error).__name__
+        return self.gone and (
+            isinstance(error, _LEAVES) or "Disconnect" in name or name == "Cancelled"
+        )
+
+
+def _arrived(scope: Scope, exchange: Exchange) -> http.Arrived:
+    get = scope.get
+    authority = agent = b""
+    for name, value in scope["headers"]:
+        if name == b"host":
+            authority = value
+        elif name == b"user-agent":
+            agent = value
+    path = http.text(get("path"))
+    if exchange.root and not path.startswith(exchange.root):
+        path = exchange.root + path
+    server, client = get("server"), get("client")
+    return http.Arrived(
+        exchange.method,
+        exchange.scheme,
+        path or "/",
+        (get("query_string") or b"").decode("latin-1"),
+        authority.decode("latin-1"),
+        http.text(server[0]) if server else "",
+        http.number(server[1]) if server else 0,
+        http.text(client[0]) if client else "",
+        agent.decode("latin-1"),
+        http.text(get("http_version")),
+    )
+
+
+def _status(value: object) -> int:
+    return int(value) if isinstance(value, int) else 0
