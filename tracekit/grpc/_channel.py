@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from tracekit.grpc._messages import Convert
     from tracekit.grpc._plan import Method, Plan
-    from tracekit.grpc._rpc import Pair, Rpc
+    from tracekit.grpc._rpc import Convert, Pair, Rpc
 
     Invoke = Callable[..., object]
 

@@ -11,7 +11,7 @@ import grpc
 from tracekit.grpc._server_call import ServerRpc
 
 if TYPE_CHECKING:
-    from tracekit.grpc._messages import Convert
+    from tracekit.grpc._rpc import Convert
 
 Behavior = Callable[..., object]
 _Rpc = TypeVar("_Rpc", bound=ServerRpc)

@@ -3,6 +3,28 @@
 Blocking and asyncio code share all of this. Nothing in here waits, so the flavours differ only in
 how they come by the facts that ``complete`` is told.
 
+The states of an RPC, how they are told apart, and who may leave them:
+
+=================  ===========================  =================================================
+state              told by                      left by
+=================  ===========================  =================================================
+made               not ``begun``                ``begin``, in the caller's or handler's thread;
+                                                a request that is unreadable begins and ends it
+with the program   ``live``                     a client's answer or error; a handler's ``failed``,
+                                                ``returned``, ``leave`` (for each message)
+with gRPC          ``live``, ``unattended``     ``attend`` (the next message is asked for),
+                                                ``respond`` (the response is serialized); a close
+given up           ``live``, ``raised_text``    ``respond``, if an interceptor further out answers
+                                                in the handler's stead; a close
+not sure           ``live``, ``unsure``         a close: only then is the response known to be sent
+over               not ``live``                 nobody: ``complete`` takes ``live`` away in one
+                                                step, so of racing threads one gets past it
+=================  ===========================  =================================================
+
+The last four are a server's. A close is gRPC's word that it is done with the RPC, on any thread at
+any time: from then on (``closed``) whatever would hand over to gRPC ends the RPC instead. Where
+nobody gives that word (``ends_with_handler``) the RPC ends with its handler.
+
 Between two calls gRPC and the kernel take the processor's caches, so here every function that is
 called, every object that is made and every step weighs three to four times what it does in a loop.
 """
@@ -10,20 +32,22 @@ called, every object that is made and every step weighs three to four times what
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
+from collections.abc import Callable
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING
 
 import grpc
 from opentelemetry import trace
 
+from tracekit._calls.lifecycle import BaseCall, message_of
 from tracekit._context import with_span
 from tracekit._protocols import PlainAttributes
 from tracekit.grpc import _conventions as conventions
-from tracekit.grpc._messages import Messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
@@ -37,8 +61,19 @@ if TYPE_CHECKING:
 _OK = grpc.StatusCode.OK
 _SERVER = trace.SpanKind.SERVER
 
+Convert = Callable[[object], object]
+"""A serializer or deserializer."""
 
-class Rpc(Messages):
+
+@dataclasses.dataclass(frozen=True)
+class MessageCount:
+    """Messages that went one way so far, and their bytes (0 if they are not seen)."""
+
+    count: int
+    bytes: int
+
+
+class Rpc(BaseCall):
     """One RPC as one side sees it; what hooks are given. One span at most comes of it.
 
     ``name`` is ``package.Service/Method``, ``metadata`` the request's, ``request`` and
@@ -61,6 +96,17 @@ class Rpc(Messages):
     """When, in ns since the epoch, if before its span is started."""
     _parent: Context | None = None
     """Of a span that is to be started at the end, if the call deserves one."""
+    serialize: Convert | None = None
+    deserialize: Convert | None = None
+    """What gRPC would convert messages with; None: they are bytes."""
+    sees_bytes = False
+    """Whether all messages pass ``send`` and ``receive``."""
+    sees_requests = False
+    """Whether at least the requests are counted."""
+    sent_count = sent_bytes = received_count = received_bytes = 0
+    failure: str | None = None
+    """What went wrong with a message or a request iterator."""
+    _noted = 0
 
     def __init__(self, plan: Plan, method: Method, metadata: Iterable[Pair] | None) -> None:
         self.plan = plan
@@ -188,6 +234,93 @@ class Rpc(Messages):
         except Exception:
             self.plan.complain("reading the response metadata")
             return {}
+
+    # --- messages; nothing in here fails what gRPC does ---
+
+    @property
+    def sent(self) -> MessageCount:
+        """What this side has sent so far."""
+        return MessageCount(self.sent_count, self.sent_bytes)
+
+    @property
+    def received(self) -> MessageCount:
+        """What this side has received so far."""
+        return MessageCount(self.received_count, self.received_bytes)
+
+    def receive(self, data: object) -> object:
+        """Deserialize one message as gRPC would, and count it."""
+        deserialize = self.deserialize
+        try:
+            message = data if deserialize is None else deserialize(data)
+        except Exception as error:
+            self._heed(functools.partial(self.unconverted, error))
+            raise
+        self.received_count += 1
+        if data.__class__ is bytes or isinstance(data, bytes):  # (a call for each message)
+            self.received_bytes += len(data)
+            if self.plan.message_events:
+                self._heed(functools.partial(self._add_event, "RECEIVED", len(data)))
+        return message
+
+    def send(self, message: object) -> object:
+        """Serialize one message as gRPC would, and count it."""
+        serialize = self.serialize
+        try:
+            data = message if serialize is None else serialize(message)
+        except Exception as error:
+            self._heed(functools.partial(self.unconverted, error))
+            raise
+        if data.__class__ is bytes or isinstance(data, bytes):
+            self.sent_count += 1
+            self.sent_bytes += len(data)
+            if self.plan.message_events:
+                self._heed(functools.partial(self._add_event, "SENT", len(data)))
+        elif self.sends(data):
+            self.sent_count += 1
+        else:
+            unsent = TypeError(f"Expected bytes, got {type(data).__name__}")
+            self._heed(functools.partial(self.unconverted, unsent))
+        return data
+
+    def _heed(self, what: Callable[[], None]) -> None:
+        """Do something of ours where gRPC would fail the call for what is raised."""
+        try:
+            what()
+        except Exception:
+            self.plan.complain("following a call")
+
+    def sends(self, data: object) -> bool:
+        """Return whether gRPC sends ``data``, which a serializer returned, though no bytes."""
+        del data
+        return True  # what a client cannot send it is told, and so are we
+
+    def unconverted(self, error: Exception) -> None:
+        """Called when a message could not be turned into or from bytes."""
+        self.note(error)
+
+    def note(self, error: BaseException) -> None:
+        """Record what went wrong with a message or a request iterator, at once and as text.
+
+        To keep ``error`` would keep its traceback, and so the frames from which gRPC is about to
+        drop the handler's iterator.
+        """
+        self.failure = f"{type(error).__name__}: {message_of(error)}"
+        self._noted = id(error)
+        if self.live and self.span.is_recording():
+            self.span.record_exception(error)
+
+    def _add_event(self, direction: str, size_bytes: int) -> None:
+        if self.live:
+            self.span.add_event(
+                "rpc.message",
+                {
+                    "rpc.message.type": direction,
+                    "rpc.message.id": (
+                        self.sent_count if direction == "SENT" else self.received_count
+                    ),
+                    "rpc.message.uncompressed_size": size_bytes,
+                },
+            )
 
 
 def kept(prefix: str, pairs: Iterable[Pair], keys: frozenset[str]) -> Attributes:

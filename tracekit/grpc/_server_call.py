@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from contextvars import ContextVar
 from time import time_ns
 from typing import TYPE_CHECKING
@@ -43,6 +44,27 @@ _SERVER = SpanKind.SERVER
 _NO_DEADLINE_S = 1e12
 _DEADLINE_SLACK_S = 0.025
 """A cancel this close to the deadline *is* the deadline: the client's clock ran out first."""
+
+
+class Ended(enum.Enum):
+    """How a served RPC ended, and what its code is then: the rules of gRPC's own servers.
+
+    A row says which code goes out, and whether one that the handler set goes out instead. No row
+    is about what a handler *means*: an abort is a code that was set and an exception.
+    """
+
+    RETURNED = grpc.StatusCode.OK, True
+    RAISED = grpc.StatusCode.UNKNOWN, True
+    UNCONVERTED = None, True  # a message; the flavours of gRPC differ: INTERNAL, UNKNOWN
+    CANCELLED = grpc.StatusCode.CANCELLED, False  # by the client, while the handler was at it
+    LATE = grpc.StatusCode.DEADLINE_EXCEEDED, False
+
+    def code(
+        self, given: grpc.StatusCode | None, if_unconvertible: grpc.StatusCode
+    ) -> grpc.StatusCode:
+        """Return the code on the wire; ``given`` is what the handler set, if it set one."""
+        code, yields = self.value
+        return (given if yields else None) or code or if_unconvertible
 
 
 def _pairs(metadata: Iterable[Pair] | None) -> tuple[Pair, ...]:
@@ -295,20 +317,20 @@ class ServerRpc(Rpc):
         cancelled = over and self.failure is None
         if cancelled:
             late = remaining_s is not None and remaining_s < _DEADLINE_SLACK_S
-            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
-            error = None
+            ended = Ended.LATE if late else Ended.CANCELLED
         elif over:
-            code = code or self.if_unconvertible
-            error = None  # it only follows from the failure that was noted
+            ended = Ended.UNCONVERTED
             text = text or self.failure
-        elif error is None and self.raised_text is not None:
-            code = code or grpc.StatusCode.UNKNOWN
-            text = text or self.raised_text
-        elif error is None:
-            code = code or grpc.StatusCode.OK
+        elif error is None and self.raised_text is None:
+            ended = Ended.RETURNED
         else:
-            code = code or grpc.StatusCode.UNKNOWN
-            text = text or f"{type(error).__name__}: {message_of(error)}"
+            ended = Ended.RAISED
+            text = text or self.raised_text
+            if not text and error is not None:
+                text = f"{type(error).__name__}: {message_of(error)}"
+        if over:
+            error = None  # it only follows from what ended the RPC
+        code = ended.code(code, self.if_unconvertible)
         self.complete(
             code,
             details=str(text) if text else None,
