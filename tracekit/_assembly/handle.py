@@ -173,6 +173,7 @@ class _Slot:
         their tracers, which may be all that somebody keeps, hold on to that."""
         self.otel = Globals()
         self._exit_registered = False
+        self.ending = False  # the process' exit has begun to end all handles
 
     @property
     def lock(self) -> threading.RLock:
@@ -346,11 +347,15 @@ def _release(tracing: Tracing) -> None:
 
 def _at_exit() -> None:
     """End all handles within the longest of their budgets, whatever signals come meanwhile."""
-    undisturbed(_end_all)
-    tell_ended()
+    if not slot.ending:  # the other registration of this has
+        try:
+            undisturbed(_end_all)
+        finally:
+            tell_ended()
 
 
 def _end_all() -> None:
+    slot.ending = True
     running, apart = slot.running or slot.closing, list(slot.apart.items())
     budget_s = 0.0 if running is None else running.settings.reporter.exit_budget_s
     deadline_s = time.monotonic() + max([budget_s, *(each for _, each in apart)])

@@ -28,10 +28,10 @@ class _Postponing:
 def undisturbed(work: Callable[[], object]) -> None:
     """Do ``work``, which is bounded in time, and raise afterwards what signal handlers raised.
 
-    A supervisor that sends SIGTERM twice, or a person who presses Ctrl-C twice, makes the program's
-    handler raise ``SystemExit`` in the middle of what its first call began. The handlers run when
-    their signals come, as ever; one that ends the process by itself does so. Outside the main
-    thread, where no handler runs, this is ``work()``.
+    A supervisor that sends SIGTERM twice makes the program's handler raise ``SystemExit`` in the
+    middle of what its first call began. The handlers run when their signals come, as ever; one that
+    ends the process by itself does so. Python's own Ctrl-C, a person who does not want to wait,
+    cuts ``work`` short. Outside the main thread, where no handler runs, this is ``work()``.
     """
     begun: list[bool] = []
     raised: BaseException | None = None
@@ -58,7 +58,9 @@ def _postponing(work: Callable[[], object]) -> None:
         with contextlib.suppress(ValueError):
             for signum in signal.valid_signals():
                 handler = signal.getsignal(signum)
-                if callable(handler) and not isinstance(handler, _Postponing):
+                if handler is signal.default_int_handler or isinstance(handler, _Postponing):
+                    continue
+                if callable(handler):
                     ours = _Postponing(handler)
                     held.append((signum, ours))
                     signal.signal(signum, ours)
