@@ -13,13 +13,17 @@ import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import (
+    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
+    _SUPPRESS_INSTRUMENTATION_KEY,
+    Context,
+)
 
 from tracekit._calls import http
 from tracekit._calls.lifecycle import BaseCall, message_of
 from tracekit._calls.redaction import redact_text
 from tracekit._calls.semconv import semconv_of
-from tracekit._context import SPAN_KEY, attach, detach, get_current
+from tracekit._context import SPAN_KEY, SUPPRESSED_PLAINLY, attach, detach, get_current
 from tracekit._protocols import PlainAttributes
 from tracekit.propagation import ForwardRule, merge_headers
 
@@ -38,6 +42,19 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tracekit")
 _CLIENT = trace.SpanKind.CLIENT
 _put = dict.__setitem__
+
+
+_SUPPRESSED = (
+    SUPPRESSED_PLAINLY,
+    _SUPPRESS_INSTRUMENTATION_KEY,
+    "suppress_http_instrumentation",
+    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
+)
+
+
+def suppressed() -> bool:
+    """Whether somebody, an exporter say, wants what is sent here and now untraced."""
+    return any(map(get_current().get, _SUPPRESSED))
 
 
 class HttpClient:

@@ -13,7 +13,6 @@ the mesh are put on a copy: the caller's request keeps none of them.
 from __future__ import annotations
 
 import functools
-import threading
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -25,6 +24,7 @@ except ImportError as error:
 
 from tracekit._assembly.handle import HasTracing, Tracing, later
 from tracekit._calls.http_client import HttpClient
+from tracekit._calls.patch import Patch, lock
 from tracekit.requests import _sending
 from tracekit.requests._adapter import hand_over
 from tracekit.requests._sending import MARK, Sending, interception
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from tracekit._calls.http_client import Hosts
 
 __all__ = ["instrument"]
-
-_lock = threading.Lock()
 
 
 def instrument(
@@ -57,16 +55,16 @@ def instrument(
     """
     target: Any = requests.Session if session is None else session
     client = _Client(tracing, allow, hosts, semconv)
-    with _lock:
+    with lock:
         if MARK in vars(target):
             return _nothing
         setattr(target, MARK, client)
-        patch = _Patch(target, "send", client.sending)
+        patch = Patch(target, "send", client.sending)
     interception.begin()
     client.cover(target if session is None else type(session))
 
     def undo() -> None:
-        with _lock:
+        with lock:
             if client.active:
                 client.active = False
                 interception.end()
@@ -79,30 +77,6 @@ def instrument(
 
 def _nothing() -> None:
     """Undo nothing."""
-
-
-class _Patch:
-    """One method of a class or of an instance, replaced until ``undo``.
-
-    An instance's own attribute is no part of its pickled state, nor of its class.
-    """
-
-    def __init__(
-        self, target: object, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]
-    ) -> None:
-        self._target, self._name = target, name
-        self._had = vars(target).get(name)
-        self._ours = wrap(getattr(target, name))
-        setattr(target, name, self._ours)
-
-    def undo(self) -> None:
-        """Put back what was there, unless somebody has put something over ours since."""
-        if vars(self._target).get(self._name) is not self._ours:
-            return  # theirs calls ours, which from now on only calls what it replaced
-        if self._had is None:
-            delattr(self._target, self._name)
-        else:
-            setattr(self._target, self._name, self._had)
 
 
 class _Client(HttpClient):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, Protocol
 
-from opentelemetry import context as otel_context
-from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
 from requests.structures import CaseInsensitiveDict
 
+from tracekit._calls.http_client import suppressed
 from tracekit.requests._exchange import EXCHANGE, follow
 
 if TYPE_CHECKING:
@@ -16,13 +15,6 @@ if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
     from tracekit._calls.http_client import ClientExchange, HttpClient
-
-_SUPPRESSED = (
-    "suppress_instrumentation",
-    _SUPPRESS_INSTRUMENTATION_KEY,
-    "suppress_http_instrumentation",
-    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
-)
 
 
 class Sending(Protocol):
@@ -78,7 +70,7 @@ class Adapter:
     ) -> Response:
         """Send one request; its span ends with the response's body."""
         adapter, client = self._tracekit_adapter, self._tracekit_sending.client
-        if any(map(otel_context.get_value, _SUPPRESSED)):
+        if suppressed():
             return adapter.send(request, *args, **kwargs)
         exchange = None
         try:
