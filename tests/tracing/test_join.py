@@ -89,8 +89,9 @@ def test_it_gives_the_span_and_the_context_that_would_be_there(headers, sampler,
     context = enter(arrival, base)
     given_start = None if found is None else dict(found)
     wanted = long.get_tracer("test").start_span("call", context, SpanKind.SERVER, given_start)
-    attributes = None if found is None else lambda: dict(found)
-    span, inside = short.get_tracer("test").join(arrival, "call", SpanKind.SERVER, attributes, base)
+    span, inside = short.get_tracer("test").join(
+        arrival, "call", SpanKind.SERVER, None if found is None else dict, base, subject=found
+    )
     assert told(span) == told(wanted)
     if trace.get_current_span(context).get_span_context().is_valid:
         assert span.get_span_context().trace_id == wanted.get_span_context().trace_id

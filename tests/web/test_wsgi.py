@@ -540,7 +540,7 @@ def test_broken_tracing_does_not_break_a_request(tracing):
         raise RuntimeError("no handle")
 
     server = Server(handle, "x", (), False, None)
-    app = tracekit.wsgi.Middleware(plain, server, None)
+    app = tracekit.wsgi.Middleware(plain, server)
     assert Served(app) == Served(plain)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -18,9 +18,17 @@ from opentelemetry.context import Context
 from tracekit._calls import http
 from tracekit._calls.lifecycle import BaseCall, message_of
 from tracekit._calls.semconv import semconv_of
-from tracekit._context import Decision, RootHint, attach, detach, get_current, with_root_hint
-from tracekit._protocols import PlainAttributes
+from tracekit._context import (
+    Decision,
+    RootHint,
+    attach,
+    detach,
+    get_current,
+    with_root_hint,
+    with_span,
+)
 from tracekit.propagation._extracted import enter
+from tracekit.tracing import Span, UnsampledSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,6 +37,9 @@ if TYPE_CHECKING:
     from tracekit._assembly.handle import Tracing
     from tracekit._calls.semconv import Semconv
     from tracekit.propagation import Extracted
+
+    Describe = Callable[[Any], http.Attributes]
+    """Makes the attributes of a request's span out of what its protocol has for a request."""
 
 _log = logging.getLogger("tracekit")
 
@@ -58,8 +69,9 @@ class Joiner(Protocol):
         arrival: Extracted,
         name: str,
         kind: trace.SpanKind,
-        attributes: Callable[[], http.Attributes] | None = None,
-        base: Context = ...,
+        attributes: Describe | None = None,
+        *,
+        subject: object = None,
     ) -> tuple[trace.Span, Context]:
         """See ``tracing.Tracer.join``."""
 
@@ -75,6 +87,20 @@ def trace_headers(context: trace.SpanContext) -> list[tuple[str, str]]:
         ("Server-Timing", f'traceparent;desc="{value}"'),
         ("Access-Control-Expose-Headers", "traceresponse, Server-Timing"),
     ]
+
+
+class Bound:
+    """A server's settings together with the handle that runs now: asked for once, not a request."""
+
+    def __init__(self, handle: Tracing, scope: str, semconv: Semconv | None) -> None:
+        self.handle = handle
+        self.tracer: Joiner = handle.provider.get_tracer(scope)
+        self.propagator = handle.propagator
+        self.observer = handle.call_observer
+        self.semconv: Semconv = semconv or handle.settings.semconv
+        self.status_keys = http.STATUS_KEYS[self.semconv]
+        self.by_operation = handle.settings.sampler.type in {"remote", "file"}
+        """Whether the sampler decides by operation, and so has to know it."""
 
 
 class Server:
@@ -93,12 +119,13 @@ class Server:
         response_headers: bool,
         semconv: str | None,
     ) -> None:
-        self.handle = handle
-        self.scope = scope
         self.exclude = frozenset((exclude,) if isinstance(exclude, str) else exclude)
         self.answers = bool(response_headers)
+        self.handle = handle
+        self.bound: Bound | None = None
+        """What is known of the handle of the last request, which nearly always runs still."""
+        self._scope = scope
         self._semconv = None if semconv is None else semconv_of(semconv)
-        self._known: tuple[Tracing, Joiner] | None = None
         self._complained = False
 
     def complain(self, message: str) -> None:
@@ -107,16 +134,10 @@ class Server:
             self._complained = True
             _log.exception(message)
 
-    def tracer(self, handle: Tracing) -> Joiner:
-        """Return the handle's tracer; looking it up costs as much as starting a span."""
-        known = self._known
-        if known is None or known[0] is not handle:
-            known = self._known = (handle, handle.provider.get_tracer(self.scope))
-        return known[1]
-
-    def semconv(self, handle: Tracing) -> Semconv:
-        """Return which names the attributes have."""
-        return self._semconv or handle.settings.semconv
+    def bind(self, handle: Tracing) -> Bound:
+        """Return what is to be known of a handle that runs since now, and remember it."""
+        bound = self.bound = Bound(handle, self._scope, self._semconv)
+        return bound
 
 
 class HttpExchange(BaseCall):
@@ -131,6 +152,8 @@ class HttpExchange(BaseCall):
     begun = False
     """Whether there is a ``span``."""
     recording = False
+    heard = False
+    """Whether anybody will hear of its end: the span records, or calls are counted."""
     finished = False
     excluded = False
     """Whether there is to be no span, and no trace begun under this request."""
@@ -143,14 +166,12 @@ class HttpExchange(BaseCall):
     error: BaseException | None = None
     """What an error handler has made a response of."""
 
-    def __init__(
-        self, server: Server, handle: Tracing, arrival: Extracted, method: str, scheme: str
-    ) -> None:
-        self.server = server
-        self.handle = handle
-        self.arrival = arrival
-        self.method = method
-        self.scheme = scheme
+    answers = False
+    """Whether responses name their trace."""
+    bound: Bound
+    arrival: Extracted
+    method: str
+    scheme: str
 
     def __str__(self) -> str:
         """The trace id in hex, as Jaeger's search takes it; ``-`` where there is no trace."""
@@ -159,28 +180,37 @@ class HttpExchange(BaseCall):
 
     # -- its beginning ---------------------------------------------------------------------------
 
-    def begin(self, name: str, attributes: Callable[[], http.Attributes]) -> None:
-        """Start the span below what arrived; later steps run under it."""
-        tracer = self.server.tracer(self.handle)
-        self.name = name
-        self.span, self.context = tracer.join(self.arrival, name, _SERVER, attributes)
-        self._begun()
-
-    def begin_in(
-        self, context: Context, name: str, attributes: Callable[[], http.Attributes]
+    def begin(
+        self,
+        name: str,
+        attributes: Describe,
+        subject: Any,  # noqa: ANN401
+        context: Context | None = None,
     ) -> None:
-        """Start the span in ``context``, which came of what arrived."""
-        self.name = name
-        self.span = span = self.server.tracer(self.handle).start_span(name, context, _SERVER)
-        if span.is_recording():
-            span.set_attributes(attributes())
-        self.context = trace.set_span_in_context(span, context)
-        self._begun()
+        """Start the span; later steps run under it.
 
-    def _begun(self) -> None:
-        self.begun = self.live = True
-        self.recording = self.span.is_recording()
-        observer = self.handle.call_observer
+        ``attributes(subject)`` makes its attributes, if it records. ``context`` (None: what
+        arrived) is where it is started when that is not the beginning of the request.
+        """
+        bound = self.bound
+        if context is None:
+            span, self.context = bound.tracer.join(
+                self.arrival, name, _SERVER, attributes, subject=subject
+            )
+        else:
+            span = bound.tracer.start_span(name, context, _SERVER)
+            if span.is_recording():
+                span.set_attributes(attributes(subject))
+            self.context = with_span(span, context)
+        self.span = span
+        self.begun = True
+        kind, observer = type(span), bound.observer
+        if kind is Span or (kind is not UnsampledSpan and span.is_recording()):
+            self.recording = True
+        elif observer is None:
+            return
+        self.heard = self.live = True
+        self.name = name
         if observer is not None:
             self._observer = observer
             self.started_s = perf_counter()
@@ -194,10 +224,8 @@ class HttpExchange(BaseCall):
 
     def sampled_by_operation(self) -> bool:
         """Whether a sampler will decide, and wants to know the operation for that."""
-        if self.handle.settings.sampler.type not in {"remote", "file"}:
-            return False
         fields = self.arrival[0]
-        return fields is None or not fields[0] or fields[3] is None
+        return self.bound.by_operation and (fields is None or not fields[0] or fields[3] is None)
 
     # -- each stretch of the application's code --------------------------------------------------
 
@@ -225,10 +253,24 @@ class HttpExchange(BaseCall):
         ``aborted``: nobody took the body to its end.
         """
         self.finished = True
-        handled, self.error = self.error, None
-        if not self.claim() or not (self.recording or self._observer is not None):
+        try:
+            del self.live  # ``claim``, without the call
+        except AttributeError:
             return  # over, untraced, or nobody will hear of it
-        status = self.status or 0
+        status, span = self.status or 0, self.span
+        if self.recording:
+            if status:
+                for key in self.bound.status_keys:
+                    span.set_attribute(key, status)
+            if aborted and self._has_body(status):
+                span.set_attribute("response.aborted", True)
+        if error is None and 0 < status < 500 and self._observer is None:
+            span.end(self.ended_ns)  # as nearly all do
+            return
+        self._conclude(error, status)
+
+    def _conclude(self, error: BaseException | None, status: int) -> None:
+        handled, self.error = self.error, None
         if isinstance(error, _NOT_ERRORS):
             error = None
         if error is None and (status >= 500 or not status):
@@ -238,15 +280,7 @@ class HttpExchange(BaseCall):
             kind, description = http.error_type(error), message_of(error)
         elif status >= 500:
             kind = str(status)
-        found: PlainAttributes | None = None
-        if self.recording:
-            found = PlainAttributes()
-            if status:
-                for key in http.STATUS_KEYS[self.server.semconv(self.handle)]:
-                    found[key] = status
-            if aborted and self._has_body(status):
-                found["response.aborted"] = True
-        self.conclude(kind, description, error, found, self._labels)
+        self.conclude(kind, description, error, None, self._labels)
 
     def _labels(self) -> http.Attributes:
         return http.server_labels(self.method, self.scheme, self.route, self.status or 0)

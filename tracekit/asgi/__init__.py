@@ -76,7 +76,7 @@ class Middleware:
         if outer is not None and not outer.finished:
             return await self.app(scope, receive, send)
         try:
-            exchange = scope[KEY] = Exchange.of(self._server, scope)
+            exchange = scope[KEY] = Exchange(self._server, scope)
             scope.setdefault(_FASTAPI_OWN, None)
             if exchange.excluded:
                 exchange.pass_on()

@@ -40,44 +40,42 @@ class Exchange(HttpExchange):
     _received = _sent = 0
     """Messages of a websocket."""
 
-    @classmethod
-    def of(cls, server: Server, scope: Scope) -> Exchange:
-        """Read what the request's headers say; no span yet."""
-        handle = server.handle()
+    def __init__(self, server: Server, scope: Scope) -> None:
+        """Read what the request's headers say; no span yet.
+
+        Nothing of what the task holds: that may still be another request's.
+        """
         get = scope.get
-        kind = scope["type"]
-        # Nothing of what the task holds: that may still be another request's.
-        exchange = cls(
-            server,
-            handle,
-            handle.propagator.read_raw(scope["headers"]),
-            "GET" if kind == "websocket" else http.text(get("method")),
-            http.text(get("scheme")) or ("ws" if kind == "websocket" else "http"),
-        )
+        handle, bound = server.handle(), server.bound
+        if bound is None or bound.handle is not handle:
+            bound = server.bind(handle)
+        self.bound = bound
+        self.answers = server.answers
+        self.arrival = bound.propagator.read_raw(scope["headers"])
+        websocket = scope["type"] == "websocket"
+        self.method = "GET" if websocket else http.text(get("method"))
+        self.scheme = http.text(get("scheme")) or ("ws" if websocket else "http")
         path = http.text(get("path"))
         root = get("root_path")
         if root:
-            exchange.root = http.text(root).rstrip("/")
-        if path in server.exclude or (root and path.removeprefix(exchange.root) in server.exclude):
-            exchange.excluded = True
-        return exchange
+            self.root = http.text(root).rstrip("/")
+        if path in server.exclude or (root and path.removeprefix(self.root) in server.exclude):
+            self.excluded = True
 
     def start(self, scope: Scope, route: str = "") -> None:
         """Start the span; ``route`` is the pattern, where it is known this early."""
-
-        def attributes() -> http.Attributes:
-            found = http.arrived_attributes(_arrived(scope, self), semconv)
-            if route:
-                found["http.route"] = route
-            return found
-
-        semconv = self.server.semconv(self.handle)
         self.route, self.named = route, bool(route)
-        self.begin(http.span_name(self.method, route), attributes)
+        self.begin(http.span_name(self.method, route), self._attributes, scope)
+
+    def _attributes(self, scope: Scope) -> http.Attributes:
+        found = http.arrived_attributes(_arrived(scope, self), self.bound.semconv)
+        if self.route:
+            found["http.route"] = self.route
+        return found
 
     def name_by(self, scope: Scope, route: Route) -> None:
         """Name the span by the route that a framework has left in the scope, once it has."""
-        if self.named or self.finished or not (self.recording or self._observer is not None):
+        if self.named or self.finished or not self.heard:
             return
         pattern = route(scope, self.root)
         if pattern:
@@ -122,7 +120,7 @@ class Exchange(HttpExchange):
         return message, kind == "websocket.http.response.body" and not message.get("more_body")
 
     def _telling(self, message: Message) -> Message:
-        if not (self.server.answers and self.begun):
+        if not (self.answers and self.begun):
             return message
         told = [
             (name.lower().encode(), value.encode())

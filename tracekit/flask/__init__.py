@@ -34,14 +34,12 @@ from tracekit._calls import http
 from tracekit._calls.http_server import Server
 from tracekit._calls.lifecycle import Step
 from tracekit._calls.redaction import redact_url
-from tracekit.flask._carrying import carrying
-from tracekit.flask._late import Late
+from tracekit.flask._carrying import carrying, late
 from tracekit.flask._old_form import is_old, translated
-from tracekit.wsgi._exchange import KEY, Exchange
+from tracekit.wsgi._exchange import KEY, PROXY_FIXED, Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import FrameType
 
     from _typeshed.wsgi import WSGIEnvironment
     from opentelemetry import trace
@@ -124,22 +122,41 @@ class FlaskTracing:
         if _EXTENSION in app.extensions:
             return
         app.extensions[_EXTENSION] = self  # and so it lives as long, though signals are weak
-        start = functools.partial(self._start, app) if self._trace_all else None
-        app.wsgi_app = wsgi.Middleware(app.wsgi_app, self._server, start)  # type: ignore[method-assign]
+        app.wsgi_app = wsgi.Middleware(  # type: ignore[method-assign]
+            app.wsgi_app,
+            self._server,
+            functools.partial(self._ahead, app),
+            begins=self._trace_all,
+        )
         got_request_exception.connect(self._failed, app)
-        make = app.request_context
         notice = app.handle_user_exception = _noticing(app.handle_user_exception)  # type: ignore[method-assign]
+        make = app.request_context
+        kinds: dict[type, type] = {}
 
         # Every request comes by here, also one whose server has taken ``app.wsgi_app`` before it
         # was ours, and so do the contexts of command lines, socket handlers and tests.
         @functools.wraps(make)
         def request_context(*args: Any, **named: Any) -> object:  # noqa: ANN401 (Flask's own)
             nonlocal notice
-            context = make(*args, **named)
+            context: Any = make(*args, **named)
             if vars(app).get("handle_user_exception") is not notice:
                 # An extension has put its own over ours since, which may never ask ours.
                 notice = app.handle_user_exception = _noticing(app.handle_user_exception)  # type: ignore[method-assign]
-            self._attend(context, sys._getframe(1))
+            kind = type(context)
+            try:
+                context.__class__ = kinds.get(kind) or kinds.setdefault(kind, carrying(kind, self))
+            except Exception:  # a class of the application's own that allows no subclass
+                self._server.complain("copies of the request's context will not carry its span")
+                context.push = functools.partial(_pushing, context.push, self.routed, context)
+                return context
+            environ = context.request.environ
+            known: Exchange | None = environ.get(KEY)
+            if (
+                (known is None or known.finished)
+                and self._trace_all
+                and sys._getframe(1).f_code is _WSGI_APP
+            ):
+                self._serve_late(context, environ)
             return context
 
         app.request_context = request_context  # type: ignore[method-assign, assignment]
@@ -193,44 +210,34 @@ class FlaskTracing:
 
     # -- one request -----------------------------------------------------------------------------
 
-    def _start(self, app: Flask, exchange: Exchange, environ: WSGIEnvironment) -> None:
-        name = None
+    def _ahead(self, app: Flask, exchange: Exchange, environ: WSGIEnvironment) -> str:
+        """Return the operation of a request that has just come in."""
         if exchange.sampled_by_operation():
-            name = self._operation(environ, *_matched(app, environ))
-        exchange.start(environ, name)
-
-    def _attend(self, context: Any, caller: FrameType) -> None:  # noqa: ANN401 (a class by version)
-        """Have a request's context name the span, and its copies carry what is current."""
-        try:
-            context.__class__ = carrying(context.__class__)
-            context._tracekit_routed = self._routed
-        except Exception:  # a class of the application's own that allows no subclass
-            self._server.complain("copies of the request's context will not carry its span")
-            context.push = functools.partial(_pushing, context.push, self._routed, context)
-            return
-        if self._trace_all and caller.f_code is _WSGI_APP:
-            environ = context.request.environ
-            known: Exchange | None = environ.get(KEY)
-            if known is None or known.finished:
-                self._serve_late(context, environ)
+            return self._operation(exchange.method, *_matched(app, environ))
+        return self._operation(exchange.method)
 
     def _serve_late(self, context: Any, environ: WSGIEnvironment) -> None:  # noqa: ANN401
         """Trace a request of which nobody told: its server calls ``wsgi_app`` as it was before."""
         try:
-            exchange = environ[KEY] = Exchange.of(self._server, environ, None)
+            exchange = environ[KEY] = Exchange(self._server, environ, None)
             if exchange.excluded:
                 exchange.pass_on()
             else:
-                self._start(context.app, exchange, environ)
-            context._tracekit_late = Late(exchange)
+                exchange.start(environ, self._ahead(context.app, exchange, environ))
+            late(context, exchange)
         except Exception:
             self._server.complain("tracing a request failed; it is served untraced")
             environ.pop(KEY, None)
 
-    def _routed(self, request: flask.Request) -> None:
+    def routed(self, context: Any) -> None:  # noqa: ANN401 (a class of Flask's, by version)
         """Name the span: a context has been pushed, and no hook of the program's has run."""
+        request = context.request
         exchange: Exchange | None = request.environ.get(KEY)
-        if exchange is not None and exchange.begun and not (exchange.named or exchange.finished):
+        if (
+            exchange is not None
+            and (exchange.heard or (exchange.begun and self._callback is not None))
+            and not (exchange.named or exchange.finished)
+        ):
             self._describe(exchange, request, self._attributes)
 
     def _describe(
@@ -239,20 +246,21 @@ class FlaskTracing:
         """Say on the span what Flask knows. Nothing that fails in here fails the request."""
         exchange.named = True
         try:
-            rule = request.url_rule
-            environ = request.environ
+            environ, rule, name = request.environ, request.url_rule, exchange.method
             if rule is None:
-                name = self._operation(environ)
+                name = self._operation(name)
             else:
-                exchange.route = _route(environ, rule.rule)
-                name = self._operation(environ, exchange.route, rule.endpoint)
+                mount = environ.get("SCRIPT_NAME")
+                exchange.route = route = f"{mount}{rule.rule}" if mount else rule.rule
+                name = self._operation(name, route, rule.endpoint)
             exchange.name = name
             if exchange.recording:
                 span = exchange.span
                 span.update_name(name)
-                exchange.describe_behind_proxy(environ)
-                if exchange.route:
-                    span.set_attribute("http.route", exchange.route)
+                if PROXY_FIXED in environ:
+                    exchange.describe_behind_proxy(environ)
+                if rule is not None:
+                    span.set_attribute("http.route", route)
                 if self._old is not None:
                     span.set_attribute("component", "Flask")
                     span.set_attribute("http.url", redact_url(request.base_url))
@@ -263,13 +271,13 @@ class FlaskTracing:
         except Exception:
             self._server.complain("describing a request's span failed; the request goes on")
 
-    def _operation(
-        self, environ: WSGIEnvironment, route: str | None = None, endpoint: str = ""
-    ) -> str:
+    def _operation(self, method: str, route: str | None = None, endpoint: str = "") -> str:
         """Return the operation of a request that matched ``route`` (None: nothing)."""
-        if route is not None and self._old is not None:
+        if route is None:
+            return http.span_name(method)
+        if self._old is not None:
             return endpoint
-        return http.span_name(environ.get("REQUEST_METHOD", ""), route)
+        return f"{method} {route}" if method in http.METHODS else f"HTTP {route}"
 
     def _shown(self, exchange: Exchange) -> object:
         span = exchange.span
@@ -290,7 +298,7 @@ class FlaskTracing:
         exchange: Exchange | None = environ.get(KEY)
         alone = exchange is None
         if exchange is None:  # the application itself is not traced: only decorated views are
-            exchange = environ[KEY] = Exchange.of(self._server, environ, None)
+            exchange = environ[KEY] = Exchange(self._server, environ, None)
             exchange.pass_on()
         if exchange.excluded or exchange.begun:
             if exchange.begun:
@@ -372,12 +380,7 @@ def _pushing(
 ) -> None:
     """Push a context whose class could not be replaced."""
     push()
-    routed(context.request)
-
-
-def _route(environ: WSGIEnvironment, rule: str) -> str:
-    """Return the route with the prefix below which the application is mounted."""
-    return f"{environ.get('SCRIPT_NAME') or ''}{rule}"
+    routed(context)
 
 
 def _answered(exchange: Exchange, response: flask.Response) -> flask.Response:
@@ -409,7 +412,7 @@ def _matched(app: Flask, environ: WSGIEnvironment) -> tuple[str | None, str]:
         rule, _ = adapter.match(return_rule=True)
     except Exception:  # not found, wrong method, redirect to a slash, untrusted host
         return None, ""
-    return _route(environ, rule.rule), rule.endpoint
+    return f"{environ.get('SCRIPT_NAME') or ''}{rule.rule}", rule.endpoint
 
 
 def _converters_are_plain(app: Flask) -> bool:

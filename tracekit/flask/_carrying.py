@@ -2,67 +2,95 @@
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import context as otel_context
 
+from tracekit.flask._late import Late
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextvars import Token
 
-    from flask import Request
     from opentelemetry.context import Context
 
-    from tracekit.flask._late import Late
+    from tracekit.wsgi._exchange import Exchange
 
 
-@functools.cache
-def carrying(kind: Any) -> Any:  # noqa: ANN401, C901 (a class by version)
-    """Return a subclass of a Flask context that does three things more.
+class Edge(Protocol):
+    """Who is told."""
 
-    Once pushed it tells that its request has been matched. ``copy_current_request_context`` runs a
-    function elsewhere, in a thread or greenlet, under a copy of it; what was current where it was
-    copied is then current there. And an exchange that nobody else serves it serves itself.
+    def routed(self, context: Any) -> None:  # noqa: ANN401 (a class of Flask's, by version)
+        """Take note that a context has been pushed, and its request matched."""
+
+
+def carrying(kind: Any, edge: Edge) -> Any:  # noqa: ANN401 (classes known at run time only)
+    """Return a subclass of a Flask context that tells ``edge`` when its request is matched.
+
+    ``copy_current_request_context`` runs a function elsewhere, in a thread or greenlet, under a
+    copy of a context; what was current where it was copied is then current there.
     """
-    if hasattr(kind, "_tracekit_carried"):
+    if hasattr(kind, "_tracekit_attaching"):
         return kind
+    push_one, pop_one = kind.push, kind.pop
 
     class Carrying(kind):  # type: ignore[misc] # a class known at run time only
-        _tracekit_routed: Callable[[Request], None] | None = None
-        _tracekit_late: Late | None = None
-        _tracekit_carried: Context | None = None
-        _tracekit_tokens: list[Token[Context]]
-
         def copy(self) -> object:
             copied = super().copy()
-            copied.__class__ = Carrying
-            copied._tracekit_carried = otel_context.get_current()
-            copied._tracekit_tokens = []
+            copied.__class__ = Attaching
+            copied._tracekit_attach = Carried(otel_context.get_current())
             return copied
 
         def push(self) -> None:
-            late = self._tracekit_late
-            if late is not None:
-                late.push()
-            super().push()
-            if self._tracekit_routed is not None:
-                self._tracekit_routed(self.request)
-            if late is not None:
-                late.watch()
-            if self._tracekit_carried is not None:
-                self._tracekit_tokens.append(otel_context.attach(self._tracekit_carried))
+            push_one(self)
+            edge.routed(self)
+
+    class Attaching(Carrying):
+        _tracekit_attach: Carried | Late | None = None
+
+        def push(self) -> None:
+            attach = self._tracekit_attach
+            if attach is not None:
+                attach.push()
+            push_one(self)
+            edge.routed(self)
+            if attach is not None:
+                attach.pushed()
 
         def pop(self, *args: object) -> None:
-            late, self._tracekit_late = self._tracekit_late, None
+            attach = self._tracekit_attach
             try:
-                super().pop(*args)
+                pop_one(self, *args)
             finally:
-                if self._tracekit_carried is not None:
-                    otel_context.detach(self._tracekit_tokens.pop())
-                if late is not None:
-                    late.pop(args[0] if args else None)
+                if attach is not None:
+                    attach.pop(args[0] if args else None)
 
-    Carrying.__name__, Carrying.__qualname__ = kind.__name__, kind.__qualname__
-    Carrying.__module__ = kind.__module__
+    for made in (Carrying, Attaching):
+        made.__name__, made.__qualname__ = kind.__name__, kind.__qualname__
+        made.__module__ = kind.__module__
+    Carrying._tracekit_attaching = Attaching
     return Carrying
+
+
+def late(context: Any, exchange: Exchange) -> None:  # noqa: ANN401
+    """Have ``context`` serve an exchange that nobody else does."""
+    context.__class__ = context._tracekit_attaching
+    context._tracekit_attach = Late(exchange)
+
+
+class Carried:
+    """What a copy of a context takes along; it may be pushed more than once."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._tokens: list[Token[Context]] = []
+
+    def push(self) -> None:
+        """Do nothing yet: Flask's own code comes first."""
+
+    def pushed(self) -> None:
+        """Make current what was so where the copy was made."""
+        self._tokens.append(otel_context.attach(self._context))
+
+    def pop(self, _error: object) -> None:
+        """Have current again what was so before."""
+        otel_context.detach(self._tokens.pop())

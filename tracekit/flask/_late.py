@@ -29,7 +29,7 @@ class Late:
         """Make the span current; Flask's own code follows."""
         self._token = self._exchange.enter()
 
-    def watch(self) -> None:
+    def pushed(self) -> None:
         """Learn which response there will be; Flask's context is there."""
         flask.after_this_request(self._answered)
 

@@ -180,7 +180,9 @@ class Extractor:
     def read_environ(self, environ: Mapping[str, object]) -> Extracted:
         """Return what a WSGI environ says: ``extract_environ`` in two steps."""
         names, prefix = self._environ_names, self._environ_prefix
-        found = {names[key]: environ[key] for key in environ if key in names}
+        found = {}
+        if not names.keys().isdisjoint(environ):  # most requests from outside have none of them
+            found = {names[key]: environ[key] for key in environ if key in names}
         try:
             listed = "\n".join(environ)
         except TypeError:  # keys that are no text

@@ -122,9 +122,10 @@ class DisabledTracer(trace.Tracer):
         arrival: Extracted,
         name: str,
         kind: SpanKind,
-        attributes: Callable[[], object] | None = None,
+        attributes: Callable[..., object] | None = None,
         base: Context = _EMPTY,
         start_time: int | None = None,
+        subject: object = None,
     ) -> tuple[trace.Span, Context]:
         """Return a span that records nothing and has the ids that arrived, and its context."""
         context = enter(arrival, base)

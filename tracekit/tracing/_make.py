@@ -109,13 +109,20 @@ def root(provider: TracerProvider, life: Life, name: str, attributes: Attributes
 
     Returns trace id, bits, trace state, the start attributes, and whether to record.
     """
-    trace_id, bits = life.draw_trace_id(provider._wide), provider._random_bit
-    state, keep = _NO_STATE, False
+    try:  # Life.draw_trace_id(), without the calls
+        trace_id = life.stock.pop() or life.draw()
+    except IndexError:
+        trace_id = life.draw()
+    if provider._wide:
+        trace_id |= life.draw() << 64
+    bits, state, keep = provider._random_bit, _NO_STATE, False
     try:
         result = provider._decide_root(trace_id, name)  # type: ignore[misc] # it is there, see above
         keep = result.decision is not Decision.DROP
         if keep:
-            attributes = joined(attributes, result)
+            plain = getattr(result, "plain", None)
+            merged = attributes or plain is None
+            attributes = joined(attributes, result) if merged else plain
             if result.decision is Decision.RECORD_AND_SAMPLE:
                 bits |= SAMPLED | getattr(result, "marks", 0) << MARKS_SHIFT
         if result.trace_state is not None:

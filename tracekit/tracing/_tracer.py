@@ -13,7 +13,7 @@ from tracekit._context import SPAN_KEY, get_current, with_span
 from tracekit._context import SpanContext as Remote
 from tracekit.propagation._extracted import enter, trace_state
 from tracekit.tracing._begin import begin
-from tracekit.tracing._make import recording, root, started, unsampled
+from tracekit.tracing._make import recording, root, unsampled
 from tracekit.tracing._readable import SAMPLED
 from tracekit.tracing._scope import CurrentSpan
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from tracekit.tracing._provider import TracerProvider
     from tracekit.tracing._span import Span, UnsampledSpan
 
-    Describe = Callable[[], dict[str, AttributeValue]]
+    Describe = Callable[..., dict[str, AttributeValue]]
 
 _INTERNAL = SpanKind.INTERNAL
 _NO_STATE = trace.DEFAULT_TRACE_STATE
 _RANDOM = 0x02
-_PLAIN_BITS = _RANDOM | SAMPLED
 """The trace flag that is no decision."""
+_PLAIN_BITS = _RANDOM | SAMPLED
 _TRACE_FLAGS = tuple(map(trace.TraceFlags, range(4)))
 _EMPTY = Context()
 _tuple = tuple.__new__  # SpanContext's own would check the ranges that decoders have checked
@@ -145,13 +145,15 @@ class Tracer(trace.Tracer):
         attributes: Describe | None = None,
         base: Context = _EMPTY,
         start_time: int | None = None,
+        subject: object = None,
     ) -> tuple[trace.Span, Context]:
         """Start the span that answers what arrived; return it, and ``base`` with it as current.
 
         For edges: as ``start_span`` in ``propagation.enter(arrival, base)``, without making the
-        contexts that nobody would look at. ``attributes`` is called for the start attributes, if
-        the span records; its dictionary is taken over and must not be kept. ``start_time`` in ns
-        since the epoch. Never raises, but what ``attributes`` raises.
+        contexts that nobody would look at. ``attributes(subject)``, without one ``attributes()``,
+        is asked for the start attributes if the span records; its dictionary is taken over and
+        must not be kept.
+        ``start_time`` in ns since the epoch. Never raises, but what ``attributes`` raises.
         """
         provider = self._provider
         parts, captured = arrival
@@ -160,12 +162,15 @@ class Tracer(trace.Tracer):
             life = self._lives.now()
         found: Mapping[str, AttributeValue] | None = None
         source: SpanContext | None = None
+        baggage: Mapping[str, str] | None = None
         if not provider._inline:
-            return self._join_by_rule(arrival, name, kind, attributes, base, start_time)
+            return self._join_by_rule(arrival, name, kind, attributes, base, start_time, subject)
         if parts is not None and parts[0]:
-            trace_id, parent_id, _, sampled, debug, _, _, tracestate, bits = parts
+            trace_id, parent_id, _, sampled, debug, _, baggage, tracestate, bits = parts
             if sampled is None or debug or bits & ~_PLAIN_BITS:  # undecided, or marked
-                return self._join_by_rule(arrival, name, kind, attributes, base, start_time)
+                return self._join_by_rule(
+                    arrival, name, kind, attributes, base, start_time, subject
+                )
             state = trace_state(tracestate) if tracestate else _NO_STATE
             bits &= _RANDOM  # a header of Jaeger's says by a bit of its own that it is sampled
             if sampled:
@@ -175,27 +180,42 @@ class Tracer(trace.Tracer):
             life.joined[sampled] += 1
         elif base or provider._decide_root is None or (parts is not None and parts[3] is not None):
             # Below a span of this process, a sampler that wants to know all, a lone decision.
-            return self._join_by_rule(arrival, name, kind, attributes, base, start_time)
+            return self._join_by_rule(arrival, name, kind, attributes, base, start_time, subject)
         else:
+            if parts is not None:
+                baggage = parts[6]
             trace_id, bits, state, found, sampled = root(provider, life, name, None)
+        try:  # Life.draw(), without the call
+            span_id = life.stock.pop() or life.draw()
+        except IndexError:
+            span_id = life.draw()
         span: Span | UnsampledSpan
         if sampled:
-            attrs: dict[str, AttributeValue] = {} if attributes is None else attributes()
+            attrs = _described(attributes, subject)
             if found:
                 attrs = {**found, **attrs}
-            moment = time_ns() if start_time is None else start_time
             span = recording(
-                self, life, trace_id, life.draw(), bits, state, source, name, kind, attrs, moment
+                self,
+                life,
+                trace_id,
+                span_id,
+                bits,
+                state,
+                source,
+                name,
+                kind,
+                attrs,
+                time_ns() if start_time is None else start_time,
             )
+            if bits & SAMPLED:
+                provider._on_start(span, None)
+            if provider._processors:
+                provider._notify_start(span, enter(arrival, base))
         else:
-            span = unsampled(trace_id, life.draw(), bits, state)
-        if base or captured or (parts is not None and parts[6]):
-            context = enter(arrival, base, span)
-        else:
-            context = Context({SPAN_KEY: span})
-        if sampled:
-            started(span, enter(arrival, base) if provider._processors else None)  # type: ignore[arg-type] # it records
-        return span, context
+            span = unsampled(trace_id, span_id, bits, state)
+        if base or captured or baggage:
+            return span, enter(arrival, base, span)
+        return span, Context({SPAN_KEY: span})
 
     def _join_by_rule(
         self,
@@ -205,9 +225,16 @@ class Tracer(trace.Tracer):
         attributes: Describe | None,
         base: Context,
         start_time: int | None,
+        subject: object,
     ) -> tuple[trace.Span, Context]:
         """``join`` by the road that the SDK takes, whose sampler may look at everything."""
         context = enter(arrival, base)
-        given = None if attributes is None else attributes()
+        given = _described(attributes, subject)
         span = self.start_span(name, context, kind, given, None, start_time)
         return span, with_span(span, context)
+
+
+def _described(attributes: Describe | None, subject: object) -> dict[str, AttributeValue]:
+    if attributes is None:
+        return {}
+    return attributes() if subject is None else attributes(subject)

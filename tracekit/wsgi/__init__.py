@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opentelemetry import context as otel_context
+
 from tracekit._assembly.handle import later
 from tracekit._calls.http_server import DEFAULT_EXCLUDE, Server
-from tracekit._context import attach, detach
+from tracekit._context import attach, detach, get_current
 from tracekit.wsgi._body import followed
 from tracekit.wsgi._exchange import KEY, Exchange
 
@@ -46,21 +48,28 @@ def middleware(
     ``"both"`` (None: as configured). A request that an outer edge traces is left to that one.
     """
     server = Server(later(tracing), "tracekit.wsgi", exclude, response_headers, semconv)
-    return Middleware(app, server, Exchange.start)
+    return Middleware(app, server)
 
 
 class Middleware:
-    """A WSGI application around another one. ``start`` (None: nobody yet) begins a span."""
+    """A WSGI application around another one.
+
+    ``operation`` names a request that a sampler by operation is to decide about. Not ``begins``:
+    somebody further in will start the span.
+    """
 
     def __init__(
         self,
         app: WSGIApplication,
         server: Server,
-        start: Callable[[Exchange, WSGIEnvironment], None] | None,
+        operation: Callable[[Exchange, WSGIEnvironment], str] | None = None,
+        *,
+        begins: bool = True,
     ) -> None:
         self._app = app
         self._server = server
-        self._start = start
+        self._operation = operation
+        self._begins = begins
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -68,25 +77,33 @@ class Middleware:
         if outer is not None and not outer.finished:
             return self._app(environ, start_response)
         try:
-            exchange = environ[KEY] = Exchange.of(self._server, environ, start_response)
-            if self._start is None or exchange.excluded:
+            exchange = environ[KEY] = Exchange(self._server, environ, start_response)
+            if exchange.excluded or not self._begins:
                 exchange.pass_on()
+            elif exchange.bound.by_operation and self._operation is not None:
+                exchange.start(environ, self._operation(exchange, environ))
             else:
-                self._start(exchange, environ)
+                exchange.start(environ)
         except Exception:
             self._server.complain("tracing a request failed; it is served untraced")
             environ.pop(KEY, None)
             return self._app(environ, start_response)
         context = exchange.context
+        answer: StartResponse = exchange  # type: ignore[assignment] # it is one
+        if exchange.excluded or (exchange.begun and not (exchange.heard or exchange.answers)):
+            exchange.quiet, exchange._start_response = True, None
+            answer = start_response  # nobody asks how it went, only what is current matters
         token = attach(context)
         try:
-            result = self._app(environ, exchange)  # type: ignore[arg-type] # it is one
+            result = self._app(environ, answer)
         except BaseException as error:
             exchange.leave(token)
             exchange.over(error)
             raise
         if exchange.context is context:
-            exchange.leave(token)
-        else:  # only a view is traced, and has begun its span meanwhile
+            exchange.context = get_current()  # ``leave``, without the call
+        try:  # (else only a view is traced, and has begun its span meanwhile)
             detach(token)
+        except Exception:  # attached in another contextvars.Context: OpenTelemetry logs it
+            otel_context.detach(token)
         return followed(result, exchange, environ)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from tracekit._context import attach
+from opentelemetry import context as otel_context
+
+from tracekit._context import attach, detach, get_current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -14,10 +16,17 @@ if TYPE_CHECKING:
     from tracekit.wsgi._exchange import Exchange
 
 
+_PASSIVE = frozenset((list, tuple))
+"""Bodies that run no code of the application's while a server goes through them."""
+
+
 def followed(
     result: Iterable[bytes], exchange: Exchange, environ: WSGIEnvironment
 ) -> Iterable[bytes]:
     """Return the body so that its end is noticed, in the shape in which the server knows it."""
+    if exchange.quiet and type(result) in _PASSIVE:
+        exchange.over()
+        return result
     wrapper = environ.get("wsgi.file_wrapper")
     if wrapper is not None and _is_file(result, wrapper):
         # The server looks for this very object, to send the file without reading it.
@@ -51,12 +60,13 @@ def _followed_file(result: Iterable[bytes], exchange: Exchange) -> Iterable[byte
 class Body:
     """A response body that runs the application's code under its span, piece by piece."""
 
-    __slots__ = ("_exchange", "_iterator", "_result")
+    __slots__ = ("_closed", "_exchange", "_iterator", "_result")
 
     def __init__(self, result: Iterable[bytes], exchange: Exchange) -> None:
         self._result = result
         self._iterator: Iterator[bytes] | None = None
         self._exchange = exchange
+        self._closed = False
 
     def __getattr__(self, name: str) -> object:
         if name[:2] == "__":  # what Python asks of types is not the application's to answer
@@ -74,15 +84,16 @@ class Body:
             if iterator is None:
                 iterator = self._iterator = iter(self._result)
             piece = next(iterator)
-        except StopIteration:
-            exchange.leave(token)
-            exchange.finish()
-            raise
         except BaseException as error:
             exchange.leave(token)
-            exchange.finish(error)
+            if exchange.heard and not exchange.finished:
+                exchange.finish(None if type(error) is StopIteration else error)
             raise
-        exchange.leave(token)
+        exchange.context = get_current()  # ``leave``, without the call
+        try:
+            detach(token)
+        except Exception:  # attached in another contextvars.Context: OpenTelemetry logs it
+            otel_context.detach(token)
         left = exchange.left_bytes
         if left is not None and type(piece) is bytes:
             exchange.left_bytes = left = left - len(piece)
@@ -93,6 +104,7 @@ class Body:
     def close(self) -> None:
         """Close the application's iterable as the server asks to (PEP 3333)."""
         exchange = self._exchange
+        self._closed = True
         close = getattr(self._result, "close", None)
         try:
             if close is not None:
@@ -108,7 +120,8 @@ class Body:
 
     def __del__(self) -> None:
         # A server that drops the iterable without closing it must not cost us the span.
-        self._exchange.over(aborted=True)
+        if not self._closed:
+            self._exchange.over(aborted=True)
 
 
 class SizedBody(Body):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING
+
+from opentelemetry.context import Context
 
 from tracekit._calls import http
-from tracekit._calls.http_server import HttpExchange, Server, trace_headers
+from tracekit._calls.http_server import HttpExchange, trace_headers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,13 +16,23 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+    from tracekit._calls.http_server import Describe, Server
+    from tracekit._calls.semconv import Semconv
+
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
     Headers = list[tuple[str, str]]
 
 KEY = "tracekit.trace_id"
 """Where an environ holds its ``Exchange``, whose text is the trace id: access logs can name it."""
 
-_PROXY_FIXED = "werkzeug.proxy_fix.orig"  # where ProxyFix keeps what it replaced
+PROXY_FIXED = "werkzeug.proxy_fix.orig"
+"""Where werkzeug's ``ProxyFix`` keeps what it replaced."""
+EMPTY = Context()
+_STATUSES = {str(code): code for code in range(100, 1000)}
+_DESCRIBE: dict[Semconv, Describe] = {
+    semconv: functools.partial(http.server_attributes, semconv=semconv)
+    for semconv in ("both", "old")
+} | {"current": http.server_attributes}
 
 
 class Exchange(HttpExchange):
@@ -31,58 +44,53 @@ class Exchange(HttpExchange):
 
     left_bytes: int | None = None
     """Of the body, where its length is declared."""
+    quiet = False
+    """Whether nobody will ask how it ended: only what is current matters."""
     _proxy_fixed = False
     _upgrades = False
     """Whether the client asked for another protocol: a websocket."""
-    _start_response: StartResponse | None
 
-    @classmethod
-    def of(
-        cls, server: Server, environ: WSGIEnvironment, start_response: StartResponse | None
-    ) -> Exchange:
-        """Read what the request's headers say; no span yet."""
-        handle = server.handle()
+    def __init__(
+        self, server: Server, environ: WSGIEnvironment, start_response: StartResponse | None
+    ) -> None:
+        """Read what the request's headers say; no span yet.
+
+        Nothing of what the thread holds: that may still be another request's.
+        """
         get = environ.get
-        # Nothing of what the thread holds: that may still be another request's.
-        exchange = cls(
-            server,
-            handle,
-            handle.propagator.read_environ(environ),
-            http.text(get("REQUEST_METHOD")),
-            http.text(get("wsgi.url_scheme")) or "http",
-        )
-        exchange._start_response = start_response
-        if _PROXY_FIXED in environ:
-            exchange._proxy_fixed = True
+        handle, bound = server.handle(), server.bound
+        if bound is None or bound.handle is not handle:
+            bound = server.bind(handle)
+        self.bound = bound
+        self.answers = server.answers
+        self.arrival = bound.propagator.read_environ(environ)
+        self._start_response = start_response
+        method, scheme, path = get("REQUEST_METHOD"), get("wsgi.url_scheme"), get("PATH_INFO")
+        self.method: str = method if type(method) is str else ""
+        self.scheme: str = scheme if type(scheme) is str else "http"
+        if type(path) is str and path in server.exclude:
+            self.excluded = True
+        if PROXY_FIXED in environ:
+            self._proxy_fixed = True
         if "HTTP_UPGRADE" in environ:
-            exchange._upgrades = True
-        if http.text(get("PATH_INFO")) in server.exclude:
-            exchange.excluded = True
-        return exchange
+            self._upgrades = True
 
     def start(
         self,
         environ: WSGIEnvironment,
         name: str | None = None,
-        context: Any = None,  # noqa: ANN401
+        context: Context | None = None,
     ) -> None:
         """Start the span, in ``context`` (None: below what arrived)."""
-        name = name or http.span_name(self.method)
-
-        def attributes() -> http.Attributes:
-            return http.server_attributes(environ, self.server.semconv(self.handle))
-
-        if context is None:
-            self.begin(name, attributes)
-        else:
-            self.begin_in(context, name, attributes)
+        if name is None:
+            name = self.method if self.method in http.METHODS else "HTTP"
+        self.begin(name, _DESCRIBE[self.bound.semconv], environ, context)
 
     def describe_behind_proxy(self, environ: WSGIEnvironment) -> None:
         """Describe it again when a ProxyFix further in has found out who the client is."""
-        if _PROXY_FIXED in environ and not self._proxy_fixed:
+        if not self._proxy_fixed:
             self._proxy_fixed = True
-            semconv = self.server.semconv(self.handle)
-            self.span.set_attributes(http.server_attributes(environ, semconv))
+            self.span.set_attributes(_DESCRIBE[self.bound.semconv](environ))
 
     def __call__(
         self, status: str, headers: Headers, exc_info: ExcInfo | None = None
@@ -91,9 +99,10 @@ class Exchange(HttpExchange):
         start_response = self._start_response
         if start_response is None:
             raise RuntimeError("start_response was called after the end of its request")
-        self.status = _status(status)
+        if type(status) is str:
+            self.status = _STATUSES.get(status[:3], 0)
         self.left_bytes = _length(headers)
-        if self.server.answers and self.begun:
+        if self.answers and self.begun:
             headers = [*headers, *trace_headers(self.span.get_span_context())]
         if exc_info is None:
             return start_response(status, headers)
@@ -105,16 +114,11 @@ class Exchange(HttpExchange):
         """``finish`` it, and let go of the server: no code of the application's will run again."""
         if self._upgrades and type(error) is ConnectionError and not error.args:
             error = None  # how websockets leave werkzeug's server, which knows no other way
-        self.finish(error, aborted=aborted)
+        if self.heard and not self.finished:
+            self.finish(error, aborted=aborted)
+        self.finished = True
         self._start_response = None
-        self.__dict__.pop("context", None)
-
-
-def _status(line: object) -> int:
-    if not isinstance(line, str):
-        return 0
-    head = line[:3]
-    return int(head) if head.isascii() and head.isdigit() else 0
+        self.context = EMPTY
 
 
 def _length(headers: Headers) -> int | None:
