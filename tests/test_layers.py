@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ FLOORS: dict[str, int] = {
 }
 # The effects that live beside the engines they serve.
 EFFECTS = {
-    *(f"tracekit.sampling.{name}" for name in ("_poller", "_http", "_grpc", "_fetch")),
+    *(f"tracekit.sampling.{name}" for name in ("_poller", "_http", "_fetch")),
     "tracekit.reporting._worker",
 }
 # Which edge may lean on which: Flask is WSGI with names; jaeger_client is a bridge over several.
@@ -102,6 +103,29 @@ def from_imports(tree: ast.AST) -> set[str]:
     }
 
 
+NAMES = {
+    0: "words",
+    1: "engines",
+    2: "effects",
+    3: "assembly",
+    4: "edges",
+    5: "launchers",
+    6: "apart",
+}
+ARCHITECTURE = PACKAGE.parent / "docs" / "explanation" / "architecture.md"
+
+
+def picture() -> str:
+    """Return the floors as the page on the architecture shows them, the uppermost first."""
+    lines = []
+    for floor, name in sorted(NAMES.items(), reverse=True):
+        rooms = sorted((room for room, at in FLOORS.items() if at == floor), key=str.lower)
+        rooms += sorted(module.removeprefix("tracekit.") for module in EFFECTS if floor == 2)
+        text = textwrap.fill("  ".join(rooms), 86, break_long_words=False, break_on_hyphens=False)
+        lines.append(f"{floor}  {name:<9}  " + text.replace("\n", "\n" + " " * 14))
+    return "\n".join(lines) + "\n"
+
+
 KNOWN = modules()
 
 
@@ -125,6 +149,18 @@ def test_a_module_imports_only_its_own_floor_and_those_below(module: str) -> Non
             assert not private or top(target) == top(module), f"{module} -> {target}: private"
         else:
             assert below <= floor, f"{module} (floor {floor}) -> {target} (floor {below})"
+
+
+def test_the_page_on_the_architecture_shows_these_floors() -> None:
+    """Its picture is this table."""
+    assert f"```text\n{picture()}```" in ARCHITECTURE.read_text(encoding="utf-8")
+
+
+def test_every_room_has_a_floor_and_every_floor_its_rooms() -> None:
+    """A folder that is gone stands in no table; one that is new fails until it does."""
+    assert set(KNOWN) >= EFFECTS
+    rooms = {module.split(".")[1] for module in KNOWN if "." in module} - {"__main__"}
+    assert rooms == set(FLOORS) - {"tracekit", "__main__"}
 
 
 def test_modules_import_each_other_in_no_circle() -> None:

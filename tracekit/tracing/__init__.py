@@ -9,12 +9,12 @@ from tracekit.tracing._disabled import DisabledTracer, DisabledTracerProvider
 from tracekit.tracing._late import Unrecorded
 from tracekit.tracing._provider import (
     MAX_TRACERS,
-    Reporter,
     SpanCounts,
     TracerProvider,
     default_limits,
 )
 from tracekit.tracing._scope import CurrentSpan
+from tracekit.tracing._shared import Reporter
 from tracekit.tracing._span import Span, UnsampledSpan
 from tracekit.tracing._tracer import Tracer
 

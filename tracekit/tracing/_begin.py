@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanContext, SpanKind, TraceState
     from opentelemetry.util.types import Attributes
 
-    from tracekit.tracing._tracer import Tracer
+    from tracekit.tracing._shared import TracerState
 
 _log = logging.getLogger(__name__)
 _new = object.__new__
@@ -43,7 +43,7 @@ _PRIORITY = "sampling.priority"
 
 
 Arguments = tuple[
-    "Tracer",
+    "TracerState",
     str,
     "Context | None",
     "SpanKind",
@@ -178,7 +178,7 @@ Decided = tuple["SpanContext | None", int, int, "TraceState", "Attributes", bool
 
 
 def decide(
-    tracer: Tracer,
+    tracer: TracerState,
     held: object,
     context: Context | None,
     name: str,
@@ -222,7 +222,7 @@ def decide(
     return parent, trace_id, bits, state, result.attributes, result.decision is not Decision.DROP
 
 
-def valid_links(tracer: Tracer, links: Sequence[Link]) -> BoundedList[Any]:
+def valid_links(tracer: TracerState, links: Sequence[Link]) -> BoundedList[Any]:
     """Return the links that lead somewhere or say something, as a span keeps them."""
     limits = tracer._limits
     kept = [

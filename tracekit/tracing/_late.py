@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Link, SpanContext, SpanKind
 
+    from tracekit.tracing._shared import TracerState
     from tracekit.tracing._span import Span, UnsampledSpan
-    from tracekit.tracing._tracer import Tracer
 
 
 class Unrecorded(NamedTuple):
     """What an unsampled span does not keep of its own start."""
 
-    tracer: Tracer
+    tracer: TracerState
     context: Context
     parent: SpanContext | None
     name: str
@@ -76,7 +76,7 @@ class Unrecorded(NamedTuple):
     @classmethod
     def of(
         cls,
-        tracer: Tracer,
+        tracer: TracerState,
         context: Context,
         parent: SpanContext,
         name: str,

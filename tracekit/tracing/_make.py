@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes, AttributeValue
 
     from tracekit.tracing._life import Life
-    from tracekit.tracing._provider import TracerProvider
+    from tracekit.tracing._shared import SharedState, TracerState
     from tracekit.tracing._span import Span
-    from tracekit.tracing._tracer import Tracer
 
     Root = tuple[int, int, TraceState, Attributes, bool]
 
@@ -48,7 +47,7 @@ def unsampled(trace_id: int, span_id: int, bits: int, state: TraceState) -> Unsa
 
 
 def recording(
-    tracer: Tracer,
+    tracer: TracerState,
     life: Life,
     trace_id: int,
     span_id: int,
@@ -104,7 +103,7 @@ def started(span: Span, context: Context | None) -> None:
         provider._notify_start(span, context)
 
 
-def root(provider: TracerProvider, life: Life, name: str, attributes: Attributes) -> Root:
+def root(provider: SharedState, life: Life, name: str, attributes: Attributes) -> Root:
     """Decide a root by the local sampler, which there is (``provider._decide_root``), and count it.
 
     Returns trace id, bits, trace state, the start attributes, and whether to record.

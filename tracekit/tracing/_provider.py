@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanLimits, SynchronousMultiSpanProcessor
@@ -21,15 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from opentelemetry.context import Context
+    from opentelemetry.sdk import trace as sdk
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
     from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.trace import Link, SpanKind
     from opentelemetry.util.types import Attributes
 
-    from tracekit.tracing._span import Span
-
-    DecideRoot = Callable[[int, str], SamplingResult]
+    from tracekit.tracing._shared import DecideRoot, Reporter
 
 _log = logging.getLogger(__name__)
 
@@ -40,44 +39,19 @@ MAX_TRACERS = 1024
 DEFAULT_MAX = 128  # every count limit's default in OpenTelemetry's specification
 
 
-class Reporter(Protocol):
-    """Where sampled spans go. Called on the program's threads: it never waits, never raises."""
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Count a sampled span that has started (or has become sampled while live)."""
-
-    def on_end(self, span: Span) -> None:
-        """Take a started span: exactly once, in the process that started it."""
-
-    def report(self, span: ReadableSpan) -> None:
-        """Take a span that somebody else has started, ended and decided to send."""
-
-    def withdraw(self, span: Span) -> None:
-        """Count a started span, still live, that somebody decided not to sample after all.
-
-        It is finished and dropped; ``on_end`` does not come unless ``on_start`` comes again.
-        """
-
-    def flush(self, timeout_s: float) -> object:
-        """Send what is queued; truthy when nothing is left."""
-
-    def shutdown(self, timeout_s: float) -> None:
-        """Drain and stop."""
-
-
 class NoReporter:
     """Stands in where span processors alone see the spans."""
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+    def on_start(self, span: sdk.Span, parent_context: Context | None = None) -> None:
         """Do nothing."""
 
-    def on_end(self, span: Span) -> None:
+    def on_end(self, span: sdk.Span) -> None:
         """Do nothing."""
 
     def report(self, span: ReadableSpan) -> None:
         """Do nothing."""
 
-    def withdraw(self, span: Span) -> None:
+    def withdraw(self, span: sdk.Span) -> None:
         """Do nothing."""
 
     def flush(self, timeout_s: float) -> object:
@@ -280,11 +254,11 @@ class TracerProvider(trace.TracerProvider):
             self._failed("A sampler raised; the span is not sampled")
             return SamplingResult(Decision.DROP)
 
-    def _notify_start(self, span: Span, context: Context | None) -> None:
+    def _notify_start(self, span: sdk.Span, context: Context | None) -> None:
         for processor in self._processors:
             self._shield(processor.on_start, span, context)
 
-    def _notify_end(self, span: Span) -> None:
+    def _notify_end(self, span: sdk.Span) -> None:
         for processor in self._processors:
             ending = getattr(
                 processor, "_on_ending", None

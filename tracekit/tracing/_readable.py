@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tracekit._context import Ids
     from tracekit.tracing._attributes import Bag
     from tracekit.tracing._life import Life
-    from tracekit.tracing._tracer import Tracer
+    from tracekit.tracing._shared import TracerState
 
 _T = TypeVar("_T")
 
@@ -90,7 +90,7 @@ class Readable(sdk.Span):
     _start_time: int
     _state: TraceState
     _trace_id: int
-    _tracer: Tracer
+    _tracer: TracerState
 
     _accounted = True
     """For a reporter: each sampled span is told of once, and never one of another process."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes, AttributeValue
 
     from tracekit.propagation._remote import Extracted
-    from tracekit.tracing._provider import TracerProvider
+    from tracekit.tracing._shared import SharedState
     from tracekit.tracing._span import Span, UnsampledSpan
 
     Describe = Callable[..., dict[str, AttributeValue]]
@@ -43,7 +43,7 @@ _tuple = tuple.__new__  # SpanContext's own would check the ranges that decoders
 class Tracer(trace.Tracer):
     """Starts the spans of one instrumentation scope. Any thread may use it."""
 
-    def __init__(self, provider: TracerProvider, scope: InstrumentationScope) -> None:
+    def __init__(self, provider: SharedState, scope: InstrumentationScope) -> None:
         self.scope = scope
         self.leader: trace.Tracer | None = None
         """Who starts the spans of a decorator when its function is called; None: this one."""
