@@ -5,6 +5,8 @@ A page is a function from nothing to Markdown; a test compares each with the fil
 
 from __future__ import annotations
 
+import re
+import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -287,8 +289,20 @@ def changelog() -> str:
     return "\n".join(parts)
 
 
+ARCHITECTURE = Path(__file__).parent / "explanation" / "architecture.md"
+LAYERS = Path(__file__).parents[1] / "tests" / "test_layers.py"
+
+
+def architecture() -> str:
+    """Return the page with the floors that the layer test holds."""
+    picture = runpy.run_path(str(LAYERS))["picture"]()
+    page = ARCHITECTURE.read_text(encoding="utf-8")
+    return re.sub(r"(?<=```text\n).*?(?=```)", lambda _: picture, page, count=1, flags=re.DOTALL)
+
+
 def main() -> None:
     """Write every page."""
+    ARCHITECTURE.write_text(architecture(), encoding="utf-8")
     (Path(__file__).parent / "changelog.md").write_text(changelog(), encoding="utf-8")
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(page(), encoding="utf-8")

@@ -152,7 +152,7 @@ def test_a_module_imports_only_its_own_floor_and_those_below(module: str) -> Non
 
 
 def test_the_page_on_the_architecture_shows_these_floors() -> None:
-    """Its picture is this table."""
+    """Its picture is this table; ``make docs`` prints it."""
     assert f"```text\n{picture()}```" in ARCHITECTURE.read_text(encoding="utf-8")
 
 
