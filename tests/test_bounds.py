@@ -39,8 +39,8 @@ GROWABLE = {
 }
 NOT_BY_TRAFFIC = {
     "one object a span or a call, gone with it": {
-        "flask._carrying:carrying.Carrying._tracekit_tokens",
         "grpc._client_call:ClientRpc.metadata",
+        "flask._carrying:Carried._tokens",
         "requests._sending:Sending.exchanges",
         "propagation._tracestate:TraceState._members",
         "tracing._begin:begin._attrs",
@@ -55,11 +55,14 @@ NOT_BY_TRAFFIC = {
         "prometheus._mirror:_mirrors",
         "reporting._reporter:Reporter.tell_sent",
         "_calls.http_client:HttpClient._captures",
+        "fastapi:traced",
+        "httpx:_kind_of",
+        "httpx:instrument.patches",
+        "flask:FlaskTracing.kinds",
         "_process.farewell:_listeners",
         "grpc._foreign:_stand_in",
         "grpc._started_in:StartContexts._known",
         "requests._sending:Interception._classes",
-        "flask._carrying:carrying",
         "_process.exit:_HeldAtForks.signums",
         "transport._deadline:_bounded",
     },
