@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from tracekit._calls.carry import wrap, wrap_executor
     from tracekit._cli.report import report
+    from tracekit._instrument.instrumented import Instrumented, instrument
     from tracekit.errors import ConfigError, Problem, StrategyError, TracekitError
     from tracekit.settings import Settings
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigError",
+    "Instrumented",
     "Problem",
     "Settings",
     "StrategyError",
@@ -53,6 +55,7 @@ __all__ = [
     "flush",
     "get_tracer",
     "init",
+    "instrument",
     "report",
     "shutdown",
     "stats",
@@ -82,6 +85,7 @@ _HOMES = {
     ),
     "Settings": "tracekit.settings",
     "report": "tracekit._cli.report",
+    **dict.fromkeys(("Instrumented", "instrument"), "tracekit._instrument.instrumented"),
 }
 
 

@@ -154,6 +154,8 @@ class Settings(_Masked):
     semconv: Semconv
     also: str | None
     redact: tuple[str, ...]
+    instrument: tuple[str, ...]
+    disabled_instrumentations: tuple[str, ...]
     jaeger_headers: HeaderSettings
     sampler: SamplerSettings
     reporter: ReporterSettings

@@ -159,6 +159,9 @@ CASES = {
     "TRACEKIT_REDACT": Case(
         "redact", ("email,/a,b/", ["email", "/a,b/"]), "/(/", ("email", ["email"])
     ),
+    "TRACEKIT_INSTRUMENT": Case(
+        "instrument", ("flask,-redis", ["flask", "-redis"]), "a b", ("a b,*", ["*"])
+    ),
     "TRACEKIT_SEMCONV": Case("semconv", ("old", "old"), "new", ("BOTH", "both")),
     "OTEL_SERVICE_NAME": Case("service_name", ("a", "a"), CONTROL, ("ä b", "ä b")),
     "OTEL_RESOURCE_ATTRIBUTES": Case(
@@ -217,6 +220,12 @@ CASES = {
     "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT": limit("max_link_attributes"),
     "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": limit("max_span_attribute_length"),
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": limit("max_attribute_length"),
+    "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": Case(
+        "disabled_instrumentations",
+        ("redis,grpc_client", ["redis", "grpc_client"]),
+        "a b",
+        ("*,", ["*"]),
+    ),
     "OTEL_SEMCONV_STABILITY_OPT_IN": Case(
         "semconv", ("http/dup", "both"), CONTROL, ("database, RPC/dup", "both")
     ),

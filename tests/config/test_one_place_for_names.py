@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tracekit._config import variables
+from tracekit._instrument._launch import RUN_OPTIONS
 
 PACKAGE = Path(__file__).parents[2] / "tracekit"
 NAME = re.compile(r"\b(JAEGER|OTEL|TRACEKIT)_[A-Z0-9_]+")
@@ -41,7 +42,7 @@ def modules():
 
 def test_what_other_modules_name_is_in_the_table():
     """Elsewhere a variable is only named as advice in a message, which must not go stale."""
-    known = {row.name for row in variables.ROWS} | {variables.CONFIG_FILE}
+    known = {row.name for row in variables.ROWS} | {variables.CONFIG_FILE, RUN_OPTIONS}
     assert {name for path in modules() for name in named_in(path)} - known == set()
 
 
@@ -61,7 +62,11 @@ def test_the_environment_is_taken_where_a_process_starts_and_nowhere_else():
         "_cli/main.py",
         "exporter.py",
         "jaeger_client/config.py",
-        "run.py",
+        # What a launcher hands on, and where its programs begin.
+        "_cli/run.py",
+        "_instrument/_start.py",
+        "_instrument/instrumented.py",
+        "_instrument/site/sitecustomize.py",
         # What the terminal can show: NO_COLOR and TERM.
         "_cli/draw.py",
         "_cli/view/__init__.py",

@@ -33,6 +33,8 @@ SAMPLES = {
     "compression": ("none", "gzip"),
     "semconv": ("both", "current"),
     "also": ("http://argument", "http://file"),
+    "instrument": (["by-argument"], ["by-file"]),
+    "disabled_instrumentations": (["by-argument"], ["by-file"]),
     "redact": (["by-argument"], ["by-file"]),
 }
 # Settings that count only for one receiver, or only beside others.

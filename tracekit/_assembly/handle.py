@@ -58,6 +58,9 @@ class Tracing:
     stands_in = False
     """Whether a test has put it in the place of the handle that the program would make."""
 
+    gives_way = False
+    """Whether a launcher has made it, so that the program's own ``init`` comes first."""
+
     def __init__(
         self,
         settings: Settings,
@@ -245,14 +248,27 @@ def init(
             apart._parts.let_go_with_provider()
         return apart
     with slot.lock:
-        if slot.running is not None:
-            return _keep(slot.running, settings)
+        launched = slot.running
+        if launched is not None and not _superseded(launched, settings, instead):
+            return _keep(launched, settings)
         tracing = slot.running = Tracing(settings, wire, exporter)
         _report(settings, instead)  # after: a log line of ours carries the service's name, too
         slot.otel.point(tracing.provider, tracing.propagator)
         if settings.reporter.drain_on_sigterm:
             process_exit.drain_on_sigterm(_drain)
-        return tracing
+    if launched is not None:  # idle, as a rule: it was made before the program's first line
+        launched.shutdown(settings.reporter.exit_budget_s)
+    return tracing
+
+
+def _superseded(
+    launched: Tracing, asked: Settings, instead: Transport | SpanExporter | None
+) -> bool:
+    """Whether the program asks for another handle than the one that a launcher made for it."""
+    if not launched.gives_way:
+        return False
+    launched.gives_way = False
+    return instead is not None or asked != launched.settings
 
 
 def _keep(running: Tracing, asked: Settings) -> Tracing:

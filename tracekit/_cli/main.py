@@ -11,8 +11,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from tracekit._assembly.distribution import version
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -30,6 +28,7 @@ COMMANDS = {
     "draw": Command("tracekit._cli.draw", "draw the traces of a file"),
     "env": Command("tracekit._cli.env", "show what the environment configures"),
     "migrate": Command("tracekit._cli.migrate", "name what takes the place of retired libraries"),
+    "run": Command("tracekit._cli.run", "start a program traced, without a line of code in it"),
     "view": Command("tracekit._cli.view", "receive traces here and look at them"),
 }
 
@@ -43,9 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=f"commands:\n{summaries}\n\n'tracekit COMMAND --help' says more about one.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"tracekit {version()}")
+    parser.add_argument("--version", action="store_true", help="show the version and end")
     parser.add_argument("command", metavar="COMMAND", choices=COMMANDS)
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["--version"]:
+        # Deferred: reading metadata takes longer than the start of ``tracekit run``.
+        from tracekit._assembly.distribution import version  # noqa: PLC0415
+
+        print(f"tracekit {version()}")
+        return 0
     # Only the first word is ours: an option behind it belongs to the command.
     options = parser.parse_args(given[:1])
     run = importlib.import_module(COMMANDS[options.command].module).main

@@ -22,6 +22,8 @@ class SettingsFields(TypedDict, total=False):
     semconv: str | None
     also: str | None
     redact: Sequence[str] | str | None
+    instrument: Sequence[str] | str | None
+    disabled_instrumentations: Sequence[str] | str | None
     trace_id_header: str | None
     baggage_header_prefix: str | None
     debug_id_header: str | None

@@ -6,6 +6,7 @@ said once.
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,6 +47,15 @@ def _propagation(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(known(name) for name in v.names(value)))
 
 
+def _instrumentations(value: object) -> tuple[str, ...]:
+    names = v.names(value)
+    wrong = [name for name in names if not _INSTRUMENTATION.fullmatch(name)]
+    if wrong:
+        good = tuple(name for name in names if name not in wrong)
+        raise v.PartlyGoodError(f"{', '.join(map(repr, wrong))}: no name of a package", good)
+    return names
+
+
 def _frozen_pairs(value: object) -> MappingProxyType[str, str]:
     return MappingProxyType(v.pairs(value))
 
@@ -54,6 +64,7 @@ def _frozen_headers(value: object) -> MappingProxyType[str, str]:
     return MappingProxyType(v.headers(value))
 
 
+_INSTRUMENTATION = re.compile(r"-?([A-Za-z0-9_.-]+|\*)")
 _NO_PAIRS: MappingProxyType[str, str] = MappingProxyType({})
 _count = v.integer(0)
 _interval = v.seconds(0.001)
@@ -76,6 +87,11 @@ _ROWS = (
     Setting("redact", "", "redact", redactions, (),
             "what no exported span may say, beside the secrets of its URLs: names"
             " (`email,db.statement`) and `/patterns/`"),
+    Setting("instrument", "", "instrument", _instrumentations, (),
+            "what `tracekit.instrument()` and `tracekit run` trace: only these, or, with a `-`"
+            " before each, all but these"),
+    Setting("disabled_instrumentations", "", "disabled_instrumentations", _instrumentations, (),
+            "what they leave alone in any case; `*`: everything"),
 
     Setting("trace_id_header", "jaeger_headers", "trace_id", v.header, "uber-trace-id",
             "header of Jaeger's format that carries the ids"),

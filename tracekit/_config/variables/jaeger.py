@@ -149,6 +149,7 @@ ROWS = (
     Row("TRACEKIT_COMPRESSION", "compression", v.text, "gzip"),
     Row("TRACEKIT_ALSO", "also", v.url("http", "https"), "http://collector:4318"),
     Row("TRACEKIT_REDACT", "redact", v.text, r"email,ssn,db.statement,/\d{3}-\d\d-\d{4}/"),
+    Row("TRACEKIT_INSTRUMENT", "instrument", v.text, "flask,requests,-redis"),
     Row("TRACEKIT_SEMCONV", "semconv", v.text, "old"),
 )
 # fmt: on

@@ -113,6 +113,8 @@ ROWS = (
     _row("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "max_span_attribute_length", v.integer(0),
          "4096"),
     _row("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "max_attribute_length", v.integer(0), "4096"),
+    _row("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "disabled_instrumentations", v.text,
+         "redis,kafka"),
     _row("OTEL_SEMCONV_STABILITY_OPT_IN", "semconv", otel.stability, "http/dup",
          "`http/dup` or `rpc/dup`: both, for HTTP and RPC alike."),
 )

@@ -1,0 +1,252 @@
+"""``tracekit.instrument()``: what goes on, when, and what it takes to stay off."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+INIT = """
+import json, sys, tracekit
+tracing = tracekit.init(transport="none", sampler_type="const", sampler_param=1)
+"""
+INSTRUMENTOR = """
+import parcels
+print("instrumentor imported")
+
+class Instrumentor:
+    is_instrumented_by_opentelemetry = False
+    def instrumentation_dependencies(self):
+        return ()
+    def instrument(self, **options):
+        tracer = options["tracer_provider"].get_tracer("parcels")
+        bare = self.bare = parcels.send
+        def send():
+            with tracer.start_as_current_span("send"):
+                return bare()
+        parcels.send = send
+    def uninstrument(self, **options):
+        parcels.send = self.bare
+"""
+
+
+@pytest.fixture
+def parcels(package):
+    package("parcels", "def send(): return 'sent'\n")
+    return package(
+        "instrumentor", INSTRUMENTOR, "parcels = instrumentor:Instrumentor", "parcels >= 1.0"
+    )
+
+
+def shown(done):
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_an_edge_goes_on_when_its_package_is_imported_and_not_before(python):
+    """Nothing is imported for tracing's sake, and the first names a program takes are traced."""
+    lines = shown(
+        python(
+            INIT
+            + """
+done = tracekit.instrument()
+print("flask" in sys.modules, "flask" in done.done, "flask" in done.waiting)
+from flask import Flask
+print("flask" in done.done, "flask" in done.waiting, done.failed)
+app = Flask("shop")
+app.add_url_rule("/a/<n>", view_func=lambda n: n, endpoint="a")
+app.test_client().get("/a/1")
+print(tracing.stats().started)
+done.undo()
+print(done.done)
+Flask("other").test_client().get("/a/1")
+print(tracing.stats().started)
+"""
+        )
+    )
+    assert lines == ["False False True", "True False {}", "1", "()", "1"]
+
+
+def test_a_module_sees_its_own_loader_while_it_is_loaded_and_after(python):
+    """Resources, ``inspect`` and ``pkgutil`` find what they find without us."""
+    lines = shown(
+        python(
+            INIT
+            + """
+import importlib.resources, importlib.util
+done = tracekit.instrument()
+spec = importlib.util.find_spec("flask")
+print(spec.loader.is_package("flask"), spec.origin.endswith("__init__.py"))
+import flask
+print(type(flask.__loader__).__name__, type(flask.__spec__.loader).__name__)
+print(importlib.resources.files("flask").joinpath("app.py").is_file())
+"""
+        )
+    )
+    assert lines == ["True True", "SourceFileLoader SourceFileLoader", "True"]
+
+
+def test_what_is_imported_already_is_traced_at_once(python):
+    """A program may instrument late."""
+    program = "import requests, grpc\n" + INIT + "print(tracekit.instrument().done)"
+    (line,) = shown(python(program))
+    assert "'requests'" in line
+    assert "'grpc'" in line
+    assert "'logging'" in line
+
+
+def test_an_instrumentor_of_others_waits_for_the_package_its_metadata_name(python, parcels):
+    """Its spans are of our handle, and ``undo`` takes it off again."""
+    lines = shown(
+        python(
+            INIT
+            + """
+done = tracekit.instrument()
+print("waiting", "parcels" in done.waiting)
+import parcels
+print(parcels.send(), tracing.stats().started, "parcels" in done.done)
+done.undo()
+print(parcels.send(), tracing.stats().started)
+""",
+            path=parcels,
+        )
+    )
+    assert lines == ["waiting True", "instrumentor imported", "sent 1 True", "sent 1"]
+
+
+def test_a_broken_instrumentor_costs_one_warning_that_names_it(python, package):
+    """Whatever it raises, the program's import succeeds, and what else there is goes on."""
+    package("parcels", "def send(): return 'sent'\n")
+    path = package("broken", "raise RuntimeError('rotten')", "parcels = broken:It", "parcels")
+    done = python(
+        INIT
+        + """
+done = tracekit.instrument()
+import parcels, requests
+print(parcels.send(), json.dumps(done.failed), "requests" in done.done)
+""",
+        path=path,
+    )
+    assert shown(done) == ['sent {"parcels": "RuntimeError: rotten"} True']
+    assert done.stderr.count("parcels") == 1
+    assert "instrument: parcels is not traced: RuntimeError: rotten" in done.stderr
+
+
+def test_an_instrumentor_for_another_version_is_not_put_on(python, package):
+    """Contrib says which versions each is made for; what is off is named."""
+    package("parcels", "def send(): return 'sent'\n", "", "")
+    source = INSTRUMENTOR.replace("return ()", "return ('parcels >= 9',)")
+    path = package("instrumentor", source, "parcels = instrumentor:Instrumentor", "parcels")
+    done = python(
+        INIT + "done = tracekit.instrument()\nimport parcels\nprint(json.dumps(done.failed))",
+        path=path,
+    )
+    failed = json.loads(shown(done)[-1])
+    assert "parcels >= 9" in failed["parcels"]
+    assert done.stderr.count("parcels is not traced") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "on"),
+    [
+        ("", {}, {"logging", "requests", "grpc"}),
+        ("only=['requests']", {}, {"requests"}),
+        ("only='requests'", {}, {"requests"}),
+        ("without=['requests']", {}, {"logging", "grpc"}),
+        ("", {"TRACEKIT_INSTRUMENT": "Requests, logging"}, {"logging", "requests"}),
+        ("", {"TRACEKIT_INSTRUMENT": "-requests,-logging"}, {"grpc"}),
+        ("", {"TRACEKIT_INSTRUMENT": "requests,grpc,-grpc"}, {"requests"}),
+        ("", {"TRACEKIT_INSTRUMENT": "-*"}, set()),
+        ("only=['grpc']", {"TRACEKIT_INSTRUMENT": "requests"}, {"grpc"}),
+        ("", {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "requests,grpc_client"}, {"logging"}),
+        ("", {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*"}, set()),
+        (
+            "only=['requests', 'grpc']",
+            {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*"},
+            {"requests", "grpc"},
+        ),
+        (
+            "",
+            {
+                "TRACEKIT_INSTRUMENT": "-grpc",
+                "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "logging",
+            },
+            {"requests"},
+        ),
+    ],
+)
+def test_arguments_settings_and_variables_say_what_goes_on(python, arguments, variables, on):
+    """Arguments win over the setting; what OpenTelemetry's variable forbids stays off."""
+    done = python(
+        INIT
+        + f"import requests, grpc\ndone = tracekit.instrument({arguments})\n"
+        + "print(json.dumps([done.done, done.failed]))",
+        **variables,
+    )
+    names, failed = json.loads(shown(done)[0])
+    assert (set(names) & {"logging", "requests", "grpc"}, failed) == (on, {})
+
+
+def test_a_name_that_nothing_goes_by_is_named_with_the_likely_one(python):
+    """A typing error does not silently trace too much or too little."""
+    done = python(INIT + "tracekit.instrument(only=['reqests'])")
+    assert "instrument: nothing is called 'reqests' (did you mean requests?)" in done.stderr
+
+
+def test_a_program_that_traces_its_application_itself_keeps_its_own_way(python):
+    """Its ``FlaskTracing`` comes before the launcher's, also where it traces less."""
+    lines = shown(
+        python(
+            INIT
+            + """
+tracekit.instrument()
+import flask, tracekit.flask
+def started(**options):
+    app = flask.Flask("shop")
+    app.add_url_rule("/quiet", view_func=lambda: "a", endpoint="a")
+    tracekit.flask.FlaskTracing(app, **options)
+    before = tracing.stats().started
+    assert app.test_client().get("/quiet").status_code == 200
+    return tracing.stats().started - before
+print(started(), started(exclude=["/quiet"]), started(trace_all=False))
+"""
+        )
+    )
+    assert lines == ["1 0 0"]
+
+
+def test_instrumenting_twice_traces_once(python):
+    """A launcher and a program may both do it."""
+    lines = shown(
+        python(
+            INIT
+            + """
+tracekit.instrument(); tracekit.instrument()
+import flask
+app = flask.Flask("shop")
+app.add_url_rule("/a", view_func=lambda: "a", endpoint="a")
+app.test_client().get("/a")
+print(tracing.stats().started)
+"""
+        )
+    )
+    assert lines == ["1"]
+
+
+def test_a_finder_that_stands_before_ours_delays_and_does_not_prevent(python, package):
+    """Import hooks of others may find a package first; the next import that we see catches up."""
+    lines = shown(
+        python(
+            INIT
+            + """
+done = tracekit.instrument()
+ours = sys.meta_path.pop(0)
+import flask
+sys.meta_path.insert(0, ours)
+print("flask" in done.done)
+import requests
+print("flask" in done.done)
+"""
+        )
+    )
+    assert lines == ["False", "True"]

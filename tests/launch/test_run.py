@@ -1,0 +1,230 @@
+"""``tracekit run``: a program that is started with it is the same program, traced."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TRACEKIT = str(Path(sys.executable).parent / "tracekit")
+
+APP = """
+import flask
+app = flask.Flask("shop")
+app.add_url_rule("/a", view_func=lambda: "a", endpoint="a")
+app.test_client().get("/a")
+"""
+
+
+def test_a_program_without_a_line_of_tracing_is_traced(python, agent):
+    """``init`` and ``instrument`` have happened before its first import."""
+    done = python(APP, TRACEKIT, "run", "--")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (span,) = agent.wait(1)
+    assert (span.service, span.operation) == ("shop", "GET /a")
+
+
+def test_pid_and_exit_status_are_the_programs(environ, agent):
+    """It ends in exec, and the status comes through."""
+    program = "import os, sys; print(os.getpid()); sys.exit(7)"
+    with subprocess.Popen(
+        [TRACEKIT, "run", "--", sys.executable, "-c", program],
+        env=environ, stdout=subprocess.PIPE, text=True,
+    ) as started:  # fmt: skip
+        out, _ = started.communicate(timeout=60)
+    assert (int(out), started.returncode) == (started.pid, 7)
+
+
+def test_a_signal_ends_it_as_it_ends_the_bare_program(environ, agent):
+    """SIGTERM kills by SIGTERM, and what was queued has been sent."""
+    program = APP + "print('up', flush=True)\nimport time; time.sleep(60)"
+    with subprocess.Popen(
+        [TRACEKIT, "run", "--", sys.executable, "-c", program],
+        env=environ, stdout=subprocess.PIPE, text=True,
+    ) as started:  # fmt: skip
+        assert started.stdout.readline() == "up\n"
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(30) == -signal.SIGTERM
+    assert agent.wait(1)
+
+
+@pytest.mark.parametrize(
+    "children",
+    [
+        "subprocess.run([sys.executable, sys.argv[0], 'child'], check=True)",
+        "pid = os.fork()\n    if pid: os.waitpid(pid, 0)\n    else: work(); os._exit(0)",
+        "process('spawn')",
+        "process('forkserver')",
+        "process('fork')",
+    ],
+)
+def test_processes_that_it_starts_are_traced(python, agent, children):
+    """Programs, forks, and the three ways of multiprocessing: each sends its own span."""
+    done = python(
+        f"""
+import multiprocessing, os, subprocess, sys
+
+def work():
+    import flask
+    app = flask.Flask("shop")
+    app.add_url_rule("/a", view_func=lambda: "a", endpoint="a")
+    app.test_client().get("/a")
+
+def process(way):
+    child = multiprocessing.get_context(way).Process(target=work)
+    child.start(); child.join(); assert child.exitcode == 0
+
+if __name__ == "__main__" and "child" in sys.argv:
+    work()
+elif __name__ == "__main__":
+    work()
+    {children}
+""",
+        TRACEKIT, "run", "--",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    spans = agent.wait(2)
+    assert [span.operation for span in spans] == ["GET /a", "GET /a"]
+    assert len({span.trace_id for span in spans}) == 2
+
+
+def test_a_sitecustomize_that_ours_stands_before_still_runs(python, package):
+    """And is what ``import sitecustomize`` means to the program."""
+    path = package("sitecustomize", "import sys; sys.theirs = True")
+    program = """
+        import sitecustomize, sys
+        print(sys.theirs, "packages" in sitecustomize.__file__, "tracekit" in str(sys.path[1:3]))
+    """
+    done = python(program, TRACEKIT, "run", "--", path=path)
+    assert (done.stdout, done.stderr) == ("True True False\n", "")
+
+
+def test_a_sitecustomize_that_fails_fails_as_ever_and_tracing_starts(python, package, agent):
+    """Python tells of it, and the program goes on."""
+    path = package("sitecustomize", "raise RuntimeError('theirs')")
+    done = python(APP, TRACEKIT, "run", "--", path=path)
+    assert done.returncode == 0
+    assert "theirs" in done.stderr
+    assert agent.wait(1)
+
+
+def test_an_interpreter_without_tracekit_runs_the_program_as_it_would(environ, tmp_path):
+    """The path reaches every Python that a program starts; -v says why one is not traced."""
+    venv = tmp_path / "other"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    command = [str(venv / "bin" / "python"), "-c", "import sys; print('tracekit' in sys.modules)"]
+    done = subprocess.run(
+        [TRACEKIT, "run", "-v", "--", *command], env=environ, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout == "False\n"
+    assert "not traced: No module named 'tracekit'" in done.stderr
+
+
+def test_v_tells_what_was_done_and_what_is_waited_for(python):
+    """On stderr, each line with the process that it is about."""
+    done = python("import flask", TRACEKIT, "run", "-v", "--")
+    assert "tracing shop: spans to the agent" in done.stderr
+    assert "on: flask" in done.stderr
+    assert "waiting for the import of: flask" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "named"),
+    [
+        (["opentelemetry-instrument", "x"], "", "opentelemetry-instrument"),
+        (["/opt/bin/ddtrace-run", "x"], "", "ddtrace-run"),
+        (["true"], "/auto/opentelemetry/instrumentation/auto_instrumentation", "opentelemetry-"),
+        (["true"], "/x/ddtrace/bootstrap:/y", "ddtrace-run"),
+    ],
+)
+def test_beside_another_launcher_it_refuses_in_one_sentence(environ, command, path, named):
+    """Two would trace everything twice."""
+    done = subprocess.run(
+        [TRACEKIT, "run", "--", *command], env={**environ, "PYTHONPATH": path},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert named in done.stderr
+
+
+def test_what_cannot_be_run_is_said_as_a_shell_says_it(environ, tmp_path):
+    """127 for what is not there, 126 for what is no program, 2 for nothing at all."""
+    codes = [
+        subprocess.run(
+            [TRACEKIT, "run", *command], env=environ, capture_output=True, check=False
+        ).returncode
+        for command in (["--", "no-such-program"], ["--", str(tmp_path)], [], ["--"])
+    ]
+    assert codes == [127, 126, 2, 2]
+
+
+def test_options_behind_the_command_are_the_commands(environ):
+    """Also without the dashes before it."""
+    for before in ([], ["--"]):
+        done = subprocess.run(
+            [TRACEKIT, "run", *before, "echo", "-v", "--", "--as-jaeger-client"], env=environ,
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout == "-v -- --as-jaeger-client\n"
+
+
+def test_as_jaeger_client_the_retired_names_mean_ours(python):
+    """For programs that nobody can edit."""
+    done = python(
+        "import jaeger_client; print(jaeger_client.__name__)",
+        TRACEKIT, "run", "--as-jaeger-client", "--",
+    )  # fmt: skip
+    assert done.stdout == "tracekit.jaeger_client\n"
+
+
+def test_a_programs_own_init_comes_before_the_launchers(python, agent):
+    """Other settings in the code win, without a word; what it says once more is kept."""
+    done = python(
+        """
+        import tracekit
+        tracing = tracekit.init("till", tags={"a": "b"})
+        assert tracekit.init("till", tags={"a": "b"}) is tracing
+        """
+        + APP.replace("\n", "\n        "),
+        TRACEKIT, "run", "--",
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    (span,) = agent.wait(1)
+    assert span.service == "till"
+
+
+def test_the_path_alone_does_the_same(python, agent):
+    """What a Kubernetes operator injects is a directory and a variable."""
+    import tracekit  # noqa: PLC0415
+
+    site = os.path.join(os.path.dirname(tracekit.__file__), "_instrument", "site")  # noqa: PTH118, PTH120
+    assert python(APP, path=site).stderr == ""
+    assert agent.wait(1)
+
+
+@pytest.mark.slow
+def test_it_adds_little_more_than_init_takes(environ, package):
+    """Whatever is installed: 200 distributions with instrumentors cost nothing noticeable."""
+    for number in range(200):
+        path = package(f"p{number}", "", f"p{number} = p{number}:It", f"q{number}")
+
+    def took(*command):
+        began = time.perf_counter()
+        subprocess.run(command, env={**environ, "PYTHONPATH": path}, check=True)
+        return time.perf_counter() - began
+
+    bare, init, run = [], [], []
+    for _ in range(7):
+        bare.append(took(sys.executable, "-c", "pass"))
+        init.append(took(sys.executable, "-c", "import tracekit; tracekit.init()"))
+        run.append(took(TRACEKIT, "run", "--", sys.executable, "-c", "pass"))
+    ratio = (min(run) - min(bare)) / (min(init) - min(bare))
+    print(f"ratio {ratio:.2f}: {min(bare):.3f} {min(init):.3f} {min(run):.3f}")
+    assert ratio < 2

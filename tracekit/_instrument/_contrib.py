@@ -1,0 +1,110 @@
+"""Contrib's instrumentors: found by their entry points, loaded when their package is imported."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from typing import TYPE_CHECKING, Protocol
+
+from opentelemetry import trace
+
+from tracekit._assembly import handle
+from tracekit._instrument._table import CONTRIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from opentelemetry.util.types import Attributes
+
+GROUP = "opentelemetry_instrumentor"
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+class Instrumentor(Protocol):
+    """What an entry point of the group leads to, once it is called."""
+
+    def instrument(self, **options: object) -> object:
+        """Patch the package."""
+
+    def uninstrument(self, **options: object) -> object:
+        """Take that back."""
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return the requirements on the package, any of which will do."""
+
+
+class Following(trace.TracerProvider):
+    """A provider whose tracers follow the process' handle, whoever holds OpenTelemetry's global."""
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> trace.Tracer:
+        """Return the tracer of a scope."""
+        return handle.get_tracer(instrumenting_module_name)
+
+
+def found() -> dict[str, metadata.EntryPoint]:
+    """Return the installed instrumentors by name; any thread may ask. May raise what metadata do.
+
+    OpenTelemetry keeps the entry points that it reads when it is imported: so this costs nothing.
+    """
+    try:
+        from opentelemetry.util import _importlib_metadata as kept  # noqa: PLC0415 - private
+
+        points = kept.entry_points(group=GROUP)
+    except (ImportError, AttributeError):
+        points = metadata.entry_points(group=GROUP)
+    return {point.name: point for point in points}
+
+
+def package_of(name: str, point: metadata.EntryPoint) -> str:
+    """Return the package that an instrumentor waits for; "" if nobody knows one."""
+    if name in CONTRIB:
+        return CONTRIB[name][0]
+    required = requirements(point)
+    return required[0].replace("-", "_") if required else ""
+
+
+def requirements(point: metadata.EntryPoint) -> list[str]:
+    """Return the distributions that the metadata of an instrumentor's own say it is for."""
+    requires = (point.dist.requires if point.dist is not None else None) or ()
+    return [
+        match.group()
+        for line in requires
+        if re.search(r"extra\s*==\s*['\"]instruments(-any)?['\"]", line)
+        and (match := _NAME.match(line))
+    ]
+
+
+def put_on(
+    point: metadata.EntryPoint, provider: trace.TracerProvider
+) -> Callable[[], object] | None:
+    """Load an instrumentor and have it patch its package; return the undo.
+
+    None: it is on already, by the program's doing. Raises whatever it raises, ``ImportError`` for
+    a version of the package that it is not made for.
+    """
+    instrumentor: Instrumentor = point.load()()
+    if getattr(instrumentor, "is_instrumented_by_opentelemetry", False) is True:
+        return None
+    conflict = _conflict(instrumentor)
+    if conflict is not None:
+        raise ImportError(conflict)
+    instrumentor.instrument(tracer_provider=provider, skip_dep_check=True)
+    return instrumentor.uninstrument
+
+
+def _conflict(instrumentor: Instrumentor) -> str | None:
+    """Say which version it wants, if that is not the one installed."""
+    try:
+        from opentelemetry.instrumentation.dependencies import (  # noqa: PLC0415 - only with contrib
+            get_dependency_conflicts,
+        )
+    except ImportError:  # an instrumentor that does without contrib's base
+        return None
+    conflict = get_dependency_conflicts(instrumentor.instrumentation_dependencies())
+    return None if conflict is None else str(conflict)

@@ -1,0 +1,121 @@
+"""How each of tracekit's own edges goes on without a line of code, and comes off again."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tracekit._assembly.handle import Tracing
+    from tracekit._instrument._table import Edge
+
+    Undo = Callable[[], object]
+
+
+def there(edge: Edge) -> bool:
+    """Whether this tracekit has the edge, without importing it."""
+    return importlib.util.find_spec(edge.module) is not None
+
+
+def put_on(edge: Edge, tracing: Tracing | None) -> Undo:
+    """Trace the package of ``edge``, which has been imported; return the undo."""
+    special = _SPECIAL.get(edge.name)
+    if special is not None:
+        return special(tracing)
+    module: Any = importlib.import_module(edge.module)
+    instrument: Callable[..., Undo] = module.instrument
+    return instrument(tracing=tracing)
+
+
+def _logging(tracing: Tracing | None) -> Undo:
+    from tracekit import logging  # noqa: PLC0415 - as all of these: with its first use
+
+    return logging.install(tracing=tracing)
+
+
+def _flask(tracing: Tracing | None) -> Undo:
+    import flask  # noqa: PLC0415
+
+    from tracekit import flask as edge  # noqa: PLC0415
+
+    def init_app(app: flask.Flask) -> None:
+        made = edge.FlaskTracing(None, tracing)
+        made._gives_way = True
+        made.init_app(app)
+
+    return _after_init(flask.Flask, init_app)
+
+
+def _fastapi(tracing: Tracing | None) -> Undo:
+    fastapi: Any = importlib.import_module("fastapi")
+    edge: Any = importlib.import_module("tracekit.fastapi")
+    return _after_init(fastapi.FastAPI, lambda app: edge.init_app(app, tracing=tracing))
+
+
+def _starlette(tracing: Tracing | None) -> Undo:
+    applications: Any = importlib.import_module("starlette.applications")
+    edge: Any = importlib.import_module("tracekit.asgi")
+
+    def stacked(build: Callable[[Any], object], app: Any) -> object:  # noqa: ANN401 (Starlette's)
+        return edge.middleware(build(app), tracing=tracing)
+
+    return _around(applications.Starlette, "build_middleware_stack", stacked)
+
+
+def _django(tracing: Tracing | None) -> Undo:
+    del tracing  # its middleware follows the process' handle
+    settings: Any = importlib.import_module("django.conf").settings
+    base: Any = importlib.import_module("django.core.handlers.base")
+    ours = "tracekit.django.Middleware"
+
+    def load(original: Callable[..., object], *args: Any, **named: Any) -> object:  # noqa: ANN401
+        listed = settings.MIDDLEWARE
+        if ours not in listed:
+            settings.MIDDLEWARE = type(listed)((ours, *listed))
+        return original(*args, **named)
+
+    return _around(base.BaseHandler, "load_middleware", load)
+
+
+_SPECIAL: dict[str, Callable[[Tracing | None], Undo]] = {
+    "django": _django,
+    "fastapi": _fastapi,
+    "flask": _flask,
+    "logging": _logging,
+    "starlette": _starlette,
+}
+
+
+def _after_init(kind: type, then: Callable[[Any], object]) -> Undo:
+    """Have ``then`` called with each object of ``kind`` that is made from now on."""
+
+    def init(original: Callable[..., None], self: object, *args: object, **named: object) -> None:
+        original(self, *args, **named)
+        then(self)
+
+    return _around(kind, "__init__", init)
+
+
+def _around(kind: type, name: str, wrapper: Callable[..., object]) -> Undo:
+    """Replace a method by ``wrapper(original, …)``; the undo leaves what others put over it."""
+    original = getattr(kind, name)
+    active = True
+
+    @functools.wraps(original)
+    def method(*args: object, **named: object) -> object:
+        if not active:
+            return original(*args, **named)
+        return wrapper(original, *args, **named)
+
+    def undo() -> None:
+        nonlocal active
+        active = False
+        if vars(kind).get(name) is method:
+            setattr(kind, name, original)
+
+    setattr(kind, name, method)
+    return undo
