@@ -37,7 +37,9 @@ class ClientRpc(Rpc):
     """The metadata that the caller gave."""
     _tokens: tuple[Token[ClientRpc | None], Token[Context]]
 
-    def begin(self, request: object, timeout: object = None) -> bool:
+    def begin(  # noqa: C901 - one road: see what a call costs, in ``_rpc``
+        self, request: object, timeout: object = None
+    ) -> bool:
         """Start the span and write it into ``metadata``; False: not traced, call as you were."""
         plan = self.plan
         given = self.metadata
@@ -69,7 +71,11 @@ class ClientRpc(Rpc):
                 )
                 self.context = context = Context(current)  # ``with_span``, without the call
                 _put(context, SPAN_KEY, span)
-                self._opened(bound, span, counts=span.is_recording())
+                self.span, self.begun = span, True
+                if span.is_recording():
+                    self.counts = self.live = True
+                if bound.has_audience:
+                    self._heard(bound)
             else:
                 self._put_off(bound, current)
                 context = self.context

@@ -102,6 +102,8 @@ class Bound(NamedTuple):
     propagator: Propagator
     observer: CallObserver | None
     """Who counts the calls that we serve; None on the client's side."""
+    has_audience: bool
+    """Whether somebody is told that a call begins: that observer, or a hook."""
     passer: PassThrough | None
     """The tracer; None where it cannot, or where not only the reporter wants to hear of calls."""
 
@@ -202,6 +204,7 @@ class Plan:
                 tracer.join,
                 handle.propagator,
                 observer,
+                observer is not None or self.on_start is not None,
                 tracer if alone and isinstance(tracer, PassThrough) else None,
             )
         return bound

@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span
     from opentelemetry.util.types import AttributeValue
 
     from tracekit.grpc._conventions import Attributes
@@ -121,22 +120,20 @@ class Rpc(BaseCall):
         self._parent = parent
         self.started_ns = self.started_ns or time_ns()
         self.context = with_span(span, parent)
-        self._opened(bound, span, counts=True)
+        self.span, self.begun = span, True
+        self.counts = self.live = True
+        self._heard(bound)
 
-    def _opened(self, bound: Bound, span: Span, *, counts: bool) -> None:
-        """Take note of the span, or of the one that is put off, and who will hear of its end."""
-        self.span = span
-        self.begun = True
+    def _heard(self, bound: Bound) -> None:
+        """Tell whoever else hears of the call that it has begun."""
         observer, plan = bound.observer, self.plan
-        if counts or observer is not None:
-            self.counts = counts
+        if observer is not None or plan.slow_s is not None:
             self.live = True
-            if observer is not None or plan.slow_s is not None:
-                self._observer = observer
-                since_ns = 0 if self.started_ns is None else time_ns() - self.started_ns
-                self.started_s = perf_counter() - since_ns / 1e9
-            if plan.on_start is not None:
-                plan.run(plan.on_start, span, self)
+            self._observer = observer
+            since_ns = 0 if self.started_ns is None else time_ns() - self.started_ns
+            self.started_s = perf_counter() - since_ns / 1e9
+        if plan.on_start is not None and self.live:
+            plan.run(plan.on_start, self.span, self)
 
     def complete(
         self,

@@ -82,7 +82,9 @@ class ServerInterceptor(grpc.ServerInterceptor):
             passer = bound.passer
             streaming = handler.response_streaming
             base = get_current() if _THREADS_INHERIT else None
-            if passer is not None and not streaming and passer.passes_on(arrival):
+            fields = arrival[0]
+            unsampled = fields is not None and fields[3] is False
+            if unsampled and passer is not None and not streaming and passer.passes_on(arrival):
                 return _passing(handler, passer, arrival, base, (plan, method, metadata))
             rpc = BlockingServerCall(plan, method, metadata)
             rpc.started_ns = time_ns()

@@ -209,7 +209,11 @@ class ServerRpc(Rpc):
                 span, self.context = bound.join(
                     self.arrival, self.name, _SERVER, self._described, current, self.started_ns
                 )
-                self._opened(bound, span, counts=span.is_recording())
+                self.span, self.begun = span, True
+                if span.is_recording():
+                    self.counts = self.live = True
+                if bound.has_audience:
+                    self._heard(bound)
             else:
                 self._put_off(bound, enter(self.arrival, current))
             if self.live:
