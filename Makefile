@@ -8,9 +8,10 @@ STAMP  := $(VENV)/.installed
 ORACLE := $(BUILD)/jaeger-client/.tried
 LIBRARIES := $(BUILD)/libraries/.tried
 TOOLS  := $(BUILD)/tools/.tried
+SITE   := $(BUILD)/site/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: test-peers first-trace interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak fire help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
+.PHONY: test-manifests docs-site test-peers first-trace interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak fire help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -79,6 +80,15 @@ test-oldest: $(UV) ## The suite on the oldest dependencies that pyproject.toml a
 
 test-peers: $(UV) ## Beside other people's packages, in environments of their own; GROUPS=… for some
 	./.ci/test-peers $(UV) $(BUILD) $(GROUPS)
+
+# The site's builder and the schemas of Kubernetes (108 MB), in an environment of their own.
+$(SITE): pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(@D)
+	VIRTUAL_ENV=$(@D) $(UV) pip install --quiet --group site
+	@touch $@
+
+test-manifests: $(STAMP) $(SITE) ## The manifests of docs/kubernetes: schemas, variables, sums; runs what they start
+	$(BIN)/pytest -q tests/kubernetes
 
 interop: $(STAMP) ## Against the real Jaeger, its Go client, Envoy and Prometheus; prints who understood whom
 	PYTHONPATH=tests/interop $(BIN)/pytest -q -p peers --timeout 1000 tests/interop

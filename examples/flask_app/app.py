@@ -89,6 +89,7 @@ def create_app(driver: str, router: str) -> Flask:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Frontend and route service of the ride shop.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8080, help="0: any free one")
     parser.add_argument("--driver", default="127.0.0.1:50051", help="host:port of the gRPC service")
     parser.add_argument(
@@ -97,6 +98,6 @@ if __name__ == "__main__":
     options = parser.parse_args()
     logging.config.fileConfig(HERE / "logging.ini", disable_existing_loggers=False)
     app = create_app(options.driver, options.router)
-    server = make_server("127.0.0.1", options.port, app, threaded=True)
-    print(f"listening on 127.0.0.1:{server.port}", flush=True)
+    server = make_server(options.host, options.port, app, threaded=True)
+    print(f"listening on {options.host}:{server.port}", flush=True)
     server.serve_forever()

@@ -54,12 +54,13 @@ def serve(address: str) -> None:
     services.add_DriverServicer_to_server(Driver(), server)
     port = server.add_insecure_port(address)
     server.start()
-    print(f"driver is listening on 127.0.0.1:{port}", flush=True)
+    print(f"driver is listening on {address.rpartition(':')[0]}:{port}", flush=True)
     server.wait_for_termination()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="The driver service of the ride-dispatch shop.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=50051, help="0: any free one")
     parser.add_argument("--aio", action="store_true", help="serve from asyncio")
     options = parser.parse_args()
@@ -68,6 +69,6 @@ if __name__ == "__main__":
     if options.aio:
         import server_aio
 
-        asyncio.run(server_aio.serve(f"127.0.0.1:{options.port}"))
+        asyncio.run(server_aio.serve(f"{options.host}:{options.port}"))
     else:
-        serve(f"127.0.0.1:{options.port}")
+        serve(f"{options.host}:{options.port}")

@@ -42,5 +42,5 @@ async def serve(address: str) -> None:
     services.add_DriverServicer_to_server(Driver(), server)
     port = server.add_insecure_port(address)
     await server.start()
-    print(f"driver is listening on 127.0.0.1:{port}", flush=True)
+    print(f"driver is listening on {address.rpartition(':')[0]}:{port}", flush=True)
     await server.wait_for_termination()
