@@ -2,9 +2,6 @@
 
 gRPC looks at the kind of function a handler is, so each is replaced by one of the same kind. The
 RPC's own task, in which the interceptor runs, tells when gRPC is done with it.
-
-A blocking handler gets a context that cannot be asked for its code, so one that listens stands in
-for it. Its thread may go on after the RPC was cancelled, as it does without us.
 """
 
 from __future__ import annotations
@@ -12,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from time import time_ns
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
@@ -20,9 +17,10 @@ import grpc.aio
 from tracekit._context import get_current
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc import _foreign as foreign
+from tracekit.grpc._aio_threads import threaded
 from tracekit.grpc._foreign_context import OWN_AIO_CONTEXT, KnownContext, known
 from tracekit.grpc._handlers import rewrap
-from tracekit.grpc._recording_context import Heard, Listening
+from tracekit.grpc._recording_context import Heard
 from tracekit.grpc._server_call import ServerRpc, seen
 from tracekit.grpc._started_in import StartContexts
 from tracekit.grpc._stepped import Stepped
@@ -34,14 +32,11 @@ if TYPE_CHECKING:
         Awaitable,
         Callable,
         Coroutine,
-        Iterable,
-        Iterator,
     )
     from typing import TypeAlias
 
     from typing_extensions import Self
 
-    from tracekit._calls.lifecycle import Step
     from tracekit.grpc._handlers import Behavior
     from tracekit.grpc._plan import Plan
 
@@ -82,6 +77,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
         rpc = AioServerCall(plan, method, metadata)
         rpc.started_ns = time_ns()
         try:
+            rpc.reads_stream = handler.request_streaming
             if current:
                 rpc.base = self._started_in.base_of(current)
             rpc.bound = bound = plan.rebind()
@@ -105,6 +101,8 @@ class AioServerCall(ServerRpc):
     task: asyncio.Task[object] | None = None
     """gRPC's, in which this RPC is served."""
     _served: grpc.aio.ServicerContext | KnownContext | Heard | None = None
+    reads_stream = False
+    """Whether there is a stream of requests."""
     _exhausted = False
     _interrupted = False
 
@@ -124,6 +122,7 @@ class AioServerCall(ServerRpc):
         asked = known(context)
         call = self.serving(asked)
         if call is not self:
+            call.reads_stream = self.reads_stream
             call.in_task(task)
         return call, asked
 
@@ -152,6 +151,21 @@ class AioServerCall(ServerRpc):
         else:
             over = self.streaming and not self._exhausted and self.raised_text is None
             self.end(over=over)
+
+    async def was_cut_off(self) -> bool:
+        """Return whether the RPC was over before its handler, which has ended, could know.
+
+        A request that is too large ends the RPC; its handler sees the end of the stream, and
+        gRPC cancels it one step of the loop later, if it still runs. Then too late is as good.
+        """
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and hasattr(task, "uncancel"):  # Python 3.11
+                task.uncancel()
+            return True
+        return False
 
     def exhausted(self) -> None:
         """Hear, in a thread, that there are no more responses; the loop may still send the last."""
@@ -227,7 +241,7 @@ def _traced(rpc: AioServerCall, behavior: Behavior) -> Behavior:
         return _coroutine(rpc, behavior)
     if inspect.isasyncgenfunction(behavior):
         return _async_generator(rpc, behavior)
-    return _blocking(rpc, behavior)
+    return threaded(rpc, behavior)
 
 
 def _coroutine(
@@ -242,7 +256,9 @@ def _coroutine(
         except BaseException as error:
             call.failed(error)
             raise
-        if call.streaming:
+        if call.reads_stream and await call.was_cut_off():
+            call.end(over=True)
+        elif call.streaming:
             call.end()
         else:
             call.returned(response)
@@ -270,7 +286,7 @@ def _async_generator(
                 yield response
                 call.attend()
         except StopAsyncIteration:
-            call.end()
+            call.end(over=True if call.reads_stream and await call.was_cut_off() else None)
         except GeneratorExit:
             # gRPC drops the generator of a client that went away; the loop then closes it, and
             # would close the handler's own a task later.
@@ -282,53 +298,3 @@ def _async_generator(
             raise
 
     return traced
-
-
-def _blocking(rpc: AioServerCall, behavior: Behavior) -> Behavior:
-    def traced(request: object, context: grpc.ServicerContext) -> object:
-        asked = known(context)
-        call = rpc.serving(asked)
-        if call is not rpc:
-            call.ends_with_handler = True
-        heard = Heard(asked)
-        if not call.begin(request, heard):
-            return behavior(request, context)
-        told = Listening(context, heard)
-        step = call.step()
-        try:
-            with step:
-                response = behavior(request, told)
-        except BaseException as error:
-            call.failed(error)
-            raise
-        if call.streaming:
-            call.leave()
-            return _responses(cast("Iterable[object]", response), call, step)
-        call.returned(response)
-        return response
-
-    return traced
-
-
-def _responses(source: Iterable[object], rpc: AioServerCall, step: Step) -> Iterator[object]:
-    """Yield from what a blocking handler returned, in gRPC's thread for it."""
-    rpc.attend()
-    try:
-        with step:
-            iterator = iter(source)
-        while True:
-            with step:
-                response = next(iterator)
-            rpc.leave()
-            yield response
-            rpc.attend()
-    except StopIteration:
-        rpc.exhausted()
-    except GeneratorExit:
-        with step:
-            del source, iterator
-        rpc.dropped()
-        raise
-    except BaseException as error:
-        rpc.failed(error)
-        raise

@@ -1,8 +1,9 @@
 """The blocking client: its calls, and interceptors that hand back gRPC's own call objects.
 
-A call object is never wrapped. The span of a future or a stream ends in a callback of the call,
-and that callback must not keep the call alive: gRPC cancels a call whose last reference is
-dropped, and so it must with us. Hence the look at the call's ``_state``, which outlives it.
+A call object of gRPC's is never wrapped. The span of a future or a stream ends in a callback of
+the call, and that callback must not keep the call alive: gRPC cancels a call whose last reference
+is dropped, and so it must with us. Hence the look at the call's ``_state``, which outlives it. What
+interceptors of others answer with is followed as far as it tells of its end; see ``_foreign``.
 """
 
 from __future__ import annotations
