@@ -43,6 +43,9 @@ _log = logging.getLogger("tracekit")
 _CLIENT = trace.SpanKind.CLIENT
 _put = dict.__setitem__
 
+EXCHANGE = "_tracekit_exchange"
+"""Where a response holds what ends its exchange when nobody reads or closes it."""
+
 
 _SUPPRESSED = (
     SUPPRESSED_PLAINLY,
@@ -183,6 +186,18 @@ class ClientExchange(BaseCall):
         elif (self.status or 0) >= 400:
             kind = str(self.status)
         self.conclude(kind, description, None, self._answered)
+
+
+class Dropped:
+    """Ends an exchange with the last reference to its response and to that one's body."""
+
+    __slots__ = ("exchange",)
+
+    def __init__(self, exchange: ClientExchange) -> None:
+        self.exchange = exchange
+
+    def __del__(self) -> None:
+        self.exchange.finish()
 
 
 def _record(span: trace.Span, error: BaseException, message: str) -> None:

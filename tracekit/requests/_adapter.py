@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from requests.structures import CaseInsensitiveDict
 
-from tracekit._calls.http_client import suppressed
-from tracekit.requests._exchange import EXCHANGE, follow
+from tracekit._calls.http_client import EXCHANGE, suppressed
+from tracekit.requests._exchange import follow
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response

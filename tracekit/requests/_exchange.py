@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from urllib3.exceptions import HTTPError
 
+from tracekit._calls.http_client import EXCHANGE, Dropped
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -16,21 +18,7 @@ if TYPE_CHECKING:
 
     from tracekit._calls.http_client import ClientExchange
 
-EXCHANGE = "_tracekit_exchange"
-"""Where a response holds what ends its exchange when nobody reads or closes it."""
 _VERSIONS = {10: "1.0", 11: "1.1", 20: "2"}
-
-
-class Dropped:
-    """Ends an exchange with the last reference to its response and to that one's body."""
-
-    __slots__ = ("exchange",)
-
-    def __init__(self, exchange: ClientExchange) -> None:
-        self.exchange = exchange
-
-    def __del__(self) -> None:
-        self.exchange.finish()
 
 
 def follow(exchange: ClientExchange, response: Response) -> None:

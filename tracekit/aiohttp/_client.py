@@ -1,0 +1,224 @@
+"""Client spans, by the signals that a session sends of each request (``aiohttp.TraceConfig``)."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import ClientSession, TraceConfig
+from yarl import URL
+
+from tracekit._assembly.handle import HasTracing, Tracing, later
+from tracekit._calls.http_client import EXCHANGE, ClientExchange, Dropped, HttpClient, suppressed
+from tracekit._calls.patch import Patch, lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import SimpleNamespace
+
+    from aiohttp import (
+        ClientResponse,
+        TraceRequestEndParams,
+        TraceRequestExceptionParams,
+        TraceRequestRedirectParams,
+        TraceRequestStartParams,
+    )
+
+    from tracekit._calls.http_client import Hosts
+
+_MARK = "_tracekit_client"
+_BECOMES_GET = {301: {"POST"}, 302: {"POST"}}
+
+
+def trace_config(
+    *,
+    tracing: Tracing | HasTracing | None = None,
+    allow: Iterable[str] = (),
+    hosts: Hosts = None,
+    semconv: str | None = None,
+) -> TraceConfig:
+    """Return a ``TraceConfig`` for ``ClientSession(trace_configs=[…])``; any sessions may share it.
+
+    The arguments are those of ``instrument``.
+    """
+    return _Client(later(tracing), "tracekit.aiohttp", allow, hosts, semconv).config()
+
+
+def instrument(
+    session: ClientSession | None = None,
+    *,
+    tracing: Tracing | HasTracing | None = None,
+    allow: Iterable[str] = (),
+    hosts: Hosts = None,
+    semconv: str | None = None,
+) -> Callable[[], None]:
+    """Trace ``session`` (None: every one that is made from now on); return the undo.
+
+    ``hosts``, a predicate over host names or patterns like ``*.svc.cluster.local``, says where
+    trace headers may go (default: everywhere). Baggage and the application headers that ``allow``
+    lists go only where ``hosts`` says so. ``semconv`` picks the attributes' names: ``"current"``,
+    ``"old"`` or ``"both"`` (None: as configured). Sessions that the undo finds are traced no more.
+    What is traced already stays as it is, and the undo returned then does nothing.
+    """
+    client = _Client(later(tracing), "tracekit.aiohttp", allow, hosts, semconv)
+    config = client.config()
+    config.freeze()
+    with lock:
+        if session is not None:
+            return _one(session, client, config)
+        if _MARK in vars(ClientSession):
+            return _nothing
+        setattr(ClientSession, _MARK, client)
+        patch = Patch(ClientSession, "__init__", functools.partial(_making, client, config))
+
+    def undo() -> None:
+        with lock:
+            client.active = False
+            if vars(ClientSession).get(_MARK) is client:
+                delattr(ClientSession, _MARK)
+                patch.undo()
+
+    return undo
+
+
+def _one(session: ClientSession, client: _Client, config: TraceConfig) -> Callable[[], None]:
+    held = session._trace_configs
+    if any(isinstance(getattr(each, _MARK, None), _Client) for each in held):
+        return _nothing
+    session._trace_configs = [*held, config]
+
+    def undo() -> None:
+        client.active = False
+        session._trace_configs = [each for each in session._trace_configs if each is not config]
+
+    return undo
+
+
+def _nothing() -> None:
+    """Undo nothing."""
+
+
+def _making(
+    client: _Client, config: TraceConfig, original: Callable[..., None]
+) -> Callable[..., None]:
+    """Return ``ClientSession.__init__`` that gives each session our signals as well."""
+
+    @functools.wraps(original)
+    def __init__(self: ClientSession, *args: Any, **kwargs: Any) -> None:  # noqa: N807, ANN401
+        given = kwargs.get("trace_configs")
+        try:
+            ours = any(isinstance(getattr(each, _MARK, None), _Client) for each in given or ())
+            if client.active and not ours:
+                kwargs["trace_configs"] = [*(given or ()), config]
+        except TypeError:  # no list: the session will complain
+            pass
+        original(self, *args, **kwargs)
+
+    return __init__
+
+
+class _Client(HttpClient):
+    """The settings of one ``instrument``, and what they do to a session's requests."""
+
+    active = True
+
+    def config(self) -> TraceConfig:
+        made = TraceConfig()
+        setattr(made, _MARK, self)
+        made.on_request_start.append(self._start)
+        made.on_request_redirect.append(self._redirect)
+        made.on_request_end.append(self._end)
+        made.on_request_exception.append(self._exception)
+        return made
+
+    async def _start(
+        self, _: ClientSession, ctx: SimpleNamespace, params: TraceRequestStartParams
+    ) -> None:
+        if not self.active or suppressed():
+            return
+        try:
+            ctx._tracekit_own = list(params.headers.items())
+            self._send(ctx, params.method, str(params.url), params.headers)
+        except Exception:  # a request of somebody's own kind, which is then sent as it is
+            self._give_up(ctx)
+
+    async def _redirect(
+        self, _: ClientSession, ctx: SimpleNamespace, params: TraceRequestRedirectParams
+    ) -> None:
+        exchange = _exchange(ctx)
+        if exchange is None:
+            return
+        try:
+            response = params.response
+            _told(exchange, response)
+            exchange.finish()
+            target = response.headers.get("Location") or response.headers.get("URI")
+            if target is None:
+                return
+            # What the session has taken out meanwhile, for another origin, stays out.
+            ctx._tracekit_own = [p for p in ctx._tracekit_own if p[0] in params.headers]
+            url = str(response.url.join(URL(target)))
+            self._send(ctx, _method_after(response.status, params.method), url, params.headers)
+        except Exception:
+            self._give_up(ctx)
+
+    async def _end(
+        self, _: ClientSession, ctx: SimpleNamespace, params: TraceRequestEndParams
+    ) -> None:
+        exchange = _exchange(ctx)
+        if exchange is None:
+            return
+        try:
+            response = params.response
+            _told(exchange, response)
+            connection = response.connection
+            if connection is None or response.status == 101:
+                exchange.finish()  # read to its end already, or another protocol from now on
+                return
+            setattr(response, EXCHANGE, Dropped(exchange))
+            connection.add_callback(functools.partial(_released, exchange, response.content))
+        except Exception:
+            exchange.finish()
+
+    async def _exception(
+        self, _: ClientSession, ctx: SimpleNamespace, params: TraceRequestExceptionParams
+    ) -> None:
+        exchange = _exchange(ctx)
+        if exchange is not None:
+            exchange.finish(params.exception)
+
+    def _send(self, ctx: SimpleNamespace, method: str, url: str, headers: Any) -> None:  # noqa: ANN401
+        ctx._tracekit = exchange = self.begin(method, url)
+        sent = exchange.headers(ctx._tracekit_own)
+        headers.clear()
+        headers.extend(sent)
+
+    def _give_up(self, ctx: SimpleNamespace) -> None:
+        self.complain("tracing a request failed; it is sent untraced")
+        exchange = _exchange(ctx)
+        if exchange is not None:
+            exchange.finish()
+
+
+def _exchange(ctx: SimpleNamespace) -> ClientExchange | None:
+    return getattr(ctx, "_tracekit", None)
+
+
+def _told(exchange: ClientExchange, response: ClientResponse) -> None:
+    version = response.version
+    exchange.answered(
+        response.status, None if version is None else f"{version.major}.{version.minor}"
+    )
+
+
+def _released(exchange: ClientExchange, content: Any) -> None:  # noqa: ANN401 (of the connector's choice)
+    """End an exchange whose connection is given back: its body is over, whichever way."""
+    failed = content.exception()
+    exchange.finish(failed if isinstance(failed, BaseException) else None)
+
+
+def _method_after(status: int, method: str) -> str:
+    """Return the method of the request that a redirect leads to (RFC 9110, section 15.4)."""
+    if (status == 303 and method != "HEAD") or method in _BECOMES_GET.get(status, ()):
+        return "GET"
+    return method

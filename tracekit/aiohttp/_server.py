@@ -1,0 +1,172 @@
+"""Server spans, by a middleware of ``aiohttp.web``."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from tracekit._assembly.handle import later
+from tracekit._calls import http
+from tracekit._calls.http_server import DEFAULT_EXCLUDE, HttpExchange, Server, trace_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from tracekit._assembly.handle import HasTracing, Tracing
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+
+_RequestKey: Any = getattr(web, "RequestKey", None)
+KEY: Any = (
+    "tracekit.trace_id" if _RequestKey is None else _RequestKey("tracekit.trace_id", HttpExchange)
+)
+"""Where a request holds its exchange, whose text is the trace id: access logs can name it."""
+
+
+def middleware(
+    tracing: Tracing | HasTracing | None = None,
+    *,
+    exclude: Iterable[str] = DEFAULT_EXCLUDE,
+    response_headers: bool = False,
+    semconv: str | None = None,
+) -> Middleware:
+    """Return a middleware for ``web.Application(middlewares=[…])``; put it first.
+
+    ``exclude`` lists paths that get no span, and under which none starts a trace.
+    ``response_headers`` tells the client which trace it was (``traceresponse``,
+    ``Server-Timing``), unless the handler has begun the response itself. ``semconv`` picks the
+    attributes' names: ``"current"``, ``"old"`` or ``"both"`` (None: as configured). A request is
+    traced once, also where applications are nested.
+    """
+    server = Server(later(tracing), "tracekit.aiohttp", exclude, response_headers, semconv)
+
+    async def traced(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            exchange = None if KEY in request else _begun(server, request)
+        except Exception:
+            server.complain("tracing a request failed; it is served untraced")
+            exchange = None
+        if exchange is None:
+            return await handler(request)
+        token = exchange.enter()
+        try:
+            response = await handler(request)
+        except web.HTTPException as answer:
+            exchange.status = answer.status
+            exchange.finish()
+            raise
+        except BaseException as error:
+            _failed(exchange, request, error)
+            raise
+        finally:
+            exchange.leave(token)
+        _answered(exchange, response)
+        return response
+
+    marked: Middleware = web.middleware(traced)
+    return marked
+
+
+def _begun(server: Server, request: web.Request) -> HttpExchange:
+    handle = server.handle()
+    exchange = HttpExchange(
+        server,
+        handle,
+        handle.propagator.read_metadata(request.raw_headers),
+        request.method,
+        request.scheme,
+    )
+    request[KEY] = exchange
+    path = request.path
+    if path in server.exclude:
+        exchange.excluded = True
+        exchange.pass_on()
+        return exchange
+    route = _route(request)
+    semconv = server.semconv(handle)
+
+    def attributes() -> http.Attributes:
+        found = http.arrived_attributes(_arrived(request), semconv)
+        if route:
+            found["http.route"] = route
+        return found
+
+    exchange.route, exchange.named = route, bool(route)
+    exchange.begin(http.span_name(request.method, route), attributes)
+    return exchange
+
+
+def _route(request: web.Request) -> str:
+    """Return the pattern that matched; "" where none has."""
+    resource = getattr(request.match_info.route, "resource", None)
+    canonical = getattr(resource, "canonical", "")
+    return canonical if type(canonical) is str else ""
+
+
+def _arrived(request: web.Request) -> http.Arrived:
+    version = request.version
+    headers = request.headers
+    return http.Arrived(
+        request.method,
+        request.scheme,
+        request.path or "/",
+        request.rel_url.raw_query_string,
+        headers.get("Host", ""),
+        "",
+        0,
+        http.text(request.remote),
+        headers.get("User-Agent", ""),
+        f"{version.major}.{version.minor}",
+    )
+
+
+def _failed(exchange: HttpExchange, request: web.Request, error: BaseException) -> None:
+    """End it with what left the handler; that the client has left is no error."""
+    transport = request.transport
+    gone = transport is None or transport.is_closing()
+    if gone and isinstance(error, asyncio.CancelledError | OSError):
+        exchange.finish(aborted=True)
+        return
+    exchange.status = 504 if isinstance(error, asyncio.TimeoutError) else 500
+    exchange.finish(error)
+
+
+def _answered(exchange: HttpExchange, response: web.StreamResponse) -> None:
+    """Have the response end its exchange when it is written."""
+    try:
+        exchange.status = response.status
+        if response.prepared and not isinstance(response, web.Response):
+            exchange.finish()  # a stream or a websocket, which the handler itself has served
+            return
+        if exchange.server.answers and exchange.begun and not response.prepared:
+            response.headers.extend(trace_headers(exchange.span.get_span_context()))
+        response.write_eof = _WriteEof(exchange, response)
+    except Exception:  # no response: the server will complain
+        exchange.finish()
+
+
+class _WriteEof:
+    """The ``write_eof`` of one response; it must not be part of a reference cycle."""
+
+    def __init__(self, exchange: HttpExchange, response: web.StreamResponse) -> None:
+        self._exchange = exchange
+        self._write: Any = type(response).write_eof
+        self._response = weakref.ref(response)
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (aiohttp's own)
+        try:
+            await self._write(self._response(), *args, **kwargs)
+        except OSError:
+            self._exchange.finish(aborted=True)
+            raise
+        except BaseException as error:
+            self._exchange.finish(error)
+            raise
+        self._exchange.finish()
+
+    def __del__(self) -> None:
+        self._exchange.finish(aborted=True)  # never sent
