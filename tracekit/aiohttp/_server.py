@@ -71,32 +71,41 @@ def middleware(
     return marked
 
 
-def _begun(server: Server, request: web.Request) -> HttpExchange:
-    handle = server.handle()
-    exchange = HttpExchange(
-        server,
-        handle,
-        handle.propagator.read_metadata(request.raw_headers),
-        request.method,
-        request.scheme,
-    )
-    request[KEY] = exchange
-    path = request.path
-    if path in server.exclude:
-        exchange.excluded = True
-        exchange.pass_on()
-        return exchange
-    route = _route(request)
-    semconv = server.semconv(handle)
+class Exchange(HttpExchange):
+    """One request of aiohttp's server."""
 
-    def attributes() -> http.Attributes:
-        found = http.arrived_attributes(_arrived(request), semconv)
-        if route:
-            found["http.route"] = route
+    def __init__(self, server: Server, request: web.Request) -> None:
+        """Read what the request's headers say; no span yet."""
+        handle, bound = server.handle(), server.bound
+        if bound is None or bound.handle is not handle:
+            bound = server.bind(handle)
+        self.bound = bound
+        self.answers = server.answers
+        self.arrival = bound.propagator.read_metadata(request.raw_headers)
+        self.method = request.method
+        self.scheme = request.scheme
+        self.excluded = request.path in server.exclude
+
+    def start(self, request: web.Request) -> None:
+        """Start the span; aiohttp has found the route before its middlewares run."""
+        self.route = route = _route(request)
+        self.named = bool(route)
+        self.begin(http.span_name(self.method, route), self._attributes, request)
+
+    def _attributes(self, request: web.Request) -> http.Attributes:
+        found = http.arrived_attributes(_arrived(request), self.bound.semconv)
+        if self.route:
+            found["http.route"] = self.route
         return found
 
-    exchange.route, exchange.named = route, bool(route)
-    exchange.begin(http.span_name(request.method, route), attributes)
+
+def _begun(server: Server, request: web.Request) -> Exchange:
+    exchange = Exchange(server, request)
+    request[KEY] = exchange
+    if exchange.excluded:
+        exchange.pass_on()
+    else:
+        exchange.start(request)
     return exchange
 
 
@@ -142,7 +151,7 @@ def _answered(exchange: HttpExchange, response: web.StreamResponse) -> None:
         if response.prepared and not isinstance(response, web.Response):
             exchange.finish()  # a stream or a websocket, which the handler itself has served
             return
-        if exchange.server.answers and exchange.begun and not response.prepared:
+        if exchange.answers and exchange.begun and not response.prepared:
             response.headers.extend(trace_headers(exchange.span.get_span_context()))
         response.write_eof = _WriteEof(exchange, response)
     except Exception:  # no response: the server will complain

@@ -86,7 +86,7 @@ class Middleware:
             self._server.complain("tracing a request failed; it is served untraced")
             scope.pop(KEY, None)
             return await self.app(scope, receive, send)
-        if not exchange.begun:
+        if not exchange.begun or not (exchange.heard or exchange.answers):
             return await self._untraced(exchange, scope, receive, send)
         return await self._traced(exchange, scope, receive, send)
 
@@ -99,6 +99,7 @@ class Middleware:
     async def _untraced(
         self, exchange: Exchange, scope: Scope, receive: Receive, send: Send
     ) -> object:
+        """Serve what nobody asks the end of: only what is current matters."""
         token = attach(exchange.context)
         try:
             return await self.app(scope, receive, send)

@@ -108,7 +108,7 @@ class Middleware:
 
     def _under_wsgi(self, request: Any) -> HttpExchange:  # noqa: ANN401
         environ = request.environ
-        exchange = environ[KEY] = WsgiExchange.of(self._server, environ, None)
+        exchange = environ[KEY] = WsgiExchange(self._server, environ, None)
         if exchange.excluded:
             exchange.pass_on()
         else:
@@ -117,7 +117,7 @@ class Middleware:
         return exchange
 
     def _under_asgi(self, scope: Any, request: Any) -> HttpExchange:  # noqa: ANN401
-        exchange = scope[KEY] = AsgiExchange.of(self._server, scope)
+        exchange = scope[KEY] = AsgiExchange(self._server, scope)
         if exchange.excluded:
             exchange.pass_on()
         else:
@@ -143,7 +143,7 @@ class Middleware:
         return response
 
     def _name(self, exchange: HttpExchange, request: Any) -> None:  # noqa: ANN401
-        if not exchange.recording and exchange._observer is None:
+        if not exchange.heard:
             return
         route = http.text(getattr(getattr(request, "resolver_match", None), "route", None))
         if not route:
