@@ -484,15 +484,15 @@ def test_the_oldest_traces_make_room():
         assert get(backend, f"/api/traces/{1:032x}").status == 404
 
 
-def test_without_a_page_the_root_is_a_list_as_text(backend):
+def test_without_a_browser_there_is_a_list_as_text(backend):
     """Before there is anything it says where to send spans; then a line a trace."""
-    assert b"No trace yet" in get(backend, "/").data
-    assert f"{backend.ports['compact']}/udp".encode() in get(backend, "/").data
+    assert b"No trace yet" in get(backend, "/view/list").data
+    assert f"{backend.ports['compact']}/udp".encode() in get(backend, "/view/list").data
     OTLPSpanExporter(endpoint=f"http://127.0.0.1:{backend.ports['otlp']}/v1/traces").export(
         _finished()
     )
 
-    answer = get(backend, "/")
+    answer = get(backend, "/view/list")
 
     assert b"otel parent" in answer.data
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]

@@ -1,4 +1,4 @@
-"""Traces as files to hand over: written as Jaeger's JSON or for Perfetto, read from more."""
+"""Traces as files to hand over: Jaeger's JSON, for Perfetto, or a page; read from more."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tracekit.local._formats import read
 from tracekit.local._go_json import dumps
+from tracekit.local._handover import page_with
 from tracekit.local._jaeger_json import document, from_json, to_json
 from tracekit.local._json import DecodeError, read_json
 from tracekit.local._otlp_json import scan_otlp_json
@@ -27,7 +28,8 @@ _DATA = re.compile(rb'<script type="application/json" id="traces">(.*?)</script>
 def write_document(traces: Sequence[Sequence[ReceivedSpan]], name: str) -> bytes:
     """Return traces as the content of a file called ``name``: its ending says the format.
 
-    ``.perfetto.json`` is for Perfetto and Chrome, any other ``.json`` what Jaeger's UI takes.
+    ``.perfetto.json`` is for Perfetto and Chrome, any other ``.json`` what Jaeger's UI takes;
+    ``.html`` is the page of ``tracekit view`` with the traces inside.
 
     Raises:
         ValueError: no such format.
@@ -37,7 +39,9 @@ def write_document(traces: Sequence[Sequence[ReceivedSpan]], name: str) -> bytes
         return dumps(to_perfetto([span for trace in traces for span in trace])).encode()
     if name.endswith(".json"):
         return dumps(document([to_json(trace) for trace in traces])).encode()
-    raise ValueError(f"{name!r:.100} ends in neither .json nor .perfetto.json")
+    if name.endswith(".html"):
+        return page_with(document([to_json(trace) for trace in traces]))
+    raise ValueError(f"{name!r:.100} ends in none of .json, .perfetto.json and .html")
 
 
 def read_document(data: bytes) -> list[ReceivedSpan]:
@@ -48,7 +52,7 @@ def read_document(data: bytes) -> list[ReceivedSpan]:
 
     """
     if found := _DATA.search(data):
-        data = found[1].replace(b"\\u003c", b"<")
+        data = found[1]
     value = read_json(data)
     if isinstance(value, list):
         return _spans(scan_zipkin(data))

@@ -1,7 +1,7 @@
 """What port 16686 answers beside the query API: the page's files, its figures, its one button.
 
-The page is a folder of plain files, ``_static``. Where it has no ``index.html``, ``/`` is a list of
-traces as text. Paths without a file of their own are the page's own (``/trace/…``, ``/search``).
+The page is a folder of plain files, ``_static``. ``/view/list`` is a list of traces as text, for
+who has no browser. Paths without a file are the page's own (``/trace/…``, ``/search``).
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from tracekit.local._documents import write_document
 from tracekit.local._drawn import in_short, summary
 from tracekit.local._go_json import dumps
+from tracekit.local._graph import graph
 from tracekit.local._http import RefusedError, Request, Response
+from tracekit.local._jaeger_json import trace_id_text
 from tracekit.local._json import DecodeError, Object, obj, read_json, string
 from tracekit.local._ports import listening
-from tracekit.local._search import Query, QueryError
+from tracekit.local._search import Query, QueryError, parse_trace_id
 from tracekit.sampling import Strategy
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ _HEADERS = (
     ("Cache-Control", "no-cache"),
 )
 _NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
+_FORMATS = ("html", "json", "perfetto.json")
 _MAX_LISTED = 200
 
 
@@ -65,6 +69,9 @@ class Page:
         questions = {
             "/view/state": self._state,
             "/view/traces": self._traces,
+            "/view/graph": self._graph,
+            "/view/export": self._export,
+            "/view/list": self._list,
             "/view/sampling": self._order,
         }
         return questions.get(request.path, self._content)(request)
@@ -73,11 +80,9 @@ class Page:
         if request.method not in ("GET", "HEAD"):
             return Response(status=405)
         name = request.path.rpartition("/")[2]
-        file = self._file(request.path[1:]) if _NAME.fullmatch(name) else self._file("index.html")
-        if file is None and "." in name:
-            return Response(b"not found\n", 404)
+        file = self._file(request.path[1:] if _NAME.fullmatch(name) else "index.html")
         if file is None:
-            return Response(self._list().encode("utf-8", "replace"), headers=_HEADERS)
+            return Response(b"not found\n", 404)
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         if kind.startswith("text/"):
             kind += "; charset=utf-8"
@@ -114,7 +119,32 @@ class Page:
         answer = {"version": self._backend.store.version, "traces": found}
         return Response(dumps(answer).encode(), 200, "application/json", _HEADERS)
 
-    def _list(self) -> str:
+    def _graph(self, _request: Request) -> Response:
+        found = graph([records for _, records in self._backend.store.traces()])
+        return Response(dumps(found).encode(), 200, "application/json", _HEADERS)
+
+    def _export(self, request: Request) -> Response:
+        """Return a trace as a file: ``traceID`` which, ``format`` the ending of its name."""
+        ending = request.first("format")
+        if ending not in _FORMATS:
+            raise RefusedError(400, f"format is one of {', '.join(_FORMATS)}")
+        try:
+            trace_id = parse_trace_id(request.first("traceID"))
+        except QueryError as error:
+            raise RefusedError(400, str(error)) from None
+        spans = self._backend.spans(trace_id)
+        if not spans:
+            raise RefusedError(404, "trace not found")
+        name = f"{trace_id_text(trace_id)}.{ending}"
+        content = write_document([spans], name)
+        # A file to save, never a page of this origin.
+        headers = (*_HEADERS, ("Content-Disposition", f'attachment; filename="{name}"'))
+        return Response(content, 200, "application/octet-stream", headers)
+
+    def _list(self, _request: Request) -> Response:
+        return Response(self._listed().encode("utf-8", "replace"), headers=_HEADERS)
+
+    def _listed(self) -> str:
         traces = self._backend.store.traces()
         newest = sorted(traces, key=lambda each: each[1][0].start_us, reverse=True)[:_MAX_LISTED]
         lines = [summary(records) for _, records in newest]

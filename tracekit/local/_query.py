@@ -8,9 +8,10 @@ from urllib.parse import unquote_plus
 
 from tracekit.local._formats import read
 from tracekit.local._go_json import dumps
+from tracekit.local._graph import dependencies
 from tracekit.local._http import Request, Response
 from tracekit.local._jaeger_json import document, to_json, trace_id_text
-from tracekit.local._search import Query, QueryError, dependencies, lookback, parse_trace_id
+from tracekit.local._search import Query, QueryError, lookback, parse_trace_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,7 +15,7 @@ from tracekit.local._formats import read
 from tracekit.local._go_json import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from tracekit.local._records import Record
     from tracekit.local._spans import ReceivedSpan, TagValue
@@ -128,31 +128,6 @@ def parse_trace_id(text: str) -> int:
         if not re.fullmatch(r"[0-9a-fA-F]+", part):
             raise QueryError(f"strconv.ParseUint: parsing {json.dumps(part)}: invalid syntax")
     return int(text, 16)
-
-
-def dependencies(
-    traces: Sequence[Sequence[Record]], start_us: int, end_us: int
-) -> dict[tuple[str, str], int]:
-    """Count calls from service to service in the traces that have a span in this time."""
-    calls: dict[tuple[str, str], int] = {}
-    for trace in traces:
-        if not any(start_us < record.start_us < end_us for record in trace):
-            continue
-        clients = {record.span_id: record for record in trace if record.kind == "client"}
-        by_id: dict[int, Record] = {}
-        for record in trace:
-            # Where client and server share an id, as Zipkin's do, the server has the children.
-            if record.span_id not in by_id or (
-                record.kind == "server" and record.span_id in clients
-            ):
-                by_id[record.span_id] = record
-        for record in trace:
-            shared = record.kind == "server" and record.span_id in clients
-            parent = clients[record.span_id] if shared else by_id.get(record.parent_id)
-            if parent is not None and parent.service != record.service:
-                link = parent.service, record.service
-                calls[link] = calls.get(link, 0) + 1
-    return calls
 
 
 def lookback(given: Mapping[str, list[str]]) -> tuple[int, int]:
