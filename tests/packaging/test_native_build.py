@@ -65,6 +65,8 @@ def test_without_one_the_pure_wheel_is_built(tmp_path, environ):
     assert str(name).endswith("-py3-none-any.whl"), said
     assert not [file for file in files if file.endswith(".so")]
     assert "tracekit/encoding/_frames.c" in files
+    assert "tracekit/local/_static/index.html" in files  # the page of tracekit view
+    assert "tracekit/local/_static/main.js" in files
 
 
 def test_where_it_is_asked_for_a_failure_is_one(tmp_path):

@@ -25,6 +25,7 @@ from tracekit.sampling import Strategy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tracekit.local._spans import ReceivedSpan
     from tracekit.local._strategies import Strategies
     from tracekit.local._traces import TraceStore
 
@@ -52,6 +53,9 @@ class Shown(Protocol):
     @property
     def ports(self) -> Mapping[str, int]:
         """Where it listens, by name."""
+
+    def spans(self, trace_id: int) -> list[ReceivedSpan]:
+        """Return the spans of a trace; none if it is not held."""
 
     def state(self) -> Mapping[str, object]:
         """Return figures about what came and what is held."""
