@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tracekit.reporting import DropReason
+from tracekit.tracing import DiscardReason
 
 if TYPE_CHECKING:
     from tracekit._calls.metrics import CallMetrics, Distribution
@@ -137,6 +138,10 @@ def _dropped(at: Reading) -> Points:
     return {(reason.value,): at.stats.dropped.get(reason.value, 0) for reason in DropReason}
 
 
+def _discarded(at: Reading) -> Points:
+    return {(reason.value,): at.stats.discarded.get(reason.value, 0) for reason in DiscardReason}
+
+
 def _added(name: str) -> Callable[[Reading], Points]:
     return lambda at: {(added,): getattr(stats, name) for added, stats in at.added.items()}
 
@@ -249,6 +254,22 @@ OWN = (
         "tracekit.tracer.failures", "counter", "{error}", (),
         "Exceptions of samplers and span processors that were kept from the program.",
         "counted by the tracer", _count("failures"),
+    ),
+    Instrument(
+        "tracekit.keep.recorded", "counter", "{span}", (),
+        "Unsampled spans that were recorded until their trace was decided.", *_stat("recorded"),
+    ),
+    Instrument(
+        "tracekit.keep.buffered", "gauge", "{span}", (),
+        "Recorded spans whose local root has not ended.", *_stat("buffered"),
+    ),
+    Instrument(
+        "tracekit.keep.promoted", "counter", "{span}", (),
+        "Recorded spans that were sampled after all, by a rule.", *_stat("promoted"),
+    ),
+    Instrument(
+        "tracekit.keep.discarded", "counter", "{span}", ("reason",),
+        "Recorded spans that were not.", "stats.discarded[reason]", _discarded,
     ),
     Instrument(
         "tracekit.reporter.queue_capacity", "gauge", "{span}", (),

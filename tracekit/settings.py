@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tracekit._config import file, jaeger_dictionary, rules, variables
 from tracekit._config.arguments import BESIDE, from_arguments
-from tracekit._config.layers import Layer, did_you_mean, shown
+from tracekit._config.layers import Layer, did_you_mean, plain, shown
 from tracekit._config.schema import PARTS, SETTINGS
 from tracekit._config.transports import TRANSPORTS
 from tracekit._config.values import bracketed
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from tracekit._calls.semconv import Semconv
-    from tracekit._config.fields import SettingsFields
+    from tracekit._config.fields import KeepEntry, SettingsFields
 
 
 class _Masked:
@@ -71,6 +71,18 @@ class SamplerSettings(_Masked):
     max_operations: int
     refresh_s: float
     file: str | None
+
+
+@dataclass(frozen=True, repr=False)
+class KeepSettings(_Masked):
+    """Which traces that nobody sampled are kept, and how much of them may wait undecided."""
+
+    _part = "keep"
+
+    rules: tuple[KeepEntry, ...]
+    max_spans: int
+    max_bytes: int
+    per_second: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -158,6 +170,7 @@ class Settings(_Masked):
     disabled_instrumentations: tuple[str, ...]
     jaeger_headers: HeaderSettings
     sampler: SamplerSettings
+    keep: KeepSettings
     reporter: ReporterSettings
     transport: TransportSettings
     limits: LimitSettings
@@ -235,6 +248,7 @@ class Settings(_Masked):
             **_attributes("", values),
             jaeger_headers=HeaderSettings(**_attributes("jaeger_headers", values)),
             sampler=SamplerSettings(**_attributes("sampler", values)),
+            keep=KeepSettings(**_attributes("keep", values)),
             reporter=ReporterSettings(**_attributes("reporter", values)),
             transport=TransportSettings(**_attributes("transport", values)),
             limits=LimitSettings(**_attributes("limits", values)),
@@ -251,7 +265,7 @@ class Settings(_Masked):
             value = getattr(part, row.attribute)
             if isinstance(value, MappingProxyType):
                 value = dict(value)
-            found[row.name] = list(value) if isinstance(value, tuple) else value
+            found[row.name] = plain(value)
         found["authorization"] = self.transport.authorization
         return found
 

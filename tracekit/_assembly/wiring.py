@@ -9,7 +9,7 @@ import time
 import weakref
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.sdk.trace import SpanLimits
 
@@ -24,12 +24,18 @@ from tracekit.metrics import Reading
 from tracekit.propagation import JaegerHeaders, Propagator
 from tracekit.reporting import FanOut, FlushResult, Reporter, Stats
 from tracekit.reporting._worker import start_worker
-from tracekit.sampling import ParentRule, RemoteSampler, from_type, state_of
-from tracekit.tracing import DisabledTracerProvider, SpanCounts, TracerProvider
+from tracekit.sampling import ParentRule, RemoteSampler, from_type, keep_rule, state_of
+from tracekit.tracing import (
+    DisabledTracerProvider,
+    KeepingTracerProvider,
+    SpanCounts,
+    TracerProvider,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.sdk.trace.sampling import Sampler
 
@@ -89,6 +95,7 @@ class Parts:
             foreign=figures.foreign + counts.foreign,
             sampler=state_of(self.sampler),
             encoder=self.encoder,
+            **self._kept(),
         )
 
     @property
@@ -110,6 +117,11 @@ class Parts:
     def _counts(self) -> SpanCounts:
         provider = self.provider
         return provider.counts() if isinstance(provider, TracerProvider) else SpanCounts()
+
+    def _kept(self) -> dict[str, Any]:
+        # Any: of ``Stats``' fields, each of its own type.
+        provider = self.provider
+        return provider.kept()._asdict() if isinstance(provider, KeepingTracerProvider) else {}
 
     def let_go_with_provider(self) -> None:
         """Have thread, descriptor and sampler go when nobody holds the provider any more.
@@ -163,13 +175,7 @@ def build(
         return Parts(DisabledTracerProvider(resource), propagator, None, None, settings)
     reporter = reporter_of(settings, transport, exporter)
     sampler = ParentRule(_root_sampler(settings.sampler, settings.service_name))
-    provider = TracerProvider(
-        sampler,
-        reporter,
-        resource,
-        traceid_128bit=settings.traceid_128bit,
-        limits=_limits(settings.limits),
-    )
+    provider = _provider(settings, sampler, reporter, resource)
     calls = CallMetrics() if settings.rpc_metrics else None
     return Parts(
         provider,
@@ -180,6 +186,27 @@ def build(
         calls,
         _kind_of(reporter.encoder),
         exporter or transport,
+    )
+
+
+def _provider(
+    settings: Settings, sampler: Sampler, reporter: Reporter, resource: Resource
+) -> TracerProvider:
+    """Return a keeping provider where a rule is given, or a strategies file may give one."""
+    keep, limits = settings.keep, _limits(settings.limits)
+    wide = settings.traceid_128bit
+    if not keep.rules and settings.sampler.type != "file":
+        return TracerProvider(sampler, reporter, resource, traceid_128bit=wide, limits=limits)
+    return KeepingTracerProvider(
+        sampler,
+        reporter,
+        resource,
+        rule=keep_rule(keep.rules) if keep.rules else None,
+        max_spans=keep.max_spans,
+        max_bytes=keep.max_bytes,
+        per_second=keep.per_second,
+        traceid_128bit=wide,
+        limits=limits,
     )
 
 

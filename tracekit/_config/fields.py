@@ -3,8 +3,10 @@
 A test holds them equal to the table of settings, which is what checks the values.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict
+
+KeepEntry = str | Callable[[Any, Sequence[Any]], object]
 
 
 class SettingsFields(TypedDict, total=False):
@@ -35,6 +37,10 @@ class SettingsFields(TypedDict, total=False):
     sampler_max_operations: int | None
     sampler_refresh_s: float | str | None
     sampler_file: str | None
+    keep: KeepEntry | Sequence[KeepEntry] | None
+    keep_spans: int | None
+    keep_bytes: int | None
+    keep_per_second: float | None
     queue_size: int | None
     flush_s: float | str | None
     max_batch_spans: int | None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tracekit._config.schema import SETTINGS
 from tracekit._config.values import PartlyGoodError
 from tracekit._display import MASK, masked, quoted
+from tracekit.sampling._keep import predicate_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,8 +116,15 @@ def shown(setting: str, value: object) -> object:
     if isinstance(value, str):
         return masked(value)
     if isinstance(value, tuple):
-        return list(value)
+        return plain(value)
     return dict(value) if setting == "tags" else value  # type: ignore[call-overload]
+
+
+def plain(value: object) -> object:
+    """Return a checked value, tuples as lists, and a predicate by its name."""
+    if not isinstance(value, tuple):
+        return value
+    return [each if isinstance(each, str) else f"<{predicate_name(each)}>" for each in value]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tracekit._calls.semconv import SEMCONVS
 from tracekit._config import values as v
+from tracekit._config.keeping import keeps
 from tracekit._config.redactions import redactions
 from tracekit._config.transports import TRANSPORTS
 from tracekit.reporting import DEFAULT_QUEUE_SIZE
+from tracekit.tracing import DEFAULT_KEEP_BYTES, DEFAULT_KEEP_PER_SECOND, DEFAULT_KEEP_SPANS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -117,6 +119,16 @@ _ROWS = (
             "time between two questions to the sampling server"),
     Setting("sampler_file", "sampler", "file", v.text, None,
             "strategies file, in the format of Jaeger's `--sampling.strategies-file`"),
+
+    Setting("keep", "keep", "rules", keeps, (),
+            "traces to keep of those that are not sampled: `errors`, `slow:500ms`, `status:5xx`, or"
+            " any of a list (`override`: also where the caller said no; `defer`: say so in B3)"),
+    Setting("keep_spans", "keep", "max_spans", v.integer(1), DEFAULT_KEEP_SPANS,
+            "spans that may wait for the end of their local root"),
+    Setting("keep_bytes", "keep", "max_bytes", v.integer(1), DEFAULT_KEEP_BYTES,
+            "bytes of attributes that may wait so"),
+    Setting("keep_per_second", "keep", "per_second", v.rate, DEFAULT_KEEP_PER_SECOND,
+            "traces a second that are kept at most"),
 
     Setting("queue_size", "reporter", "queue_size", v.integer(1), DEFAULT_QUEUE_SIZE,
             "finished spans that may wait"),

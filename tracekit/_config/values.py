@@ -46,7 +46,7 @@ class Several(NamedTuple):
 class PartlyGoodError(ValueError):
     """What is said of a list of which only ``good`` can be used."""
 
-    def __init__(self, message: str, good: tuple[str, ...]) -> None:
+    def __init__(self, message: str, good: tuple[object, ...]) -> None:
         super().__init__(message)
         self.good = good
 
@@ -119,6 +119,13 @@ def number(value: object) -> float:
         found = math.inf
     if not math.isfinite(found):
         raise ValueError("is not a finite number")
+    return found
+
+
+def rate(value: object) -> float:
+    """Return a number of things a second, 0 or more."""
+    if (found := number(value)) < 0:
+        raise ValueError("is negative")
     return found
 
 

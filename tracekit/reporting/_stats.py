@@ -4,6 +4,7 @@ The law holds in every snapshot, in each process for itself::
 
     started  = open + finished
     finished = sent + queued + in_flight + Σ dropped{reason}
+    recorded = buffered + promoted + Σ discarded{reason}        (with ``keep``)
 """
 
 from __future__ import annotations
@@ -63,6 +64,14 @@ class Stats:
     """By ``DropReason``; every reason is there, most of the time 0."""
     sampler: Mapping[str, object] = field(default_factory=dict)
     """What decides about roots now, the age of a remote strategy, the last error."""
+    recorded: int = 0
+    """With ``keep``: unsampled spans recorded until their trace is decided. A law of its own:
+    ``recorded = buffered + promoted + Σ discarded{reason}``."""
+    buffered: int = 0
+    promoted: int = 0
+    """Sampled after all, by a rule; among ``started`` and ``finished`` from then on."""
+    discarded: Mapping[str, int] = field(default_factory=dict)
+    """By ``tracing.DiscardReason``; empty without ``keep``."""
     payloads: int = 0
     payload_bytes: int = 0
     retries: int = 0

@@ -10,10 +10,11 @@ import time
 from typing import TYPE_CHECKING
 
 from tracekit.sampling._file import parse_strategies_file
+from tracekit.sampling._keep import KeepRule, KeepRules, keep_rule
 from tracekit.sampling._limiter import RateLimiter, RateLimiting
 from tracekit.sampling._operations import GuaranteedThroughput, PerOperation
 from tracekit.sampling._parent import ParentRule
-from tracekit.sampling._remote import RemoteSampler, state_of
+from tracekit.sampling._remote import RemoteSampler, head_of, state_of
 from tracekit.sampling._sampler import Const, Probabilistic, RootSampler, finite
 from tracekit.sampling._strategy import AdaptiveStrategy, Strategy, parse_strategy
 
@@ -24,6 +25,8 @@ __all__ = [
     "AdaptiveStrategy",
     "Const",
     "GuaranteedThroughput",
+    "KeepRule",
+    "KeepRules",
     "ParentRule",
     "PerOperation",
     "Probabilistic",
@@ -33,6 +36,8 @@ __all__ = [
     "RootSampler",
     "Strategy",
     "from_type",
+    "head_of",
+    "keep_rule",
     "parse_strategies_file",
     "parse_strategy",
     "state_of",

@@ -12,6 +12,7 @@ one; operations of the default strategy apply to every service that says nothing
 a rate limit, which knows no operations, gives way to them; Jaeger 1.48 keeps the limit). Source:
 the server's provider of file strategies. It differs in two points: a fractional rate limit stays
 one (the server truncates it to an integer), and an unknown type is an error, not a silent 0.001.
+And it may say more: a key ``keep`` of a strategy or an operation (a server of Jaeger's ignores it).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tracekit.errors import StrategyError
+from tracekit.sampling._keep import KeepRule, KeepRules, keep_rule
 from tracekit.sampling._sampler import number
 from tracekit.sampling._strategy import AdaptiveStrategy, Strategy, json_object, load_json
 
@@ -40,13 +42,40 @@ def parse_strategies_file(text: str | bytes, service: str) -> AnyStrategy:
     """
     content = load_json(text)
     fields = json_object({} if content is None else content, "the strategies file")
-    default_fields = fields.get("default_strategy")
-    default = _service(json_object(default_fields or {}, "default_strategy"))
-    found = default
+    default_fields = json_object(fields.get("default_strategy") or {}, "default_strategy")
+    default = found = _service(default_fields)
+    kept = default_kept = _kept(default_fields)
     for entry in _objects(fields.get("service_strategies"), "service_strategies"):
         if entry.get("service") == service:  # the last one counts; others' mistakes are theirs
             found = _merged(_service(entry), default)
-    return found
+            kept = _kept(entry, default_kept)
+    return found if kept is None else found._replace(keep=kept)
+
+
+def _kept(fields: Mapping[str, object], above: KeepRules | None = None) -> KeepRules | None:
+    """Return what the key ``keep`` of a service and of its operations says, over ``above``."""
+    own = _rule(fields["keep"]) if "keep" in fields else None
+    rules = {name: _rule(entry["keep"]) for name, entry in _operations(fields) if "keep" in entry}
+    if above is None:
+        return KeepRules(own, rules) if own is not None or rules else None
+    return KeepRules(above.default if own is None else own, {**above.operations, **rules})
+
+
+def _rule(written: object) -> KeepRule:
+    try:
+        if not isinstance(written, str | list) or not all(isinstance(x, str) for x in written):
+            raise ValueError("wants a text or a list of texts")  # noqa: TRY301
+        return keep_rule(written)
+    except ValueError as error:
+        raise StrategyError(f"keep: {error}") from None
+
+
+def _operations(fields: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, object]]]:
+    for entry in _objects(fields.get("operation_strategies"), "operation_strategies"):
+        name = entry.get("operation", "")
+        if not isinstance(name, str):
+            raise StrategyError("an operation's name is no string")
+        yield name, entry
 
 
 def _service(fields: Mapping[str, object]) -> AnyStrategy:
@@ -54,10 +83,7 @@ def _service(fields: Mapping[str, object]) -> AnyStrategy:
     if not fields.get("operation_strategies"):
         return strategy
     operations = {}
-    for entry in _objects(fields.get("operation_strategies"), "operation_strategies"):
-        name = entry.get("operation", "")
-        if not isinstance(name, str):
-            raise StrategyError("an operation's name is no string")
+    for name, entry in _operations(fields):
         each = _strategy(entry)
         if each.type == "probabilistic":  # the server drops other types of operations, too
             operations[name] = each.param

@@ -107,6 +107,11 @@ class PerOperation(RootSampler):
         """Return the rate of every operation that has a sampler of its own now."""
         return {operation: sampler.rate for operation, sampler in self._table.copy().items()}
 
+    def rate_of(self, operation: str) -> float:
+        """Return the rate of one operation."""
+        own = self._table.get(operation)
+        return self.default_rate if own is None else own.rate
+
     def decide(self, trace_id: int, name: str) -> SamplingResult:
         """Return the answer of the operation's sampler."""
         sampler = self._table.get(name) or self._admit(name)

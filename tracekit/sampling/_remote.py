@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
 
+    from tracekit.sampling._keep import KeepRules
     from tracekit.sampling._strategy import AnyStrategy
 
 INITIAL_RATE = 0.001
@@ -50,6 +51,8 @@ class RemoteSampler(RootSampler):
     ) -> None:
         self.current = initial if initial is not None else Probabilistic(INITIAL_RATE)
         self.feed: Feed | None = None
+        self.keep: KeepRules | None = None
+        """What to keep of traces that are not sampled, by operation, if the strategy says it."""
         self._max_operations = max_operations
         self._clock = clock
         self._applied_at_s: float | None = None
@@ -63,6 +66,7 @@ class RemoteSampler(RootSampler):
     def apply(self, strategy: AnyStrategy) -> None:
         """Put ``strategy`` in force; buckets of what stays keep their balance. One caller."""
         self.current = self._sampler(strategy)
+        self.keep = strategy.keep
         self._applied_at_s = self._clock()
 
     def _sampler(self, strategy: AnyStrategy) -> RootSampler:
@@ -94,6 +98,19 @@ class RemoteSampler(RootSampler):
     def get_description(self) -> str:
         """Return the sampler and the one in force."""
         return f"Remote{{{self.current.get_description()}}}"
+
+
+def head_of(sampler: Sampler, operation: str) -> tuple[str, bool | float]:
+    """Return type and parameter of what decides about roots named ``operation`` now."""
+    if isinstance(sampler, ParentRule):
+        sampler = sampler.root
+    if isinstance(sampler, RemoteSampler):
+        sampler = sampler.current
+    if isinstance(sampler, PerOperation):
+        return "probabilistic", sampler.rate_of(operation)
+    state = state_of(sampler)
+    param = state.get("param")
+    return str(state["type"]), param if isinstance(param, int | float) else 0.0
 
 
 def state_of(sampler: Sampler) -> dict[str, object]:

@@ -16,6 +16,8 @@ from tracekit.sampling._sampler import number
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tracekit.sampling._keep import KeepRules
+
 
 class Strategy(NamedTuple):
     """One rule for all operations of a service."""
@@ -24,6 +26,8 @@ class Strategy(NamedTuple):
     """``probabilistic`` or ``ratelimiting``."""
     param: float
     """A rate in [0, 1], or traces per second."""
+    keep: KeepRules | None = None
+    """What to keep of traces that are not sampled; a strategies file alone can say it."""
 
 
 class AdaptiveStrategy(NamedTuple):
@@ -35,6 +39,7 @@ class AdaptiveStrategy(NamedTuple):
     """Traces per second that every operation gets, whatever its rate."""
     operations: dict[str, float]
     """Rate in [0, 1] by operation name."""
+    keep: KeepRules | None = None
 
 
 AnyStrategy = Strategy | AdaptiveStrategy

@@ -6,7 +6,14 @@
 from __future__ import annotations
 
 from tracekit.tracing._disabled import DisabledTracer, DisabledTracerProvider
+from tracekit.tracing._keeping import (
+    DEFAULT_KEEP_BYTES,
+    DEFAULT_KEEP_PER_SECOND,
+    DEFAULT_KEEP_SPANS,
+    KeepingTracerProvider,
+)
 from tracekit.tracing._late import Unrecorded
+from tracekit.tracing._local_trace import DiscardReason, KeepCounts
 from tracekit.tracing._provider import (
     MAX_TRACERS,
     SpanCounts,
@@ -19,10 +26,16 @@ from tracekit.tracing._span import Span, UnsampledSpan
 from tracekit.tracing._tracer import Tracer
 
 __all__ = [
+    "DEFAULT_KEEP_BYTES",
+    "DEFAULT_KEEP_PER_SECOND",
+    "DEFAULT_KEEP_SPANS",
     "MAX_TRACERS",
     "CurrentSpan",
     "DisabledTracer",
     "DisabledTracerProvider",
+    "DiscardReason",
+    "KeepCounts",
+    "KeepingTracerProvider",
     "Reporter",
     "Span",
     "SpanCounts",

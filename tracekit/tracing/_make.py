@@ -58,14 +58,15 @@ def recording(
     kind: SpanKind,
     attributes: dict[str, AttributeValue],
     start_ns: int,
+    of: type[Span] = SPAN,
 ) -> Span:
-    """Return a recording span; ``started`` is still to be called.
+    """Return a recording span, of class ``of``; ``started`` is still to be called.
 
     ``bits`` are trace flags and, from bit 8 on, marks. ``source`` is the parent: its context, its
     span id if all else is as in this span, or None. ``attributes`` is taken over and becomes the
     span's own dictionary where it is plain, so the caller keeps no hold of it.
     """
-    span: Span = _new(SPAN)
+    span: Span = _new(of)
     span._trace_id = trace_id
     span._span_id = span_id
     span._bits = bits

@@ -36,7 +36,7 @@ _RANDOM = 0x02
 """The trace flag that is no decision."""
 _PLAIN_BITS = _RANDOM | SAMPLED
 _TRACE_FLAGS = tuple(map(trace.TraceFlags, range(4)))
-_EMPTY = Context()
+EMPTY = Context()
 _tuple = tuple.__new__  # SpanContext's own would check the ranges that decoders have checked
 
 
@@ -112,7 +112,7 @@ class Tracer(trace.Tracer):
 
     def led_by(self, leader: trace.Tracer) -> Tracer:
         """Return the same tracer, whose decorators start their spans with ``leader``."""
-        led = Tracer(self._provider, self.scope)
+        led = type(self)(self._provider, self.scope)
         led.leader = leader
         return led
 
@@ -143,7 +143,7 @@ class Tracer(trace.Tracer):
         name: str,
         kind: SpanKind,
         attributes: Describe | None = None,
-        base: Context = _EMPTY,
+        base: Context = EMPTY,
         start_time: int | None = None,
         subject: object = None,
     ) -> tuple[trace.Span, Context]:

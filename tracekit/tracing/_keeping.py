@@ -1,0 +1,241 @@
+"""The provider and the tracer of a service that keeps failures which nobody sampled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
+
+from tracekit._context import SPAN_KEY, attach, get_current
+from tracekit._process.fork import PerProcess
+from tracekit.sampling import ParentRule, RateLimiter, RemoteSampler, head_of
+from tracekit.tracing._kept import KeptSpan, begin_kept
+from tracekit.tracing._local_trace import Buffer, DiscardReason, KeepCounts, LocalTrace
+from tracekit.tracing._provider import TracerProvider
+from tracekit.tracing._readable import SAMPLED
+from tracekit.tracing._scope import CurrentSpan
+from tracekit.tracing._tracer import EMPTY, Tracer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry import trace
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanLimits
+    from opentelemetry.sdk.trace.sampling import Sampler
+    from opentelemetry.trace import Link
+    from opentelemetry.util.types import Attributes
+
+    from tracekit.propagation._remote import Extracted
+    from tracekit.sampling._keep import KeepRule
+    from tracekit.tracing._provider import Reporter
+    from tracekit.tracing._scope import Scope
+    from tracekit.tracing._tracer import Describe
+
+DEFAULT_KEEP_SPANS = 10_000
+DEFAULT_KEEP_BYTES = 1 << 20
+DEFAULT_KEEP_PER_SECOND = 10.0
+
+
+class KeptCurrentSpan(CurrentSpan):
+    """``CurrentSpan`` of a keeping tracer."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> trace.Span:
+        current = get_current()
+        arguments = self._arguments
+        context = current if arguments[2] is None else arguments[2]
+        span = self._span = begin_kept(arguments, context.get(SPAN_KEY))
+        self._token = attach(Context({**current, SPAN_KEY: span}))
+        return span
+
+    def _again(self) -> Scope:
+        again = super()._again()
+        if type(again) is CurrentSpan:  # (a leader's has its own)
+            again.__class__ = KeptCurrentSpan
+        return again
+
+
+class KeepingTracer(Tracer):
+    """Starts the spans of one scope; what nobody samples may be promoted when it has ended."""
+
+    _provider: KeepingTracerProvider
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> trace.Span:
+        """Start a span without making it current; see ``Tracer.start_span``."""
+        arguments = (
+            self,
+            name,
+            context,
+            kind,
+            attributes,
+            links,
+            start_time,
+            record_exception,
+            set_status_on_exception,
+            True,
+        )
+        return begin_kept(arguments, (get_current() if context is None else context).get(SPAN_KEY))
+
+    def start_as_current_span(  # type: ignore[override]  # ours is no contextlib generator
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> CurrentSpan:
+        """Return a context manager, or decorator, that starts a span and makes it current."""
+        made = KeptCurrentSpan()
+        made._arguments = (
+            self,
+            name,
+            context,
+            kind,
+            attributes,
+            links,
+            start_time,
+            record_exception,
+            set_status_on_exception,
+            end_on_exit,
+        )
+        return made
+
+    def passes_on(self, arrival: Extracted) -> bool:
+        """Return whether nobody will want to know of what is done below what arrived."""
+        return super().passes_on(arrival) and not self._provider.overrides
+
+    def join(
+        self,
+        arrival: Extracted,
+        name: str,
+        kind: SpanKind,
+        attributes: Describe | None = None,
+        base: Context = EMPTY,
+        start_time: int | None = None,
+    ) -> tuple[trace.Span, Context]:
+        """Start the span that answers what arrived; see ``Tracer.join``.
+
+        Where the caller has decided, and is obeyed, on the same road; else on that of
+        ``start_span``.
+        """
+        parts = arrival[0]
+        if parts is not None and parts[0] and (parts[3] or self.passes_on(arrival)):
+            return super().join(arrival, name, kind, attributes, base, start_time)
+        return self._join_by_rule(arrival, name, kind, attributes, base, start_time)
+
+
+class KeepingTracerProvider(TracerProvider):
+    """A provider that promotes local traces which nobody sampled, if ``rule`` wants them.
+
+    ``rule`` is that of operations for which a strategies file names none. At most ``max_spans``
+    and ``max_bytes`` of attributes are held undecided, and ``per_second`` traces promoted.
+    """
+
+    _tracer_class = KeepingTracer
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        reporter: Reporter | None,
+        resource: Resource,
+        *,
+        rule: KeepRule | None,
+        max_spans: int = DEFAULT_KEEP_SPANS,
+        max_bytes: int = DEFAULT_KEEP_BYTES,
+        per_second: float = DEFAULT_KEEP_PER_SECOND,
+        traceid_128bit: bool = False,
+        limits: SpanLimits | None = None,
+    ) -> None:
+        super().__init__(sampler, reporter, resource, traceid_128bit=traceid_128bit, limits=limits)
+        self._rule = rule
+        self._closed = False
+
+        def buffer() -> Buffer:
+            made = Buffer(self._lives.now(), max_spans, max_bytes, RateLimiter(per_second))
+            made.closed = self._closed
+            return made
+
+        self._stores = PerProcess(buffer)
+        self.store = self._stores.now
+        """Returns the buffer of this process."""
+
+    def rule_of(self, operation: str) -> KeepRule | None:
+        """Return the rule of a local root: that of the strategies file, else the setting."""
+        sampler = self._sampler
+        root = sampler.root if isinstance(sampler, ParentRule) else sampler
+        if isinstance(root, RemoteSampler) and root.keep is not None:
+            own = root.keep.of(operation)
+            if own is not None:
+                return own
+        return self._rule
+
+    @property
+    def overrides(self) -> bool:
+        """Whether any rule may keep what the caller has decided not to sample."""
+        sampler = self._sampler
+        rules = [self._rule]
+        root = sampler.root if isinstance(sampler, ParentRule) else sampler
+        if isinstance(root, RemoteSampler) and root.keep is not None:
+            rules += [root.keep.default, *root.keep.operations.values()]
+        return any(rule is not None and rule.override for rule in rules)
+
+    def kept(self) -> KeepCounts:
+        """Return the figures of this process."""
+        return self.store().counts()
+
+    def shutdown(self, timeout_s: float = 2.0) -> None:
+        """Discard what is undecided, then shut down; see ``TracerProvider.shutdown``."""
+        self._closed = True
+        self.store().close()
+        super().shutdown(timeout_s)
+
+    def _judge(self, local: LocalTrace, root: KeptSpan) -> None:
+        """Decide a trace whose local root has ended; predicates run here, under no lock."""
+        try:
+            reason = local.rule.reason(root, local.done.copy())
+        except Exception:
+            self._failed("A predicate of keep raised; the trace is not kept")
+            reason = None
+        if reason is None:
+            local.store.discard(local, DiscardReason.UNWANTED)
+        else:
+            self._promote(local, root, reason)
+
+    def _promote(
+        self, local: LocalTrace, root: KeptSpan, reason: str, *, capped: bool = True
+    ) -> None:
+        done = local.store.promote(local, KeptSpan._begin_sampled, capped=capped)
+        if local.promoted:
+            self._label(local, root, reason)
+        for span in done:
+            span._settle(SAMPLED)
+            self.reporter.report(span)
+
+    def _label(self, local: LocalTrace, root: KeptSpan, reason: str) -> None:
+        """Say on the local root why it is there, and how likely it would have been without."""
+        kind, param = ("parent", 0.0) if local.partial else head_of(self._sampler, root._name)
+        tags = root._attrs
+        tags["sampler.type"] = "promoted"
+        tags["sampler.param"] = param
+        tags["sampler.rule"] = reason
+        tags["sampler.head"] = kind
+        if local.partial:
+            tags["sampler.partial"] = True
+        root.__dict__.pop("_frozen", None)  # who read it before did not see these
