@@ -162,6 +162,15 @@ CASES = {
     "TRACEKIT_INSTRUMENT": Case(
         "instrument", ("flask,-redis", ["flask", "-redis"]), "a b", ("a b,*", ["*"])
     ),
+    "TRACEKIT_KEEP": Case(
+        "keep",
+        ("errors,slow:500ms", ["errors", "slow:500ms"]),
+        "slow:500",
+        (" errors , override ", ["errors", "override"]),
+    ),
+    "TRACEKIT_KEEP_SPANS": Case("keep_spans", ("9", 9), "0", ("1", 1)),
+    "TRACEKIT_KEEP_BYTES": Case("keep_bytes", ("9", 9), "0", ("1", 1)),
+    "TRACEKIT_KEEP_PER_SECOND": Case("keep_per_second", ("0.5", 0.5), "-1", ("0", 0.0)),
     "TRACEKIT_SEMCONV": Case("semconv", ("old", "old"), "new", ("BOTH", "both")),
     "OTEL_SERVICE_NAME": Case("service_name", ("a", "a"), CONTROL, ("ä b", "ä b")),
     "OTEL_RESOURCE_ATTRIBUTES": Case(

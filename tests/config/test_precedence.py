@@ -35,6 +35,7 @@ SAMPLES = {
     "also": ("http://argument", "http://file"),
     "instrument": (["by-argument"], ["by-file"]),
     "disabled_instrumentations": (["by-argument"], ["by-file"]),
+    "keep": (["errors"], ["slow:1s"]),
     "redact": (["by-argument"], ["by-file"]),
 }
 # Settings that count only for one receiver, or only beside others.

@@ -128,6 +128,22 @@ TAKES_EFFECT = {
         lambda it: it.root.feed._source.name,
         os.devnull,
     ),
+    "keep": ({"keep": "errors"}, lambda it: it.provider._rule.conditions[0][0], "errors"),
+    "keep_spans": (
+        {"keep": "errors", "keep_spans": 7},
+        lambda it: it.provider.store()._max_spans,
+        7,
+    ),
+    "keep_bytes": (
+        {"keep": "errors", "keep_bytes": 7},
+        lambda it: it.provider.store()._max_bytes,
+        7,
+    ),
+    "keep_per_second": (
+        {"keep": "errors", "keep_per_second": 7},
+        lambda it: it.provider.store()._limiter.rate,
+        7.0,
+    ),
     "redact": (
         {"redact": ["email"]},
         lambda it: it.batcher._encoder._rule.names,

@@ -58,9 +58,9 @@ def test_an_expression_names_only_series_and_labels_that_exist(where):
     assert used <= known
 
 
-def test_there_are_five_alerts():
-    """Spans dropped, queue filling, sender failing, sampler stale, decoding errors."""
-    assert len(alert_expressions()) == 5
+def test_there_are_six_alerts():
+    """Spans dropped, queue filling, sender failing, sampler stale, bad headers, keep is full."""
+    assert len(alert_expressions()) == 6
 
 
 @needs_promtool
@@ -74,7 +74,7 @@ def test_promtool_accepts_the_rules():
         check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "5 rules found" in checked.stdout
+    assert "6 rules found" in checked.stdout
 
 
 @needs_promtool

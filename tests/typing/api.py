@@ -35,6 +35,7 @@ tracing = tracekit.init(
     tags={"team": "payments"},
     propagation=["jaeger", "b3"],
     redact="email,/x+/",
+    keep=["errors", "slow:500ms", lambda root, spans: len(spans) > 100],
     sampler_type="const",
     sampler_param=1,
     flush_s="500ms",

@@ -27,8 +27,12 @@ def keeps(value: object) -> tuple[Entry, ...]:
     entries = [each.strip() if isinstance(each, str) else each for each in value]
     complaints = {at: said for at, each in enumerate(entries) if (said := _complaint(each))}
     wrong = list(complaints.values())
-    good = [each for at, each in enumerate(entries) if at not in complaints and each != ""]
-    found = tuple(dict.fromkeys(good))
+    good = [
+        each
+        for at, each in enumerate(entries)
+        if at not in complaints and not (isinstance(each, str) and not each)
+    ]
+    found = tuple(each for each in good if not (isinstance(each, str) and not each))
     if found:
         try:
             keep_rule(found)
@@ -42,7 +46,7 @@ def keeps(value: object) -> tuple[Entry, ...]:
 
 def _complaint(entry: Entry) -> str:
     try:
-        if entry != "" and entry not in MODIFIERS:
+        if not isinstance(entry, str) or (entry and entry not in MODIFIERS):
             condition(entry)
     except ValueError as error:
         return str(error)

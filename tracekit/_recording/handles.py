@@ -41,10 +41,12 @@ class SpanSink(SpanProcessor):
             self._open += 1
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Keep a span that has ended."""
+        """Keep a span that has ended, if it is to be sent."""
+        context = span.get_span_context()
         with self._changed:
             self._open -= 1
-            self._ended.append(span)
+            if context is not None and context.trace_flags.sampled:
+                self._ended.append(span)
             self._changed.notify_all()
 
     @property

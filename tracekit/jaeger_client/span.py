@@ -169,4 +169,4 @@ class Span(OpenTracingSpan):
 def _unheard() -> RecordingTracer:
     """Return what records the spans of tracers that are none of ours; nobody gets them."""
     provider = TracerProvider(ParentRule(Const(True)), None, Resource({}))
-    return RecordingTracer(provider, InstrumentationScope(""))
+    return provider.tracer_class(provider, InstrumentationScope(""))

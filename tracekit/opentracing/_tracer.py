@@ -212,7 +212,7 @@ class Tracer(opentracing.Tracer):
         if bound is None or bound[0] is not handle:
             provider = handle.provider
             made = (
-                RecordingTracer(provider, _NO_SCOPE)
+                provider.tracer_class(provider, _NO_SCOPE)
                 if isinstance(provider, TracerProvider)
                 else provider.get_tracer("opentracing")
             )

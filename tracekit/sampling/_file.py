@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from tracekit.errors import StrategyError
 from tracekit.sampling._keep import KeepRule, KeepRules, keep_rule
 from tracekit.sampling._sampler import number
-from tracekit.sampling._strategy import AdaptiveStrategy, Strategy, json_object, load_json
+from tracekit.sampling._strategy import AdaptiveStrategy, Strategy, json_object, keeping, load_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,7 +49,7 @@ def parse_strategies_file(text: str | bytes, service: str) -> AnyStrategy:
         if entry.get("service") == service:  # the last one counts; others' mistakes are theirs
             found = _merged(_service(entry), default)
             kept = _kept(entry, default_kept)
-    return found if kept is None else found._replace(keep=kept)
+    return found if kept is None else keeping(found, kept)
 
 
 def _kept(fields: Mapping[str, object], above: KeepRules | None = None) -> KeepRules | None:

@@ -87,14 +87,17 @@ def keep_rule(entries: str | Sequence[Entry]) -> KeepRule:
     """
     written = entries.split(",") if isinstance(entries, str) else entries
     found = [each.strip() if isinstance(each, str) else each for each in written]
+    said = {each for each in found if isinstance(each, str) and each in MODIFIERS}
     conditions = tuple(
-        (_name(each), condition(each)) for each in found if each != "" and each not in MODIFIERS
+        (_name(each), condition(each))
+        for each in found
+        if not isinstance(each, str) or (each and each not in MODIFIERS)
     )
-    if not conditions and NONE not in found:
+    if not conditions and NONE not in said:
         raise ValueError("names no reason to keep a trace: errors, slow:500ms, status:5xx")
-    if conditions and NONE in found:
+    if conditions and NONE in said:
         raise ValueError(f"{NONE} stands alone")
-    return KeepRule(conditions, OVERRIDE in found, DEFER in found)
+    return KeepRule(conditions, OVERRIDE in said, DEFER in said)
 
 
 def condition(entry: Entry) -> Predicate:

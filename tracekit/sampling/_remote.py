@@ -66,7 +66,7 @@ class RemoteSampler(RootSampler):
     def apply(self, strategy: AnyStrategy) -> None:
         """Put ``strategy`` in force; buckets of what stays keep their balance. One caller."""
         self.current = self._sampler(strategy)
-        self.keep = strategy.keep
+        self.keep = getattr(strategy, "keep", None)
         self._applied_at_s = self._clock()
 
     def _sampler(self, strategy: AnyStrategy) -> RootSampler:

@@ -26,8 +26,6 @@ class Strategy(NamedTuple):
     """``probabilistic`` or ``ratelimiting``."""
     param: float
     """A rate in [0, 1], or traces per second."""
-    keep: KeepRules | None = None
-    """What to keep of traces that are not sampled; a strategies file alone can say it."""
 
 
 class AdaptiveStrategy(NamedTuple):
@@ -39,10 +37,32 @@ class AdaptiveStrategy(NamedTuple):
     """Traces per second that every operation gets, whatever its rate."""
     operations: dict[str, float]
     """Rate in [0, 1] by operation name."""
-    keep: KeepRules | None = None
 
 
 AnyStrategy = Strategy | AdaptiveStrategy
+
+
+class KeepingStrategy(Strategy):
+    """A strategy that also says what to ``keep`` of what it does not sample; of a file alone."""
+
+    keep: KeepRules
+
+
+class KeepingAdaptiveStrategy(AdaptiveStrategy):
+    """The same, with a rate for each operation."""
+
+    keep: KeepRules
+
+
+def keeping(strategy: AnyStrategy, keep: KeepRules) -> AnyStrategy:
+    """Return ``strategy``, equal to before, with what to keep."""
+    made: KeepingStrategy | KeepingAdaptiveStrategy
+    if isinstance(strategy, Strategy):
+        made = KeepingStrategy(*strategy)
+    else:
+        made = KeepingAdaptiveStrategy(*strategy)
+    made.keep = keep
+    return made
 
 
 def parse_strategy(text: str | bytes, status: int = 200) -> AnyStrategy:

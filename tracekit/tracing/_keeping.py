@@ -148,7 +148,7 @@ class KeepingTracerProvider(TracerProvider):
     and ``max_bytes`` of attributes are held undecided, and ``per_second`` traces promoted.
     """
 
-    _tracer_class = KeepingTracer
+    tracer_class = KeepingTracer
 
     def __init__(
         self,
@@ -168,7 +168,9 @@ class KeepingTracerProvider(TracerProvider):
         self._closed = False
 
         def buffer() -> Buffer:
-            made = Buffer(self._lives.now(), max_spans, max_bytes, RateLimiter(per_second))
+            made = Buffer(
+                self._lives.now(), max_spans, max_bytes, RateLimiter(per_second), self._is_watched
+            )
             made.closed = self._closed
             return made
 
@@ -203,7 +205,9 @@ class KeepingTracerProvider(TracerProvider):
     def shutdown(self, timeout_s: float = 2.0) -> None:
         """Discard what is undecided, then shut down; see ``TracerProvider.shutdown``."""
         self._closed = True
-        self.store().close()
+        store = self.store()
+        store.close()
+        self._tell(store)
         super().shutdown(timeout_s)
 
     def _judge(self, local: LocalTrace, root: KeptSpan) -> None:
@@ -225,8 +229,26 @@ class KeepingTracerProvider(TracerProvider):
         if local.promoted:
             self._label(local, root, reason)
         for span in done:
-            span._settle(SAMPLED)
-            self.reporter.report(span)
+            self._report(span)
+
+    def _report(self, span: KeptSpan) -> None:
+        """Hand on a span that has ended and was promoted."""
+        span._settle(SAMPLED)
+        self.reporter.report(span)
+        if self._processors:
+            self._notify_end(span)
+
+    def _is_watched(self) -> bool:
+        return bool(self._processors)
+
+    def _tell(self, store: Buffer) -> None:
+        """Tell span processors of the end of spans that were discarded; under no lock."""
+        while store.parted:
+            try:
+                span = store.parted.popleft()
+            except IndexError:  # another thread tells of it
+                return
+            self._notify_end(span)
 
     def _label(self, local: LocalTrace, root: KeptSpan, reason: str) -> None:
         """Say on the local root why it is there, and how likely it would have been without."""

@@ -54,15 +54,25 @@ class KeptSpan(_Recording):
         if not mine and local.store.life.mark[0]:
             with local.store.lock:  # a verdict that samples this very span is waited for
                 pass
-        super().end(end_time)
-        if mine and local.store.life.mark[0]:  # (else it is foreign: counted already)
-            provider: KeepingTracerProvider = self._tracer._provider  # type: ignore[assignment]
-            store = local.store
-            if store.finish(local, self, size_of(self)):
-                self._settle(SAMPLED)
-                provider.reporter.report(self)
-            elif local.root is self:
-                provider._judge(local, self)
+        if not mine:
+            super().end(end_time)
+            return
+        self._end_time = time_ns() if end_time is None else end_time
+        del self._life
+        guard = self._guard
+        if guard is not None:
+            with guard:  # as in ``Span.end``
+                pass
+        provider: KeepingTracerProvider = self._tracer._provider  # type: ignore[assignment]
+        store = local.store
+        if not store.life.mark[0]:
+            provider._ended_abroad()
+        elif store.finish(local, self, size_of(self)):
+            provider._report(self)
+        elif local.root is self:
+            provider._judge(local, self)
+        if store.parted:
+            provider._tell(store)
 
     def _begin_sampled(self) -> None:
         """Be a sampled span from now on, while live; called under the buffer's lock."""
@@ -125,7 +135,10 @@ def begin_kept(arguments: Arguments, parent: Any) -> trace.Span:  # noqa: ANN401
                 parent._span_id,
             )  # fmt: skip
             child._local = local
-            local.store.add(local, child)  # (if it comes too late, it is an unsampled span)
+            store = local.store
+            store.add(local, child)  # (if it comes too late, it is an unsampled span)
+            if store.parted:
+                provider._tell(store)  # type: ignore[attr-defined]
             if provider._processors:
                 provider._notify_start(child, arguments[2])
             return child
@@ -171,6 +184,8 @@ def _root_of(
         return quiet
     if provider._processors:
         provider._notify_start(root, arguments[2])
+    if store.parted:
+        provider._tell(store)
     return root
 
 

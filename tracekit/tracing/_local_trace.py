@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -85,10 +86,20 @@ class Buffer:
     foreign code runs, and is reentrant for signal handlers; a forked child has a buffer of its own.
     """
 
-    def __init__(self, life: Life, max_spans: int, max_bytes: int, limiter: RateLimiter) -> None:
+    def __init__(
+        self,
+        life: Life,
+        max_spans: int,
+        max_bytes: int,
+        limiter: RateLimiter,
+        watched: Callable[[], bool],
+    ) -> None:
         self.life = life
         self.lock = threading.RLock()
         self.closed = False
+        self.parted: deque[KeptSpan] = deque()
+        """Ended spans that were discarded, while span processors are to be told of them."""
+        self._watched = watched
         self._max_spans = max_spans
         self._max_bytes = max_bytes
         self._limiter = limiter
@@ -132,6 +143,7 @@ class Buffer:
                 return True
             if trace.verdict is not None:
                 self._discard(_of_late(trace.verdict), 1)
+                self._part([span])
                 return False
             trace.done.append(span)
             trace.bytes += size
@@ -168,6 +180,7 @@ class Buffer:
             done, number = self._let_go(trace, _forget)
             self._discard(reason, len(done))
             self._discard(_of_late(reason), number - len(done))
+            self._part(done)
 
     def release(self) -> None:
         """Count one span that was taken out of ``live`` as promoted: it is sampled by itself."""
@@ -205,6 +218,10 @@ class Buffer:
     def _discard(self, reason: DiscardReason, number: int) -> None:
         self._held -= number
         self._discarded[reason] += number
+
+    def _part(self, spans: list[KeptSpan]) -> None:
+        if self._watched():
+            self.parted.extend(spans)
 
     def _evict(self) -> None:
         while self._traces and (self._held > self._max_spans or self._bytes > self._max_bytes):

@@ -116,7 +116,7 @@ class TracerProvider(trace.TracerProvider):
     """
 
     _follows_parents = False
-    _tracer_class: type[Tracer] = Tracer
+    tracer_class: type[Tracer] = Tracer
 
     def __init__(
         self,
@@ -193,9 +193,9 @@ class TracerProvider(trace.TracerProvider):
         )
         known = self._tracers.get(scope)
         if known is not None or len(self._tracers) >= MAX_TRACERS:
-            return known or self._tracer_class(self, scope)
+            return known or self.tracer_class(self, scope)
         # Atomic: two threads that ask at once get the same tracer.
-        return self._tracers.setdefault(scope, self._tracer_class(self, scope))
+        return self._tracers.setdefault(scope, self.tracer_class(self, scope))
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Show all recording spans to ``span_processor`` from now on, after those added before."""
