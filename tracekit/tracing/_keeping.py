@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from tracekit.propagation._remote import Extracted
     from tracekit.sampling._keep import KeepRule
-    from tracekit.tracing._provider import Reporter
     from tracekit.tracing._scope import Scope
+    from tracekit.tracing._shared import Reporter
     from tracekit.tracing._tracer import Describe
 
 DEFAULT_KEEP_SPANS = 10_000
@@ -60,8 +60,6 @@ class KeptCurrentSpan(CurrentSpan):
 
 class KeepingTracer(Tracer):
     """Starts the spans of one scope; what nobody samples may be promoted when it has ended."""
-
-    _provider: KeepingTracerProvider
 
     def start_span(
         self,
@@ -119,7 +117,8 @@ class KeepingTracer(Tracer):
 
     def passes_on(self, arrival: Extracted) -> bool:
         """Return whether nobody will want to know of what is done below what arrived."""
-        return super().passes_on(arrival) and not self._provider.overrides
+        provider: KeepingTracerProvider = self._provider  # type: ignore[assignment] # its own kind
+        return super().passes_on(arrival) and not provider.overrides
 
     def join(
         self,
@@ -129,6 +128,7 @@ class KeepingTracer(Tracer):
         attributes: Describe | None = None,
         base: Context = EMPTY,
         start_time: int | None = None,
+        subject: object = None,
     ) -> tuple[trace.Span, Context]:
         """Start the span that answers what arrived; see ``Tracer.join``.
 
@@ -137,8 +137,8 @@ class KeepingTracer(Tracer):
         """
         parts = arrival[0]
         if parts is not None and parts[0] and (parts[3] or self.passes_on(arrival)):
-            return super().join(arrival, name, kind, attributes, base, start_time)
-        return self._join_by_rule(arrival, name, kind, attributes, base, start_time)
+            return super().join(arrival, name, kind, attributes, base, start_time, subject)
+        return self._join_by_rule(arrival, name, kind, attributes, base, start_time, subject)
 
 
 class KeepingTracerProvider(TracerProvider):
