@@ -26,6 +26,7 @@ from opentelemetry.util._once import Once
 
 from tracekit._display import quoted
 from tracekit._process.fork import PerProcess
+from tracekit.propagation import Propagator
 from tracekit.tracing import MAX_TRACERS, DisabledTracer, Tracer
 
 if TYPE_CHECKING:
@@ -124,8 +125,14 @@ class ShellPropagator(TextMapPropagator):
         context: Context | None = None,
         setter: Setter[CarrierT] = default_setter,
     ) -> None:
-        """Write the current span in the running handle's formats."""
-        self.delegate.inject(carrier, context, setter)
+        """Write the current span in the running handle's formats, and what the mesh needs.
+
+        Whoever calls this is no edge of ours: those go by a rule of hosts.
+        """
+        delegate = self.delegate
+        delegate.inject(carrier, context, setter)
+        if isinstance(delegate, Propagator):
+            delegate.inject_captured(carrier, context, setter)
 
     @property
     def fields(self) -> AbstractSet[str]:  # type: ignore[override]
@@ -206,7 +213,7 @@ class Globals:
         once = Once()
         once.do_once(lambda: None)  # a provider of the program's is refused, as beside any other
         vars(trace).update(zip(names, (shell, once), strict=True))
-        propagate.set_global_textmap(propagator)
+        propagate.set_global_textmap(ShellPropagator(propagator))
         try:
             yield
         finally:

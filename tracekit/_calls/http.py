@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 
     Attributes = dict[str, AttributeValue]
 
+DEFAULT_EXCLUDE = (
+    "/health",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/ready",
+    "/live",
+    "/alive",
+    "/ping",
+    "/metrics",
+)
+"""Paths of probes and scrapers, which would flood the traces. Whole paths: no prefix, no query."""
+_PROBES = frozenset(DEFAULT_EXCLUDE)
+
 METHODS = frozenset(
     "CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT QUERY TRACE".split()  # noqa: SIM905 (a table)
 )
@@ -147,6 +161,14 @@ def arrived_attributes(arrived: Arrived | Fields, semconv: Semconv) -> Attribute
     if version:
         found["network.protocol.version"] = version
     return found if semconv == "current" else _server_in(found, semconv, authority)
+
+
+def asks_for_probe(attributes: Mapping[str, object]) -> bool:
+    """Whether a server span of any instrumentation, by its start attributes, is of a probe."""
+    path = attributes.get("url.path")
+    if path is None:
+        path = text(attributes.get("http.target")).partition("?")[0]
+    return path in _PROBES
 
 
 def server_labels(method: str, scheme: str, route: str, status: int) -> Attributes:

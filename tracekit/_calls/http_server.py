@@ -43,19 +43,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tracekit")
 
-DEFAULT_EXCLUDE = (
-    "/health",
-    "/healthz",
-    "/livez",
-    "/readyz",
-    "/ready",
-    "/live",
-    "/alive",
-    "/ping",
-    "/metrics",
-)
-"""Paths of probes and scrapers, which would flood the traces. Whole paths: no prefix, no query."""
-
 _EMPTY = Context()
 _SERVER = trace.SpanKind.SERVER
 _NOT_ERRORS = (GeneratorExit, StopIteration)  # StopIteration: how flask-sock leaves under gunicorn

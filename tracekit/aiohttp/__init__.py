@@ -19,7 +19,7 @@ except ImportError as error:
         "tracekit.aiohttp needs aiohttp: pip install 'tracekit-jaeger[aiohttp]'"
     ) from error
 
-from tracekit._calls.http_server import DEFAULT_EXCLUDE
+from tracekit._calls.http import DEFAULT_EXCLUDE
 from tracekit.aiohttp._client import instrument, trace_config
 from tracekit.aiohttp._server import middleware
 

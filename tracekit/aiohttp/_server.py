@@ -10,7 +10,8 @@ from aiohttp import web
 
 from tracekit._assembly.handle import later
 from tracekit._calls import http
-from tracekit._calls.http_server import DEFAULT_EXCLUDE, HttpExchange, Server, trace_headers
+from tracekit._calls.http import DEFAULT_EXCLUDE
+from tracekit._calls.http_server import HttpExchange, Server, trace_headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable

@@ -16,7 +16,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from tracekit._assembly.handle import later
-from tracekit._calls.http_server import DEFAULT_EXCLUDE, Server
+from tracekit._calls.http import DEFAULT_EXCLUDE
+from tracekit._calls.http_server import Server
 from tracekit._context import attach, detach
 from tracekit.asgi._exchange import KEY, Exchange
 from tracekit.asgi._routes import Routes, ahead

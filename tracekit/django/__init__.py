@@ -18,7 +18,7 @@ except ImportError as error:
         "tracekit.django needs Django: pip install 'tracekit-jaeger[django]'"
     ) from error
 
-from tracekit._calls.http_server import DEFAULT_EXCLUDE
+from tracekit._calls.http import DEFAULT_EXCLUDE
 from tracekit.django._middleware import Middleware
 
 __all__ = ["DEFAULT_EXCLUDE", "Middleware"]

@@ -10,7 +10,8 @@ from django.conf import settings
 
 from tracekit._assembly.handle import later
 from tracekit._calls import http
-from tracekit._calls.http_server import DEFAULT_EXCLUDE, HttpExchange, Server, trace_headers
+from tracekit._calls.http import DEFAULT_EXCLUDE
+from tracekit._calls.http_server import HttpExchange, Server, trace_headers
 from tracekit.asgi._exchange import KEY
 from tracekit.asgi._exchange import Exchange as AsgiExchange
 from tracekit.wsgi._exchange import Exchange as WsgiExchange

@@ -16,7 +16,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from tracekit._assembly.handle import later
-from tracekit._calls.http_server import DEFAULT_EXCLUDE, Server
+from tracekit._calls.http import DEFAULT_EXCLUDE
+from tracekit._calls.http_server import Server
 from tracekit.asgi import Middleware
 
 if TYPE_CHECKING:

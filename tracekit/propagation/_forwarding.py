@@ -132,6 +132,24 @@ def merge_headers(outgoing: Outgoing, pairs: Iterable[tuple[str, V]]) -> list[tu
     return merged
 
 
+def missing(forwarded: dict[str, str], carrier: object) -> list[tuple[str, str]]:
+    """Return what of ``forwarded`` has nothing of its family in a carrier of whatever kind."""
+    named: Iterable[object] = ()
+    if hasattr(carrier, "keys"):
+        named = carrier.keys()
+    elif isinstance(carrier, list):
+        named = [pair[0] for pair in carrier if isinstance(pair, tuple) and pair]
+    present = {text.lower() for name in named if (text := _name(name))}
+    taken = {member for key in present for member in _FAMILY_OF.get(key, (key,))}
+    return [pair for pair in forwarded.items() if pair[0] not in taken]
+
+
+def _name(name: object) -> str:
+    if isinstance(name, bytes):
+        return name.decode("latin-1")
+    return name if isinstance(name, str) else ""
+
+
 def select(pairs: Iterable[tuple[str, str]], allow: frozenset[str] = frozenset()) -> dict[str, str]:
     """Return the forwarding set of lower-case ``pairs``, verbatim; nothing that cannot be sent."""
     found = {}

@@ -196,6 +196,27 @@ class Propagator(Extractor, TextMapPropagator):
             own = {name: value for name, value in own.items() if not self._is_baggage(name)}
         return Outgoing(own, forwarded, self._replaced_by(own))
 
+    def inject_captured(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        setter: Setter[CarrierT] = default_setter,
+    ) -> None:
+        """Write what is captured for the mesh and may go anywhere, as far as it is not there.
+
+        For instrumentations that call ``inject`` and know no rule of hosts: trace headers of
+        other formats and ``x-request-id``. Application headers and baggage stay at home. Never
+        raises.
+        """
+        captured = forwarded_headers(context)
+        if not captured:
+            return
+        try:
+            for name, value in _forwarding.missing(_forwarding.select(captured), carrier):
+                setter.set(carrier, name, value)
+        except Exception:  # a carrier or a setter of somebody else's
+            self.counters.cannot_send("carrier", "error")
+
     def _is_baggage(self, name: str) -> bool:
         return name == _forwarding.BAGGAGE_HEADER or name.startswith(self._prefix)
 

@@ -9,6 +9,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
+from tracekit._calls.http import asks_for_probe
 from tracekit._context import SPAN_KEY, get_current, with_span
 from tracekit._context import SpanContext as Remote
 from tracekit.propagation._extracted import enter, trace_state
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     Describe = Callable[..., dict[str, AttributeValue]]
 
 _INTERNAL = SpanKind.INTERNAL
+_SERVER = SpanKind.SERVER
+_INSTRUMENTATIONS = ("opentelemetry.instrumentation.", "fastapi")
+"""How the scopes begin whose server spans are of HTTP, and leave probes out as our edges do."""
 _NO_STATE = trace.DEFAULT_TRACE_STATE
 _RANDOM = 0x02
 """The trace flag that is no decision."""
@@ -50,6 +54,7 @@ class Tracer(trace.Tracer):
         self._provider = provider
         self._limits = provider._limits
         self._lives = provider._lives
+        self._leaves_probes = scope.name.startswith(_INSTRUMENTATIONS)
 
     def start_span(
         self,
@@ -68,6 +73,12 @@ class Tracer(trace.Tracer):
         logged and counted.
         """
         parent = (get_current() if context is None else context).get(SPAN_KEY)
+        if (
+            kind is _SERVER
+            and self._leaves_probes
+            and (left := self._left(parent, attributes)) is not None
+        ):
+            return left
         arguments = (
             self,
             name,
@@ -81,6 +92,23 @@ class Tracer(trace.Tracer):
             True,
         )
         return begin(arguments, parent)
+
+    def _left(self, parent: object, attributes: Attributes) -> trace.Span | None:
+        """Return what stands for a probe's span that another instrumentation starts.
+
+        It is what our own edges make of one: nobody hears of it, what is below joins the caller.
+        """
+        try:
+            if not attributes or not asks_for_probe(attributes):
+                return None
+            if isinstance(parent, trace.Span) and parent.get_span_context().is_valid:
+                return trace.NonRecordingSpan(parent.get_span_context())
+        except Exception:  # attributes, or a span, of somebody else's
+            return None
+        life = self._lives.now()
+        life.roots[0] += 1
+        trace_id = life.draw_trace_id(self._provider._wide)
+        return unsampled(trace_id, life.draw(), self._provider._random_bit, _NO_STATE)
 
     def start_as_current_span(  # type: ignore[override]  # ours is no contextlib generator
         self,

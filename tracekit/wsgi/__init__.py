@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from opentelemetry import context as otel_context
 
 from tracekit._assembly.handle import later
-from tracekit._calls.http_server import DEFAULT_EXCLUDE, Server
+from tracekit._calls.http import DEFAULT_EXCLUDE
+from tracekit._calls.http_server import Server
 from tracekit._context import attach, detach, get_current
 from tracekit.wsgi._body import followed
 from tracekit.wsgi._exchange import KEY, Exchange
