@@ -132,7 +132,7 @@ bench-grpc: $(STAMP) ## What tracing adds to a gRPC call, beside OpenTelemetry's
 	$(BIN)/python tests/bench/bench_grpc.py
 
 soak-grpc: $(STAMP) ## 64 clients for a minute on each flavour of gRPC: nothing may be left behind
-	SOAK_S=60 $(BIN)/pytest -q --timeout 200 tests/grpc/test_grpc_soak.py
+	SOAK_S=60 $(BIN)/pytest -q --timeout 200 tests/grpc/test_soak.py
 
 bench-reliability: $(STAMP) ## What arrives under load and faults, beside jaeger-client
 	$(BIN)/python tests/bench/bench_reliability.py

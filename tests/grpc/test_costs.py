@@ -184,6 +184,8 @@ MOST = {
 )
 def test_calls_and_byte_codes_of_an_rpc(run, kind, tracing, counter, request):
     """An RPC makes few calls of ours on both sides together, and executes few byte codes."""
+    if run is on_asyncio and grpc.__version__ < "1.7":
+        pytest.skip("older versions of grpc.aio make more of each message")
     most_calls, most_byte_codes = MOST[run, kind, request.node.callspec.params["tracing"]]
     run(tracing, kind, counter)
     assert counter.calls / CALLS <= most_calls

