@@ -52,6 +52,27 @@ BRIDGES = {
         "tracekit.sampling._fetch",
     },
 }
+# What may name each other in type hints: a call and what it is made by or serves.
+TYPE_CIRCLES = [
+    {"tracekit.grpc._plan", "tracekit.grpc._rpc"},
+    {"tracekit.grpc._aio_server", "tracekit.grpc._aio_threads"},
+    {f"tracekit.tracing.{name}" for name in ("_keeping", "_kept", "_local_trace")},
+]
+NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}  # public, whatever they look like
+# Which module touches which private attribute of another package's objects, and why.
+PRIVATE = {
+    ("tracekit._cli.report", "_parts"): "a launcher looks behind the handle: added exporters",
+    ("tracekit.grpc._aio_client", "_call"): "gRPC's own: no public name tells what awaits a stream",
+    ("tracekit.grpc._aio_client", "_exception"): "likewise: why it failed",
+    ("tracekit.opentracing._span", "_tracer"): "OpenTracing's own: its Span keeps the tracer there",
+    (
+        "tracekit.propagation._extracted",
+        "_context",
+    ): "OpenTelemetry's own: filled without its constructor",
+    ("tracekit.propagation._propagator", "_context"): "OpenTelemetry's own: read without a call",
+    ("tracekit.reporting._reporter", "_accounted"): "asked of anybody's span, twice for each",
+    ("tracekit.sampling._keep", "_status"): "the SDK's own: asked of each span of a trace",
+}
 
 
 def modules() -> dict[str, Path]:
@@ -72,14 +93,16 @@ def top(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
-def imports_of(path: Path, known: dict[str, Path], *, deferred: bool) -> set[str]:
-    """Modules of ours that ``path`` imports; ``deferred``: inside functions too."""
+def imports_of(
+    path: Path, known: dict[str, Path], *, deferred: bool, types: bool = False
+) -> set[str]:
+    """Modules of ours that ``path`` imports; ``deferred``: in functions, ``types``: for types."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     skipped: set[ast.AST] = set()
     for node in ast.walk(tree):
         type_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if type_only or (function and not deferred):
+        if (type_only and not types) or (function and not deferred):
             skipped.update(inner for stmt in node.body for inner in ast.walk(stmt))
     seen: set[str] = set()
     for node in ast.walk(tree):
@@ -167,6 +190,69 @@ def test_modules_import_each_other_in_no_circle() -> None:
     """The graph of imports at load time can be sorted."""
     graph = {name: imports_of(path, KNOWN, deferred=False) - {name} for name, path in KNOWN.items()}
     list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Return the groups of modules of which each leads to each of the others."""
+    reach: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        ahead = [start]
+        while ahead:
+            new = graph[ahead.pop()] - seen
+            seen |= new
+            ahead += new
+        reach[start] = seen
+    found = {frozenset({*(b for b in reach[a] if a in reach[b])}) for a in graph}
+    return [set(group) for group in found if group]
+
+
+def test_modules_name_each_other_in_no_circle_of_types() -> None:
+    """Imports for the type checker count here: each module can be read after what it names."""
+    graph = {
+        name: imports_of(path, KNOWN, deferred=False, types=True) - {name}
+        for name, path in KNOWN.items()
+    }
+    assert [group for group in circles(graph) if group not in TYPE_CIRCLES] == []
+
+
+def private_of(tree: ast.AST) -> set[str]:
+    """Return the private attributes that the classes in ``tree`` define or fill."""
+    found: set[str] = set()
+    for kind in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+        for node in ast.walk(kind):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "cls"):
+                found.update({node.attr} if isinstance(node.ctx, ast.Store) else ())
+        for node in kind.body:
+            targets = getattr(node, "targets", [getattr(node, "target", None)])
+            found.update(it.id for it in targets if isinstance(it, ast.Name))
+            if "__slots__" in map(ast.unparse, filter(None, targets)):
+                found.update(ast.literal_eval(node.value))  # type: ignore[attr-defined]
+    return {name for name in found if re.fullmatch(r"_[a-zA-Z0-9]\w*", name)}
+
+
+def test_no_package_touches_private_attributes_of_another() -> None:
+    """Of an object that another package defines, its public names do; see ``PRIVATE`` for why not.
+
+    What is private in the package itself may be touched there, and what none of ours defines is
+    not ours (gRPC's own names).
+    """
+    trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in KNOWN.items()}
+    own: dict[str, set[str]] = {}
+    for module, tree in trees.items():
+        own.setdefault(top(module), set()).update(private_of(tree))
+    ours = set().union(*own.values())
+    touched = {
+        (module, node.attr)
+        for module, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in ours - own[top(module)]
+        and node.attr not in NAMED_TUPLES
+    }
+    assert touched == set(PRIVATE)
 
 
 @pytest.mark.parametrize("module", sorted(name for name in KNOWN if floor_of(name) in (0, 1)))

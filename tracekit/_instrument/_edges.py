@@ -44,7 +44,7 @@ def _flask(tracing: Tracing | None) -> Undo:
 
     def init_app(app: flask.Flask) -> None:
         made = edge.FlaskTracing(None, tracing)
-        made._gives_way = True
+        made.gives_way = True
         made.init_app(app)
 
     return _after_init(flask.Flask, init_app)

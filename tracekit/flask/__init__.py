@@ -93,7 +93,7 @@ class FlaskTracing:
     """
 
     _old: OldForm | None = None
-    _gives_way = False
+    gives_way = False
     """A launcher made it, so one that the program makes for the same application comes first."""
 
     @_either_form
@@ -122,7 +122,7 @@ class FlaskTracing:
     def init_app(self, app: Flask) -> None:
         """Trace ``app`` from its next request on; a second time on the same one does nothing."""
         known = app.extensions.get(_EXTENSION)
-        if known is not None and not (isinstance(known, FlaskTracing) and known._gives_way):
+        if known is not None and not (isinstance(known, FlaskTracing) and known.gives_way):
             return
         app.extensions[_EXTENSION] = self  # and so it lives as long, though signals are weak
         app.wsgi_app = wsgi.Middleware(  # type: ignore[method-assign]

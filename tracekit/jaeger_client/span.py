@@ -25,6 +25,7 @@ from tracekit.sampling._parent import priority
 from tracekit.tracing import Span as RecordingSpan
 from tracekit.tracing import Tracer as RecordingTracer
 from tracekit.tracing import TracerProvider, Unrecorded
+from tracekit.tracing._late import remove_events, replace_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +57,7 @@ class Span(OpenTracingSpan):
         references: Sequence[opentracing.Reference] | None = None,
     ) -> None:
         parent = SpanContext(context.trace_id, context.parent_id, None, context.flags).otel
-        recorder = tracer._recorder() if isinstance(tracer, OpenTracingTracer) else _unheard()
+        recorder = tracer.recorder() if isinstance(tracer, OpenTracingTracer) else _unheard()
         links = [
             Link(ref.referenced_context.otel, {_REF_TYPE: ref.type}) for ref in references or ()
         ]
@@ -76,7 +77,7 @@ class Span(OpenTracingSpan):
         held = SpanContext.of(otel, context.baggage, context.forwarded, None, context.parent_id)
         super().__init__(tracer, otel, held, None if otel.is_recording() else unrecorded)
         if isinstance(tracer, OpenTracingTracer):
-            tracer._shown[id(otel)] = self
+            tracer.remember(self)
         for key, value in (tags or {}).items():
             self.set_tag(key, value)
 
@@ -115,7 +116,9 @@ class Span(OpenTracingSpan):
     @tags.setter
     def tags(self, tags: Sequence[Tag]) -> None:
         if isinstance(self.otel, RecordingSpan):
-            self.otel._attrs = {tag.key: getattr(tag, FIELDS[tag.vType]) for tag in tags}
+            replace_attributes(
+                self.otel, {tag.key: getattr(tag, FIELDS[tag.vType]) for tag in tags}
+            )
 
     @property
     def logs(self) -> list[Log]:
@@ -126,7 +129,7 @@ class Span(OpenTracingSpan):
     @logs.setter
     def logs(self, logs: Sequence[Log]) -> None:
         if isinstance(self.otel, RecordingSpan):
-            self.otel._added_events = None
+            remove_events(self.otel)
             for log in logs:
                 fields = {tag.key: getattr(tag, FIELDS[tag.vType]) for tag in log.fields}
                 self.log_kv(fields, log.timestamp / 1_000_000)

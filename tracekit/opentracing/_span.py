@@ -16,9 +16,9 @@ from tracekit.opentracing._span_context import BAGGAGE_KEY, SpanContext, baggage
 from tracekit.sampling._parent import priority
 from tracekit.tracing import Span as RecordingSpan
 from tracekit.tracing import UnsampledSpan
+from tracekit.tracing._late import force
 
 if TYPE_CHECKING:
-    import weakref
     from collections.abc import Mapping
 
     from opentelemetry import trace
@@ -36,8 +36,8 @@ _NS_PER_US = 1_000
 class Maker(Protocol):
     """The tracer of a span, as far as the span asks it."""
 
-    _shown: weakref.WeakValueDictionary[int, Span]
-    """Spans by the identity of the recording span that they show."""
+    def remember(self, span: Span) -> None:
+        """Note which span shows the recording span that ``span`` shows."""
 
     @property
     def tracing(self) -> Tracing:
@@ -235,9 +235,9 @@ class Span(opentracing.Span):
             self.otel = recorded = unrecorded.record(otel, decision)
             self._unrecorded = None
             self._context = self._context.with_span(recorded)  # it is what activations show now
-            self._tracer._shown[id(recorded)] = self
+            self._tracer.remember(self)
         elif isinstance(otel, RecordingSpan | UnsampledSpan):
-            otel._force(decision)
+            force(otel, decision)
         return decision is Decision.DEBUG
 
     def _is_current(self, context: Context) -> bool:

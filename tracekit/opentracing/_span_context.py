@@ -24,6 +24,7 @@ from tracekit._context import (
 )
 from tracekit.tracing import Span as RecordingSpan
 from tracekit.tracing import UnsampledSpan
+from tracekit.tracing._late import force, renumber, set_parent_id
 
 if TYPE_CHECKING:
     from tracekit._context import Headers
@@ -155,7 +156,7 @@ class SpanContext(opentracing.SpanContext):
     def parent_id(self, parent_id: int | None) -> None:
         self._parent_id = parent_id or None
         if isinstance(self.span, RecordingSpan):
-            self.span._source = self._parent_id
+            set_parent_id(self.span, self._parent_id)
         elif isinstance(self.span, NonRecordingSpan) and self.span is not INVALID_SPAN:
             self.span.parent_id = self._parent_id  # type: ignore[attr-defined] # as in __init__
 
@@ -172,7 +173,7 @@ class SpanContext(opentracing.SpanContext):
         flags = flags or 0
         if isinstance(self.span, RecordingSpan | UnsampledSpan):
             sampled = Decision.ACCEPT if flags & _SAMPLED else Decision.DENY
-            self.span._force(Decision.DEBUG if flags & DEBUG else sampled)
+            force(self.span, Decision.DEBUG if flags & DEBUG else sampled)
         else:
             self._renumber(None, None, flags)
 
@@ -202,7 +203,7 @@ class SpanContext(opentracing.SpanContext):
         """Take other ids (None: as they are); they may come one after the other."""
         span = self.span
         if isinstance(span, RecordingSpan | UnsampledSpan):
-            span._renumber(trace_id, span_id)
+            renumber(span, trace_id, span_id)
             return
         held = span.get_span_context()
         made = own.SpanContext.marked(

@@ -21,6 +21,8 @@ from opentelemetry.sdk import trace as sdk
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentracing.ext import tags
 
+from tracekit.tracing._late import set_kind
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -96,7 +98,7 @@ def at_start(given: Mapping[str, object] | None, rules: ValueRules) -> Start:
 def put(span: trace.Span, key: str, value: Value) -> None:
     """Put one tag on a recording span."""
     if key == tags.SPAN_KIND and value in KINDS and isinstance(span, sdk.Span):
-        span._kind = KINDS[value]  # OpenTelemetry's API knows it only at the start
+        set_kind(span, KINDS[value])
         return
     if key == tags.ERROR:
         mark(span, value)

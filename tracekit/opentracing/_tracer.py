@@ -105,7 +105,7 @@ class Tracer(opentracing.Tracer):
             if context.has_trace
         ]
         name, start_ns = _tags.text(operation_name or ""), nanoseconds(start_time)
-        tracer = self._recorder()
+        tracer = self.recorder()
         otel = tracer.start_span(name, base, kind, attributes or None, links, start_ns)
         unrecorded = hint = None
         if isinstance(otel, UnsampledSpan):
@@ -174,9 +174,13 @@ class Tracer(opentracing.Tracer):
     ) -> Span:
         span = self._make(otel, context, unrecorded)
         if otel is not trace.INVALID_SPAN:
-            # The span holds ``otel``: while this entry lives, its id belongs to no other object.
-            self._shown[id(otel)] = span
+            self.remember(span)
         return span
+
+    def remember(self, span: Span) -> None:
+        """Let ``span_of`` answer with ``span`` for what it shows, while somebody holds it."""
+        # The span holds ``otel``: while this entry lives, its id belongs to no other object.
+        self._shown[id(span.otel)] = span
 
     def _parent(
         self,
@@ -207,7 +211,8 @@ class Tracer(opentracing.Tracer):
             return Context({key: it for key, it in current.items() if key not in left_out})
         return current
 
-    def _recorder(self) -> trace.Tracer:
+    def recorder(self) -> trace.Tracer:
+        """Return OpenTelemetry's tracer on which the spans of this one are started."""
         handle, bound = self.tracing, self._bound
         if bound is None or bound[0] is not handle:
             provider = handle.provider

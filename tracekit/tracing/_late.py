@@ -1,7 +1,9 @@
-"""A span that becomes sampled in the middle, or takes up ids: what Jaeger's clients could do.
+"""What Jaeger's clients could do to a span in the middle: decide anew, renumber, replace its tags.
 
 OpenTelemetry knows no such turns, so there a span that nobody recorded stays lost. OpenTracing's
 ``sampling.priority`` is exactly that turn, and its tracer keeps what is needed to make it.
+The functions here are for bridges: what they do has no name in OpenTelemetry's API, so spans show
+no method for it. Any thread may call them.
 """
 
 from __future__ import annotations
@@ -19,10 +21,52 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.context import Context
+    from opentelemetry.sdk import trace as sdk
     from opentelemetry.trace import Link, SpanContext, SpanKind
+    from opentelemetry.util.types import AttributeValue
 
     from tracekit.tracing._shared import TracerState
     from tracekit.tracing._span import Span, UnsampledSpan
+
+
+def force(span: Span | UnsampledSpan, decision: Decision) -> None:
+    """Change what was decided about a live span, for its context and its later children.
+
+    DEBUG and ACCEPT sample it, DENY does not; DEFER changes nothing.
+    """
+    span._force(decision)
+
+
+def renumber(
+    span: Span | UnsampledSpan, trace_id: int | None = None, span_id: int | None = None
+) -> None:
+    """Give a span other ids (None: as they are), for a library that numbers its spans itself.
+
+    What has been started below or sent out before keeps the former ones.
+    """
+    span._trace_id = span._trace_id if trace_id is None else trace_id
+    span._span_id = span._span_id if span_id is None else span_id
+    span._made = None
+
+
+def set_parent_id(span: Span, parent_id: int | None) -> None:
+    """Put a span below ``parent_id`` of its own trace (None: a root)."""
+    span._source = parent_id
+
+
+def set_kind(span: sdk.Span, kind: SpanKind) -> None:
+    """Change the kind, which OpenTelemetry's API takes at the start only."""
+    span._kind = kind
+
+
+def replace_attributes(span: Span, attributes: dict[str, AttributeValue]) -> None:
+    """Put ``attributes`` in the place of all there are; the dictionary is taken over."""
+    span._attrs = attributes
+
+
+def remove_events(span: Span) -> None:
+    """Forget the events so far."""
+    span._added_events = None
 
 
 class Unrecorded(NamedTuple):

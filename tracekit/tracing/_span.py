@@ -241,15 +241,6 @@ class Span(Readable):
             elif before & SAMPLED and not self._bits & SAMPLED:
                 reporter.withdraw(self)
 
-    def _renumber(self, trace_id: int | None = None, span_id: int | None = None) -> None:
-        """Take other ids, for a library that numbers its spans itself (None: as they are).
-
-        What has been started below or sent out before keeps the former ones.
-        """
-        self._trace_id = self._trace_id if trace_id is None else trace_id
-        self._span_id = self._span_id if span_id is None else span_id
-        self._made = None
-
 
 class UnsampledSpan(NonRecordingSpan):
     """A span that nobody will see: ids and flags for its children and for the wire, no more."""
@@ -267,7 +258,6 @@ class UnsampledSpan(NonRecordingSpan):
     _context = Span._context
     _source = None
     _ids = Span._ids
-    _renumber = Span._renumber
 
     def _force(self, decision: Decision) -> None:
         """Change the decision for this span's context and its later children, not for itself."""
