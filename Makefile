@@ -90,6 +90,14 @@ $(SITE): pyproject.toml | $(UV)
 test-manifests: $(STAMP) $(SITE) ## The manifests of docs/kubernetes: schemas, variables, sums; runs what they start
 	$(BIN)/pytest -q tests/kubernetes
 
+# What looks for barriers on the page: an npm package in a place of its own.
+AXE := $(BUILD)/axe/node_modules/axe-core/axe.min.js
+$(AXE):
+	-npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(BUILD)/axe axe-core@4
+
+test-browser: $(STAMP) $(AXE) ## The page of tracekit view in a real Chromium (Debian: chromium, chromium-driver)
+	$(BIN)/pytest -q tests/local/test_page.py tests/view/test_page_in_browser.py
+
 interop: $(STAMP) ## Against the real Jaeger, its Go client, Envoy and Prometheus; prints who understood whom
 	PYTHONPATH=tests/interop $(BIN)/pytest -q -p peers --timeout 1000 tests/interop
 

@@ -22,6 +22,7 @@ export function detail(span, trace, colours, { close, select }) {
       span.kind && fact("Kind", shown(span.kind, 40)),
       fact("Span id", h("code", {}, span.id), copier(span.id, "the span id")), fact("Trace id", h("code", {}, trace.id), copier(trace.id, "the trace id")),
       span.parent && fact("Parent", other(span.parent, select))),
+    span.duration < 0 && part("Warnings", h("ul", { class: "warnings" }, h("li", {}, "It ends before it starts."))),
     span.warnings.length > 0 && part("Warnings", h("ul", { class: "warnings" }, span.warnings.map((each) => h("li", {}, lines(each).slice(0, 2000))))),
     part(`Tags ${span.tags.length}`, pairs(span.tags)),
     span.logs.length > 0 && part(`Events ${span.logs.length}`, events(span.logs, trace)),

@@ -53,9 +53,9 @@ const UNITS = [[86_400e6, "d"], [3600e6, "h"], [60e6, "min"], [1e6, "s"], [1e3, 
 /** Return a duration in µs with three digits and a unit. */
 export function duration(us) {
   if (!Number.isFinite(us)) return "?";
-  const size = Math.abs(us);
+  if (us < 0) return `−${duration(-us)}`;
   for (const [unit, name] of UNITS) {
-    if (size >= unit * 0.9995) return `${Number((us / unit).toPrecision(size / unit >= 100 ? 4 : 3)).toLocaleString("en")} ${name}`;
+    if (us >= unit * 0.9995) return `${Number((us / unit).toPrecision(us / unit >= 100 ? 4 : 3)).toLocaleString("en")} ${name}`;
   }
   return `${Math.round(us)} µs`;
 }

@@ -77,7 +77,7 @@ function box(service, { left, top }, colour, rate) {
   return s("a", { href: `/search?service=${encodeURIComponent(service.name)}` }, s("g", { class: `service c${colour}${service.errors ? " failed" : ""}`, transform: `translate(${left} ${top})` },
     s("title", {}, `Traces of ${named(service.name, 100)}`),
     s("rect", { width: BOX.width, height: BOX.height, rx: 8 }), s("rect", { class: "side", width: 6, height: BOX.height, rx: 3 }),
-    s("text", { x: 18, y: 24, class: "name" }, named(service.name, 20)),
+    s("svg", { width: BOX.width - 6, height: 34 }, s("text", { x: 18, y: 24, class: "name" }, named(service.name, 24))),
     s("text", { x: 18, y: 45 }, `${rate(service.count) || count(service.count, "request")} · p95 ${duration(service.p95)}`),
     s("text", { x: 18, y: 64, class: service.errors ? "bad" : null }, service.errors ? `✗ ${percent(failed(service))} failed` : "no error")));
 }

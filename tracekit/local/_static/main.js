@@ -159,11 +159,13 @@ async function watch() {
   try {
     const lost = lostBy(await state());
     warning.hidden = !lost.length;
-    warning.textContent = `⚠ ${count(lost.length, "problem")}`;
+    warning.replaceChildren(`⚠ ${lost.length}`, h("span", {}, lost.length === 1 ? " problem" : " problems"));
+    warning.setAttribute("aria-label", count(lost.length, "problem"));
     warning.title = lost.map((each) => each.text).join("\n");
   } catch {
     warning.hidden = false;
-    warning.textContent = "⚠ no answer";
+    warning.replaceChildren("⚠", h("span", {}, " no answer"));
+    warning.setAttribute("aria-label", "The server does not answer");
     warning.title = "The server does not answer: is `tracekit view` still running?";
   }
   setTimeout(watch, document.hidden ? 20_000 : 4000);

@@ -64,7 +64,8 @@ function modelledSpan(json, processes) {
 
 function number(value) {
   const found = Number(value);
-  return Number.isFinite(found) ? found : 0;
+  if (!Number.isFinite(found)) return 0;
+  return found >= 2 ** 63 ? found - 2 ** 64 : found; // Jaeger's JSON shows times below 0 so
 }
 
 function parentOf(span, byId, traceId) {

@@ -37,7 +37,7 @@ class Search {
     this.compare = h("button", { type: "button", disabled: true, onclick: () => this.go(`/trace/${[...this.chosen].join("...")}`) }, "Compare");
     this.place.append(
       h("h1", { class: "hidden-text" }, "Traces"),
-      h("div", { class: "search" }, !offline && this.form, h("section", { class: "found", "aria-label": "Results" },
+      h("div", { class: "search" }, !offline && this.folding(), h("section", { class: "found", "aria-label": "Results" },
         h("div", { class: "tools" }, this.summary, h("span", { class: "gap" }), this.sorter(), this.compare), this.plot, this.list, this.more)),
     );
     document.addEventListener("theme", () => this.draw(), { signal: this.signal });
@@ -46,6 +46,14 @@ class Search {
     this.list.addEventListener("keydown", (event) => this.onKey(event));
     await this.find();
     if (this.query.get("live")) this.follow();
+  }
+
+  /** Where there is little room, the form opens when it is asked for. */
+  folding() {
+    const narrow = matchMedia("(max-width: 640px)");
+    const box = h("details", { class: "filter", open: !narrow.matches }, h("summary", {}, "Search"), this.form);
+    narrow.addEventListener("change", () => (box.open = !narrow.matches), { signal: this.signal });
+    return box;
   }
 
   sorter() {

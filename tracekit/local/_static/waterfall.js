@@ -77,7 +77,7 @@ class Waterfall {
         h("span", {}, h("code", {}, trace.id), copier(trace.id, "the trace id")),
         !offline && h("span", { class: "exports" }, "Save as ", link("html", "page"), " ", link("json", "JSON"), " ", link("perfetto.json", "Perfetto"))),
       (trace.roots.length > 1 || orphans > 0) && h("p", { class: "note" }, orphans
-        ? `${count(orphans, "span")} name a parent that has not arrived: lost, unsampled, or still on its way.`
+        ? `${count(orphans, "span")} ${orphans === 1 ? "names" : "name"} a parent that has not arrived: lost, unsampled, or still on its way.`
         : `This trace has ${count(trace.roots.length, "root")}.`),
       h("p", { class: "legend" }, [...this.colours].slice(0, 24).map(([service, colour]) => h("span", { class: `c${colour}` }, h("i", {}), h("bdi", {}, named(service, 40)))), h("span", { class: "critical" }, h("i", {}), "critical path")));
   }
