@@ -55,7 +55,7 @@ function picture(services, calls, rate) {
   const arrows = calls.filter((call) => at.has(call.from) && at.has(call.to)).map((call) => arrow(call, place(at.get(call.from)), place(at.get(call.to)), busiest));
   const boxes = services.map((each) => box(each, place(at.get(each.name)), shade.get(each.name), rate));
   return h("div", { class: "picture", tabindex: 0, role: "group", "aria-label": "The service graph" },
-    s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${count(services.length, "service")} and ${count(calls.length, "connection")}; the tables below say the same` },
+    s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": `${count(services.length, "service")} and ${count(calls.length, "connection")}; the tables below say the same` },
       s("defs", {}, s("marker", { id: "tip", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, markerUnits: "userSpaceOnUse", orient: "auto" }, s("path", { d: "M0 0L8 4L0 8z", class: "arrowhead" }))),
       arrows, boxes));
 }

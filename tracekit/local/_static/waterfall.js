@@ -153,18 +153,17 @@ class Waterfall {
   row(span, index) {
     const colour = this.colours.get(span.service);
     const open = span.children.length ? String(!this.folded.has(span)) : null;
-    const words = `${named(span.service, 60)} ${named(span.operation, 100)}, ${duration(span.duration)}${span.error ? ", error" : ""}`;
     const row = h("div", {
-      class: `row c${colour}${span.error ? " failed" : ""}${this.hits?.has(span) ? " hit" : ""}`, role: "treeitem", id: `row-${index}`, "data-row": index, "aria-label": words,
+      class: `row c${colour}${span.error ? " failed" : ""}${this.hits?.has(span) ? " hit" : ""}`, role: "treeitem", id: `row-${index}`, "data-row": index,
       "aria-level": span.depth + 1, "aria-expanded": open, "aria-setsize": this.rows.length, "aria-posinset": index + 1, "aria-selected": "false",
       style: { top: `${index * this.height}px` },
     },
       h("div", { class: "label", style: { "padding-left": `${Math.min(span.depth, 24) * 14 + 4}px` } },
-        h("span", { class: "fold" }, open === null ? "" : open === "true" ? "▾" : "▸"),
+        h("span", { class: "fold", "aria-hidden": "true" }, open === null ? "" : open === "true" ? "▾" : "▸"),
         h("i", { class: "dot" }),
         span.error && h("span", { class: "cross" }, "✗"),
-        h("bdi", { class: "service" }, named(span.service, 40)), h("bdi", { class: "operation" }, named(span.operation, 120)),
-        this.folded.has(span) && h("span", { class: "quiet" }, ` +${below(span)}`)),
+        h("bdi", { class: "service" }, named(span.service, 40)), " ", h("bdi", { class: "operation" }, named(span.operation, 120)),
+        this.folded.has(span) && h("span", { class: "quiet" }, ` +${below(span)}`), " "),
       h("div", { class: "lane" }, this.bar(span)));
     return row;
   }
