@@ -11,7 +11,7 @@ TOOLS  := $(BUILD)/tools/.tried
 SITE   := $(BUILD)/site/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: test-manifests docs-site test-peers first-trace interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak fire help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
+.PHONY: pictures bench-page test-manifests docs-site test-peers first-trace interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak fire help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -31,12 +31,12 @@ $(STAMP): pyproject.toml | $(UV)
 	  || echo "uWSGI cannot be built here (no C compiler?): its tests are skipped"
 	@touch $@
 
-demo: $(UV) ## Build the wheel, install it in an environment of its own, show one trace
+demo: $(UV) ## Build the wheel, install it in an environment of its own, show its traces
 	rm -rf $(BUILD)/demo $(BUILD)/dist
 	$(UV) build --quiet --wheel --python $(PYTHON) --out-dir $(BUILD)/dist
 	$(UV) venv --quiet --python $(PYTHON) $(BUILD)/demo
 	wheel=$$(ls $(BUILD)/dist/*.whl) && VIRTUAL_ENV=$(BUILD)/demo $(UV) pip install --quiet "$$wheel[demo]"
-	demo=$(CURDIR)/$(BUILD)/demo/bin/tracekit && cd "$$(mktemp -d)" && "$$demo" demo
+	demo=$(CURDIR)/$(BUILD)/demo/bin/tracekit && cd "$$(mktemp -d)" && "$$demo" demo $$([ -t 1 ] && echo --open)
 
 # What tracekit.jaeger_client and tracekit.flask are compared with, in an environment of its own and
 # on an interpreter that it was made for, if there is one. If not, the tests look further, or say so.
@@ -97,6 +97,12 @@ $(AXE):
 
 test-browser: $(STAMP) $(AXE) ## The page of tracekit view in a real Chromium (Debian: chromium, chromium-driver)
 	$(BIN)/pytest -q tests/local/test_page.py tests/view/test_page_in_browser.py
+
+pictures: $(STAMP) ## The docs' pictures of the page, taken of the demo in a real Chromium
+	$(BIN)/python tests/view/pictures.py
+
+bench-page: $(STAMP) ## How fast the page draws, scrolls and searches in a real Chromium
+	$(BIN)/python tests/bench/bench_page.py
 
 interop: $(STAMP) ## Against the real Jaeger, its Go client, Envoy and Prometheus; prints who understood whom
 	PYTHONPATH=tests/interop $(BIN)/pytest -q -p peers --timeout 1000 tests/interop

@@ -8,6 +8,8 @@ import importlib.util
 import shutil
 import signal
 import sys
+import threading
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,13 +40,28 @@ def main(arguments: Sequence[str]) -> int:
             return 1
         if options.svg:
             options.svg.write_text(show.picture(), "utf-8")
-    _say("\nThe traces crossed all three processes over the socket.")
+        _say("\nThe traces crossed all three processes over the socket.")
+        if options.open:
+            _show_page(show.url)
+        else:
+            _say("To look at them: tracekit demo --open")
     return 0
+
+
+def _show_page(url: str) -> None:
+    """Show the page until Ctrl-C; where there is no browser, its address is enough."""
+    _say(f"They are on the page at {url}. Ctrl-C ends it.")
+    webbrowser.open(url)
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tracekit demo", description=__doc__)
     parser.add_argument("--svg", type=Path, metavar="FILE", help="also draw the traces there")
+    parser.add_argument(
+        "--open", action="store_true", help="then show them in a browser, until Ctrl-C"
+    )
     columns = max(80, min(shutil.get_terminal_size((100, 24)).columns, 140))
     parser.add_argument("--width", type=int, default=columns, help="columns of the drawing")
     # For the test of the demo itself: what one service sends goes to a port nobody reads.

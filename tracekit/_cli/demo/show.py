@@ -54,6 +54,8 @@ class Show:
         self._backend = backend
         self._say = say
         self._width = width
+        self.url = backend.url
+        """Where the page with the traces is."""
         self._services: dict[str, Service] = {}
         self._frontend = ""
         self._drawn: list[Line] = []

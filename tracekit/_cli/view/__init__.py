@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import threading
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
             return 1
         ended = stack.enter_context(_ending())
         _say(_greeting(backend))
+        if options.open:
+            webbrowser.open(backend.url)
         live = Live(
             backend,
             wanted,
@@ -99,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--strategies", type=Path, metavar="FILE", help="sampling strategies, in Jaeger's format"
     )
+    parser.add_argument("--open", action="store_true", help="show the page in a browser")
     parser.add_argument("--quiet", action="store_true", help="draw nothing here")
     columns = max(80, min(shutil.get_terminal_size((100, 24)).columns, 160))
     parser.add_argument("--width", type=int, default=columns, help="columns of the drawing")
@@ -108,7 +112,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help=(
             "write the newest trace that passes the filters, of a running `tracekit view` or of"
-            " --store, and end: .json for Jaeger's UI, .perfetto.json for Perfetto and Chrome"
+            " --store, and end: .json for Jaeger's UI, .perfetto.json for Perfetto and Chrome,"
+            " .html for a page that shows it without a server"
         ),
     )
     exporting.add_argument("--trace", metavar="ID", help="that one instead")

@@ -68,7 +68,6 @@ class Waterfall {
     const { trace } = this;
     const [root] = trace.roots;
     const link = (format, text) => h("a", { href: `/view/export?traceID=${trace.id}&format=${format}`, download: `${trace.id}.${format}` }, text);
-    const orphans = trace.spans.filter((span) => span.orphan).length;
     return h("header", { class: "title" },
       h("h1", {}, h("bdi", {}, named(root.service, 60)), " ", h("span", {}, h("bdi", {}, named(root.operation, 160)))),
       h("p", { class: "facts" },
@@ -76,10 +75,18 @@ class Waterfall {
         h("span", {}, count(trace.services.length, "service")), h("span", {}, `depth ${trace.depth}`),
         h("span", {}, h("code", {}, trace.id), copier(trace.id, "the trace id")),
         !offline && h("span", { class: "exports" }, "Save as ", link("html", "page"), " ", link("json", "JSON"), " ", link("perfetto.json", "Perfetto"))),
-      (trace.roots.length > 1 || orphans > 0) && h("p", { class: "note" }, orphans
-        ? `${count(orphans, "span")} ${orphans === 1 ? "names" : "name"} a parent that has not arrived: lost, unsampled, or still on its way.`
-        : `This trace has ${count(trace.roots.length, "root")}.`),
+      this.gaps(),
       h("p", { class: "legend" }, [...this.colours].slice(0, 24).map(([service, colour]) => h("span", { class: `c${colour}` }, h("i", {}), h("bdi", {}, named(service, 40)))), h("span", { class: "critical" }, h("i", {}), "critical path")));
+  }
+
+  /** Say what is missing. A lone root below a span that did not come is what any mesh makes. */
+  gaps() {
+    const { roots, spans } = this.trace;
+    const orphans = spans.filter((span) => span.orphan).length;
+    if (roots.length === 1) return orphans ? h("p", { class: "quiet" }, "Its caller's span has not arrived: a proxy's, unsampled, or still on its way.") : null;
+    return h("p", { class: "note" }, orphans
+      ? `${count(orphans, "span")} ${orphans === 1 ? "names" : "name"} a parent that has not arrived: lost, unsampled, or still on its way.`
+      : `This trace has ${count(roots.length, "root")}.`);
   }
 
   button(text, title, onclick) {
