@@ -14,29 +14,43 @@ from tracekit.wsgi._body import Body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextvars import Token
+
+    from opentelemetry.context import Context
 
     from tracekit.wsgi._exchange import Exchange
 
 
 class Late:
-    """One exchange from the push of Flask's context to its pop, or to the end of a stream."""
+    """One exchange from the first push of Flask's context to its first pop, or a stream's end.
+
+    ``stream_with_context`` pushes it once more, and pops it when the server has the last piece.
+    """
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._answer: flask.Response | None = None
+        self._token: Token[Context] | None = None
+        self._pushes = 0
 
     def push(self) -> None:
         """Make the span current; Flask's own code follows."""
-        self._token = self._exchange.enter()
+        self._pushes += 1
+        if self._pushes == 1:
+            self._token = self._exchange.enter()
 
     def pushed(self) -> None:
         """Learn which response there will be; Flask's context is there."""
-        flask.after_this_request(self._answered)
+        if self._pushes == 1:
+            flask.after_this_request(self._answered)
 
     def pop(self, error: object) -> None:
         """End the exchange, unless its body is still to come."""
+        token, self._token = self._token, None
+        if token is None:
+            return
         exchange, response = self._exchange, self._answer
-        exchange.leave(self._token)
+        exchange.leave(token)
         if response is None:
             exchange.over(error if isinstance(error, BaseException) else None)
             return
