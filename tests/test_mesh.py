@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracekit.mesh import forward_headers
-from tracekit.propagation import TRACE_HEADERS
+from tracekit.propagation._forwarding import TRACE_HEADERS
 
 PAIRS = [
     ("X-Request-Id", "r-1"),

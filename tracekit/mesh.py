@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tracekit.propagation import application_names, collect, pairs_of, select
+from tracekit.propagation._forwarding import application_names, select
+from tracekit.propagation._headers import collect, pairs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -20,7 +20,7 @@ from tracekit.tracing import DiscardReason
 
 if TYPE_CHECKING:
     from tracekit._calls.metrics import CallMetrics, Distribution
-    from tracekit.propagation import Counters
+    from tracekit.propagation._counters import Counters
     from tracekit.reporting import Stats
     from tracekit.tracing import SpanCounts
 

@@ -18,15 +18,10 @@ from typing import NamedTuple
 from opentelemetry.context import Context
 
 from tracekit.mesh import forward_headers
-from tracekit.propagation import (
-    Counters,
-    Propagator,
-    Remote,
-    decode,
-    decode_binary,
-    encode,
-    enter,
-)
+from tracekit.propagation import Propagator, Remote, decode, encode
+from tracekit.propagation._binary import decode_binary
+from tracekit.propagation._counters import Counters
+from tracekit.propagation._extracted import enter
 
 TRACE, SPAN = "80f198ee56343ba864fe8b2a57d3eff7", "e457b5a2e4d86bd1"
 SEEDS = [

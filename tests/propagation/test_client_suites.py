@@ -12,7 +12,8 @@ from opentelemetry import baggage, trace
 from opentelemetry.context import Context
 
 import tracekit.testing
-from tracekit.propagation import Propagator, Remote, decode, decode_binary, encode, encode_binary
+from tracekit.propagation import Propagator, Remote, decode, encode
+from tracekit.propagation._binary import decode_binary, encode_binary
 
 T, P, S = "0000000000000001", "0000000000000002", "0000000000000003"
 

@@ -9,7 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tracekit._context import Decision
-from tracekit.propagation import FORMATS, Remote, decode, decode_binary, encode, encode_binary
+from tracekit.propagation import Remote, decode, encode
+from tracekit.propagation._binary import decode_binary, encode_binary
+from tracekit.propagation._formats import FORMATS
 
 IDS = ("jaeger", "b3", "b3single", "w3c", "tracecontext")
 CAN_SAY = {

@@ -10,17 +10,10 @@ from opentelemetry.context import Context
 
 from tracekit._context import SpanContext
 from tracekit.mesh import forward_headers
-from tracekit.propagation import (
-    TRACE_HEADERS,
-    Counters,
-    ForwardRule,
-    Outgoing,
-    Propagator,
-    Remote,
-    encode,
-    merge_headers,
-    merge_metadata,
-)
+from tracekit.propagation import Propagator, Remote, encode, merge_headers
+from tracekit.propagation._counters import Counters
+from tracekit.propagation._forwarding import TRACE_HEADERS, ForwardRule, Outgoing
+from tracekit.propagation._metadata import merge_metadata
 
 B3 = encode("b3", Remote(1, 1, sampled=True))
 INCOMING = {

@@ -23,14 +23,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from py_zipkin.request_helpers import create_http_headers, extract_zipkin_attrs_from_headers
 from py_zipkin.storage import Tracer
 
-from tracekit.propagation import (
-    Propagator,
-    Remote,
-    decode,
-    decode_binary,
-    encode,
-    encode_binary,
-)
+from tracekit.propagation import Propagator, Remote, decode, encode
+from tracekit.propagation._binary import decode_binary, encode_binary
 
 ids_128 = st.one_of(st.integers(1, (1 << 64) - 1), st.integers(1, (1 << 128) - 1))
 ids_64 = st.integers(1, (1 << 64) - 1)

@@ -16,7 +16,8 @@ from opentelemetry.context import Context
 
 from tracekit._context import SpanContext
 from tracekit.mesh import forward_headers
-from tracekit.propagation import Counters, Propagator
+from tracekit.propagation import Propagator
+from tracekit.propagation._counters import Counters
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
 ILLEGAL = (

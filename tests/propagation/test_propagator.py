@@ -22,7 +22,9 @@ from werkzeug.datastructures import Headers
 
 import tracekit.testing
 from tracekit._context import Decision, SpanContext, forwarded_headers, root_hint
-from tracekit.propagation import Counters, JaegerHeaders, Propagator, Remote, encode
+from tracekit.propagation import Propagator, Remote, encode
+from tracekit.propagation._counters import Counters
+from tracekit.propagation._jaeger import Names as JaegerHeaders
 from tracekit.propagation._propagator import b3_propagator, jaeger_propagator
 
 T, S = 0x80F198EE56343BA864FE8B2A57D3EFF7, 0xE457B5A2E4D86BD1

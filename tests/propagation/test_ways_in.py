@@ -13,7 +13,9 @@ from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter
 
 from tracekit._context import forwarded_headers, marks_of, root_hint
-from tracekit.propagation import Counters, Propagator, enter
+from tracekit.propagation import Propagator
+from tracekit.propagation._counters import Counters
+from tracekit.propagation._extracted import enter
 
 T, S = "80f198ee56343ba864fe8b2a57d3eff7", "e457b5a2e4d86bd1"
 VALUES = {

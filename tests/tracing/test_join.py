@@ -17,7 +17,9 @@ from opentelemetry.trace import SpanKind
 from tracekit._context import SPAN_KEY, RootHint, marks_of, with_root_hint
 from tracekit._context import Decision as Upstream
 from tracekit._protocols import PlainAttributes
-from tracekit.propagation import Counters, Propagator, enter
+from tracekit.propagation import Propagator
+from tracekit.propagation._counters import Counters
+from tracekit.propagation._extracted import enter
 from tracekit.sampling import Const, ParentRule, from_type
 from tracekit.tracing import DisabledTracerProvider, TracerProvider
 

@@ -12,7 +12,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from tracekit._context import SPAN_KEY, marks_of
-from tracekit.propagation import Counters, Propagator, enter
+from tracekit.propagation import Propagator
+from tracekit.propagation._counters import Counters
+from tracekit.propagation._extracted import enter
 from tracekit.sampling import Const, ParentRule
 from tracekit.tracing import TracerProvider
 

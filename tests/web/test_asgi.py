@@ -15,6 +15,7 @@ from opentelemetry.propagate import inject
 import tracekit.asgi
 import tracekit.testing
 from tracekit.propagation import Propagator
+from tracekit.propagation._forwarding import ForwardRule
 
 CALLER = (b"uber-trace-id", b"00000000000000ab:00000000000000cd:0:1")
 START = {"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]}
@@ -111,7 +112,7 @@ def test_nothing_is_left_behind_and_mesh_headers_go_on(tracing):
         await answers(scope, receive, send)
 
     def inject_into(carrier):
-        rule = tracekit.propagation.ForwardRule.of()
+        rule = ForwardRule.of()
         outgoing = tracing.propagator.outgoing(host="stock", rule=rule)
         carrier.update(outgoing.forwarded)
 

@@ -21,7 +21,8 @@ from tracekit._process.undisturbed import undisturbed
 from tracekit.encoding import NATIVE_ENCODERS, JaegerEncoder, OtlpEncoder, native_frames
 from tracekit.encoding._redacting import Redacting
 from tracekit.metrics import Reading
-from tracekit.propagation import JaegerHeaders, Propagator
+from tracekit.propagation import Propagator
+from tracekit.propagation._jaeger import Names as JaegerHeaders
 from tracekit.reporting import FanOut, FlushResult, Reporter, Stats
 from tracekit.reporting._worker import start_worker
 from tracekit.sampling import ParentRule, RemoteSampler, from_type, keep_rule, state_of

@@ -25,7 +25,8 @@ from tracekit._calls.redaction import redact_text
 from tracekit._calls.semconv import semconv_of
 from tracekit._context import SPAN_KEY, SUPPRESSED_PLAINLY, attach, detach, get_current
 from tracekit._protocols import PlainAttributes
-from tracekit.propagation import ForwardRule, merge_headers
+from tracekit.propagation import merge_headers
+from tracekit.propagation._forwarding import ForwardRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from tracekit._assembly.handle import Tracing
     from tracekit._calls.semconv import Semconv
-    from tracekit.propagation import Extracted
+    from tracekit.propagation._remote import Extracted
 
     Describe = Callable[[Any], http.Attributes]
     """Makes the attributes of a request's span out of what its protocol has for a request."""

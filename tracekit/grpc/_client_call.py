@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 from tracekit._assembly.handle import slot
 from tracekit._context import SPAN_KEY, SUPPRESSED_PLAINLY, attach, detach, get_current
 from tracekit.grpc._rpc import Rpc, kept
-from tracekit.propagation import outgoing_metadata
+from tracekit.propagation._metadata import outgoing_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

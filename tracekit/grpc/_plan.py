@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from tracekit._calls.lifecycle import CallObserver
     from tracekit._calls.semconv import Semconv
     from tracekit.grpc._rpc import Rpc
-    from tracekit.propagation import Extracted, Propagator
+    from tracekit.propagation import Propagator
+    from tracekit.propagation._remote import Extracted
 
     Hook = Callable[[Span, Rpc], None]
     SpanSource: TypeAlias = "Callable[[], object] | HasActiveSpan"

@@ -27,7 +27,7 @@ from tracekit.grpc._foreign_context import OWN_CONTEXT, KnownContext, known
 from tracekit.grpc._handlers import Rebuilt, behavior_of, rebuilt, rewrap
 from tracekit.grpc._server_call import SURE_BYTES, ServerRpc, seen
 from tracekit.grpc._started_in import without
-from tracekit.propagation import enter
+from tracekit.propagation._extracted import enter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tracekit.grpc._handlers import Behavior
     from tracekit.grpc._plan import Method, PassThrough, Plan
     from tracekit.grpc._rpc import Pair
-    from tracekit.propagation import Extracted
+    from tracekit.propagation._remote import Extracted
 
 _THREADS_INHERIT = bool(getattr(sys.flags, "thread_inherit_context", False))
 """Whether the threads of a pool begin with what was current where the server was started."""

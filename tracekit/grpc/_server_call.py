@@ -17,7 +17,7 @@ from tracekit._context import SUPPRESSED_PLAINLY, get_current
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._rpc import Rpc, kept
 from tracekit.grpc._started_in import without
-from tracekit.propagation import enter
+from tracekit.propagation._extracted import enter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tracekit.grpc._foreign_context import KnownContext
     from tracekit.grpc._plan import Bound
     from tracekit.grpc._rpc import Pair
-    from tracekit.propagation import Extracted
+    from tracekit.propagation._remote import Extracted
 
 seen: ContextVar[object] = ContextVar("tracekit-grpc-serving", default=None)
 """The metadata of the RPC that an interceptor of ours is looking at, further out.

@@ -9,7 +9,9 @@ from opentracing import Format, InvalidCarrierException, UnsupportedFormatExcept
 
 from tracekit._context import DEBUG, marks_of
 from tracekit.opentracing._span_context import SpanContext
-from tracekit.propagation import Remote, decode_binary, encode_binary, pairs_of
+from tracekit.propagation import Remote
+from tracekit.propagation._binary import decode_binary, encode_binary
+from tracekit.propagation._headers import pairs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
