@@ -177,10 +177,10 @@ class Tracer(trace.Tracer):
     ) -> tuple[trace.Span, Context]:
         """Start the span that answers what arrived; return it, and ``base`` with it as current.
 
-        For edges: as ``start_span`` in ``propagation.enter(arrival, base)``, without making the
-        contexts that nobody would look at. ``attributes(subject)``, without one ``attributes()``,
-        is asked for the start attributes if the span records; its dictionary is taken over and
-        must not be kept.
+        For edges: as ``start_span`` in the context that ``enter(arrival, base)`` makes, without
+        making what nobody would look at. ``attributes(subject)``, without one ``attributes()``, is
+        asked for the start attributes if the span records; its dictionary is taken over and must
+        not be kept.
         ``start_time`` in ns since the epoch. Never raises, but what ``attributes`` raises.
         """
         provider = self._provider
