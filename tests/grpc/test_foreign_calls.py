@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import time
+import types
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import grpc
@@ -15,6 +16,8 @@ from opentelemetry.trace import SpanKind
 
 import tracekit.grpc
 import tracekit.grpc.aio
+from tracekit.grpc._aio_client import AioClientCall
+from tracekit.grpc._plan import Plan
 
 PAUSE_S = 0.08
 
@@ -482,3 +485,40 @@ def test_nothing_is_raised_into_whoever_completes_a_future(target, tracing, stac
     finished.start()
     finished.join(5)
     assert tracing.sink.take().attributes["rpc.response.status_code"] == "OK"
+
+
+class Core:
+    """gRPC's core of a call, whose first word is not its last."""
+
+    def __init__(self):
+        self.callbacks = []
+        self._initial_metadata = ()
+
+    def add_done_callback(self, callback):
+        self.callbacks.append(callback)
+
+    def says(self, code, details):
+        self._status = grpc.aio.AioRpcError(code, (), (), details)
+        self._status.code = lambda: code.value[0]
+        for callback in self.callbacks:
+            callback()
+
+
+@pytest.mark.parametrize("final", ["DEADLINE_EXCEEDED", None])
+def test_a_failed_write_is_explained_by_the_status_that_follows(tracing, run, final):
+    """GRPC says INTERNAL first, now and then, and the deadline's code a step later, if at all."""
+    plan = Plan(SpanKind.CLIENT, tracing)
+
+    async def story():
+        core, rpc = Core(), AioClientCall(plan, plan.method("/shop.Orders/Join"), None)
+        assert rpc.begin(None)
+        rpc._follow(types.SimpleNamespace(_cython_call=core))
+        core.says(grpc.StatusCode.INTERNAL, "Internal error from Core")
+        await asyncio.sleep(0)
+        if final is not None:
+            core.says(grpc.StatusCode[final], "Deadline Exceeded")
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    run(story())
+    assert tracing.sink.take().attributes["rpc.response.status_code"] == (final or "INTERNAL")

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     Continuation = Callable[[grpc.aio.ClientCallDetails, object], Awaitable[grpc.aio.Call]]
 
 
+_PROVISIONAL = "Internal error from Core"
+"""What gRPC says of a call, as INTERNAL, whose write failed."""
 _SENDING = ("_invocation_task", "_send_unary_request_task")
 """Where a call keeps the task that sends a single request."""
 
@@ -75,6 +77,8 @@ class AioClientCall(ClientRpc):
     """An RPC made by asyncio code; only the loop's thread touches it."""
 
     _core: _Core | None = None
+    _doubts = 3
+    """How many steps of the loop longer to wait for a status that explains a failed write."""
     converts_response = False
     """Whether one response is to be converted and counted, which comes after the status."""
 
@@ -227,6 +231,11 @@ class AioClientCall(ClientRpc):
         if core is None:
             return
         status = core._status
+        if self._doubts and status.details() == _PROVISIONAL:
+            # A write met the end of the call. Its own status may be on its way, and is told then.
+            self._doubts -= 1
+            asyncio.get_running_loop().call_soon(self._ended)
+            return
         code = conventions.CODES.get(status.code(), grpc.StatusCode.UNKNOWN)
         if self.converts_response and code is grpc.StatusCode.OK:
             return  # gRPC does that next, and then we are told
