@@ -13,6 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+import urllib3
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -106,6 +107,30 @@ def test_a_lost_hop_is_named(wheel, tmp_path, lost, hops):
         assert f"✗ missing hop: {hop}" in done.stdout
     assert "✓ ingress → frontend" in done.stdout
     assert f"--- {lost} ---" in done.stdout
+
+
+def test_the_demo_ends_on_the_page(wheel, tmp_path):
+    """With --open the traces stand on the page, which the wheel brought along, until Ctrl-C."""
+    with subprocess.Popen(
+        _command("demo", "--open"),
+        cwd=tmp_path,
+        env=_environment(wheel) | {"BROWSER": "true"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as demo:
+        said = []
+        for line in demo.stdout:
+            said.append(line)
+            if found := re.search(r"on the page at (\S+?)\. ", line):
+                page = urllib3.request("GET", found[1])
+                traces = urllib3.request("GET", f"{found[1]}/view/traces").json()["traces"]
+                demo.send_signal(signal.SIGINT)
+                break
+        rest = demo.stdout.read()
+        assert demo.wait(60) == 0, "".join(said) + rest
+    assert b"<title>tracekit view</title>" in page.data
+    assert len(traces) == 2
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import sqlite3
+import time
 
 import pytest
 import urllib3
@@ -121,11 +122,29 @@ def test_somebody_elses_file_is_left_alone(view, tmp_path):
     assert other.read_bytes() == before
 
 
+def test_the_page_is_opened_in_the_browser_of_the_user(view, tmp_path, monkeypatch):
+    """What BROWSER names is given the page's address."""
+    told = tmp_path / "told"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {told}.part && mv {told}.part {told}\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    running = view("--open")
+    port = running.port(QUERY)
+    end = time.monotonic() + 20
+    while not told.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+
+    assert told.read_text() == f"http://127.0.0.1:{port}\n"
+    page = urllib3.request("GET", told.read_text().strip())
+    assert b"<title>tracekit view</title>" in page.data
+
+
 def _attribute(key, value):
     return {"key": key, "value": value}
 
 
-@pytest.mark.parametrize("name", ["trace.json", "trace.perfetto.json"])
+@pytest.mark.parametrize("name", ["trace.json", "trace.perfetto.json", "trace.html"])
 def test_a_trace_is_handed_over_and_drawn_again(view, send, tmp_path, capsys, name):
     """The newest trace that passes the filters is written, and ``tracekit draw`` shows it."""
     running = view("--quiet")

@@ -82,7 +82,7 @@ function nothing(place) {
 function bar() {
   const link = (path, text) => h("a", { href: path, "data-path": path }, text);
   document.getElementById("top").append(
-    h("a", { href: "/search", class: "brand" }, "tracekit ", h("b", {}, "view")),
+    h("a", { href: "/search", class: "brand", "aria-label": "tracekit view" }, h("span", {}, "tracekit "), h("b", {}, "view")),
     h("nav", { "aria-label": "Pages" }, link("/search", "Traces"), !offline && link("/dependencies", "Services"), !offline && link("/status", "Status")),
     h("span", { class: "gap" }),
     warning,
