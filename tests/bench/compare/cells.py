@@ -43,6 +43,12 @@ CELLS = {
         _ONE_WIRE,
         {"us": "µs"},
     ),
+    "kept": Cell(
+        "Child that is not sampled and recorded by keep, three attributes",
+        "The three by turns in one process; what is promoted or exported goes off the clock.",
+        (OURS,),
+        {"sampled": "µs", "kept": "µs", "not sampled": "µs", "ratio": "times sampled"},
+    ),
     "disabled": Cell(
         "Switched off",
         "The same code. jaeger-client and py_zipkin have no switch.",
@@ -105,6 +111,7 @@ class Target(NamedTuple):
 TARGETS = (
     Target("child", "us", "otel-http", 0.25),
     Target("child", "us", "ddtrace", 0.50),
+    Target("kept", "ratio", "", 0.95),
     Target("cpu", "us", "otel-http", 0.28, side="tracekit-http"),
     Target("cpu", "us", "otel-grpc", 0.28, side="tracekit-grpc"),
     Target("cpu", "us", "otel-http", 0.28),

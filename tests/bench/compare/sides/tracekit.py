@@ -25,6 +25,7 @@ class Side:
 
     def __init__(self, name, ports, *, sampled=True, disabled=False, queue=None):
         logging.disable()
+        self._ports = ports
         fields = {"queue_size": queue} if queue else {}
         self.tracing = tracekit.init(
             "bench",
@@ -35,6 +36,32 @@ class Side:
             **WIRES[name](ports),
             **fields,
         )
+        self.tracer = self.tracing.tracer("bench")
+
+    def kinds(self):
+        """Make a handle for each way to treat a span; ``use`` chooses among them."""
+        options = {
+            "sampled": {"sampler_param": 1},
+            "kept": {"sampler_param": 0, "keep": "errors,slow:5s"},
+            "not sampled": {"sampler_param": 0},
+        }
+        self._handles = {
+            name: tracekit.init(
+                "bench",
+                environ={},
+                set_global=False,
+                sampler_type="const",
+                transport="udp",
+                agent_host="127.0.0.1",
+                agent_port=self._ports["udp"],
+                **fields,
+            )
+            for name, fields in options.items()
+        }
+        return list(options)
+
+    def use(self, kind):
+        self.tracing = self._handles[kind]
         self.tracer = self.tracing.tracer("bench")
 
     def trace(self, spans):
