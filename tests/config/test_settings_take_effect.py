@@ -136,7 +136,7 @@ TAKES_EFFECT = {
     ),
     "keep_bytes": (
         {"keep": "errors", "keep_bytes": 7},
-        lambda it: it.provider.store()._max_bytes,
+        lambda it: it.provider.store().max_bytes,
         7,
     ),
     "keep_per_second": (

@@ -263,7 +263,7 @@ def test_the_buffer_is_bounded_in_bytes(keeping):
     second.end()
     assert discarded(tracing) == {"buffer_full": 3}
     tracer.start_span("after").end()
-    assert tracing.provider.store()._bytes == 0
+    assert tracing.provider.store().bytes == 0
 
 
 def test_an_outage_does_not_flood_the_back_end(keeping):
@@ -428,7 +428,7 @@ def test_the_law_holds_for_random_trees_on_random_threads(shapes, seed, room, ra
     assert not broken
     assert (stats.buffered, stats.open) == (0, 0)
     assert stats.sent == stats.finished
-    assert tracing.provider.store()._bytes == 0
+    assert tracing.provider.store().bytes == 0
     assert not tracing.provider.store()._traces
     tracing.shutdown()
 

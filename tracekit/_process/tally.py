@@ -55,6 +55,10 @@ class AtomicInt(Tally):
             break
         return self
 
+    def __gt__(self, other: int) -> bool:
+        """Return whether the number is greater."""
+        return self.value > other
+
     def __int__(self) -> int:
         """Return the number."""
         return self.value

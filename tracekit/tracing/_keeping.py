@@ -48,7 +48,16 @@ class KeptCurrentSpan(CurrentSpan):
         arguments = self._arguments
         context = current if arguments[2] is None else arguments[2]
         span = self._span = begin_kept(arguments, context.get(SPAN_KEY))
-        self._token = attach(Context({**current, SPAN_KEY: span}))
+        if not current or (len(current) == 1 and SPAN_KEY in current):  # nothing to copy
+            context = Context({SPAN_KEY: span})
+        else:
+            context = Context({**current, SPAN_KEY: span})
+        try:
+            self._token = attach(context)
+        except BaseException:  # a signal handler's: nobody will call ``__exit__``
+            if get_current() is not current:
+                attach(current)
+            raise
         return span
 
     def _again(self) -> Scope:

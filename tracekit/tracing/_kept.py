@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 
 from tracekit._context import DEFER, Decision, get_current, marks_of, root_hint
+from tracekit._process.tally import DIVIDED
 from tracekit._protocols import MARKS_SHIFT, PlainAttributes
 from tracekit.sampling._parent import SAMPLING_PRIORITY
 from tracekit.tracing._begin import begin, valid_links
@@ -22,23 +23,22 @@ from tracekit.tracing._readable import SAMPLED
 from tracekit.tracing._span import Span, UnsampledSpan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from opentelemetry.trace import SpanContext
-    from opentelemetry.util.types import Attributes, AttributeValue
+    from opentelemetry.util.types import Attributes
 
     from tracekit.sampling._keep import KeepRule
+    from tracekit.tracing._attributes import Bag
     from tracekit.tracing._begin import Arguments
     from tracekit.tracing._keeping import KeepingTracerProvider
-    from tracekit.tracing._life import Life
 
 if TYPE_CHECKING:
     _Recording = Span
 else:
     _Recording = SPAN
 _DEFER_BIT = DEFER << MARKS_SHIFT
-_COST = 8
-"""Bytes of a value that is no text."""
+_new = object.__new__
+_COST = 16
+"""Bytes of an attribute beside a text."""
 
 
 class KeptSpan(_Recording):
@@ -47,14 +47,14 @@ class KeptSpan(_Recording):
     __slots__ = ("_local",)
     _local: LocalTrace
 
-    def end(self, end_time: int | None = None) -> None:
+    def end(self, end_time: int | None = None) -> None:  # noqa: C901 - one road, see ``begin``
         """End the span; with the local root its trace is decided. See ``Span.end``."""
         local = self._local
-        mine = local.live.pop(self, False)
-        if not mine and local.store.life.mark[0]:
-            with local.store.lock:  # a verdict that samples this very span is waited for
-                pass
-        if not mine:
+        store = local.store
+        if not local.live.pop(self, False):
+            if store.life.mark[0]:
+                with store.lock:  # a verdict that samples this very span is waited for
+                    pass
             super().end(end_time)
             return
         self._end_time = time_ns() if end_time is None else end_time
@@ -63,14 +63,42 @@ class KeptSpan(_Recording):
         if guard is not None:
             with guard:  # as in ``Span.end``
                 pass
+        if not store.life.mark[0]:
+            self._tracer._provider._ended_abroad()
+            return
+        attributes = self._attrs
+        size = _COST * len(attributes)
+        for value in attributes.values():
+            if value.__class__ is str:
+                size += len(value)
+            elif value.__class__ is tuple:
+                size += _size(value)
+        if self._added_events:
+            size += size_of(self._added_events)
+        if DIVIDED:
+            store.charge(local, size)
+        else:
+            local.bytes += size
+            store.bytes += size
+        local.done.append(self)
+        if local.root is self or local.decided or store.bytes > store.max_bytes or store.parted:
+            self._over(local)
+
+    def _over(self, local: LocalTrace) -> None:
+        """Do what an end may bring about."""
         provider: KeepingTracerProvider = self._tracer._provider  # type: ignore[assignment]
         store = local.store
-        if not store.life.mark[0]:
-            provider._ended_abroad()
-        elif store.finish(local, self, size_of(self)):
-            provider._report(self)
-        elif local.root is self:
-            provider._judge(local, self)
+        if local.decided:
+            with store.lock:
+                store.bytes -= local.bytes
+                local.bytes = 0
+            if store.ended_late(local, self):
+                provider._report(self)
+        else:
+            if store.bytes > store.max_bytes:
+                store.make_room()
+            if local.root is self:
+                provider._judge(local, self)
         if store.parted:
             provider._tell(store)
 
@@ -97,51 +125,72 @@ class KeptSpan(_Recording):
         super()._force(decision)
 
 
-def size_of(span: KeptSpan) -> int:
-    """Return about how many bytes the attributes of a span and of its events take."""
-    size = _size(span._attrs)
-    events = span._added_events
-    if events:
-        for _, _, (attributes, _) in events:
-            size += _size(attributes)
-    return size
+def size_of(events: list[tuple[str, int, Bag]]) -> int:
+    """Return about how many bytes the attributes of events take."""
+    return sum(
+        _COST + (len(value) if isinstance(value, str) else _size(value))
+        for _, _, (attributes, _) in events
+        for value in attributes.values()
+    )
 
 
-def _size(attributes: Mapping[str, AttributeValue]) -> int:
-    size = 2 * _COST * len(attributes)
-    for value in attributes.values():
-        if value.__class__ is str:
-            size += len(value)
-        elif value.__class__ is tuple:
-            size += sum(len(each) if isinstance(each, str) else _COST for each in value)
-    return size
+def _size(value: object) -> int:
+    if not isinstance(value, tuple):
+        return 0
+    return sum(len(each) if isinstance(each, str | bytes) else _COST for each in value)
 
 
-def begin_kept(arguments: Arguments, parent: Any) -> trace.Span:  # noqa: ANN401 - see ``begin``
+def begin_kept(arguments: Arguments, parent: Any) -> trace.Span:  # noqa: ANN401, C901 - see ``begin``
     """Start a span below ``parent``, as ``begin``; if nobody samples it, a rule may want it yet."""
     if type(parent) is KeptSpan:
         local = parent._local
-        tracer, _, _, _, attributes, _, _, _, _, _ = arguments
-        life = tracer._lives.now()
-        if local.store.life is life:
-            if local.promoted or local.verdict is not None or _has_priority(attributes):
+        store = local.store
+        tracer, name, _, kind, attributes, links, start_time, record, set_status, _ = arguments
+        life = tracer._lives.current
+        if not life.mark[0]:
+            life = tracer._lives.now()
+        if store.life is life:
+            provider = tracer._provider
+            if local.decided or (attributes is not None and _has_priority(attributes)):
                 return begin(arguments, parent)
             life.unsampled += 1
-            provider = tracer._provider
-            own = provider._own_ids
-            span_id = life.draw() if own else provider.id_generator.generate_span_id()
-            child = _make(
-                arguments, life, parent._trace_id, span_id, parent._bits, parent._state,
-                parent._span_id,
-            )  # fmt: skip
-            child._local = local
-            store = local.store
-            store.add(local, child)  # (if it comes too late, it is an unsampled span)
-            if store.parted:
-                provider._tell(store)  # type: ignore[attr-defined]
+            if provider._own_ids:
+                try:  # Life.draw(), without the call
+                    span_id = life.stock.pop() or life.draw()
+                except IndexError:
+                    span_id = life.draw()
+            else:
+                span_id = provider.id_generator.generate_span_id()
+            span = _new(KeptSpan)
+            span._local = local
+            span._trace_id = parent._trace_id
+            span._state = parent._state
+            span._source = parent._span_id
+            span._tracer = tracer
+            span._life = life
+            span._name = name
+            span._kind = kind
+            span._span_id = span_id
+            span._bits = parent._bits
+            span._made = None
+            span._guard = None
+            span._end_time = None
+            span._added_events = None
+            span._attrs = {}
+            if attributes or links or not record or not set_status:
+                _complete(span, arguments)
+            span._start_time = time_ns() if start_time is None else start_time
+            store.recorded += 1
+            local.live[span] = True
+            if local.decided:
+                store.begun_late(local, span)
+            if store.recorded > store.full_at:
+                store.make_room()
             if provider._processors:
-                provider._notify_start(child, arguments[2])
-            return child
+                provider._notify_start(span, arguments[2])
+                if store.parted:
+                    provider._tell(store)  # type: ignore[attr-defined] # its own kind
+            return span
     quiet = begin(arguments, parent)
     return _local_root(arguments, parent, quiet) if isinstance(quiet, UnsampledSpan) else quiet
 
@@ -178,7 +227,13 @@ def _root_of(
     provider: KeepingTracerProvider = tracer._provider  # type: ignore[assignment]
     store = provider.store()
     bits = quiet._bits | _DEFER_BIT if rule.defer else quiet._bits & ~_DEFER_BIT
-    root = _make(arguments, store.life, quiet._trace_id, quiet._span_id, bits, quiet._state, above)
+    name, kind, start_time = arguments[1], arguments[3], arguments[6]
+    moment = time_ns() if start_time is None else start_time
+    trace_id, span_id, state = quiet._trace_id, quiet._span_id, quiet._state
+    root: KeptSpan = recording(  # type: ignore[assignment] # of the class asked for
+        tracer, store.life, trace_id, span_id, bits, state, above, name, kind, {}, moment, KeptSpan
+    )
+    _complete(root, arguments)
     local = root._local = LocalTrace(store, rule, partial)
     if not store.begin(local, root):
         return quiet
@@ -189,20 +244,9 @@ def _root_of(
     return root
 
 
-def _make(
-    arguments: Arguments,
-    life: Life,
-    trace_id: int,
-    span_id: int,
-    bits: int,
-    state: trace.TraceState,
-    source: SpanContext | int | None,
-) -> KeptSpan:
-    tracer, name, _, kind, attributes, links, start_time, record, set_status, _ = arguments
-    moment = time_ns() if start_time is None else start_time
-    span: KeptSpan = recording(
-        tracer, life, trace_id, span_id, bits, state, source, name, kind, {}, moment, KeptSpan
-    )  # type: ignore[assignment]
+def _complete(span: KeptSpan, arguments: Arguments) -> None:
+    """Give a span what few have from the start."""
+    tracer, _, _, _, attributes, links, _, record, set_status, _ = arguments
     if attributes:
         rules = tracer._limits.span
         if (
@@ -221,7 +265,6 @@ def _make(
         span._record_exception = False
     if not set_status:
         span._set_status_on_exception = False
-    return span
 
 
 def _above(parent: object) -> SpanContext | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BATCH = 256  # 2 KiB of entropy: one read per 256 span ids, and little to throw away on a fork
 _UNPACK = struct.Struct(f"={_BATCH}Q").unpack
-_ZERO = cast("Callable[[], int]", AtomicInt if DIVIDED else int)
+ZERO = cast("Callable[[], int]", AtomicInt if DIVIDED else int)
 
 
 class Life:
@@ -48,7 +48,7 @@ class Life:
         "unsampled",
     )
 
-    def __init__(self, zero: Callable[[], int] = _ZERO) -> None:
+    def __init__(self, zero: Callable[[], int] = ZERO) -> None:
         self.mark = fork_mark()
         self.mark[0] = 1
         self.heirs: dict[int, Life] = {}

@@ -15,6 +15,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from tracekit.tracing._life import ZERO
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -51,13 +53,14 @@ class KeepCounts(NamedTuple):
 
 
 class LocalTrace:
-    """All spans of this process below one local root. Changed under the buffer's lock only.
+    """All spans of this process below one local root.
 
-    But for ``live``: whoever takes a span out of it (``dict.pop``, which is atomic) has it; the
-    thread that ends the span, or the verdict.
+    Its spans come and end without a lock. A verdict is set before it takes them out, under the
+    buffer's lock; who has put a span in looks for a verdict afterwards and, if there is one, goes
+    to the buffer by itself (``begun_late``, ``ended_late``). So each is counted once.
     """
 
-    __slots__ = ("bytes", "done", "live", "partial", "promoted", "root", "rule", "store", "verdict")
+    __slots__ = ("bytes", "decided", "done", "live", "partial", "promoted", "root", "rule", "store")
 
     def __init__(self, store: Buffer, rule: KeepRule, partial: bool) -> None:
         self.store = store
@@ -66,25 +69,39 @@ class LocalTrace:
         """Whether the caller has decided not to sample it, so that its parts are missing."""
         self.root: KeptSpan | None = None
         self.live: dict[KeptSpan, bool] = {}
+        """Whoever takes a span out (``dict.pop``, which is atomic) has it: its end or a verdict."""
         self.done: list[KeptSpan] = []
         self.bytes = 0
-        self.verdict: DiscardReason | None = None
-        """Why it was discarded."""
+        self.decided: DiscardReason | bool = False
+        """The verdict: True, or why it was discarded (which is no empty text, so true as well)."""
         self.promoted = False
-
-    @property
-    def decided(self) -> bool:
-        """Whether there is a verdict."""
-        return self.promoted or self.verdict is not None
 
 
 class Buffer:
     """The undecided traces of one process, in the order of their local roots. Any thread.
 
     ``max_spans`` counts open spans too; ``max_bytes`` is of the attributes of ended ones. When
-    either is reached, the trace whose local root is the oldest goes. The lock is never held while
+    either is passed, the trace whose local root is the oldest goes. The lock is never held while
     foreign code runs, and is reentrant for signal handlers; a forked child has a buffer of its own.
     """
+
+    __slots__ = (
+        "_discarded",
+        "_gone",
+        "_limiter",
+        "_max_spans",
+        "_promoted",
+        "_traces",
+        "_watched",
+        "bytes",
+        "closed",
+        "full_at",
+        "life",
+        "lock",
+        "max_bytes",
+        "parted",
+        "recorded",
+    )
 
     def __init__(
         self,
@@ -99,14 +116,17 @@ class Buffer:
         self.closed = False
         self.parted: deque[KeptSpan] = deque()
         """Ended spans that were discarded, while span processors are to be told of them."""
+        self.recorded = ZERO()
+        """Counted without the lock, as ``Life``'s figures are."""
+        self.full_at = max_spans
+        """How many recorded spans are too many: the room, and all that have left."""
+        self.bytes = 0
+        self.max_bytes = max_bytes
         self._watched = watched
         self._max_spans = max_spans
-        self._max_bytes = max_bytes
         self._limiter = limiter
         self._traces: dict[LocalTrace, None] = {}
-        self._held = 0
-        self._bytes = 0
-        self._recorded = 0
+        self._gone = 0
         self._promoted = 0
         self._discarded = dict.fromkeys(DiscardReason, 0)
 
@@ -116,41 +136,34 @@ class Buffer:
             if self.closed:
                 return False
             trace.root = root
+            trace.live[root] = True
+            self.recorded += 1
             self._traces[trace] = None
-            return self.add(trace, root)
-
-    def add(self, trace: LocalTrace, span: KeptSpan) -> bool:
-        """Take in a span that starts; False if its trace has been decided meanwhile."""
-        with self.lock:
-            if trace.promoted or trace.verdict is not None:
-                return False
-            self._recorded += 1
-            self._held += 1
-            trace.live[span] = True
-            if self._held > self._max_spans:
-                self._evict()
+            if self.recorded > self.full_at:
+                self.make_room()
             return True
 
-    def finish(self, trace: LocalTrace, span: KeptSpan, size: int) -> bool:
-        """Take in a span that has ended and was taken out of ``live``.
+    def begun_late(self, trace: LocalTrace, span: KeptSpan) -> None:
+        """Settle a span that was put into ``live`` of a trace that is decided."""
+        with self.lock:
+            if trace.live.pop(span, False):
+                if trace.promoted:
+                    span._begin_sampled()
+                self._settled(trace)
 
-        True: its trace was promoted meanwhile, and the caller reports it.
+    def ended_late(self, trace: LocalTrace, span: KeptSpan) -> bool:
+        """Settle a span that was put into ``done`` of a trace that is decided.
+
+        True: the trace was promoted, and the caller reports the span.
         """
         with self.lock:
-            if trace.promoted:
-                self._held -= 1
-                self._promoted += 1
-                return True
-            if trace.verdict is not None:
-                self._discard(_of_late(trace.verdict), 1)
-                self._part([span])
+            if span not in trace.done:  # the verdict has seen it
                 return False
-            trace.done.append(span)
-            trace.bytes += size
-            self._bytes += size
-            if self._bytes > self._max_bytes:
-                self._evict()
-            return False
+            trace.done.remove(span)
+            self._settled(trace)
+            if not trace.promoted:
+                self._part([span])
+            return trace.promoted
 
     def promote(
         self, trace: LocalTrace, begin: Callable[[KeptSpan], None], *, capped: bool = True
@@ -165,10 +178,10 @@ class Buffer:
             if capped and not self._limiter.take():
                 self.discard(trace, DiscardReason.RATE_LIMITED)
                 return []
-            trace.promoted = True
+            trace.promoted = trace.decided = True
             done, number = self._let_go(trace, begin)
-            self._held -= number
             self._promoted += number
+            self._went(number)
             return done
 
     def discard(self, trace: LocalTrace, reason: DiscardReason) -> None:
@@ -176,17 +189,30 @@ class Buffer:
         with self.lock:
             if trace.decided:
                 return
-            trace.verdict = reason
+            trace.decided = reason
             done, number = self._let_go(trace, _forget)
-            self._discard(reason, len(done))
-            self._discard(_of_late(reason), number - len(done))
+            self._discarded[reason] += len(done)
+            self._discarded[_of_late(reason)] += number - len(done)
+            self._went(number)
             self._part(done)
 
     def release(self) -> None:
         """Count one span that was taken out of ``live`` as promoted: it is sampled by itself."""
         with self.lock:
-            self._held -= 1
             self._promoted += 1
+            self._went(1)
+
+    def charge(self, trace: LocalTrace, size: int) -> None:
+        """Count the bytes of a span that has ended, where threads may change at any step."""
+        with self.lock:
+            trace.bytes += size
+            self.bytes += size
+
+    def make_room(self) -> None:
+        """Discard the oldest traces until both bounds hold."""
+        with self.lock:
+            while self._traces and (self.recorded > self.full_at or self.bytes > self.max_bytes):
+                self.discard(next(iter(self._traces)), DiscardReason.BUFFER_FULL)
 
     def close(self) -> None:
         """Discard everything, and take in nothing any more."""
@@ -199,33 +225,40 @@ class Buffer:
         """Return the figures of this moment."""
         with self.lock:
             discarded = {reason.value: number for reason, number in self._discarded.items()}
-            return KeepCounts(self._recorded, self._held, self._promoted, discarded)
+            recorded = int(self.recorded)
+            return KeepCounts(recorded, recorded - self._gone, self._promoted, discarded)
 
     def _let_go(
         self, trace: LocalTrace, begin: Callable[[KeptSpan], None]
     ) -> tuple[list[KeptSpan], int]:
         """Take a trace out; return its ended spans, and how many these and the open ones are."""
         self._traces.pop(trace, None)
-        self._bytes -= trace.bytes
-        done, trace.done, trace.root = trace.done, [], None
-        number = len(done)
-        for span in trace.live.copy():
-            if trace.live.pop(span, False):
-                begin(span)
-                number += 1
-        return done, number
+        self.bytes -= trace.bytes
+        trace.bytes, trace.root = 0, None
+        number = 0
+        if trace.live:
+            for span in trace.live.copy():
+                if trace.live.pop(span, False):
+                    begin(span)
+                    number += 1
+        done = trace.done.copy()
+        del trace.done[: len(done)]  # what comes meanwhile is behind them
+        return done, number + len(done)
 
-    def _discard(self, reason: DiscardReason, number: int) -> None:
-        self._held -= number
-        self._discarded[reason] += number
+    def _settled(self, trace: LocalTrace) -> None:
+        if trace.promoted:
+            self._promoted += 1
+        elif trace.decided is not True and trace.decided:
+            self._discarded[_of_late(trace.decided)] += 1
+        self._went(1)
+
+    def _went(self, number: int) -> None:
+        self._gone += number
+        self.full_at = self._max_spans + self._gone
 
     def _part(self, spans: list[KeptSpan]) -> None:
         if self._watched():
             self.parted.extend(spans)
-
-    def _evict(self) -> None:
-        while self._traces and (self._held > self._max_spans or self._bytes > self._max_bytes):
-            self.discard(next(iter(self._traces)), DiscardReason.BUFFER_FULL)
 
 
 def _forget(span: KeptSpan) -> None:
