@@ -44,9 +44,12 @@ NOT_BY_TRAFFIC = {
         "requests._sending:Sending.exchanges",
         "propagation._tracestate:TraceState._members",
         "tracing._begin:begin._attrs",
+        "tracing._kept:begin_kept._attrs",
+        "tracing._kept:_complete._attrs",
     },
     "as many as the program sets up": {
         "_assembly.handle:Tracing._meter_providers",
+        "sampling._keep:KeepRules.operations",
         "grpc._instrument:_installed",
         "jaeger_client._alias:_installed",
         "jaeger_client._closing:_unclosed",

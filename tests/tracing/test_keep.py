@@ -1,5 +1,6 @@
 """What nobody sampled and a rule wants is promoted as a whole; the law of the buffer holds."""
 
+import asyncio
 import os
 import random
 import signal
@@ -14,6 +15,9 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 import tracekit
+import tracekit.flask
+import tracekit.grpc
+import tracekit.grpc.aio
 from tracekit import testing
 from tracekit._context import Decision
 
@@ -464,9 +468,17 @@ def test_a_child_starts_with_an_empty_buffer(keeping):
     assert lawful(tracing.stats()).promoted == 1
 
 
-def test_a_fork_in_the_middle_of_other_threads_work_keeps_both_laws(keeping):
+def test_a_fork_in_the_middle_of_other_threads_work_keeps_both_laws():
     """The lock of the buffer may be held at the moment of the fork; the child does not wait."""
-    tracing = keeping(keep_per_second=1000)
+    tracing = tracekit.init(  # (a sink of a test has a lock of its own)
+        "svc",
+        environ={},
+        set_global=False,
+        transport=testing.MemoryTransport(),
+        keep="errors",
+        keep_per_second=1000,
+        **OFF,
+    )
     tracer = tracing.tracer("t")
     stop = threading.Event()
 
@@ -499,6 +511,7 @@ def test_a_fork_in_the_middle_of_other_threads_work_keeps_both_laws(keeping):
         for thread in threads:
             thread.join()
     lawful(tracing.stats())
+    tracing.shutdown()
 
 
 def test_a_span_that_is_forced_takes_its_trace_along(keeping):
@@ -538,3 +551,94 @@ def test_nothing_of_a_decided_trace_is_held(keeping):
     assert span._local.done == []
     assert span._local.root is None
     assert not span._local.live
+
+
+def flask_call(tracing, path):
+    flask = pytest.importorskip("flask")
+    app = flask.Flask("shop")
+    tracekit.flask.init_app(app, tracing)
+
+    @app.get("/ok")
+    def ok():
+        tracing.tracer("inner").start_span("query").end()
+        return "ok"
+
+    @app.get("/bad")
+    def bad():
+        tracing.tracer("inner").start_span("query").end()
+        return "bad", 503
+
+    app.test_client().get(path)
+
+
+@pytest.mark.parametrize(("path", "kept"), [("/ok", set()), ("/bad", {"GET /bad", "query"})])
+@pytest.mark.parametrize("keep", ["errors", "status:5xx"])
+def test_flask(keeping, path, kept, keep):
+    """A request that is answered by a server error is kept with what was done below it."""
+    tracing = keeping(keep)
+    flask_call(tracing, path)
+    assert set(sent(tracing)) == kept
+
+
+@pytest.mark.parametrize(("fails", "kept"), [(False, 0), (True, 2)])
+@pytest.mark.parametrize("keep", ["errors", "status:INTERNAL"])
+def test_grpc(keeping, fails, kept, keep):
+    """A blocking server's rule sees the final code, after the handler has returned."""
+    grpc = pytest.importorskip("grpc")
+    tracing = keeping(keep)
+
+    def handler(request, context):
+        tracing.tracer("inner").start_span("query").end()
+        if fails:
+            context.abort(grpc.StatusCode.INTERNAL, "no")
+        return b""
+
+    handlers = grpc.method_handlers_generic_handler(
+        "shop.Pay", {"Charge": grpc.unary_unary_rpc_method_handler(handler)}
+    )
+    interceptors = [tracekit.grpc.server_interceptor(tracing)]
+    server = grpc.server(ThreadPoolExecutor(1), [handlers], interceptors)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary("/shop.Pay/Charge")
+        try:
+            call(b"", timeout=10)
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.INTERNAL  # noqa: PT017 - beside a return
+    server.stop(5).wait()
+    assert len(sent(tracing)) == kept
+    assert lawful(tracing.stats()).recorded == 2
+
+
+@pytest.mark.parametrize(("fails", "kept"), [(False, 0), (True, 2)])
+def test_grpc_aio(keeping, fails, kept):
+    """So does an asyncio server's."""
+    grpc = pytest.importorskip("grpc")
+    from grpc import aio  # noqa: PLC0415 - optional
+
+    tracing = keeping("errors")
+
+    async def handler(request, context):
+        tracing.tracer("inner").start_span("query").end()
+        if fails:
+            await context.abort(grpc.StatusCode.INTERNAL, "no")
+        return b""
+
+    async def run():
+        handlers = grpc.method_handlers_generic_handler(
+            "shop.Pay", {"Charge": grpc.unary_unary_rpc_method_handler(handler)}
+        )
+        server = aio.server(interceptors=[tracekit.grpc.aio.server_interceptor(tracing)])
+        server.add_generic_rpc_handlers((handlers,))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = channel.unary_unary("/shop.Pay/Charge")(b"", timeout=10)
+            code = await call.code()
+        await server.stop(5)
+        return code
+
+    assert (asyncio.run(run()) is grpc.StatusCode.OK) is not fails
+    assert len(sent(tracing)) == kept
+    assert lawful(tracing.stats()).recorded == 2
