@@ -23,7 +23,7 @@ FLOORS: dict[str, int] = {
     "transport": 2,
     **dict.fromkeys(("settings", "metrics", "exporter", "_config", "_assembly"), 3),
     **dict.fromkeys(("grpc", "wsgi", "flask", "requests", "logging", "mesh", "prometheus"), 4),
-    **dict.fromkeys(("asgi", "fastapi", "django", "httpx", "aiohttp"), 4),
+    **dict.fromkeys(("asgi", "fastapi", "django", "httpx", "aiohttp", "celery", "rq"), 4),
     **dict.fromkeys(("opentracing", "jaeger_client"), 4),
     **dict.fromkeys(("_cli", "__main__", "_instrument", "_recording", "pytest_plugin"), 5),
     **dict.fromkeys(("testing", "local"), 6),  # apart: what they may use is public

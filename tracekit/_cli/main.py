@@ -27,6 +27,7 @@ COMMANDS = {
     "demo": Command("tracekit._cli.demo", "start two traced services and show one trace of both"),
     "draw": Command("tracekit._cli.draw", "draw the traces of a file"),
     "env": Command("tracekit._cli.env", "show what the environment configures"),
+    "inspect": Command("tracekit._cli.inspect", "show which packages are traced here, by what"),
     "migrate": Command("tracekit._cli.migrate", "name what takes the place of retired libraries"),
     "run": Command("tracekit._cli.run", "start a program traced, without a line of code in it"),
     "view": Command("tracekit._cli.view", "receive traces here and look at them"),

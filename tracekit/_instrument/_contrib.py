@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import re
 from importlib import metadata
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import trace
+from opentelemetry.context import (
+    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
+    attach,
+    detach,
+    set_value,
+)
 
 from tracekit._assembly import handle
 from tracekit._instrument._table import CONTRIB
@@ -95,7 +103,39 @@ def put_on(
     if conflict is not None:
         raise ImportError(conflict)
     instrumentor.instrument(tracer_provider=provider, skip_dep_check=True)
-    return instrumentor.uninstrument
+    if point.name != "urllib3":
+        return instrumentor.uninstrument
+    aside = _leave_requests_to_its_edge()
+
+    def undo() -> None:
+        aside()
+        instrumentor.uninstrument()
+
+    return undo
+
+
+def _leave_requests_to_its_edge() -> Callable[[], None]:
+    """Have urllib3 make no second span of what ``requests`` sends through it, and we trace."""
+    pool: Any = importlib.import_module("urllib3.connectionpool").HTTPConnectionPool
+    contribs = pool.urlopen
+
+    @functools.wraps(contribs)
+    def urlopen(*args: object, **named: object) -> object:
+        scope = getattr(trace.get_current_span(), "instrumentation_scope", None)
+        if getattr(scope, "name", None) != "tracekit.requests":
+            return contribs(*args, **named)
+        token = attach(set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True))
+        try:
+            return contribs(*args, **named)
+        finally:
+            detach(token)
+
+    def undo() -> None:
+        if pool.urlopen is urlopen:
+            pool.urlopen = contribs
+
+    pool.urlopen = urlopen
+    return undo
 
 
 def _conflict(instrumentor: Instrumentor) -> str | None:

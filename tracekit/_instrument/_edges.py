@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from tracekit._assembly.handle import Tracing
     from tracekit._instrument._table import Edge
@@ -51,19 +51,38 @@ def _flask(tracing: Tracing | None) -> Undo:
 
 
 def _fastapi(tracing: Tracing | None) -> Undo:
-    fastapi: Any = importlib.import_module("fastapi")
-    edge: Any = importlib.import_module("tracekit.fastapi")
-    return _after_init(fastapi.FastAPI, lambda app: edge.init_app(app, tracing=tracing))
+    return _before_serving(importlib.import_module("fastapi").FastAPI, tracing)
 
 
 def _starlette(tracing: Tracing | None) -> Undo:
-    applications: Any = importlib.import_module("starlette.applications")
-    edge: Any = importlib.import_module("tracekit.asgi")
+    return _before_serving(importlib.import_module("starlette.applications").Starlette, tracing)
 
-    def stacked(build: Callable[[Any], object], app: Any) -> object:  # noqa: ANN401 (Starlette's)
-        return edge.middleware(build(app), tracing=tracing)
 
-    return _around(applications.Starlette, "build_middleware_stack", stacked)
+def _before_serving(kind: Any, tracing: Tracing | None) -> Undo:  # noqa: ANN401 (a class by version)
+    """Trace applications of ``kind`` when they are first called, unless the program traces them."""
+    from tracekit import fastapi as edge  # noqa: PLC0415
+
+    original = kind.__call__
+    active = True
+
+    # With the very parameters, and a coroutine function: servers try what kind of thing it is.
+    @functools.wraps(original)
+    async def call(self: object, scope: object, receive: object, send: object) -> None:
+        if active and edge._EDGE not in vars(self):
+            edge.init_app(self, tracing)
+            if edge._EDGE in vars(self):
+                await cast("Callable[..., Awaitable[None]]", self)(scope, receive, send)
+                return
+        await original(self, scope, receive, send)
+
+    def undo() -> None:
+        nonlocal active
+        active = False
+        if vars(kind).get("__call__") is call:
+            kind.__call__ = original
+
+    kind.__call__ = call
+    return undo
 
 
 def _django(tracing: Tracing | None) -> Undo:
@@ -107,9 +126,7 @@ def _around(kind: type, name: str, wrapper: Callable[..., object]) -> Undo:
 
     @functools.wraps(original)
     def method(*args: object, **named: object) -> object:
-        if not active:
-            return original(*args, **named)
-        return wrapper(original, *args, **named)
+        return wrapper(original, *args, **named) if active else original(*args, **named)
 
     def undo() -> None:
         nonlocal active

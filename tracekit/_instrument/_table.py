@@ -34,9 +34,10 @@ EDGES = (
     Edge("grpc", "tracekit.grpc", "grpc", "grpcio", "grpc",
          ("grpc_client", "grpc_server", "grpc_aio_client", "grpc_aio_server")),
     Edge("fastapi", "tracekit.fastapi", "fastapi", "fastapi", "fastapi", ("fastapi",)),
-    Edge("starlette", "tracekit.asgi", "starlette", "starlette", "asgi", ("starlette",)),
+    Edge("starlette", "tracekit.fastapi", "starlette", "starlette", "fastapi", ("starlette",)),
     Edge("django", "tracekit.django", "django", "django", "django", ("django",)),
     Edge("httpx", "tracekit.httpx", "httpx", "httpx", "httpx", ("httpx",)),
+    Edge("httpx2", "tracekit.httpx", "httpx2", "httpx2", "", ("httpx2",)),
     Edge("aiohttp", "tracekit.aiohttp", "aiohttp", "aiohttp", "aiohttp",
          ("aiohttp-client", "aiohttp-server")),
     Edge("celery", "tracekit.celery", "celery", "celery", "celery", ("celery",)),
@@ -46,6 +47,7 @@ EDGES = (
 # Entry point of an instrumentor: the package that it waits for, and who brings that.
 CONTRIB: dict[str, tuple[str, str]] = {
     "aio-pika": ("aio_pika", "aio-pika"),
+    "aiobotocore": ("aiobotocore", "aiobotocore"),
     "aiohttp-client": ("aiohttp", "aiohttp"),
     "aiohttp-server": ("aiohttp", "aiohttp"),
     "aiokafka": ("aiokafka", "aiokafka"),
@@ -54,7 +56,6 @@ CONTRIB: dict[str, tuple[str, str]] = {
     "asyncio": ("asyncio", ""),
     "asyncpg": ("asyncpg", "asyncpg"),
     "boto": ("boto", "boto"),
-    "boto3": ("boto3", "boto3"),
     "boto3sqs": ("boto3", "boto3"),
     "botocore": ("botocore", "botocore"),
     "cassandra": ("cassandra", "cassandra-driver"),

@@ -1,0 +1,145 @@
+"""Celery on a real Redis: one trace from whoever sends to what each task does, in every pool."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+
+import pytest
+
+pytest.importorskip("celery")
+pytest.importorskip("redis")
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+TASKS = """
+    import os
+    import celery
+    url = os.environ["REDIS"]
+    app = celery.Celery("shop", broker=url + "/0", backend=url + "/1")
+    app.conf.worker_prefetch_multiplier = 1
+
+    @app.task
+    def add(a, b):
+        return a + b
+
+    @app.task(bind=True, max_retries=2, default_retry_delay=0)
+    def flaky(self):
+        if self.request.retries < 2:
+            raise self.retry(exc=ValueError("again"), countdown=0)
+        return "done"
+
+    @app.task
+    def broken():
+        raise KeyError("lost")
+
+    @app.task
+    def total(numbers):
+        return sum(numbers)
+"""
+SEND = """
+    import sys, celery
+    from opentelemetry import trace
+    import tracekit, tasks
+    with tracekit.get_tracer("shop").start_as_current_span("order"):
+        {body}
+"""
+
+
+@pytest.fixture
+def traces(write, run, serve, agent, redis, wait_until):
+    """A function that runs a sender beside a worker, and returns the spans of the trace."""
+
+    def traces(body, count, *pool):
+        write(tasks=TASKS, send=SEND.format(body=body))
+        url = f"redis://127.0.0.1:{redis}"
+        worker = serve(
+            "celery", "-A", "tasks", "worker", "--pool", *pool, "-l", "WARNING",
+            "--without-gossip", "--without-mingle", "--without-heartbeat", REDIS=url,
+        )  # fmt: skip
+        run("python", "send.py", REDIS=url, TRACEKIT_INSTRUMENT="celery")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(40) == 0
+        # What the worker says to Redis is traced as well, where contrib's package is installed.
+        ours = ("producer", "consumer", "internal")
+        wait_until(lambda: sum(span.kind in ours for span in agent.spans()) >= count, agent.spans)
+        spans = [span for span in agent.spans() if span.kind in ours]
+        assert len(spans) == count
+        assert len({span.trace_id for span in spans}) == 1
+        return spans
+
+    return traces
+
+
+def parent(spans, span):
+    return next((each for each in spans if each.span_id == span.parent_id), None)
+
+
+def named(spans, name):
+    return [span for span in spans if span.operation == name]
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        ("prefork", "-c", "2"),
+        ("prefork", "-c", "1", "--max-tasks-per-child", "1"),
+        ("threads", "-c", "2"),
+        ("gevent", "-c", "2"),
+        ("solo",),
+    ],
+    ids=" ".join,
+)
+def test_each_pool_joins_the_senders_trace_and_loses_nothing(traces, pool):
+    """Producer and consumer spans, in pairs; a recycled child sends what it has."""
+    spans = traces("print([t.get(timeout=60) for t in [tasks.add.delay(n, 1) for n in range(5)]])",
+                   11, *pool)  # fmt: skip
+    assert len(named(spans, "send tasks.add")) == len(named(spans, "process tasks.add")) == 5
+    for span in named(spans, "process tasks.add"):
+        sent = parent(spans, span)
+        assert (sent.operation, sent.kind, span.kind) == ("send tasks.add", "producer", "consumer")
+        assert sent.tags["messaging.message.id"] == span.tags["messaging.message.id"]
+        assert span.tags["messaging.destination.name"] == "celery"
+        assert span.tags["celery.state"] == "SUCCESS"
+        assert parent(spans, sent).operation == "order"
+
+
+def test_each_retry_is_a_run_below_the_one_that_asked_for_it(traces):
+    """No retry is an error; the last run is told by its number."""
+    spans = traces("print(tasks.flaky.delay().get(timeout=60))", 7, "prefork", "-c", "1")
+    runs = sorted(named(spans, "process tasks.flaky"), key=lambda span: span.start_us)
+    assert [run.tags["celery.state"] for run in runs] == ["RETRY", "RETRY", "SUCCESS"]
+    assert not any(span.error for span in spans)
+    for earlier, later in itertools.pairwise(runs):
+        assert parent(spans, parent(spans, later)) == earlier
+
+
+def test_a_task_that_fails_is_an_error_and_a_delayed_one_joins_as_well(traces):
+    """ETA and failure; the exception is the task's own."""
+    spans = traces(
+        "tasks.broken.apply_async(countdown=1).get(timeout=60, propagate=False)", 3, "solo"
+    )
+    (run,) = named(spans, "process tasks.broken")
+    assert (run.error, run.tags["error.type"]) == (True, "KeyError")
+
+
+def test_a_chord_is_one_trace_to_its_last_task(traces):
+    """The callback is sent by whichever worker ran the last of the header."""
+    spans = traces(
+        "header = [tasks.add.s(n, n) for n in range(3)];"
+        " print(celery.chord(header)(tasks.total.s()).get(timeout=60))",
+        9, "prefork", "-c", "2",
+    )  # fmt: skip
+    (run,) = named(spans, "process tasks.total")
+    assert parent(spans, parent(spans, run)).operation == "process tasks.add"
+
+
+def test_a_task_that_is_sent_by_its_name_has_its_span(traces):
+    """As by a program that does not have the task's code."""
+    spans = traces("print(tasks.app.send_task('tasks.add', (1, 2)).get(timeout=60))", 3, "solo")
+    assert parent(spans, named(spans, "process tasks.add")[0]).operation == "send tasks.add"
+
+
+def test_a_worker_that_waits_for_tasks_makes_no_traces(traces, agent):
+    """Its polling of the broker is not what anybody wants to see; what a run stores is."""
+    spans = traces("print(tasks.add.delay(1, 2).get(timeout=60))", 3, "prefork", "-c", "1")
+    assert {span.trace_id for span in agent.spans()} == {spans[0].trace_id}
