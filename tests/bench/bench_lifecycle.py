@@ -16,8 +16,9 @@ from pathlib import Path
 
 from tracekit.testing import FakeAgent
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "lifecycle"))
-from faults import FAULTS, end_of, lawful, started, wire
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+from accounting import lawful
+from faults import FAULTS, end_of, started, wire
 
 BUDGET_S = 2.0
 

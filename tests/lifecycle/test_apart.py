@@ -10,7 +10,8 @@ import textwrap
 import time
 
 import pytest
-from faults import lawful, silent
+from accounting import lawful
+from faults import silent
 
 from tracekit.testing import FakeAgent
 

@@ -10,7 +10,8 @@ import sys
 import time
 
 import pytest
-from faults import FAULTS, SIGTERM, black_holed, end_of, lawful, silent, slow, started, wire
+from accounting import lawful
+from faults import FAULTS, SIGTERM, black_holed, end_of, silent, slow, started, wire
 
 from tracekit.testing import FakeAgent
 

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 
 import pytest
-from faults import lawful
+from accounting import lawful
 
 from tracekit.testing import FakeAgent
 

@@ -12,7 +12,8 @@ import textwrap
 import time
 
 import pytest
-from faults import end_of, free_port, lawful, started, wire
+from accounting import lawful
+from faults import end_of, free_port, started, wire
 
 from tracekit.testing import FakeAgent
 

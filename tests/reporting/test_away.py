@@ -8,9 +8,9 @@ import re
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
+from waiting import eventually
 
 import tracekit
 from tracekit._causes import Cause
@@ -51,13 +51,6 @@ WIRES = {
 }
 
 
-def wait_for(what, timeout_s=SOON):
-    deadline = time.monotonic() + timeout_s
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("wire", sorted(WIRES))
 def test_the_first_failure_is_one_warning_with_address_cause_and_remedy(wire, caplog):
     """Before any span is lost, without a flush, and once however often it is tried."""
@@ -65,8 +58,8 @@ def test_the_first_failure_is_one_warning_with_address_cause_and_remedy(wire, ca
     tracing = tracekit.init(environ=environ(**WIRES[wire](port)), set_global=False)
     try:
         tracing.tracer("t").start_span("work").end()
-        wait_for(lambda: caplog.records)
-        wait_for(lambda: tracing.stats().retries > 2)
+        eventually(lambda: caplog.records, SOON)
+        eventually(lambda: tracing.stats().retries > 2, SOON)
         (record,) = caplog.records
         said = record.getMessage()
         assert record.levelno == logging.WARNING
@@ -86,10 +79,10 @@ def test_an_agent_that_comes_back_is_told(caplog):
     tracing = tracekit.init(environ=environ(**WIRES["udp"](port)), set_global=False)
     try:
         tracing.tracer("t").start_span("work").end()
-        wait_for(lambda: caplog.records)
+        eventually(lambda: caplog.records, SOON)
         with Receiver(port=port) as receiver:
             receiver.wait(1, timeout_s=SOON)
-            wait_for(lambda: len(caplog.records) == 2)
+            eventually(lambda: len(caplog.records) == 2, SOON)
         said = caplog.records[1].getMessage()
         assert re.search(r"sent again, after \d+\.\d s; 0 were dropped", said)
     finally:

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
+from waiting import eventually
 
 from tracekit._protocols import SendResult
 from tracekit.encoding import jaeger_compact
@@ -77,13 +78,6 @@ def report():
 
 def settled(stats):
     return stats.sent + sum(stats.dropped.values())
-
-
-def eventually(condition, timeout_s=20.0):
-    end = time.monotonic() + timeout_s
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.005)
-    assert condition()
 
 
 @pytest.mark.parametrize("step", ["frame", "overhead_bytes", "seal"])

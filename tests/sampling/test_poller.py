@@ -14,6 +14,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import eventually
 
 from tracekit.errors import StrategyError
 from tracekit.sampling import (
@@ -286,14 +287,14 @@ def test_a_forked_child_polls_for_itself_and_counts_from_zero(made, fork):
     # because CPython itself does not survive a fork without hooks while a thread wants the GIL.
     sampler = made(source, interval_s=60.0, uniform=lambda low, high: low)
     sampler.decide(1, "operation")
-    wait_for(lambda: sampler.current.rate == 0.5)
+    eventually(lambda: sampler.current.rate == 0.5)
     time.sleep(0.05)
 
     def child():
         before = sampler.state()
         source.answers = [Strategy("probabilistic", 0.25)]
         sampler.decide(1, "operation")
-        wait_for(lambda: sampler.current.rate == 0.25)
+        eventually(lambda: sampler.current.rate == 0.25)
         sampler.close()
         return [before["queries_ok"], before["strategy"]["param"], sampler.current.rate]
 
@@ -332,14 +333,14 @@ def test_a_file_is_in_force_at_once_and_followed_when_it_changes(tmp_path):
     assert sampler.should_sample(None, 1, "operation").attributes["sampler.param"] == 1.0
     try:
         path.write_text('{"default_strategy": {"type": "ratelimiting", "param": 7}}')
-        wait_for(lambda: sampler.state()["strategy"] == {"type": "ratelimiting", "param": 7.0})
+        eventually(lambda: sampler.state()["strategy"] == {"type": "ratelimiting", "param": 7.0})
         path.write_text('{"default_strategy": {"type": "ratelimiting", ')
-        wait_for(lambda: sampler.state()["updates_err"] == 1)
+        eventually(lambda: sampler.state()["updates_err"] == 1)
         assert sampler.state()["strategy"] == {"type": "ratelimiting", "param": 7.0}
         path.unlink()
-        wait_for(lambda: sampler.state()["queries_err"] > 0)
+        eventually(lambda: sampler.state()["queries_err"] > 0)
         path.write_text('{"default_strategy": {"type": "probabilistic", "param": 0.5}}')
-        wait_for(lambda: sampler.state()["strategy"] == {"type": "probabilistic", "param": 0.5})
+        eventually(lambda: sampler.state()["strategy"] == {"type": "probabilistic", "param": 0.5})
         assert sampler.state()["last_error"] is None
     finally:
         sampler.close()
@@ -369,10 +370,3 @@ def test_a_password_in_the_endpoint_is_never_shown():
     assert "secret" not in str(sampler.state())
     with pytest.raises(ValueError, match=r"^(?!.*secret)"):
         source_for("ftp://user:secret@127.0.0.1:1/sampling", "service")
-
-
-def wait_for(condition, timeout_s=10.0):
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.005)

@@ -22,9 +22,10 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "lifecycle"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from faults import FAULTS, free_port, lawful, wire
+from accounting import lawful
+from faults import FAULTS, free_port, wire
 
 from tracekit.testing import FakeAgent, FakeCollector
 

@@ -176,12 +176,3 @@ def end_of(child, signum=None, timeout_s=20.0):
     child.errors.seek(0)
     stats = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else None
     return End(child.returncode, took_s, stats, child.errors.read())
-
-
-def lawful(stats):
-    """Return whether the figures obey the law."""
-    lost = sum(stats["dropped"].values())
-    return (
-        stats["started"] == stats["open"] + stats["finished"]
-        and stats["finished"] == stats["sent"] + stats["queued"] + stats["in_flight"] + lost
-    )

@@ -11,24 +11,18 @@ import time
 import traceback
 
 import pytest
+from accounting import lawful
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_value
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from waiting import eventually
 
 from tracekit._protocols import SendResult
 from tracekit.encoding import jaeger_compact
 from tracekit.reporting import Reporter
 from tracekit.reporting._worker import start_worker
 from tracekit.testing import MemoryTransport
-
-
-def law(stats):
-    lost = sum(stats.dropped.values())
-    return (
-        stats.started == stats.open + stats.finished
-        and stats.finished == stats.sent + stats.queued + stats.in_flight + lost
-    )
 
 
 class RecordOnly(Sampler):
@@ -75,13 +69,6 @@ def rig():
         each.reporter.shutdown(1.0)
 
 
-def eventually(condition, timeout_s=20.0):
-    end = time.monotonic() + timeout_s
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.002)
-    assert condition()
-
-
 def test_no_thread_before_the_first_span(rig):
     """The worker starts with the first ended span, and sends within the interval by itself."""
     before = threading.active_count()
@@ -117,23 +104,23 @@ def test_unsampled_guests_stay_outside_the_law(rig):
 def test_signal_handlers_may_do_anything_anywhere(rig):
     """A handler that traces, flushes and reads figures never deadlocks and never breaks the law."""
     it = rig()
-    lawful = []
+    verdicts = []
 
     def handler(_signum, _frame):
         it.spans(1)
         it.reporter.flush(0.05)
-        lawful.append(law(it.reporter.stats()))
+        verdicts.append(lawful(it.reporter.stats()))
 
     before = signal.signal(signal.SIGALRM, handler)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-        while len(lawful) < 300:
+        while len(verdicts) < 300:
             it.spans(20)
             it.reporter.flush(0.05)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert all(lawful)
+    assert all(verdicts)
     assert it.reporter.flush(20.0)
     assert it.received == it.reporter.stats().finished == it.reporter.stats().sent
 
@@ -159,7 +146,7 @@ def test_a_forked_child_counts_from_zero_and_sends_its_own(rig, fork):
                 stats.sent,
                 stats.foreign,
                 it.received,
-                law(stats),
+                lawful(stats),
             )
             os.write(writer, repr(told).encode())
         except BaseException:
@@ -236,7 +223,7 @@ def test_a_flush_during_a_send_that_hangs_is_bounded(rig):
     assert (result.left, bool(result)) == (5, False)
     it.reporter.shutdown(0.1)
     stats = it.reporter.stats()
-    assert law(stats)
+    assert lawful(stats)
     assert sending[0] <= 3
     assert (stats.in_flight, stats.dropped["shutdown"]) == (sending[0], 5 - sending[0])
     go_on.set()

@@ -1,0 +1,13 @@
+"""The law of the figures: each span that was started is open, or its end is accounted for."""
+
+from __future__ import annotations
+
+
+def lawful(stats):
+    """Return whether the figures obey the law; ``Stats``, or what ``as_dict`` makes of them."""
+    told = stats if isinstance(stats, dict) else stats.as_dict()
+    lost = sum(told["dropped"].values())
+    return (
+        told["started"] == told["open"] + told["finished"]
+        and told["finished"] == told["sent"] + told["queued"] + told["in_flight"] + lost
+    )
