@@ -15,6 +15,14 @@ class Signalling(Interrupting):
     """Has the signal's handler run where CPython could run it."""
 
     checked = frozenset({undisturbed.__file__})
+    at_the_door = True  # before the first call of what guards the work
+
+    def __call__(self, frame, event, argument):
+        if (
+            self.place is None or self.passed < self.place
+        ) and frame.f_code.co_name == "_postponing":
+            self.at_the_door = False
+        return super().__call__(frame, event, argument)
 
     def _pass(self):
         self.passed += 1
@@ -46,10 +54,14 @@ def test_the_work_is_done_once_wherever_a_signal_comes():
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         return done, raised, restored
 
+    # 3.12 and 3.13 tell of a function's instructions from its second run on.
+    lives(Signalling(None))
     counting = Signalling(None)
     assert lives(counting) == ([True], False, True)
     assert counting.passed > 50
-    for place in range(2, counting.passed + 1):  # the first is at the door
+    for place in range(1, counting.passed + 1):
         signalling = Signalling(place)
         done, raised, _ = lives(signalling)
+        if signalling.at_the_door:
+            continue
         assert (done, raised) == ([True], signalling.passed >= place), place
