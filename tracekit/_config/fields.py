@@ -48,6 +48,7 @@ class SettingsFields(TypedDict, total=False):
     log_spans: bool | None
     native: bool | None
     exit_budget_s: float | str | None
+    drain_on_sigterm: bool | None
     agent_host: str | None
     agent_port: int | None
     agent_protocol: str | None
