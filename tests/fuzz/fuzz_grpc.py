@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import os
 import random
 import sys
 import threading
@@ -638,4 +639,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # some bare servers of grpc.aio leave a thread waiting for good
