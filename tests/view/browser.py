@@ -45,6 +45,14 @@ class Browser:
             stderr=subprocess.DEVNULL,
             text=True,
         )
+        try:
+            self._begin()
+        except BaseException:
+            self._end_driver()
+            raise
+        return self
+
+    def _begin(self):
         for line in self._driver.stdout:
             if found := re.search(r"successfully on port (\d+)", line):
                 self._url = f"http://127.0.0.1:{found[1]}"
@@ -59,11 +67,13 @@ class Browser:
         width, height, dark = self._view
         self.resize(width, height)
         self.scheme("dark" if dark else "light")
-        return self
 
     def __exit__(self, *_):
         with contextlib.suppress(Exception):  # whatever it says, its process ends
             self._ask("DELETE", "")
+        self._end_driver()
+
+    def _end_driver(self):
         self._driver.terminate()
         self._driver.wait(20)
         self._driver.stdout.close()

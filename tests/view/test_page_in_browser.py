@@ -153,6 +153,7 @@ def test_a_search_finds_by_tag_error_and_duration(browser, two_orders):
 
     browser.wait("document.querySelectorAll('.traces li').length === 1")
     assert "minDuration=5ms" in browser.run("return location.search")
+    assert browser.run("return document.activeElement.name") == "tags"  # there somebody goes on
     browser.open(f"{two_orders.url}/search?service=nobody")
     browser.wait("document.body.innerText.includes('No trace matches')")
 
@@ -337,6 +338,8 @@ def test_a_saved_page_needs_no_server(browser, two_orders, tmp_path):
 
     browser.open(page.as_uri())
 
+    browser.wait("document.querySelectorAll('[role=treeitem]').length === 3")
+    browser.click(".brand")
     browser.wait("document.querySelector('.traces li a')")
     browser.click(".traces li a")
     browser.wait("document.querySelectorAll('[role=treeitem]').length === 3")

@@ -12,6 +12,11 @@ function data() {
   return held;
 }
 
+/** Return the id of the trace that a handed-over page holds, null if it holds several or none. */
+export function only() {
+  return offline && data().length === 1 ? data()[0].traceID : null;
+}
+
 async function ask(path, parameters, signal) {
   const query = new URLSearchParams(parameters).toString();
   const answer = await fetch(query ? `${path}?${query}` : path, { signal });

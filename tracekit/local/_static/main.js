@@ -1,6 +1,6 @@
 // The frame of the page: addresses, the bar on top, dark and light, keys that work everywhere.
 
-import { offline, state } from "./api.js";
+import { offline, only, state } from "./api.js";
 import { compareView } from "./compare.js";
 import { count, h, say } from "./dom.js";
 import { graphView } from "./graph.js";
@@ -181,5 +181,6 @@ bar();
 document.addEventListener("keydown", onKey);
 document.addEventListener("click", onClick);
 addEventListener("popstate", show);
-show();
+if (only() && !location.hash) go(`/trace/${only()}`, { replace: true });
+else show();
 if (!offline) watch();

@@ -17,6 +17,8 @@ const ORDER = {
 const PAGE = 100; // rows that are made at once: more come when the end is reached
 const FOLLOW_MS = 1000;
 
+let focused = null; // the field that a search was begun in: there somebody goes on
+
 export async function searchView(place, { query, signal, go }) {
   const view = new Search(place, query, signal, go);
   await view.start();
@@ -44,6 +46,8 @@ class Search {
     addEventListener("resize", () => this.draw(), { signal: this.signal });
     new IntersectionObserver((seen) => seen[0].isIntersecting && this.extend()).observe(this.more);
     this.list.addEventListener("keydown", (event) => this.onKey(event));
+    if (focused) this.form.elements[focused]?.focus({ preventScroll: true });
+    focused = null;
     await this.find();
     if (this.query.get("live")) this.follow();
   }
@@ -100,6 +104,7 @@ class Search {
     const query = new URLSearchParams();
     for (const [name, value] of fields) if (value && name !== "id" && !(name === "limit" && value === "100")) query.set(name, value);
     if (this.query.get("sort")) query.set("sort", this.query.get("sort"));
+    focused = form.contains(document.activeElement) ? document.activeElement.name || null : null;
     this.go(`/search?${query}`);
   }
 
@@ -151,7 +156,8 @@ class Search {
     this.rows.sort(ORDER[this.query.get("sort") ?? "newest"] ?? ORDER.newest);
     const failed = this.rows.filter((row) => row.errors).length;
     const live = this.query.get("live") ? " · following" : "";
-    this.summary.textContent = `${count(this.rows.length, "trace")}${failed ? `, ${failed.toLocaleString("en")} with errors` : ""}${live}`;
+    const cut = !offline && this.rows.length >= Number(this.query.get("limit") ?? 100) ? ", the newest that match" : "";
+    this.summary.textContent = `${count(this.rows.length, "trace")}${failed ? `, ${failed.toLocaleString("en")} with errors` : ""}${cut}${live}`;
     const focused = this.list.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.id : null;
     const wanted = Math.max(PAGE, Math.min(this.list.children.length, this.rows.length));
     this.longest = this.rows.reduce((most, row) => Math.max(most, row.duration), 1);
