@@ -50,6 +50,7 @@ NOT_BY_TRAFFIC = {
     "as many as the program sets up": {
         "_assembly.handle:Tracing._meter_providers",
         "sampling._keep:KeepRules.operations",
+        "tracing._local_trace:KeepCounts.discarded",
         "grpc._instrument:_installed",
         "jaeger_client._alias:_installed",
         "jaeger_client._closing:_unclosed",
