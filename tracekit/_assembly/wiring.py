@@ -142,7 +142,10 @@ class Parts:
 
 
 def _let_go(release: Callable[[float], None], sampler: Sampler | None, budget_s: float) -> None:
-    """End what a handle that nobody has kept leaves behind; never waits, for the GC calls it."""
+    """Release reporter and sampler of a handle that was garbage collected without ``shutdown``.
+
+    It never waits: the garbage collector calls it, in whatever thread it happens to run.
+    """
     release(budget_s)
     _close_sampler(sampler, 0.0)
 

@@ -1,4 +1,8 @@
-"""A future for those who ask whether everything has been sent; an end for those who do not."""
+"""What ``Tracer.close`` returns: a future of whether all spans were sent within their time.
+
+Old programs use it in each of the ways that Tornado's future had. Those that never look at it
+still get their spans sent, when the process ends.
+"""
 
 from __future__ import annotations
 

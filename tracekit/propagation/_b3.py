@@ -45,33 +45,38 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields |
             parts = _decode_single(single, fields, note)
         if parts is not None:
             return parts
+        # b3-propagation, "Single Header": whoever reads both prefers it; what cannot be read is as
+        # if it had not come, so that one bad hop does not cut the trace of those that wrote both.
     trace, span, sampled = headers.get(TRACE_ID), headers.get(SPAN_ID), headers.get(SAMPLED)
     if sampled == "1" and trace is not None and span is not None and FLAGS not in headers:
         return _ids(trace, span, headers.get(PARENT_ID), True, False, note)
+    # No sampling state is not "no": the caller leaves the decision to us ("Defer").
     decision = None
     if sampled is not None:
         decision = _SAMPLED.get(sampled)
         if decision is None and (decision := _SAMPLED.get(_first(sampled).lower())) is None:
             note("malformed")
     flags = headers.get(FLAGS)
-    debug = flags is not None and _first(flags) == "1"
+    debug = flags is not None and _first(flags) == "1"  # implies a decision to sample ("Debug")
     if trace is not None and span is not None:
         return _ids(trace, span, headers.get(PARENT_ID), True if debug else decision, debug, note)
-    if trace is not span:
+    if trace is not span:  # one without the other (both None: there are none, which is no fault)
         note("malformed")
+    # A decision without ids is a whole message: ``b3: 0`` denies a trace that is yet to begin.
     return _alone(decision or debug, debug) if debug or decision is not None else None
 
 
 def _decode_single(text: str, fields: list[str], note: Note) -> ExtractedFields | None:
     """Read the rarer forms: undecided, with a parent, a state alone, repeated."""
     count = len(fields)
+    # ``{trace}-{span}[-{state}[-{parent}]]``, or the state alone ("Single Header").
     if count == 1 and (state := _STATES.get(text)) is not None:
         return _alone(*state)
     if count == 2:
         return _ids(fields[0], fields[1], None, None, False, note)
     if count == 4 and (state := _STATES.get(fields[2])) is not None and len(fields[3]) == 16:
         return _ids(fields[0], fields[1], fields[3], state[0], state[1], note)
-    if "," in text:
+    if "," in text:  # proxies join repeated headers so (RFC 9110, 5.3); the first hop's counts
         first = _first(text)
         return decode({SINGLE: first}, note)
     note("malformed")
@@ -85,6 +90,7 @@ def _alone(sampled: bool, debug: bool) -> ExtractedFields:
 def _ids(
     trace: str, span: str, parent: str | None, sampled: bool | None, debug: bool, note: Note
 ) -> ExtractedFields | None:
+    # 16 or 32 hex digits ("TraceId"): ids of another length are not B3's, and are not padded.
     if len(span) != 16 or (len(trace) != 32 and len(trace) != 16):
         if trace.find(",") >= 0 and span.find(",") >= 0:
             return _ids(_first(trace), _first(span), parent, sampled, debug, note)

@@ -94,9 +94,10 @@ class Tracer(trace.Tracer):
         return begin(arguments, parent)
 
     def _left(self, parent: object, attributes: Attributes) -> trace.Span | None:
-        """Return what stands for a probe's span that another instrumentation starts.
+        """Return the span for a health probe that another instrumentation serves, None for others.
 
-        It is what our own edges make of one: nobody hears of it, what is below joins the caller.
+        Our own edges record no probe, so neither is this one: the span is not recorded, and spans
+        below it become children of the caller.
         """
         try:
             if not attributes or not asks_for_probe(attributes):
