@@ -135,6 +135,7 @@ def plain(**changed):
     )
 
 
+@pytest.mark.timeout(900)  # two thousand examples, on a busy machine
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(facts=facts)
 def test_native_frames_are_those_of_python_byte_by_byte(facts):
