@@ -11,7 +11,7 @@ TOOLS  := $(BUILD)/tools/.tried
 SITE   := $(BUILD)/site/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: pictures bench-page test-manifests docs-site test-peers first-trace interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak fire help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
+.PHONY: bench-services pictures bench-page test-manifests docs-site test-peers first-trace interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak fire help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -103,6 +103,10 @@ pictures: $(STAMP) ## The docs' pictures of the page, taken of the demo in a rea
 
 bench-page: $(STAMP) ## How fast the page draws, scrolls and searches in a real Chromium
 	$(BIN)/python tests/bench/bench_page.py
+
+bench-services: ## What tracing adds under FastAPI, Django, httpx, aiohttp; after `make test-peers`
+	$(BUILD)/peers/asgi/bin/python tests/peers/asgi/bench_services.py
+	$(BUILD)/peers/clients/bin/python tests/peers/clients/bench_clients.py
 
 interop: $(STAMP) ## Against the real Jaeger, its Go client, Envoy and Prometheus; prints who understood whom
 	PYTHONPATH=tests/interop $(BIN)/pytest -q -p peers --timeout 1000 tests/interop
