@@ -250,3 +250,29 @@ print("flask" in done.done)
         )
     )
     assert lines == ["False", "True"]
+
+
+def test_what_an_edge_imports_on_its_way_is_traced_when_that_edge_is_there(python, package):
+    """An instrumentor may need a package whose own instrumentor needs the first one's module."""
+    package("parcels", "def send(): return 'sent'\n")
+    package("labels", "def stick(): return 'stuck'\n", "labels = shared:Labels", "labels")
+    path = package(
+        "shared",
+        """
+        import labels
+        class Parcels:
+            def instrumentation_dependencies(self): return ()
+            def instrument(self, **options): pass
+            def uninstrument(self, **options): pass
+        class Labels(Parcels): pass
+        """,
+        "parcels = shared:Parcels",
+        "parcels",
+    )
+    done = python(
+        INIT
+        + "done = tracekit.instrument()\nimport parcels\n"
+        + "print(json.dumps([sorted({'parcels', 'labels'} & set(done.done)), done.failed]))",
+        path=path,
+    )
+    assert shown(done) == ['[["labels", "parcels"], {}]']

@@ -50,6 +50,14 @@ def _flask(tracing: Tracing | None) -> Undo:
     return _after_init(flask.Flask, init_app)
 
 
+def _aiohttp_server(tracing: Tracing | None) -> Undo:
+    from tracekit import aiohttp as edge  # noqa: PLC0415
+
+    kind: Any = importlib.import_module("aiohttp.web_app").Application
+    ours = edge.middleware(tracing)
+    return _after_init(kind, lambda app: app.middlewares.insert(0, ours))
+
+
 def _fastapi(tracing: Tracing | None) -> Undo:
     return _before_serving(importlib.import_module("fastapi").FastAPI, tracing)
 
@@ -101,6 +109,7 @@ def _django(tracing: Tracing | None) -> Undo:
 
 
 _SPECIAL: dict[str, Callable[[Tracing | None], Undo]] = {
+    "aiohttp-server": _aiohttp_server,
     "django": _django,
     "fastapi": _fastapi,
     "flask": _flask,

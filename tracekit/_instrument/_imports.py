@@ -81,26 +81,26 @@ class Imports(MetaPathFinder):
 
     def load(self, package: str, load: Callable[[], None]) -> None:
         """Load a package that somebody waits for, then tell of it and of what came with it."""
-        depth = vars(self._here).get("depth", 0)
-        self._here.depth = depth + 1
+        outer = vars(self._here).get("depth", 0)
+        self._here.depth = outer + 1
         try:
             load()
+            self._tell(package, last=not outer)
         finally:
-            self._here.depth = depth
-        self._tell(package)
+            self._here.depth = outer
+        if not outer:  # what could not do with half of the package, or of the edge, around it
+            self._tell(None, last=True)
 
-    def _tell(self, just_now: str) -> None:
+    def _tell(self, just_now: str | None, *, last: bool) -> None:
         """Call the hooks of all packages that are there by now.
 
-        Also of those whose import passed us by (another finder stood before us), and again of
-        those that could not do with half of the package around theirs.
+        Also of those whose import passed us by: another finder stood before us.
         """
         for package in tuple(self._waiting):
             if package != just_now and not _imported(package):
                 continue
             hooks = self._waiting.pop(package, [])  # atomic: each hook is called by one thread
-            inner = self._here.depth > 0
-            again = [hook for hook in hooks if not hook(not inner)]
+            again = [hook for hook in hooks if not hook(last)]
             if again:
                 self._waiting.setdefault(package, []).extend(again)
         if not self._waiting:
