@@ -30,6 +30,7 @@ COMMANDS = {
     "inspect": Command("tracekit._cli.inspect", "show which packages are traced here, by what"),
     "migrate": Command("tracekit._cli.migrate", "name what takes the place of retired libraries"),
     "run": Command("tracekit._cli.run", "start a program traced, without a line of code in it"),
+    "size": Command("tracekit._cli.size", "say how many spans there will be and what they take"),
     "view": Command("tracekit._cli.view", "receive traces here and look at them"),
 }
 
