@@ -132,9 +132,10 @@ bench-view: $(STAMP) ## What tracekit view takes, and what it costs to run
 fuzz-grpc: $(STAMP) ## Random gRPC programs bare and traced, for an hour at low priority (SECONDS=…)
 	nice -n 19 $(BIN)/python tests/fuzz/fuzz_grpc.py --programs 1000000 --seconds $(or $(SECONDS),3600)
 
-lint: $(STAMP) ## ruff: every rule, each exception argued in pyproject.toml
+lint: $(STAMP) ## ruff: every rule, each exception argued in pyproject.toml; codespell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell README.md docs examples tracekit
 
 format: $(STAMP) ## Put the code into shape
 	$(BIN)/ruff format .
@@ -162,6 +163,14 @@ soak: $(STAMP) ## Each call fails with each errno, then ten minutes while the ag
 
 fire: $(STAMP) ## MINUTES=60 of forks, signals, interrupts and hostile receivers at random
 	nice -n 10 $(BIN)/python tests/soak/fire.py --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1)
+
+.PHONY: fleet
+fleet: $(STAMP) ## 10,000 simulated processes whose agents restart: the figures of the page on sizing
+	$(BIN)/python tests/soak/fleet.py --svg docs/reference/fleet.svg
+
+docs-site: $(SITE) ## The pages as a site in .build/site/html; a warning or a broken link is an error
+	NO_MKDOCS_2_WARNING=1 .build/site/bin/mkdocs build --quiet --strict --site-dir $(BUILD)/site/html
+	.build/site/bin/python docs/_check_site.py $(BUILD)/site/html
 
 COMPARE = $(BIN)/python tests/bench/compare --uv $(UV) --python $(BIN)/python \
   $(if $(CELL),--cell $(CELL)) $(if $(PEER),--peer $(PEER))

@@ -119,3 +119,16 @@ def test_measured_numbers_are_those_of_the_performance_page():
     default = Settings.resolve(environ={}).flat()
     assert default["queue_size"] == size.QUEUE
     assert default["max_burst_bytes"] == size.BURST_BYTES
+
+
+PAGE = PERFORMANCE.parent / "sizing.md"
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    re.findall(r"<!-- size: (.*?) -->\n```\n(.*?)```", PAGE.read_text(), re.DOTALL),
+)
+def test_the_page_shows_what_the_command_prints(words, printed, capsys):
+    """The tables of the page on sizing are the command's output."""
+    assert main(["size", *words.split()]) == 0
+    assert capsys.readouterr().out == printed
