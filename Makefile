@@ -164,10 +164,12 @@ soak: $(STAMP) ## Each call fails with each errno, then ten minutes while the ag
 fire: $(STAMP) ## MINUTES=60 of forks, signals, interrupts and hostile receivers at random
 	nice -n 10 $(BIN)/python tests/soak/fire.py --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1)
 
+# PROCESSES=… for another number than 10,000.
 .PHONY: fleet
-fleet: $(STAMP) ## 10,000 simulated processes whose agents restart: the figures of the page on sizing
-	$(BIN)/python tests/soak/fleet.py --svg docs/reference/fleet.svg
+fleet: $(STAMP) ## Simulated processes whose agents restart: the figures of the page on sizing
+	$(BIN)/python tests/soak/fleet.py --processes $(or $(PROCESSES),10000) --svg docs/reference/fleet.svg
 
+# To read it, with search: python3 -m http.server --bind 127.0.0.1 --directory .build/site/html
 docs-site: $(SITE) ## The pages as a site in .build/site/html; a warning or a broken link is an error
 	NO_MKDOCS_2_WARNING=1 .build/site/bin/mkdocs build --quiet --strict --site-dir $(BUILD)/site/html
 	.build/site/bin/python docs/_check_site.py $(BUILD)/site/html

@@ -37,7 +37,9 @@ class Page(HTMLParser):
 
 def problems(site: Path) -> list[str]:
     """Return a line for each link that leads nowhere and each resource of another host."""
-    pages = {path.resolve(): Page(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")}
+    pages = {
+        path.resolve(): Page(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")
+    }
     found = []
     for path, page in pages.items():
         name = path.relative_to(site.resolve())
@@ -52,10 +54,9 @@ def problems(site: Path) -> list[str]:
             target = target / "index.html" if target.is_dir() else target
             if not target.exists():
                 found.append(f"{name}: {url} is not there")
-            elif parts.fragment and target in pages:
-                if unquote(parts.fragment) not in pages[target].ids:
-                    found.append(f"{name}: {url} has no such place")
-    if len(pages) < 20:  # noqa: PLR2004 - an empty folder is no site
+            elif target in pages and unquote(parts.fragment) not in {"", *pages[target].ids}:
+                found.append(f"{name}: {url} has no such place")
+    if len(pages) < 20:  # an empty folder is no site
         found.append(f"{site}: only {len(pages)} pages")
     return found
 

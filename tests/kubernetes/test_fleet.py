@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -63,8 +64,6 @@ def test_the_same_seed_gives_the_same_fleet():
 
 def test_the_picture_is_well_formed(runs):
     """It parses, and has a line for each series."""
-    from xml.etree import ElementTree
-
     picture = fleet.plot(runs[True][0], runs[False][0])
-    lines = ElementTree.fromstring(picture).findall("{http://www.w3.org/2000/svg}polyline")
+    lines = ET.fromstring(picture).findall("{http://www.w3.org/2000/svg}polyline")
     assert len(lines) == 6

@@ -15,6 +15,7 @@ import argparse
 import json
 import logging
 import math
+import multiprocessing
 import random
 import sys
 from collections import Counter
@@ -30,20 +31,20 @@ from tracekit.sampling._strategy import parse_strategy
 from tracekit.testing import FakeClock, tracing
 from tracekit.transport._udp import MAX_PACKET_BYTES, MAX_PAUSE_S
 
-SECONDS = 360
+SECONDS = 300
 TICKS = 10
 """A second is cut into so many: a process' worker wakes in one of them."""
 OPERATIONS = ("GET /", "GET /cart", "POST /order", "GET /search")
-SPANS = 8
+SPANS = 2
 """Spans of a process in one trace."""
-TARGET = 2_000.0
+TARGET = 1_500.0
 """Traces a second that the adaptive server wants of 10 000 processes."""
 LOWER_BOUND = 1 / 60
 """Traces a second that each process samples of each operation in any case (Jaeger's default)."""
 POLL_S, CALCULATE_S = 60.0, 30.0
 AWAY_S = 5
 """How long one agent's restart takes; a tenth of them restarts at a time."""
-RESTART_S, RUSH_S, OUTAGE_S, OUTAGE_END_S = 60, 150, 240, 270
+RESTART_S, RUSH_S, OUTAGE_S, OUTAGE_END_S = 60, 130, 200, 230
 
 
 class Agent:
@@ -226,12 +227,12 @@ class Fleet:
 
     def _tick(self, second, tick):
         now, chance = self.clock(), self._chance
-        mean = 3.0 if second >= RUSH_S else 1.0
+        limit = math.exp(-3.0 if second >= RUSH_S else -1.0)
         for process in self.processes[tick::TICKS]:
             if now >= process.poll_s:
                 process.poller.poll()
                 process.poll_s = now + POLL_S * chance.uniform(0.85, 0.95)
-            for _ in range(_poisson(chance, mean)):
+            for _ in range(_poisson(chance, limit)):
                 name = OPERATIONS[int(chance.random() * len(OPERATIONS))]
                 if process.sampler.decide(chance.getrandbits(64), name).decision.is_sampled():
                     self.server.note(name)
@@ -263,12 +264,21 @@ class Fleet:
         return dict(total)
 
 
-def _poisson(chance, mean):
-    limit, count, product = math.exp(-mean), 0, chance.random()
+def _poisson(chance, limit):
+    """Return a count of mean ``-log(limit)``."""
+    count, product = 0, chance.random()
     while product > limit:
         count += 1
         product *= chance.random()
     return count
+
+
+def lived(processes, told):
+    """Return the account and the rows of a fleet."""
+    logging.disable(logging.WARNING)  # two lines of each process, as in a real fleet
+    fleet = Fleet(processes, told=told)
+    rows = fleet.run()
+    return fleet.account(), rows
 
 
 # --- what is shown ---
@@ -296,14 +306,15 @@ def plot(told, untold):
         ("sampling rate that the server gives", [([row.rate for row in told], "#5e35b1")]),
     )
     height = len(panels) * (HEIGHT + 40) + 30
-    out = [
+    head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LEFT + WIDTH + 20} {height}" '
         f'role="img"><title>A fleet whose agents restart</title><style>{STYLE}</style>'
-    ]
+    )
+    out = [head]
     for number, (title, lines) in enumerate(panels):
         out += _panel(number * (HEIGHT + 40) + 24, title, lines)
     out.append(
-        f'<text x="{LEFT}" y="{height - 8}">seconds 0 to {len(told)}; grey: agents restart in waves, '
+        f'<text x="{LEFT}" y="{height - 8}">seconds 0 to {len(told)}; grey: agents restart, '
         "traffic triples, all agents are away</text></svg>"
     )
     return "\n".join(out) + "\n"
@@ -367,15 +378,13 @@ def main():
     parser.add_argument("--processes", type=int, default=10_000)
     parser.add_argument("--svg", type=Path, help="write the picture there")
     options = parser.parse_args()
-    logging.disable(logging.WARNING)  # two lines of each process, as in a real fleet
-    rows, lines = {}, [HEAD, ("---",) * len(HEAD)]
-    for name, told in (("the kernel tells", True), ("nobody tells", False)):
-        fleet = Fleet(options.processes, told=told)
-        rows[told] = fleet.run()
-        lines.append((name, *table(fleet.account(), rows[told])))
+    with multiprocessing.Pool(2) as pool:
+        told, untold = pool.starmap(lived, [(options.processes, True), (options.processes, False)])
+    lines = [HEAD, ("---", *["---:"] * (len(HEAD) - 1))]
+    lines += [("the kernel tells", *table(*told)), ("nobody tells", *table(*untold))]
     sys.stdout.writelines(f"| {' | '.join(cells)} |\n" for cells in lines)
     if options.svg:
-        options.svg.write_text(plot(rows[True], rows[False]), encoding="utf-8")
+        options.svg.write_text(plot(told[1], untold[1]), encoding="utf-8")
 
 
 if __name__ == "__main__":
