@@ -32,8 +32,8 @@ def test_ten_services_at_a_thousand_requests():
     assert rows["CPU of the services"].figure == "0.31 cores"  # 2 000 x 14 us + 198 000 x 1.4 us
     assert rows["queue lasts"].figure == "200 s"  # 10 000 / 50
     assert rows["disk a day"].figure == "172.8 GB"  # 2 000 x 86 400 x 500 x 2
-    assert rows["JAEGER_SAMPLER_PARAM"].figure == "0.005"  # 1 000 of 200 000
-    assert "randomSamplingPercentage 0.5" in rows["JAEGER_SAMPLER_PARAM"].why
+    assert rows["sampler_param"].figure == "0.005"  # 1 000 of 200 000
+    assert "randomSamplingPercentage 0.5" in rows["sampler_param"].why
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_ten_services_at_a_thousand_requests():
 def test_the_sampler_follows_from_what_is_kept(words, kind, param):
     """All if it fits, a share, or adaptive sampling where services would be seen too rarely."""
     rows = table(*words)
-    assert (rows["JAEGER_SAMPLER_TYPE"].figure, rows["JAEGER_SAMPLER_PARAM"].figure) == (
+    assert (rows["sampler_type"].figure, rows["sampler_param"].figure) == (
         kind,
         param,
     )
@@ -62,8 +62,8 @@ def test_the_sampler_follows_from_what_is_kept(words, kind, param):
 def test_the_queue_grows_with_the_outage():
     """The setting holds what a process makes while the receiver is away, and is a good value."""
     rows = table("sample=1", "outage=60")
-    assert rows["JAEGER_REPORTER_MAX_QUEUE_SIZE"].figure == "300000"
-    assert table("outage=1")["JAEGER_REPORTER_MAX_QUEUE_SIZE"].figure == "10000"
+    assert rows["queue_size"].figure == "300000"
+    assert table("outage=1")["queue_size"].figure == "10000"
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def _client(n: dict[str, float], made: float, kept: float) -> Iterator[Row]:
     yield Row("queue lasts", holds, f"{QUEUE:,} spans (the default), receiver away")
     needed = max(QUEUE, math.ceil(each * n["outage"] / 1000) * 1000)
     yield Row(
-        "JAEGER_REPORTER_MAX_QUEUE_SIZE",
+        "queue_size",
         f"{needed}",
         f"for {n['outage']:g} s; {needed * n['held'] / 1e6:,.0f} MB if it is full",
     )
@@ -192,10 +192,8 @@ def _advice(n: dict[str, float], made: float) -> Iterator[Row]:
     else:
         kind, param = "probabilistic", _two_digits(share)
         why = f"{n['keep']:,.0f} of {made:,.0f} spans/s, the same share everywhere"
-    yield Row("JAEGER_SAMPLER_TYPE", kind, why)
-    yield Row(
-        "JAEGER_SAMPLER_PARAM", param, f"Istio: randomSamplingPercentage {_two_digits(share * 100)}"
-    )
+    yield Row("sampler_type", kind, why)
+    yield Row("sampler_param", param, f"Istio: randomSamplingPercentage {_two_digits(share * 100)}")
     each = made * n["sample"] / n["processes"]
     left = f"{QUEUE * (1 - ALERT_FILL) / each:,.0f} s before the first loss" if each else "never"
     yield Row("alert: queue filling", f"> {ALERT_FILL:g} for 2 min", left)
