@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from tracekit.grpc._plan import Method, Plan
+    from tracekit.grpc._plan import Plan
     from tracekit.grpc._rpc import Convert, Pair, Rpc
+    from tracekit.grpc._shared import Method
 
     Invoke = Callable[..., object]
 

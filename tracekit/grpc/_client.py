@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import TypeGuard
 
-    from tracekit.grpc._plan import Method, Plan
+    from tracekit.grpc._plan import Plan
     from tracekit.grpc._rpc import Pair
+    from tracekit.grpc._shared import Method
 
     Continuation = Callable[[grpc.ClientCallDetails, object], object]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from grpc import StatusCode
 from opentelemetry import trace
@@ -14,6 +14,7 @@ from tracekit._calls.semconv import SEMCONVS, semconv_of
 from tracekit._context import with_span
 from tracekit._protocols import PlainAttributes
 from tracekit.grpc import _conventions as conventions
+from tracekit.grpc._shared import Bound, Method, PassThrough
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -22,11 +23,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-    from tracekit._calls.lifecycle import CallObserver
     from tracekit._calls.semconv import Semconv
     from tracekit.grpc._rpc import Rpc
-    from tracekit.propagation import Propagator
-    from tracekit.propagation._remote import Extracted
 
     Hook = Callable[[Span, Rpc], None]
     SpanSource: TypeAlias = "Callable[[], object] | HasActiveSpan"
@@ -73,40 +71,6 @@ class HasActiveSpan(Protocol):
 
     def get_active_span(self) -> object:
         """Return the span that calls are made below; None: the current one."""
-
-
-class Method(NamedTuple):
-    """What is known of a method before it is called; ``attributes`` are shared by its calls."""
-
-    name: str
-    attributes: dict[Semconv, PlainAttributes]
-
-
-@runtime_checkable
-class PassThrough(Protocol):
-    """A tracer that can tell when all there is to do is to pass on what arrived, and does that."""
-
-    def passes_on(self, arrival: Extracted) -> bool:
-        """Return whether nobody is to hear of a call that begins below what arrived."""
-
-    def pass_on(self, arrival: Extracted) -> Span:
-        """Return an unsampled span below it; for which ``passes_on`` was True."""
-
-
-class Bound(NamedTuple):
-    """What a call needs of the handle in use, fetched once."""
-
-    handle: Tracing
-    start_span: Callable[..., Span]
-    join: Callable[..., tuple[Span, Context]]
-    """Both the tracer's: below a span that is current, below what arrived."""
-    propagator: Propagator
-    observer: CallObserver | None
-    """Who counts the calls that we serve; None on the client's side."""
-    has_audience: bool
-    """Whether somebody is told that a call begins: that observer, or a hook."""
-    passer: PassThrough | None
-    """The tracer; None where it cannot, or where not only the reporter wants to hear of calls."""
 
 
 class Plan:
@@ -225,7 +189,7 @@ class Plan:
             self.complain("active_span_source")
             return current
 
-    def run(self, hook: Hook | None, span: Span, rpc: Rpc) -> None:
+    def run(self, hook: Callable[..., None] | None, span: Span, rpc: object) -> None:
         """Run a user's hook on a recording span; what it raises costs one warning."""
         if hook is not None and span.is_recording():
             try:

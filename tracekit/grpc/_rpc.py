@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from tracekit.grpc._conventions import Attributes
-    from tracekit.grpc._plan import Bound, Method, Plan
+    from tracekit.grpc._shared import Bound, CallPlan, Method
 
     Pair = tuple[str, str | bytes]
 
@@ -107,7 +107,7 @@ class Rpc(BaseCall):
     """What went wrong with a message or a request iterator."""
     _noted = 0
 
-    def __init__(self, plan: Plan, method: Method, metadata: Iterable[Pair] | None) -> None:
+    def __init__(self, plan: CallPlan, method: Method, metadata: Iterable[Pair] | None) -> None:
         self.plan = plan
         self.method = method
         self.name = method.name

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from tracekit.grpc._handlers import Behavior
-    from tracekit.grpc._plan import Method, PassThrough, Plan
+    from tracekit.grpc._plan import Plan
     from tracekit.grpc._rpc import Pair
+    from tracekit.grpc._shared import Method, PassThrough
     from tracekit.propagation._remote import Extracted
 
 _THREADS_INHERIT = bool(getattr(sys.flags, "thread_inherit_context", False))

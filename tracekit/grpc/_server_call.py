@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from tracekit.grpc._conventions import Attributes
     from tracekit.grpc._foreign_context import KnownContext
-    from tracekit.grpc._plan import Bound
     from tracekit.grpc._rpc import Pair
+    from tracekit.grpc._shared import Bound
     from tracekit.propagation._remote import Extracted
 
 seen: ContextVar[object] = ContextVar("tracekit-grpc-serving", default=None)
