@@ -54,7 +54,6 @@ BRIDGES = {
 }
 # What may name each other in type hints: a call and what it is made by or serves.
 TYPE_CIRCLES = [
-    {"tracekit.grpc._aio_server", "tracekit.grpc._aio_threads"},
     {f"tracekit.tracing.{name}" for name in ("_keeping", "_kept", "_local_trace")},
 ]
 NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}  # public, whatever they look like

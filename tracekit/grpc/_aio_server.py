@@ -107,7 +107,7 @@ class AioServerCall(ServerRpc):
     _interrupted = False
 
     def in_task(self, task: asyncio.Task[object] | None) -> None:
-        """Hear which task of gRPC's serves this RPC."""
+        """Called with gRPC's task for this RPC; None: nobody will tell when it is over."""
         if task is None:
             self.ends_with_handler = True
         else:
@@ -127,7 +127,7 @@ class AioServerCall(ServerRpc):
         return call, asked
 
     def served(self, context: _Asked | Heard) -> None:
-        """Hear which context the handler has, or what listens to it."""
+        """Called with the context that the handler has, or with what listens to it."""
         self._served = context
 
     def cancelled_now(self) -> None:
@@ -168,7 +168,7 @@ class AioServerCall(ServerRpc):
         return False
 
     def exhausted(self) -> None:
-        """Hear, in a thread, that there are no more responses; the loop may still send the last."""
+        """Called in a thread when there are no more responses; the loop may still send the last."""
         self._exhausted = True
         self.unattended = True
         if self.closed:

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import grpc
 
     from tracekit._calls.lifecycle import Step
-    from tracekit.grpc._aio_server import AioServerCall
     from tracekit.grpc._handlers import Behavior
+    from tracekit.grpc._server_call import ServerRpc
 
 
-def threaded(rpc: AioServerCall, behavior: Behavior) -> Behavior:
+def threaded(rpc: ServerRpc, behavior: Behavior) -> Behavior:
     """Return a blocking function that serves ``rpc`` by ``behavior`` in a thread of gRPC's pool."""
 
     def traced(request: object, context: grpc.ServicerContext) -> object:
@@ -49,7 +49,7 @@ def threaded(rpc: AioServerCall, behavior: Behavior) -> Behavior:
     return traced
 
 
-def _responses(source: Iterable[object], rpc: AioServerCall, step: Step) -> Iterator[object]:
+def _responses(source: Iterable[object], rpc: ServerRpc, step: Step) -> Iterator[object]:
     """Yield from what a blocking handler returned, in gRPC's thread for it."""
     rpc.attend()
     try:

@@ -1,11 +1,12 @@
-"""What a gRPC span is called and which attributes it carries, as tables.
+"""What a gRPC span is called, which attributes it carries and which code it ends with, as tables.
 
-Source: OpenTelemetry semantic conventions for RPC and gRPC spans, the current names and the ones
-that were in use before them (``rpc.system``, ``rpc.service``, ``net.peer.*``).
+Source of the names: OpenTelemetry semantic conventions for RPC and gRPC spans, the current names
+and the ones that were in use before them (``rpc.system``, ``rpc.service``, ``net.peer.*``).
 """
 
 from __future__ import annotations
 
+import enum
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
@@ -32,6 +33,28 @@ SERVER_ERRORS = frozenset(
     }
 )
 """The codes that are a server's fault; the others are its client's. For a client all but OK are."""
+
+
+class Ended(enum.Enum):
+    """How a served RPC ended, and what its code is then: the rules of gRPC's own servers.
+
+    A row says which code goes out, and whether one that the handler set goes out instead. No row
+    is about what a handler *means*: an abort is a code that was set and an exception.
+    """
+
+    RETURNED = grpc.StatusCode.OK, True
+    RAISED = grpc.StatusCode.UNKNOWN, True
+    UNCONVERTED = None, True  # a message; the flavours of gRPC differ: INTERNAL, UNKNOWN
+    CANCELLED = grpc.StatusCode.CANCELLED, False  # by the client, while the handler was at it
+    LATE = grpc.StatusCode.DEADLINE_EXCEEDED, False
+
+    def code(
+        self, given: grpc.StatusCode | None, if_unconvertible: grpc.StatusCode
+    ) -> grpc.StatusCode:
+        """Return the code on the wire; ``given`` is what the handler set, if it set one."""
+        code, yields = self.value
+        return (given if yields else None) or code or if_unconvertible
+
 
 UNTRACED = frozenset(
     {

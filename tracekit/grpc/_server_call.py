@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 from contextvars import ContextVar
 from time import time_ns
 from typing import TYPE_CHECKING
 
-import grpc
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
@@ -15,6 +13,7 @@ from opentelemetry.trace import SpanKind
 from tracekit._calls.lifecycle import message_of
 from tracekit._context import SUPPRESSED_PLAINLY, get_current
 from tracekit.grpc import _conventions as conventions
+from tracekit.grpc._conventions import Ended
 from tracekit.grpc._rpc import Rpc, kept
 from tracekit.grpc._started_in import without
 from tracekit.propagation._extracted import enter
@@ -22,6 +21,7 @@ from tracekit.propagation._extracted import enter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    import grpc
     from typing_extensions import Self
 
     from tracekit.grpc._conventions import Attributes
@@ -44,27 +44,6 @@ _SERVER = SpanKind.SERVER
 _NO_DEADLINE_S = 1e12
 _DEADLINE_SLACK_S = 0.025
 """A cancel this close to the deadline *is* the deadline: the client's clock ran out first."""
-
-
-class Ended(enum.Enum):
-    """How a served RPC ended, and what its code is then: the rules of gRPC's own servers.
-
-    A row says which code goes out, and whether one that the handler set goes out instead. No row
-    is about what a handler *means*: an abort is a code that was set and an exception.
-    """
-
-    RETURNED = grpc.StatusCode.OK, True
-    RAISED = grpc.StatusCode.UNKNOWN, True
-    UNCONVERTED = None, True  # a message; the flavours of gRPC differ: INTERNAL, UNKNOWN
-    CANCELLED = grpc.StatusCode.CANCELLED, False  # by the client, while the handler was at it
-    LATE = grpc.StatusCode.DEADLINE_EXCEEDED, False
-
-    def code(
-        self, given: grpc.StatusCode | None, if_unconvertible: grpc.StatusCode
-    ) -> grpc.StatusCode:
-        """Return the code on the wire; ``given`` is what the handler set, if it set one."""
-        code, yields = self.value
-        return (given if yields else None) or code or if_unconvertible
 
 
 def _pairs(metadata: Iterable[Pair] | None) -> tuple[Pair, ...]:
@@ -120,6 +99,18 @@ class ServerRpc(Rpc):
         ``error`` is what left the handler; ``over`` whether the RPC had ended before (None: to
         be found out).
         """
+        raise NotImplementedError
+
+    def failed(self, error: BaseException) -> None:
+        """Called when ``error`` left the handler."""
+        raise NotImplementedError
+
+    def returned(self, response: object) -> None:
+        """Called when the handler returned the one response."""
+        raise NotImplementedError
+
+    def exhausted(self) -> None:
+        """Called when a blocking handler has no more responses; the last may not be sent yet."""
         raise NotImplementedError
 
     def attend(self) -> None:
