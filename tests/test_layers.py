@@ -52,10 +52,6 @@ BRIDGES = {
         "tracekit.sampling._fetch",
     },
 }
-# What may name each other in type hints: a call and what it is made by or serves.
-TYPE_CIRCLES = [
-    {f"tracekit.tracing.{name}" for name in ("_keeping", "_kept", "_local_trace")},
-]
 NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}  # public, whatever they look like
 # Which module touches which private attribute of another package's objects, and why.
 PRIVATE = {
@@ -211,7 +207,7 @@ def test_modules_name_each_other_in_no_circle_of_types() -> None:
         name: imports_of(path, KNOWN, deferred=False, types=True) - {name}
         for name, path in KNOWN.items()
     }
-    assert [group for group in circles(graph) if group not in TYPE_CIRCLES] == []
+    assert circles(graph) == []
 
 
 def private_of(tree: ast.AST) -> set[str]:

@@ -176,8 +176,8 @@ class KeepingTracerProvider(TracerProvider):
         self._rule = rule
         self._closed = False
 
-        def buffer() -> Buffer:
-            made = Buffer(
+        def buffer() -> Buffer[KeptSpan]:
+            made: Buffer[KeptSpan] = Buffer(
                 self._lives.now(), max_spans, max_bytes, RateLimiter(per_second), self._is_watched
             )
             made.closed = self._closed
@@ -219,7 +219,7 @@ class KeepingTracerProvider(TracerProvider):
         self._tell(store)
         super().shutdown(timeout_s)
 
-    def _judge(self, local: LocalTrace, root: KeptSpan) -> None:
+    def _judge(self, local: LocalTrace[KeptSpan], root: KeptSpan) -> None:
         """Decide a trace whose local root has ended; predicates run here, under no lock."""
         try:
             reason = local.rule.reason(root, local.done.copy())
@@ -232,7 +232,7 @@ class KeepingTracerProvider(TracerProvider):
             self._promote(local, root, reason)
 
     def _promote(
-        self, local: LocalTrace, root: KeptSpan, reason: str, *, capped: bool = True
+        self, local: LocalTrace[KeptSpan], root: KeptSpan, reason: str, *, capped: bool = True
     ) -> None:
         done = local.store.promote(local, KeptSpan._begin_sampled, capped=capped)
         if local.promoted:
@@ -250,7 +250,7 @@ class KeepingTracerProvider(TracerProvider):
     def _is_watched(self) -> bool:
         return bool(self._processors)
 
-    def _tell(self, store: Buffer) -> None:
+    def _tell(self, store: Buffer[KeptSpan]) -> None:
         """Tell span processors of the end of spans that were discarded; under no lock."""
         while store.parted:
             try:
@@ -259,7 +259,7 @@ class KeepingTracerProvider(TracerProvider):
                 return
             self._notify_end(span)
 
-    def _label(self, local: LocalTrace, root: KeptSpan, reason: str) -> None:
+    def _label(self, local: LocalTrace[KeptSpan], root: KeptSpan, reason: str) -> None:
         """Say on the local root why it is there, and how likely it would have been without."""
         kind, param = ("parent", 0.0) if local.partial else head_of(self._sampler, root._name)
         tags = root._attrs

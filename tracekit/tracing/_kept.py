@@ -7,7 +7,7 @@ after them, so a provider without one pays nothing.
 from __future__ import annotations
 
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import trace
 
@@ -16,20 +16,22 @@ from tracekit._process.tally import DIVIDED
 from tracekit._protocols import MARKS_SHIFT, PlainAttributes
 from tracekit.sampling._parent import SAMPLING_PRIORITY
 from tracekit.tracing._begin import begin, valid_links
-from tracekit.tracing._local_trace import LocalTrace
+from tracekit.tracing._local_trace import Buffer, LocalTrace
 from tracekit.tracing._locked_span import SPAN
 from tracekit.tracing._make import recording
 from tracekit.tracing._readable import SAMPLED
+from tracekit.tracing._shared import SharedState
 from tracekit.tracing._span import Span, UnsampledSpan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.trace import SpanContext
     from opentelemetry.util.types import Attributes
 
     from tracekit.sampling._keep import KeepRule
     from tracekit.tracing._attributes import Bag
     from tracekit.tracing._begin import Arguments
-    from tracekit.tracing._keeping import KeepingTracerProvider
 
 if TYPE_CHECKING:
     _Recording = Span
@@ -41,11 +43,34 @@ _COST = 16
 """Bytes of an attribute beside a text."""
 
 
+class KeepingState(SharedState, Protocol):
+    """A provider with a rule, as the spans know it. See ``KeepingTracerProvider``."""
+
+    store: Callable[[], Buffer[KeptSpan]]
+
+    def rule_of(self, operation: str) -> KeepRule | None:
+        """Return the rule of a local root."""
+
+    def _judge(self, local: LocalTrace[KeptSpan], root: KeptSpan) -> None:
+        """Decide a trace whose local root has ended."""
+
+    def _promote(
+        self, local: LocalTrace[KeptSpan], root: KeptSpan, reason: str, *, capped: bool = True
+    ) -> None:
+        """Decide for a trace, and report what has ended of it."""
+
+    def _report(self, span: KeptSpan) -> None:
+        """Hand on a span that has ended and was promoted."""
+
+    def _tell(self, store: Buffer[KeptSpan]) -> None:
+        """Tell span processors of the end of spans that were discarded."""
+
+
 class KeptSpan(_Recording):
     """A recording span whose trace is undecided until its local root ends; not sampled so far."""
 
     __slots__ = ("_local",)
-    _local: LocalTrace
+    _local: LocalTrace[KeptSpan]
 
     def end(self, end_time: int | None = None) -> None:  # noqa: C901 - one road, see ``begin``
         """End the span; with the local root its trace is decided. See ``Span.end``."""
@@ -84,9 +109,9 @@ class KeptSpan(_Recording):
         if local.root is self or local.decided or store.bytes > store.max_bytes or store.parted:
             self._over(local)
 
-    def _over(self, local: LocalTrace) -> None:
+    def _over(self, local: LocalTrace[KeptSpan]) -> None:
         """Do what an end may bring about."""
-        provider: KeepingTracerProvider = self._tracer._provider  # type: ignore[assignment]
+        provider: KeepingState = self._tracer._provider  # type: ignore[assignment]
         store = local.store
         if local.decided:
             with store.lock:
@@ -117,7 +142,7 @@ class KeptSpan(_Recording):
         local = self._local
         if decision in (Decision.ACCEPT, Decision.DEBUG) and local.store.life.mark[0]:
             if local.root is self:
-                provider: KeepingTracerProvider = self._tracer._provider  # type: ignore[assignment]
+                provider: KeepingState = self._tracer._provider  # type: ignore[assignment]
                 provider._promote(local, self, "forced", capped=False)
             elif local.live.pop(self, False):
                 local.store.release()
@@ -198,7 +223,7 @@ def begin_kept(arguments: Arguments, parent: Any) -> trace.Span:  # noqa: ANN401
 def _local_root(arguments: Arguments, parent: Any, quiet: UnsampledSpan) -> trace.Span:  # noqa: ANN401
     """Return a local root in the place of ``quiet``, with its ids; or ``quiet`` if none may be."""
     tracer, name, context, _, attributes, _, _, _, _, _ = arguments
-    provider: KeepingTracerProvider = tracer._provider  # type: ignore[assignment]
+    provider: KeepingState = tracer._provider  # type: ignore[assignment]
     rule = provider.rule_of(name)
     if rule is None or not rule.conditions:
         return quiet
@@ -224,7 +249,7 @@ def _root_of(
     partial: bool,
 ) -> trace.Span:
     tracer = arguments[0]
-    provider: KeepingTracerProvider = tracer._provider  # type: ignore[assignment]
+    provider: KeepingState = tracer._provider  # type: ignore[assignment]
     store = provider.store()
     bits = quiet._bits | _DEFER_BIT if rule.defer else quiet._bits & ~_DEFER_BIT
     name, kind, start_time = arguments[1], arguments[3], arguments[6]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from tracekit.tracing._life import ZERO
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from tracekit.sampling import RateLimiter
     from tracekit.sampling._keep import KeepRule
-    from tracekit.tracing._kept import KeptSpan
     from tracekit.tracing._life import Life
 
 
@@ -52,7 +51,20 @@ class KeepCounts(NamedTuple):
     discarded: Mapping[str, int] = {}
 
 
-class LocalTrace:
+class Undecided(Protocol):
+    """What a local trace asks of its spans; who they are stands above, in ``_kept``."""
+
+    def _begin_sampled(self) -> None:
+        """Be a sampled span from now on, while live; called under the buffer's lock."""
+
+    def _settle(self, bits: int = 0) -> None:
+        """Say no longer that the decision is open, and set ``bits``."""
+
+
+SpanT = TypeVar("SpanT", bound=Undecided)
+
+
+class LocalTrace(Generic[SpanT]):
     """All spans of this process below one local root.
 
     Its spans come and end without a lock. A verdict is set before it takes them out, under the
@@ -62,22 +74,22 @@ class LocalTrace:
 
     __slots__ = ("bytes", "decided", "done", "live", "partial", "promoted", "root", "rule", "store")
 
-    def __init__(self, store: Buffer, rule: KeepRule, partial: bool) -> None:
+    def __init__(self, store: Buffer[SpanT], rule: KeepRule, partial: bool) -> None:
         self.store = store
         self.rule = rule
         self.partial = partial
         """Whether the caller has decided not to sample it, so that its parts are missing."""
-        self.root: KeptSpan | None = None
-        self.live: dict[KeptSpan, bool] = {}
+        self.root: SpanT | None = None
+        self.live: dict[SpanT, bool] = {}
         """Whoever takes a span out (``dict.pop``, which is atomic) has it: its end or a verdict."""
-        self.done: list[KeptSpan] = []
+        self.done: list[SpanT] = []
         self.bytes = 0
         self.decided: DiscardReason | bool = False
         """The verdict: True, or why it was discarded (which is no empty text, so true as well)."""
         self.promoted = False
 
 
-class Buffer:
+class Buffer(Generic[SpanT]):
     """The undecided traces of one process, in the order of their local roots. Any thread.
 
     ``max_spans`` counts open spans too; ``max_bytes`` is of the attributes of ended ones. When
@@ -114,7 +126,7 @@ class Buffer:
         self.life = life
         self.lock = threading.RLock()
         self.closed = False
-        self.parted: deque[KeptSpan] = deque()
+        self.parted: deque[SpanT] = deque()
         """Ended spans that were discarded, while span processors are to be told of them."""
         self.recorded = ZERO()
         """Counted without the lock, as ``Life``'s figures are."""
@@ -125,12 +137,12 @@ class Buffer:
         self._watched = watched
         self._max_spans = max_spans
         self._limiter = limiter
-        self._traces: dict[LocalTrace, None] = {}
+        self._traces: dict[LocalTrace[SpanT], None] = {}
         self._gone = 0
         self._promoted = 0
         self._discarded = dict.fromkeys(DiscardReason, 0)
 
-    def begin(self, trace: LocalTrace, root: KeptSpan) -> bool:
+    def begin(self, trace: LocalTrace[SpanT], root: SpanT) -> bool:
         """Take in a trace by its local root; False if the buffer is closed."""
         with self.lock:
             if self.closed:
@@ -143,7 +155,7 @@ class Buffer:
                 self.make_room()
             return True
 
-    def begun_late(self, trace: LocalTrace, span: KeptSpan) -> None:
+    def begun_late(self, trace: LocalTrace[SpanT], span: SpanT) -> None:
         """Settle a span that was put into ``live`` of a trace that is decided."""
         with self.lock:
             if trace.live.pop(span, False):
@@ -151,7 +163,7 @@ class Buffer:
                     span._begin_sampled()
                 self._settled(trace)
 
-    def ended_late(self, trace: LocalTrace, span: KeptSpan) -> bool:
+    def ended_late(self, trace: LocalTrace[SpanT], span: SpanT) -> bool:
         """Settle a span that was put into ``done`` of a trace that is decided.
 
         True: the trace was promoted, and the caller reports the span.
@@ -166,8 +178,8 @@ class Buffer:
             return trace.promoted
 
     def promote(
-        self, trace: LocalTrace, begin: Callable[[KeptSpan], None], *, capped: bool = True
-    ) -> list[KeptSpan]:
+        self, trace: LocalTrace[SpanT], begin: Callable[[SpanT], None], *, capped: bool = True
+    ) -> list[SpanT]:
         """Decide for a trace, within the rate; return its ended spans, for the caller to report.
 
         ``begin`` is called for each that is still open: it is sampled from now on.
@@ -184,7 +196,7 @@ class Buffer:
             self._went(number)
             return done
 
-    def discard(self, trace: LocalTrace, reason: DiscardReason) -> None:
+    def discard(self, trace: LocalTrace[SpanT], reason: DiscardReason) -> None:
         """Decide against a trace, unless it is decided."""
         with self.lock:
             if trace.decided:
@@ -202,7 +214,7 @@ class Buffer:
             self._promoted += 1
             self._went(1)
 
-    def charge(self, trace: LocalTrace, size: int) -> None:
+    def charge(self, trace: LocalTrace[SpanT], size: int) -> None:
         """Count the bytes of a span that has ended, where threads may change at any step."""
         with self.lock:
             trace.bytes += size
@@ -229,8 +241,8 @@ class Buffer:
             return KeepCounts(recorded, recorded - self._gone, self._promoted, discarded)
 
     def _let_go(
-        self, trace: LocalTrace, begin: Callable[[KeptSpan], None]
-    ) -> tuple[list[KeptSpan], int]:
+        self, trace: LocalTrace[SpanT], begin: Callable[[SpanT], None]
+    ) -> tuple[list[SpanT], int]:
         """Take a trace out; return its ended spans, and how many these and the open ones are."""
         self._traces.pop(trace, None)
         self.bytes -= trace.bytes
@@ -245,7 +257,7 @@ class Buffer:
         del trace.done[: len(done)]  # what comes meanwhile is behind them
         return done, number + len(done)
 
-    def _settled(self, trace: LocalTrace) -> None:
+    def _settled(self, trace: LocalTrace[SpanT]) -> None:
         if trace.promoted:
             self._promoted += 1
         elif trace.decided is not True and trace.decided:
@@ -256,12 +268,12 @@ class Buffer:
         self._gone += number
         self.full_at = self._max_spans + self._gone
 
-    def _part(self, spans: list[KeptSpan]) -> None:
+    def _part(self, spans: list[SpanT]) -> None:
         if self._watched():
             self.parted.extend(spans)
 
 
-def _forget(span: KeptSpan) -> None:
+def _forget(span: Undecided) -> None:
     """Leave an open span of a discarded trace as it is: unsampled, its decision no longer open."""
     span._settle()
 
