@@ -186,7 +186,7 @@ def test_every_panel_and_every_alert_has_data(make_jaeger, prometheus_binary, no
         groups = json.loads(get(f"{url}/api/v1/rules"))["data"]["groups"]
         health = {rule["name"]: rule["health"] for each in groups for rule in each["rules"]}
     assert set(health.values()) <= {"ok", "unknown"}
-    assert len(health) == 5
+    assert len(health) == 6
     noted(
         "Prometheus",
         f"{len(expressions())} queries of dashboard and alerts",
