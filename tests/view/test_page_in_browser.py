@@ -365,6 +365,30 @@ def test_a_trace_that_makes_no_sense_is_drawn_all_the_same(browser, backend):
     assert len(rows(browser)) < 200
 
 
+@pytest.mark.parametrize("width", [390, 1360, 1920])
+def test_the_span_of_a_link_is_in_sight_with_its_name_and_bar(browser, backend, width):
+    """Also far down, forty levels deep, at the very end of the trace, beside its details."""
+    chain = [span(f"d{n}", n, n - 1, n * 1000, 0) for n in range(2, 81)]
+    send(backend, {"deep": [span("d1", 1, 0, 0, 80_000), *chain]})
+    browser.resize(width, 800)
+    try:
+        browser.open(f"{backend.url}/trace/{1:x}?span={80:016x}")
+        browser.wait("document.querySelector('aside .facts')")
+
+        inside = """
+            const box = (element) => element.getBoundingClientRect();
+            const row = document.querySelector('.row.marked');
+            const tree = box(document.querySelector('.tree'));
+            const [lane, bar] = [box(row.querySelector('.lane')), box(row.querySelector('.bar'))];
+            const name = row.querySelector('.operation');
+            return [box(row).bottom <= tree.bottom + 1, bar.right <= lane.right + 1,
+                    name.scrollWidth <= name.clientWidth && name.clientWidth > 0];
+        """
+        assert browser.run(inside) == [True, True, True]
+    finally:
+        browser.resize(1366, 850)
+
+
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: make test-browser")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_that_shuts_somebody_out(browser, two_orders, scheme):

@@ -1,7 +1,7 @@
 // Everything that is known of one span.
 
 import { offline } from "./api.js";
-import { copier, count, duration, h, lines, named, shown, when } from "./dom.js";
+import { copier, count, duration, h, lines, named, shown, took, when } from "./dom.js";
 import { selfTime } from "./model.js";
 
 const LONG = 300; // characters of a value that are shown before somebody asks for the rest
@@ -17,7 +17,7 @@ export function detail(span, trace, colours, { close, select }) {
       h("h2", { class: `c${colours.get(span.service)}` }, h("i", { class: "dot" }), h("bdi", {}, named(span.service, 120)), h("bdi", { class: "operation" }, named(span.operation, 400))),
       h("button", { type: "button", onclick: close, "aria-label": "Close (Esc)", title: "Close (Esc)" }, "×")),
     h("dl", { class: "facts" },
-      fact("Duration", duration(span.duration)), fact("Own time", duration(selfTime(span))), critical > 0 && fact("On the critical path", duration(critical)),
+      fact("Duration", took(span)), fact("Own time", duration(selfTime(span))), critical > 0 && fact("On the critical path", duration(critical)),
       fact("Starts at", `+${duration(span.start - trace.start)}`, h("span", { class: "quiet" }, ` ${when(span.start)}`)),
       span.kind && fact("Kind", shown(span.kind, 40)),
       fact("Span id", h("code", {}, span.id), copier(span.id, "the span id")), fact("Trace id", h("code", {}, trace.id), copier(trace.id, "the trace id")),
@@ -27,7 +27,7 @@ export function detail(span, trace, colours, { close, select }) {
     part(`Tags ${span.tags.length}`, pairs(span.tags)),
     span.logs.length > 0 && part(`Events ${span.logs.length}`, events(span.logs, trace)),
     (span.links.length > 0 || span.linkedBy.length > 0) && part("Links", h("ul", { class: "links" }, span.links.slice(0, MANY).map((ref) => h("li", {}, link(ref, trace, select))), span.linkedBy.map((from) => h("li", {}, "from ", other(from, select))))),
-    span.children.length > 0 && part(`Children ${span.children.length}`, h("ul", { class: "links" }, span.children.slice(0, 50).map((child) => h("li", {}, other(child, select), h("span", { class: "quiet" }, ` ${duration(child.duration)}`))), span.children.length > 50 && h("li", { class: "quiet" }, `and ${count(span.children.length - 50, "more")}`.replace("mores", "more")))),
+    span.children.length > 0 && part(`Children ${span.children.length}`, h("ul", { class: "links" }, span.children.slice(0, 50).map((child) => h("li", {}, other(child, select), h("span", { class: "quiet" }, ` ${took(child)}`))), span.children.length > 50 && h("li", { class: "quiet" }, `and ${count(span.children.length - 50, "more")}`.replace("mores", "more")))),
     part("Process", pairs(span.processTags)));
 }
 

@@ -60,6 +60,11 @@ export function duration(us) {
   return `${Math.round(us)} µs`;
 }
 
+/** Return how long a span took. By how much one ends before it starts is more digits than JSON's numbers keep. */
+export function took(span) {
+  return span.duration < 0 ? "below 0" : duration(span.duration);
+}
+
 /** Return a point in time, in the time zone of the browser; `?` where it is none. */
 export function when(us) {
   const date = new Date(us / 1000);

@@ -3,7 +3,7 @@
 import { graph } from "./api.js";
 import { colours, count, duration, h, named, s } from "./dom.js";
 
-const BOX = { width: 190, height: 78, across: 130, down: 24 };
+const BOX = { width: 210, height: 78, across: 130, down: 24 };
 const MOST = 60; // services in the picture; the tables have all of them
 
 export async function graphView(place, { signal }) {
@@ -52,7 +52,8 @@ function picture(services, calls, rate) {
   const height = 32 + tallest * (BOX.height + BOX.down) - BOX.down + 16;
   const shade = colours(services.map((each) => each.name));
   const busiest = Math.max(1, ...calls.map((call) => call.count));
-  const arrows = calls.filter((call) => at.has(call.from) && at.has(call.to)).map((call) => arrow(call, place(at.get(call.from)), place(at.get(call.to)), busiest));
+  const free = placing();
+  const arrows = calls.filter((call) => at.has(call.from) && at.has(call.to)).map((call) => arrow(call, place(at.get(call.from)), place(at.get(call.to)), busiest, free));
   const boxes = services.map((each) => box(each, place(at.get(each.name)), shade.get(each.name), rate));
   return h("div", { class: "picture", tabindex: 0, role: "group", "aria-label": "The service graph" },
     s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": `${count(services.length, "service")} and ${count(calls.length, "connection")}; the tables below say the same` },
@@ -60,24 +61,36 @@ function picture(services, calls, rate) {
       arrows, boxes));
 }
 
-function arrow(call, from, to, busiest) {
+/** Return a function that says whether a label fits: one on another is no longer to be read. */
+function placing() {
+  const taken = [];
+  return (x, y, text) => {
+    const half = text.length * 3.5 + 4;
+    if (taken.some((other) => Math.abs(other.x - x) < other.half + half && Math.abs(other.y - y) < 14)) return false;
+    taken.push({ x, y, half });
+    return true;
+  };
+}
+
+function arrow(call, from, to, busiest, free) {
   const [x1, y1] = [from.left + BOX.width, from.top + BOX.height / 2];
   const [x2, y2] = [to.left, to.top + BOX.height / 2];
   const back = x2 <= x1;
   const bend = back ? 60 : (x2 - x1) / 2;
   const low = Math.max(from.top, to.top) + BOX.height + 22;
   const d = back ? `M${x1} ${y1}C${x1 + bend} ${low} ${x2 - bend} ${low} ${x2} ${y2}` : `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
-  const middle = back ? low - 8 : (y1 + y2) / 2;
+  const [x, y] = [(x1 + x2) / 2, (back ? low - 8 : (y1 + y2) / 2) - 6];
+  const label = `${call.count.toLocaleString("en")}${call.errors ? ` · ✗ ${percent(failed(call))}` : ""}`;
   return s("g", { class: `call${call.errors ? " failed" : ""}` }, s("title", {}, `${named(call.from, 60)} → ${named(call.to, 60)}: ${count(call.count, "call")}, ${percent(failed(call))} failed, p95 ${duration(call.p95)}`),
     s("path", { d, "stroke-width": 1 + 4 * (call.count / busiest), "marker-end": "url(#tip)" }),
-    s("text", { x: (x1 + x2) / 2, y: middle - 6 }, `${call.count.toLocaleString("en")}${call.errors ? ` · ✗ ${percent(failed(call))}` : ""}`));
+    free(x, y, label) && s("text", { x, y }, label));
 }
 
 function box(service, { left, top }, colour, rate) {
   return s("a", { href: `/search?service=${encodeURIComponent(service.name)}` }, s("g", { class: `service c${colour}${service.errors ? " failed" : ""}`, transform: `translate(${left} ${top})` },
     s("title", {}, `Traces of ${named(service.name, 100)}`),
     s("rect", { width: BOX.width, height: BOX.height, rx: 8 }), s("rect", { class: "side", width: 6, height: BOX.height, rx: 3 }),
-    s("svg", { width: BOX.width - 6, height: 34 }, s("text", { x: 18, y: 24, class: "name" }, named(service.name, 24))),
+    s("svg", { width: BOX.width - 6, height: 34 }, s("text", { x: 18, y: 24, class: "name" }, named(service.name, 20))),
     s("text", { x: 18, y: 45 }, `${rate(service.count) || count(service.count, "request")} · p95 ${duration(service.p95)}`),
     s("text", { x: 18, y: 64, class: service.errors ? "bad" : null }, service.errors ? `✗ ${percent(failed(service))} failed` : "no error")));
 }

@@ -45,8 +45,8 @@ export function minimap(trace, colours, zoomed) {
     const step = Math.min(4, (HEIGHT - 4) / trace.spans.length);
     trace.spans.forEach((span, index) => {
       pen.fillStyle = span.error ? error : palette[colours.get(span.service)];
-      const x = ((span.start - start) / length) * width;
-      pen.fillRect(x, 2 + index * step, Math.max(1, ((span.end - span.start) / length) * width), Math.max(0.6, step * 0.8));
+      const x = Math.max(1, Math.min(((span.start - start) / length) * width, width - 3)); // beside the window's edge
+      pen.fillRect(x, 2 + index * step, Math.max(2, ((span.end - span.start) / length) * width), Math.max(0.6, step * 0.8));
     });
   }
   return { element, draw };

@@ -1,12 +1,13 @@
 // A trace as a waterfall. Only the rows in sight are elements, so ten thousand spans scroll freely.
 
 import { offline, trace as load } from "./api.js";
-import { colours, copier, count, duration, h, named, say, when } from "./dom.js";
+import { colours, copier, count, duration, h, named, say, took, when } from "./dom.js";
 import { detail } from "./detail.js";
 import { minimap } from "./minimap.js";
 import { modelled, says } from "./model.js";
 
 const SPARE = 12; // rows above and below the sight, so that a fast scroll shows no gap
+const DEEPEST = 24; // levels that are indented; what lies deeper stands below one another
 
 export async function traceView(place, { ids, query, signal, go }) {
   const trace = modelled(await load(ids[0], signal));
@@ -76,7 +77,7 @@ class Waterfall {
         h("span", {}, h("code", {}, trace.id), copier(trace.id, "the trace id")),
         !offline && h("span", { class: "exports" }, "Save as ", link("html", "page"), " ", link("json", "JSON"), " ", link("perfetto.json", "Perfetto"))),
       this.gaps(),
-      h("p", { class: "legend" }, [...this.colours].slice(0, 24).map(([service, colour]) => h("span", { class: `c${colour}` }, h("i", {}), h("bdi", {}, named(service, 40)))), h("span", { class: "critical" }, h("i", {}), "critical path")));
+      h("p", { class: "legend" }, h("span", { class: "critical" }, h("i", {}), "critical path"), [...this.colours].slice(0, 24).map(([service, colour]) => h("span", { class: `c${colour}` }, h("i", {}), h("bdi", {}, named(service, 40))))));
   }
 
   /** Say what is missing. A lone root below a span that did not come is what any mesh makes. */
@@ -165,7 +166,7 @@ class Waterfall {
       "aria-level": span.depth + 1, "aria-expanded": open, "aria-setsize": this.rows.length, "aria-posinset": index + 1, "aria-selected": "false",
       style: { top: `${index * this.height}px` },
     },
-      h("div", { class: "label", style: { "padding-left": `${Math.min(span.depth, 24) * 14 + 4}px` } },
+      h("div", { class: "label", style: { "padding-left": this.indent(span) } },
         h("span", { class: "fold", "aria-hidden": "true" }, open === null ? "" : open === "true" ? "▾" : "▸"),
         h("i", { class: "dot" }),
         span.error && h("span", { class: "cross" }, "✗"),
@@ -175,6 +176,12 @@ class Waterfall {
     return row;
   }
 
+  /** Narrow the steps of a deep trace, so that the names keep half of the column. */
+  indent(span) {
+    const steps = Math.min(this.trace.depth, DEEPEST);
+    return `calc(4px + ${Math.min(span.depth, DEEPEST)} * min(14px, var(--indent) / ${steps}))`;
+  }
+
   bar(span) {
     const { start, end } = this.zoom;
     const share = (us) => (100 * (us - start)) / (end - start);
@@ -182,7 +189,7 @@ class Waterfall {
       return h("span", { class: `away ${span.end < start ? "left" : "right"}` }, span.end < start ? "◂" : "▸");
     }
     const [from, to] = [Math.max(0, share(span.start)), Math.min(100, share(span.end))];
-    const bar = h("div", { class: "bar", style: { left: `${from}%`, width: `${Math.max(to - from, 0)}%` } });
+    const bar = h("div", { class: "bar", style: { left: `min(${from}%, 100% - 2px)`, width: `${Math.max(to - from, 0)}%` } });
     const parts = [bar];
     for (const [since, until] of span.critical) {
       const [a, b] = [Math.max(0, share(since)), Math.min(100, share(until))];
@@ -193,7 +200,7 @@ class Waterfall {
       if (at >= 0 && at <= 100) parts.push(h("div", { class: "log", style: { left: `${at}%` } }));
     }
     const side = to < 80 ? { left: `calc(${to}% + 6px)` } : from > 20 ? { right: `calc(${100 - from}% + 6px)` } : { left: `calc(${from}% + 6px)` };
-    parts.push(h("span", { class: `took${to >= 80 && from <= 20 ? " inside" : ""}`, style: side }, duration(span.duration)));
+    parts.push(h("span", { class: `took${to >= 80 && from <= 20 ? " inside" : ""}`, style: side }, took(span)));
     return parts;
   }
 
@@ -255,17 +262,23 @@ class Waterfall {
 
   mark(span) {
     this.current = span;
-    const top = span.row * this.height;
-    if (top < this.tree.scrollTop) this.tree.scrollTop = top;
-    else if (top + this.height > this.tree.scrollTop + this.tree.clientHeight) this.tree.scrollTop = top + this.height - this.tree.clientHeight;
+    this.reveal();
     this.draw();
     if (!this.aside.hidden) this.showDetail(span);
+  }
+
+  /** Scroll as little as brings the marked row into sight. */
+  reveal() {
+    const top = this.current.row * this.height;
+    if (top < this.tree.scrollTop) this.tree.scrollTop = top;
+    else if (top + this.height > this.tree.scrollTop + this.tree.clientHeight) this.tree.scrollTop = top + this.height - this.tree.clientHeight;
   }
 
   showDetail(span) {
     this.aside.hidden = false;
     this.aside.replaceChildren(detail(span, this.trace, this.colours, { close: () => this.close(), select: (other) => this.select(other) }));
     this.aside.scrollTop = 0;
+    this.reveal(); // on a narrow screen the details have just taken its place
     this.go(`/trace/${this.trace.id}?span=${span.id}`, { replace: true, render: false });
   }
 
