@@ -83,7 +83,7 @@ class AioClientCall(ClientRpc):
     """Whether one response is to be converted and counted, which comes after the status."""
 
     def raised(self, error: BaseException) -> None:
-        """Hear what making the call raised."""
+        """Called with what making the call raised."""
         if isinstance(error, grpc.aio.AioRpcError):
             self.complete(
                 conventions.code_of(error.code(), numbers=True),

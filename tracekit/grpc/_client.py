@@ -66,7 +66,7 @@ class BlockingClientCall(ClientRpc):
     _weak_call: weakref.ref[_Own]
 
     def raised(self, error: BaseException) -> None:
-        """Hear what the bare call raised instead of returning."""
+        """Called with what the bare call raised instead of returning."""
         code = details = None
         if isinstance(error, grpc.RpcError):  # (an interceptor's own idea of one may say less)
             code = foreign.code_of(error)

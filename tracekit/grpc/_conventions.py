@@ -36,10 +36,10 @@ SERVER_ERRORS = frozenset(
 
 
 class Ended(enum.Enum):
-    """How a served RPC ended, and what its code is then: the rules of gRPC's own servers.
+    """How an RPC that we serve ended, and which code gRPC's own servers send then.
 
-    A row says which code goes out, and whether one that the handler set goes out instead. No row
-    is about what a handler *means*: an abort is a code that was set and an exception.
+    A row is the code that goes out, and whether a code that the handler has set goes out in its
+    place. An abort is no row of its own: the handler has set a code and raised, so it is RAISED.
     """
 
     RETURNED = grpc.StatusCode.OK, True

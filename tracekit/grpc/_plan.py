@@ -150,10 +150,12 @@ class Plan:
             return False
 
     def rebind(self) -> Bound:
-        """Return what the handle in use provides; for those who do not see that by themselves.
+        """Return what a call needs of the handle in use, and keep it in ``bound``.
 
-        They know ``bound`` to be that when its handle is ``tracing`` or, where that is None, the
-        process' handle; to look at that costs less than a call.
+        Which handle that is may change between two calls, by ``init`` and ``shutdown``. Until it
+        does a call can take ``bound`` as it is: its handle then is ``tracing`` or, if None was
+        given, the process' own (``slot.running``). Callers compare these two themselves, because
+        that costs less than calling this method.
         """
         handle = resolve(self.tracing)
         bound = self.bound
@@ -177,8 +179,8 @@ class Plan:
     def context_below(self, current: Context) -> Context:
         """Return the context that a call is made in: of the span that ``active_span_source`` gives.
 
-        It is asked for each call, in the caller's thread. Where it gives no span (None, or one of
-        another API), or raises, that is ``current``.
+        The source is asked for each call, in the caller's thread. If it returns no span (None, or
+        one of another API), or raises, the call is made in ``current``.
         """
         source: Any = self.active_span_source
         try:

@@ -102,7 +102,7 @@ class BlockingServerCall(ServerRpc):
     if_unconvertible = grpc.StatusCode.INTERNAL
 
     def served(self, context: grpc.ServicerContext | KnownContext) -> None:
-        """Hear which context the handler has, in its thread."""
+        """Called with the context that the handler has, in its thread."""
         added = context.add_callback(self.on_closed)
         if not added:
             self.closed = added is False

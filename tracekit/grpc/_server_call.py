@@ -59,11 +59,12 @@ def _timeout(remaining_s: float | None) -> float | None:
 
 
 class ServerRpc(Rpc):
-    """An RPC that we serve. It begins when the handler does, dated back to its arrival.
+    """An RPC that we serve. Its span starts when the handler is called, at the time of arrival.
 
-    Between arrival and handler an RPC may vanish (no thread free, cancelled, too many); since
-    nothing was begun, nothing has to be ended. From then on either the handler or gRPC has
-    control. gRPC need not come back: what is ``unattended`` when the RPC closes ends there.
+    Before that an RPC may vanish without a word (no thread is free, it is cancelled, there are too
+    many), so nothing is begun that somebody would have to end. From then on control is with the
+    handler or with gRPC (``unattended``), which need not give it back: an RPC that is unattended
+    when gRPC closes it ends at that moment. ``_rpc`` has the table of states.
     """
 
     bound: Bound
@@ -254,7 +255,7 @@ class ServerRpc(Rpc):
         return other
 
     def arrive(self, metadata: Iterable[Pair] | None) -> None:
-        """Read what arrived now, with ``metadata``."""
+        """Be the RPC that arrived with ``metadata`` just now."""
         self.metadata = metadata
         self.started_ns = time_ns()
         try:
@@ -270,7 +271,7 @@ class ServerRpc(Rpc):
         return other if other is not None and other.first is self else None
 
     def served(self, context: grpc.ServicerContext | KnownContext) -> None:
-        """Hear which context the handler of this live RPC has."""
+        """Called with the context of the handler, if the RPC is live."""
         raise NotImplementedError
 
     def sends(self, data: object) -> bool:

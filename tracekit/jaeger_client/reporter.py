@@ -43,7 +43,7 @@ class BaseReporter:
         raise NotImplementedError
 
     def set_process(self, service_name: str, tags: Mapping[str, object], max_length: int) -> None:
-        """Hear whose spans they are."""
+        """Called with the service and its tags, once, before the first span."""
 
     def close(self) -> Closing:
         """Send what is left; the future is done when that is over."""

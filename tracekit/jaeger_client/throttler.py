@@ -13,7 +13,7 @@ class Throttler:
     """What a throttler is made of; derive yours from it. Any thread may ask."""
 
     def set_client_id(self, client_id: int) -> None:
-        """Hear which process asks."""
+        """Called with the id of the process that asks."""
 
     def is_allowed(self, operation: str) -> bool:
         """Return whether a trace of ``operation`` may be forced now."""

@@ -13,7 +13,7 @@ _MANY = 1 << 30
 
 
 class Batch:
-    """Frames of one process that will share a payload. Not thread-safe: part of the drain.
+    """Frames of one process that will share a payload. Not thread-safe: the ``Batcher`` has it.
 
     Sequence number and losses are those of the moment it was begun, so the size that was
     measured is the size that is sealed.

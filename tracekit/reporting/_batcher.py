@@ -1,6 +1,12 @@
 """From the queue to sealed payloads: take, encode, batch. No thread, no sleep, no wire.
 
 Whatever an encoder raises costs the span or the payload at hand and is counted; the rest goes on.
+
+A span is encoded once, before its batch is known: ``Batch.spans`` in Jaeger's Thrift is a list of
+structs and ``ScopeSpans.spans`` in OTLP a repeated field, and in both the encoding of the whole is
+that of the elements one after the other. So its size is known exactly, and a datagram is filled to
+the byte. (jaeger-client-go encodes each span twice to learn its size; jaeger_client for Python
+counts spans, ten to a batch, and loses a batch that is too large for a datagram whole.)
 """
 
 from __future__ import annotations
@@ -57,13 +63,15 @@ class Batcher:
         self._ledger = ledger
         self._encoder = encoder
         self._transport = transport
-        self._max_spans = max_batch_spans or (1 << 31)
+        self._max_spans = max_batch_spans or (1 << 31)  # None: bytes alone decide
         self._limit = SharedLimit()
         self._log_spans = log_spans
         self._frame: Frame | None = None  # encoded, and the batch before it was full
         self._resource: Resource | None = None  # of the latest frame, and its encoded process
         self._process = b""
         self._batch: Batch | None = None
+        # Of the latest payload; the first is 1, as in jaeger-client-go. Jaeger's agents take a gap
+        # for batches that were lost on the way, so it moves on also where sealing or sending fails.
         self._seq_no = 0
         self._processes: list[tuple[Resource, bytes]] = []
         self.pending: list[PendingPayload] = []
@@ -113,7 +121,7 @@ class Batcher:
             try:
                 if self._log_spans:
                     _log_span(span)
-                resource = span.resource
+                resource = span.resource  # (by identity: to compare two costs more than a span)
                 if resource is not self._resource:
                     self._process = self._process_of(resource)
                     self._resource = resource
@@ -150,6 +158,8 @@ class Batcher:
             batch.frames += (frame,)  # no call from here on, see ``Sender``
             self._frame = None
             return
+        # Measured with its process and envelope, by which a span can be too large that would fit
+        # without them; jaeger-client-go finds that out when it sends, and loses the whole batch.
         alone = self._begin(self._process)
         if not alone.admits(frame, self._transport.max_bytes, self._max_spans):
             # It alone is lost; the open batch goes on filling.
@@ -178,7 +188,7 @@ class Batcher:
             self._batch = None
             _log.debug("a batch cannot be encoded", exc_info=True)
         else:
-            self.pending += (pending,)
+            self.pending += (pending,)  # (no call from here on, see ``Sender``)
             self._batch = None
 
     def _sealed(self, batch: Batch) -> PendingPayload:
@@ -190,7 +200,12 @@ class Batcher:
         self._limit.accept(size, self._transport.max_bytes)
 
     def split(self, pending: PendingPayload) -> None:
-        """Replace ``pending``, the first, which was too large, by at least two."""
+        """Replace ``pending``, the first, which was too large, by at least two.
+
+        The receiver said so, whatever we took for its limit: a collector's 413, gRPC's
+        "message larger than max", a kernel's EMSGSIZE. Spans share half of that size from
+        now on, until larger payloads get through again (``SharedLimit``).
+        """
         failed = unfit = 0
         self._limit.refuse(len(pending.payload.body))
         try:

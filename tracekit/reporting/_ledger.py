@@ -1,6 +1,6 @@
 """Counting spans exactly, from many threads, without a lock that a signal handler could meet.
 
-Figures that only the drain changes are plain ints: one thread at a time holds it. The rest is
+Figures that only the ``Sender`` changes are plain ints: one thread at a time runs it. The rest is
 derived when somebody asks, and the order of reading makes the law hold in every snapshot: what a
 span reaches last is read first.
 """
@@ -15,7 +15,7 @@ _MAX_READINGS = 5
 
 
 class Ledger:
-    """The figures of one process. Tallies: any thread; plain ints: who holds the drain."""
+    """The figures of one process. Tallies: any thread; plain ints: who runs the ``Sender``."""
 
     __slots__ = (
         "abandoned",

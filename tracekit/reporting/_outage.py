@@ -23,7 +23,7 @@ minute. The counters have all of them."""
 
 
 class Outage:
-    """Follows the results of sending. One thread at a time, the one that holds the drain."""
+    """Follows the results of sending. One thread at a time, the one that runs the ``Sender``."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

@@ -58,13 +58,13 @@ class FlushRequest(NamedTuple):
 
 
 class Pipeline:
-    """Queue, drain and figures of one process.
+    """Queue, sender and figures of one process.
 
     Any thread may offer, flush and close. Once there is a worker, it alone sends: ``flush`` and
     ``close`` ask it and wait. So whatever a send waits for (a name server, an exporter, a lock
     of some log handler), the caller's wait is bounded, and a signal handler that flushes never
     meets a lock that the code below it holds. Without a worker the caller sends. One thread at
-    a time drives the drain: see ``Turn``.
+    a time runs the ``Sender``: see ``Turn``.
     """
 
     def __init__(
@@ -317,7 +317,7 @@ class Pipeline:
     def _drive(
         self, deadline_s: float, target: int | None, *, patience_s: float = math.inf
     ) -> None:
-        """Run the drain on this thread until ``target`` spans are settled or the time is up.
+        """Run the ``Sender`` on this thread until ``target`` spans are settled or the time is up.
 
         After ``patience_s`` it is up where all is in vain.
         """

@@ -1,10 +1,14 @@
-"""A bounded queue of spans that never makes a caller wait, and the bell that wakes its worker.
+"""A bounded queue of spans that never makes a caller wait, and what wakes its worker.
 
 No lock anywhere on these paths: a signal handler may interrupt ``offer`` on its own thread and
 offer, so whatever it could wait for would never be let go. The bound is exact all the same:
 each queued span holds a *permit*, and permits change hands in steps of ``deque`` which the
 interpreter does not divide: under the GIL, and on free-threaded builds under the deque's own lock.
 So only index 0 is deleted: -1 would be two steps there, the length and the item.
+
+``offer`` takes a permit, counts the span and appends it; ``take`` and an eviction remove the span,
+count it and pass the permit on. In this order a permit may be missing for a moment, never be there
+twice: a full queue can refuse one span too many, but never hold one.
 """
 
 from __future__ import annotations
@@ -65,7 +69,7 @@ class Wakeup:
             self._lock.release()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait up to ``timeout_s`` seconds; return whether the bell rang."""
+        """Wait up to ``timeout_s`` seconds; return whether somebody rang."""
         return self._lock.acquire(timeout=min(max(0.0, timeout_s), threading.TIMEOUT_MAX))
 
 
@@ -94,11 +98,13 @@ class SpanQueue:
         self._capacity = capacity
         self._oldest = policy == "oldest"
         self._ledger = ledger
-        self._finished = ledger.finished.count
+        self._finished = ledger.finished.count  # (looked up once: ``offer`` is the hot path)
         self._spans: deque[ReadableSpan] = deque()
+        # ``next`` of it takes a span; a ``for`` loop does that without a call, see ``take``.
         self._taking = map(deque.popleft, repeat(self._spans))
         self._permits: deque[None] = deque()
         self._fresh = count()  # permits are made on demand: a huge capacity costs no memory
+        # Half of a small queue: one of 100 spans, as the clients of Jaeger have, never holds 512.
         self._wake_at = min(_WAKE_SPANS, max(1, capacity // 2))
         self.bell = Wakeup()
         self._emptied = False
@@ -122,13 +128,15 @@ class SpanQueue:
         the two there is no call, so CPython does not look for signals. ``for _ in tally: break``
         counts without a call.
         """
-        if self.closed:
+        if self.closed:  # a span that ends after the shutdown is one of its losses
             self._lose(self._ledger.abandoned.count)
             return
         spans = self._spans
         try:
-            del self._permits[0]
+            del self._permits[0]  # one that was used before: as a rule there is one
         except IndexError:
+            # A new one. ``count`` hands out each number once, so ``capacity`` of them are made;
+            # it runs on past that, which says as well that none is left.
             if next(self._fresh) >= self._capacity and not self._make_room():
                 return
         for _ in self._finished:
@@ -140,6 +148,8 @@ class SpanQueue:
                 break
             self._permits.append(None)
             return
+        # ``abandon`` sets the flag and then looks at the spans, here it is the other way round. So
+        # of the two at least one sees the other, and no span is left behind.
         if self._emptied:  # closed after the look above, and nobody will come to take it
             self.abandon()
         elif self.bell.armed and len(spans) >= self._wake_at:
@@ -153,10 +163,14 @@ class SpanQueue:
             break
 
     def _make_room(self) -> bool:
-        """Return whether a permit could be had from a queue that is full; count a refusal."""
+        """Return whether a permit could be had from a queue that is full; count a refusal.
+
+        The clients of Jaeger refuse the newest span: what a trace began with stays. The batch
+        processor of OpenTelemetry's SDK drops the oldest: what happens now is seen.
+        """
         if self._oldest:
             try:
-                del self._spans[0]
+                del self._spans[0]  # its permit is the new span's now
             except IndexError:  # all was taken in this moment
                 try:
                     del self._permits[0]
@@ -172,9 +186,13 @@ class SpanQueue:
         return False
 
     def take(self) -> ReadableSpan | None:
-        """Take the oldest span into ``current``; only who holds the drain, with an empty hand."""
+        """Take the oldest span into ``current``, which is None.
+
+        Only for who may run the ``Sender``, one thread at a time: that is why ``current`` can be an
+        attribute and ``taken`` a plain integer.
+        """
         try:
-            # No call: an interrupt finds the span in the queue, or in the hand and counted.
+            # No call: an interrupt finds the span in the queue, or in ``current`` and counted.
             for self.current in self._taking:  # noqa: B020 - a store, straight from the queue
                 break
         except IndexError:

@@ -7,7 +7,7 @@ _MAX_SUCCESSES = 256
 
 
 class SharedLimit:
-    """The size of a payload of several spans. One thread at a time: part of the drain.
+    """The size of a payload of several spans. One thread at a time: the ``Batcher`` has it.
 
     A receiver, a proxy before it or the way says that a payload is too large, not for how long
     that will be so. So a limit that was learnt only says how many spans share a payload: one span

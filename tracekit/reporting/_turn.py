@@ -27,8 +27,8 @@ class Turn:
 
     A lock would have to be taken by a call, after which CPython runs signal handlers: what one of
     them raises there leaves the lock taken for ever. A permit is taken by ``del``, and noted in the
-    same breath. A signal handler that interrupts the drain on the same thread finds the thread at
-    it and leaves the drain alone.
+    same breath. A signal handler that interrupts the ``Sender`` on the same thread finds the
+    thread at it and leaves the ``Sender`` alone.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

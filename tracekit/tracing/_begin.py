@@ -6,6 +6,17 @@ Everything else (roots, marked parents and those of another library, foreign sam
 road that the SDK takes.
 
 ``begin`` is long on purpose: a Python call costs a tenth of what a whole span may cost.
+
+What it has to obey, on every road:
+
+* A valid parent gives the trace id and the trace state, and with ``ParentRule`` the decision, too:
+  Jaeger's clients never ask a sampler below one, and OpenTelemetry's default is
+  ``ParentBased(root)``. The SDK's specification ("SDK Span creation") wants the trace id to be
+  there before the sampler is asked, and a new span id whatever it answers, so that logs can tell
+  two operations apart.
+* ``bits`` are W3C's trace flags and, above ``MARKS_SHIFT``, the marks that have no place among
+  them: Jaeger's *debug* is 0x02, which in W3C's level 2 is *random trace id*. Debug is inherited,
+  and debug implies sampled.
 """
 
 from __future__ import annotations
@@ -65,7 +76,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     tracer, attributes = arguments[0], arguments[4]
     provider = tracer._provider
     life = tracer._lives.current
-    if not life.mark[0]:
+    if not life.mark[0]:  # the process has forked: its ids and figures are another's, see ``Life``
         life = tracer._lives.now()
     try:
         quick = provider._inline and (attributes is None or _PRIORITY not in attributes)
@@ -78,8 +89,10 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
             span_id = life.stock.pop() or life.draw()
         except IndexError:
             span_id = life.draw()
+    # By exact type: a subclass may have ideas of its own of what its ids are, and to ask whether
+    # something is a ``trace.Span``, an abstract class, is slow.
     of = type(parent)
-    source: SpanContext | int | None
+    source: SpanContext | int | None  # the parent: of our own only its id, the rest is the span's
     if quick and (of is UnsampledSpan or of is SPAN):
         bits = parent._bits
         if not bits & SAMPLED:
@@ -100,15 +113,16 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
             quick
             and of is trace.NonRecordingSpan
             and type(source := parent._context) is Remote  # (each way sets ``source``)
-            and source[2]
-            and source[5]
-            and not source.marks
+            and source[2]  # is_remote
+            and source[5]  # is_valid
+            and not source.marks  # debug, firehose and undecided are for ``decide``
         ):
-            # As it came off the wire. (A tuple: its properties would be a call each.)
+            # As it came off the wire: its decision is final, and it counts as *joined*, Jaeger's
+            # word. (A tuple: its properties would be a call each.)
             trace_id, bits, state = source[0], source[3] & FLAGS, source[4]
             recording = bits & SAMPLED
             life.joined[recording] += 1
-        elif (
+        elif (  # a root that our own sampler decides, and no header (debug id, ``b3: 1``) speaks of
             quick
             and parent is None
             and provider._decide_root is not None
@@ -124,7 +138,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
                 tracer, parent, context, name, kind, attributes, links
             )
             life.begin(source, bits & SAMPLED)
-            if not quick:
+            if not quick:  # it has no id yet: the sampler comes first, as in the SDK
                 own = provider._own_ids
                 span_id = life.draw() if own else provider.id_generator.generate_span_id()
         if not recording:
@@ -151,6 +165,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     span._end_time = None
     span._added_events = None
     rules = tracer._limits.span
+    # In either case a dictionary of the span's own: the caller may go on changing the one he gave.
     if attributes.__class__ is PlainAttributes and rules.trusting and len(attributes) <= rules.room:
         span._attrs = {**attributes}
     elif attributes:
@@ -165,6 +180,8 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
         span._record_exception = False
     if not set_status:
         span._set_status_on_exception = False
+    # Late, so that the work above is not in the span's time; then whoever hears of it, with ours
+    # first: what a processor does to the span it does to one that is counted.
     span._start_time = time_ns() if start_time is None else start_time
     if bits & SAMPLED:
         provider._on_start(span, context)
@@ -205,10 +222,12 @@ def decide(
             and not marks & DEFER
             and (attributes is None or _PRIORITY not in attributes)
         ):
-            if marks & DEBUG:
+            if marks & DEBUG:  # also where a header had the one bit and not the other
                 bits |= SAMPLED
             sampled = bool(bits & SAMPLED)
             return parent, trace_id, bits, parent[4], attributes, sampled
+        # Undecided (B3 without ``x-b3-sampled`` leaves it to us), or to be decided anew: by a
+        # sampler of the program's own, or because of a ``sampling.priority``.
         bits &= ~SAMPLED
     else:
         parent = None
@@ -218,6 +237,8 @@ def decide(
         bits |= SAMPLED | getattr(result, "marks", 0) << MARKS_SHIFT
     else:
         bits &= ~DEBUG_BITS
+    # The sampler's word, not the parent's: by the specification None means an empty one, and a
+    # sampler that wants to keep what arrived returns it.
     state = _NO_STATE if result.trace_state is None else result.trace_state
     return parent, trace_id, bits, state, result.attributes, result.decision is not Decision.DROP
 
