@@ -213,6 +213,7 @@ def test_the_keyboard_alone_goes_everywhere(browser, two_orders):
     browser.wait("document.body.innerText.includes('1 match')")
     browser.press("?")
     browser.wait("document.querySelector('dialog[open]')")
+    assert "Esc\nclose, or leave a field" in browser.text()
     browser.press("Escape", "g", "d")
     browser.wait("location.pathname === '/dependencies'")
 

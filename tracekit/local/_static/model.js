@@ -155,3 +155,14 @@ export function says(span, text) {
     span.tags.some(tagged) || span.processTags.some(tagged) || span.logs.some((log) => log.fields.some(tagged))
   );
 }
+
+/** Return how many spans lie below one. */
+export function below(span) {
+  let number = 0;
+  const open = [...span.children];
+  while (open.length) {
+    number++;
+    for (const child of open.pop().children) open.push(child);
+  }
+  return number;
+}

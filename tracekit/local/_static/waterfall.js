@@ -4,7 +4,7 @@ import { offline, trace as load } from "./api.js";
 import { colours, copier, count, duration, h, named, say, took, when } from "./dom.js";
 import { detail } from "./detail.js";
 import { minimap } from "./minimap.js";
-import { modelled, says } from "./model.js";
+import { below, modelled, says } from "./model.js";
 
 const SPARE = 12; // rows above and below the sight, so that a fast scroll shows no gap
 const DEEPEST = 24; // levels that are indented; what lies deeper stands below one another
@@ -344,14 +344,4 @@ class Waterfall {
       ArrowLeft: out, ArrowRight: into, Enter: () => this.select(span), " ": () => this.select(span),
     };
   }
-}
-
-function below(span) {
-  let number = 0;
-  const open = [...span.children];
-  while (open.length) {
-    number++;
-    for (const child of open.pop().children) open.push(child);
-  }
-  return number;
 }
