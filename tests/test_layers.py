@@ -272,7 +272,7 @@ def test_an_engine_touches_no_socket_environment_sleep_or_thread(module: str) ->
 
 
 def test_only_one_module_names_the_variables() -> None:
-    """``JAEGER_*``, ``OTEL_*`` and ``TRACEKIT_*`` stand as string literals in ``_env`` alone."""
+    """``JAEGER_*``, ``OTEL_*`` and ``TRACEKIT_*`` stand in ``_config.variables`` alone."""
     naming = {
         module
         for module, path in KNOWN.items()

@@ -33,12 +33,12 @@ MAX_OPEN_GUESTS = 1 << 18
 
 
 class Era:
-    """The pipeline of one process, the mark that a fork wipes, and guests.
+    """The pipeline of one process, the mark that a fork wipes, and open spans of other SDKs.
 
     Our own tracer tells of sampled spans only, of each once, and never of one that a parent
-    process started (its spans say so: ``_accounted``). The spans of another provider are guests:
-    unsampled ones are told apart here, and the ids of the open ones are kept, so that one
-    that a parent process started is known as foreign when it ends in a child.
+    process started (its spans say so: ``_accounted``). Spans of another provider (``_guests``)
+    come unsampled as well, which is told apart here, and the ids of the open ones are kept, so that
+    one that a parent process started is known as foreign when it ends in a child.
     """
 
     __slots__ = ("_guests", "count_started", "heirs", "mark", "offer", "pipeline")
@@ -52,7 +52,7 @@ class Era:
         self._guests: set[int] = set()
 
     def admit(self, span: ReadableSpan) -> bool:
-        """Return whether a guest that starts is sampled; count it if it is not."""
+        """Return whether another SDK's span that starts is sampled; count it if it is not."""
         context = span.get_span_context()
         if context is None or not context.trace_flags.sampled:
             self.pipeline.ledger.unsampled.add()
@@ -64,7 +64,7 @@ class Era:
         return True
 
     def dismiss(self, span: ReadableSpan) -> bool:
-        """Return whether a guest that ends was counted when it started."""
+        """Return whether one that ends was counted when it started."""
         context = span.get_span_context()
         if context is None or not context.trace_flags.sampled:
             return False
