@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -14,7 +15,11 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 COPIED = ("tracekit", "examples", "pyproject.toml", "hatch_build.py", "README.md", "LICENSE")
-needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is here")
+HEADER = Path(sysconfig.get_path("include"), "Python.h")
+needs_compiler = pytest.mark.skipif(
+    shutil.which("cc") is None or not HEADER.exists(),
+    reason="no C compiler, or no Python.h, is here",
+)
 
 
 def wheel(tmp_path, **environ):
