@@ -23,10 +23,7 @@ ARRIVED = {
 }
 
 
-@pytest.fixture
-def spans():
-    with tracekit.testing.recording(propagation="w3c") as made:
-        yield made
+pytestmark = pytest.mark.spans(propagation="w3c")
 
 
 def test_mesh_headers_go_on_and_nothing_else_does(spans):

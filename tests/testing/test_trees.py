@@ -35,12 +35,6 @@ def turned(tree):
 
 
 @pytest.fixture
-def spans():
-    with recording() as recorded:
-        yield recorded
-
-
-@pytest.fixture
 def tracer(spans):
     return spans.tracing.tracer("t")
 
