@@ -121,7 +121,9 @@ def test_what_is_taken_can_be_read(request, at, byte):
     with contextlib.suppress(ValueError):
         for arrival in scan_otlp(data[:index] + bytes([byte]) + data[index + 1 :]):
             for record in arrival.records:
-                assert "unreadable" not in read(record).tags
+                # A program may call an attribute so, too; what we say then names an error.
+                said = read(record).tags.get("unreadable")
+                assert not (isinstance(said, str) and "Error: " in said)
 
 
 def _nested(depth):
