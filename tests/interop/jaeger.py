@@ -6,13 +6,14 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter
+
+from ports import free_ports
 
 SOON = 30.0
 _FLAGS = {
@@ -44,23 +45,6 @@ WIRES = {
 }
 """Settings of each wire, by the ports of a Jaeger."""
 UDP = ("udp compact", "udp binary")
-
-
-def free_ports(count):
-    """Return ports that are free for TCP and UDP; they are held until all are found."""
-    held, ports = [], []
-    while len(ports) < count:
-        tcp = socket.create_server(("127.0.0.1", 0))
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        held += [tcp, udp]
-        try:
-            udp.bind(tcp.getsockname())
-        except OSError:
-            continue
-        ports.append(tcp.getsockname()[1])
-    for each in held:
-        each.close()
-    return ports
 
 
 def get(url):

@@ -17,7 +17,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from jaeger import free_ports
+from ports import free_ports
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SOON = 60.0

@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 
 import yaml
-from jaeger import free_ports
+from ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "docs" / "how-to" / "prometheus"

@@ -18,6 +18,7 @@ import pytest
 import urllib3
 from jaeger_batches import Batch, datagram
 from jaeger_client.thrift_gen.jaeger import ttypes as jaeger
+from ports import free_ports
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.protocol.TCompactProtocol import TCompactProtocol
 from thrift.transport.TTransport import TMemoryBuffer
@@ -44,27 +45,11 @@ FLAGS = {
 NOW = time.time_ns() // 1000
 
 
-def _free_ports(count):
-    held, ports = [], []
-    while len(ports) < count:
-        tcp = socket.create_server(("127.0.0.1", 0))
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        held += [tcp, udp]
-        try:
-            udp.bind(tcp.getsockname())
-        except OSError:
-            continue
-        ports.append(tcp.getsockname()[1])
-    for each in held:
-        each.close()
-    return ports
-
-
 @pytest.fixture(scope="module")
 def both():
     if not BINARY.exists():
         pytest.skip(f"no Jaeger at {BINARY}: make interop builds it")
-    ports = dict(zip(FLAGS, _free_ports(len(FLAGS)), strict=True))
+    ports = dict(zip(FLAGS, free_ports(len(FLAGS)), strict=True))
     command = [
         str(BINARY),
         *(f"--{flag}=127.0.0.1:{ports[name]}" for name, flag in FLAGS.items()),
