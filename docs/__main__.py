@@ -289,7 +289,31 @@ def changelog() -> str:
     return "\n".join(parts)
 
 
-ARCHITECTURE = Path(__file__).parent / "explanation" / "architecture.md"
+EXPLANATION = Path(__file__).parent / "explanation"
+RATIONALE = EXPLANATION / "rationale.md"
+
+
+def rationale() -> str:
+    """Return the page that lists the questions, below what each package's page is about."""
+    head = RATIONALE.read_text(encoding="utf-8").partition("\n## ")[0]
+    return "\n".join([head, *(line for name in _pages_of(head) for line in _questions(name))])
+
+
+def _pages_of(head: str) -> list[str]:
+    """Return the packages' pages, in the order in which the page's first paragraph names them."""
+    return re.findall(r"\((rationale-\w+\.md)\)", head)
+
+
+def _questions(name: str) -> Iterator[str]:
+    title, said, rest = (EXPLANATION / name).read_text(encoding="utf-8").split("\n\n", 2)
+    yield f"## {title.removeprefix('# Rationale: ')}\n\n{said}\n"
+    for question in re.findall(r"^## (.*)$", rest, re.MULTILINE):
+        anchor = re.sub(r"[^\w\- ]", "", question.lower()).replace(" ", "-")
+        yield f"- [{question}]({name}#{anchor})"
+    yield ""
+
+
+ARCHITECTURE = EXPLANATION / "architecture.md"
 LAYERS = Path(__file__).parents[1] / "tests" / "test_layers.py"
 
 
@@ -303,6 +327,7 @@ def architecture() -> str:
 def main() -> None:
     """Write every page."""
     ARCHITECTURE.write_text(architecture(), encoding="utf-8")
+    RATIONALE.write_text(rationale(), encoding="utf-8")
     (Path(__file__).parent / "changelog.md").write_text(changelog(), encoding="utf-8")
     for name, page in PAGES.items():
         (REFERENCE / name).write_text(page(), encoding="utf-8")

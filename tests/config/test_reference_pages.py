@@ -24,3 +24,12 @@ def test_the_changelog_is_made_from_the_fragments():
     assert {line for line in said.splitlines() if line not in made.splitlines()} == set()
     for fragment in (DOCS / "changelog.d").glob("*.md"):
         assert fragment.read_text(encoding="utf-8").strip() in made
+
+
+def test_the_rationale_lists_its_questions():
+    """Its page names each package's page, and no question that is not asked there."""
+    made = runpy.run_path(str(DOCS / "__main__.py"))["rationale"]()
+    said = (DOCS / "explanation" / "rationale.md").read_text(encoding="utf-8")
+    assert set(said.splitlines()) <= set(made.splitlines())
+    for page in (DOCS / "explanation").glob("rationale-*.md"):
+        assert f"]({page.name}#why" in said

@@ -159,8 +159,8 @@ def write(folder: Path, measured: dict[str, Runs], facts: Facts) -> None:
     """Write ``performance.md`` and ``performance.svg``."""
     loads = [each["load"] for runs in measured.values() for side in runs.values()
              for each in side if "load" in each]  # fmt: skip
-    kept = Path(__file__).with_name("reasons.md")
-    reasons = f"\n{kept.read_text(encoding='utf-8').strip()}\n" if kept.exists() else ""
+    kept = (Path(__file__).with_name(name) for name in ("reasons.md", "spans.md"))
+    reasons = "".join(f"\n{it.read_text(encoding='utf-8').strip()}\n" for it in kept if it.exists())
     text = _PAGE.format(
         machine=facts.machine,
         python=facts.python,
