@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -69,6 +71,22 @@ def test_a_reader_that_leaves_is_no_traceback():
         status = command.wait(60)
 
     assert (status, complaint) == (1, b"")
+
+
+def test_ctrl_c_is_no_traceback(tmp_path):
+    """It ends a command that waits, quietly and with the status that shells give."""
+    never = tmp_path / "never"
+    os.mkfifo(never)
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", "tracekit._cli.main", "draw", str(never)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as command,
+        never.open("wb"),
+    ):  # returns when the command has opened it, too
+        command.send_signal(signal.SIGINT)
+        assert (command.wait(60), command.stdout.read()) == (130, b"")
 
 
 @pytest.mark.parametrize("command", [["-m", "tracekit"], ["-m", "tracekit._cli.main"]])

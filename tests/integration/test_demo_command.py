@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import urllib3
+from waiting import eventually
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -131,6 +132,24 @@ def test_the_demo_ends_on_the_page(wheel, tmp_path):
         assert demo.wait(60) == 0, "".join(said) + rest
     assert b"<title>tracekit view</title>" in page.data
     assert len(traces) == 2
+
+
+def test_ctrl_c_ends_a_demo_that_waits_for_a_browser(wheel, tmp_path):
+    """A browser that has not come back yet, like one in the terminal, changes nothing."""
+    browser, came = tmp_path / "browser", tmp_path / "came"
+    browser.write_text(f"#!/bin/sh\ntouch {came}\nexec sleep 20 >/dev/null 2>&1\n")
+    browser.chmod(0o755)
+    with subprocess.Popen(
+        _command("demo", "--open"),
+        cwd=tmp_path,
+        env=_environment(wheel) | {"BROWSER": f"{browser} %s"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as demo:
+        eventually(came.exists, 60)
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(60) == 0, demo.stdout.read()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,7 +37,10 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``tracekit COMMAND ...`` and return its exit status: 0 done, 1 failed, 2 misused."""
+    """Run ``tracekit COMMAND ...`` and return its exit status.
+
+    0 done, 1 failed, 2 misused, 130 by Ctrl-C.
+    """
     summaries = "\n".join(f"  {name:<8}{command.summary}" for name, command in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="tracekit",
@@ -62,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # ``tracekit env | head``: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:  # Ctrl-C wants an end, not a traceback
+        return 128 + signal.SIGINT
     return status
 
 

@@ -50,9 +50,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _show_page(url: str) -> None:
     """Show the page until Ctrl-C; where there is no browser, its address is enough."""
-    _say(f"They are on the page at {url}. Ctrl-C ends it.")
-    webbrowser.open(url)
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt):  # also while a browser starts and is waited for
+        _say(f"They are on the page at {url}. Ctrl-C ends it.")
+        webbrowser.open(url)
         threading.Event().wait()
 
 
