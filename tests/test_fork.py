@@ -99,7 +99,7 @@ def test_ids_are_drawn_afresh_after_a_restore():
     )
     try:
         tracing.tracer("t").start_span("a").end()
-        stock = tracing.provider._lives.now().stock
+        stock = tracing.provider._states.now().stock
         held = set(stock)
         tracekit.after_restore()
         spans = [tracing.tracer("t").start_span("a") for _ in range(50)]

@@ -27,8 +27,14 @@ SHARED = ("ATTR", "METHOD", "SUBSCR", "SLICE", "CALL", "FOR_ITER", "CONTAINS", "
 PACKAGE = Path(tracekit.__file__).parent
 DIVIDED = {
     str(Path(__file__).with_name("test_interleavings.py")),
-    *(str(PACKAGE / "tracing" / name) for name in ("_span.py", "_locked_span.py", "_life.py")),
-    *(str(PACKAGE / name) for name in ("_process/tally.py", "reporting/_queue.py")),
+    *(
+        str(PACKAGE / "tracing" / name)
+        for name in ("_span.py", "_locked_span.py", "_process_state.py")
+    ),
+    *(
+        str(PACKAGE / name)
+        for name in ("_process/fork.py", "_process/tally.py", "reporting/_queue.py")
+    ),
     str(PACKAGE / "sampling" / "_limiter.py"),
 }
 """The modules that say of themselves what their steps rest on; the others take theirs whole."""

@@ -17,21 +17,21 @@ from tracekit.reporting._queue import SpanQueue
 from tracekit.sampling import ParentRule
 from tracekit.sampling._limiter import RateLimiter
 from tracekit.tracing import Span, TracerProvider
-from tracekit.tracing._life import Life, Lives
 from tracekit.tracing._locked_span import LockedSpan
+from tracekit.tracing._process_state import TracingState, TracingStates
 
 pytestmark = pytest.mark.timeout(120)
 
 
 def counting(zero):
     """Two threads count as the tracer does."""
-    life = Life(zero)
+    process = TracingState(zero)
 
     def slot():
-        life.children += 1
+        process.children += 1
 
     def check():
-        assert int(life.children) == 2
+        assert int(process.children) == 2
 
     return [slot, slot], check
 
@@ -222,17 +222,17 @@ def test_one_token_lets_one_trace_through():
     assert explore(scenario, most=1) > 10
 
 
-def test_a_fork_gives_all_threads_one_life():
+def test_a_fork_gives_all_threads_one_state():
     """Two threads that first look after a fork find the same heir."""
 
     def scenario():
-        lives = Lives()
-        lives.current.mark[0] = 0  # what the kernel does to a child
+        states = TracingStates()
+        states.current.mark[0] = 0  # what the kernel does to a child
         found = []
 
         def check():
-            assert found[0] is found[1] is lives.current
+            assert found[0] is found[1] is states.current
 
-        return [lambda: found.append(lives.now())] * 2, check
+        return [lambda: found.append(states.now())] * 2, check
 
     assert explore(scenario, most=1) > 20

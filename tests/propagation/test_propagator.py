@@ -482,7 +482,7 @@ def test_a_forked_child_counts_from_zero():
     """What the parent refused is the parent's; a lock that was held at the fork does not matter."""
     counters = Counters(lambda: 0.0)
     counters.conflict("jaeger", "b3")
-    held = threading.Thread(target=counters._books.now().lock.acquire)
+    held = threading.Thread(target=counters._now().lock.acquire)
     held.start()
     held.join()
     pid = os.fork()

@@ -71,7 +71,7 @@ def outage(answer, away_s, spans_per_s, *, then_s=6.0, queue_size=10_000):
         max_batch_spans=512,
         clock=clock,
     )
-    pipeline = reporter._era.pipeline
+    pipeline = reporter._state.pipeline
     due, owed = 0.0, 0.0
     while clock() < away_s + then_s:
         owed += spans_per_s * STEP_S

@@ -64,7 +64,7 @@ def test_a_receiver_does_not_shorten_our_pauses(after_s):
     reporter, clock = driven(wire)
     end(reporter, 5)
     for _ in range(600):  # a worker, for three seconds
-        reporter._era.pipeline.work(partial=True)
+        reporter._state.pipeline.work(partial=True)
         clock.wait(0.005)
     assert 3 <= len(wire.sizes) <= 12
 
@@ -77,7 +77,7 @@ def test_a_pause_that_was_asked_for_is_kept_and_spread(after_s):
     for _ in range(3):
         reporter, clock = driven(wire)
         end(reporter, 1)
-        due = reporter._era.pipeline.work(partial=True) - clock()
+        due = reporter._state.pipeline.work(partial=True) - clock()
         assert after_s <= due <= after_s * 1.1 + 1e-6
         dues.add(due)
     assert len(dues) > 1
@@ -119,7 +119,7 @@ def test_a_receiver_that_refuses_every_span_is_not_hammered():
     reporter, clock = driven(wire)
     end(reporter, 3000)
     for _ in range(3000):
-        reporter._era.pipeline.work(partial=True)
+        reporter._state.pipeline.work(partial=True)
         clock.wait(0.01)
     assert len(wire.sizes) < 150
 

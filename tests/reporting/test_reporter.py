@@ -91,7 +91,7 @@ def test_many_spans_wake_the_worker_before_its_interval(rig):
     assert it.received == 5_001
 
 
-def test_unsampled_guests_stay_outside_the_law(rig):
+def test_unsampled_spans_of_other_sdks(rig):
     """Spans of another provider that are recorded but not sampled are counted as unsampled."""
     it = rig()
     provider = TracerProvider(sampler=RecordOnly(), shutdown_on_exit=False)

@@ -12,7 +12,7 @@ import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
-from tracekit._process.fork import PerProcess
+from tracekit._process.fork import ProcessState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,7 +84,7 @@ class Latency:
 
 
 class Endpoint:
-    """The figures of one endpoint. Any thread adds to them without a lock: see ``tracing.Life``."""
+    """The figures of one endpoint. Any thread adds to them without a lock: see ``TracingState``."""
 
     __slots__ = ("failed", "served", "statuses")
 
@@ -94,15 +94,22 @@ class Endpoint:
         self.statuses = [0] * 10  # by the status' first digit
 
 
-class _Figures:
+class _CallsState(ProcessState):
     """What one process has served."""
 
+    __slots__ = ("_lock", "_max", "known", "shown")
+
     def __init__(self, max_endpoints: int) -> None:
+        super().__init__()
         self.known: dict[str, Endpoint] = {}
         """By operation, as it is called. Operations of one safe name share an endpoint."""
         self.shown: dict[str, Endpoint] = {}
         self._max = max_endpoints
         self._lock = threading.RLock()
+
+    def heir(self) -> _CallsState:
+        """Return the state of a child, which has served nothing yet."""
+        return _CallsState(self._max)
 
     def meet(self, operation: str) -> Endpoint:
         """Return the endpoint of an operation that is called for the first time."""
@@ -127,7 +134,7 @@ class CallMetrics:
     def __init__(
         self, max_endpoints: int = MAX_ENDPOINTS, clock: Callable[[], float] = time.time
     ) -> None:
-        self._process = PerProcess(lambda: _Figures(max_endpoints))
+        self._state = _CallsState(max_endpoints)
         self._clock = clock
         self._others: tuple[CallObserver, ...] = ()
 
@@ -138,9 +145,9 @@ class CallMetrics:
     def on_finish(self, call: BaseCall, error_type: str | None, labels: Labels | None) -> None:
         """Count one call."""
         duration_s = call.duration_s()
-        figures = self._process.now()
+        state = self._now()
         operation = call.name
-        endpoint = figures.known.get(operation) or figures.meet(operation)
+        endpoint = state.known.get(operation) or state.meet(operation)
         latency = endpoint.served if error_type is None else endpoint.failed
         bucket = bisect_left(BUCKETS_S, duration_s)
         latency.counts[bucket] += 1
@@ -171,4 +178,8 @@ class CallMetrics:
                     yield name, shown, endpoint.statuses[int(shown[0])]
 
     def _endpoints(self) -> list[tuple[str, Endpoint]]:
-        return list(self._process.now().shown.items())
+        return list(self._now().shown.items())
+
+    def _now(self) -> _CallsState:
+        self._state = state = self._state.now()
+        return state

@@ -11,11 +11,13 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 from weakref import WeakSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from typing_extensions import Self
 
 T = TypeVar("T")
 _MADV_WIPEONFORK = 18  # linux/mman.h since 4.14; the mmap module has no name for it
@@ -78,35 +80,62 @@ def _wipe() -> None:
         page[0] = 0
 
 
+class ProcessState:
+    """What belongs to one process, and in a fork makes way for a state of the child's own.
+
+    Whoever holds one asks ``now`` whenever it is used, and keeps the answer. A hot path looks at
+    ``mark[0]`` itself and asks only where that is 0.
+    """
+
+    __slots__ = ("heirs", "mark")
+
+    def __init__(self) -> None:
+        self.mark = fork_mark()
+        self.mark[0] = 1
+        self.heirs: dict[int, ProcessState] = {}
+
+    def now(self) -> Self:
+        """Return the state of the process that asks. Any thread, and signal handlers, may ask.
+
+        Those may race after a fork, and a lock could have been taken at the moment of the fork.
+        So each brings a state and ``dict.setdefault``, which is atomic, picks one.
+        """
+        state = self
+        while not state.mark[0]:
+            state = cast("Self", state.heirs.setdefault(0, state.heir()))
+        return state
+
+    def heir(self) -> Self:
+        """Return a new state for a child process; each thread that races makes one.
+
+        Unless overridden, it is made without arguments and takes over nothing.
+        """
+        return type(self)()
+
+
 class PerProcess(Generic[T]):
     """One value a process: what a fork inherits is replaced when somebody first looks there."""
 
-    __slots__ = ("_make", "_own")
+    __slots__ = ("_state",)
 
     def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._own = _Own(make())
+        self._state = _ValueState(make)
 
     def now(self) -> T:
-        """Return this process' value. Any thread, and signal handlers, may ask.
-
-        Those may race after a fork, and a lock could have been taken at the moment of the fork.
-        So each brings a value and ``dict.setdefault``, which is atomic, picks one.
-        """
-        own = self._own
-        while not own.mark[0]:
-            own = own.heirs.setdefault(0, _Own(self._make()))
-        self._own = own
-        return own.value
+        """Return this process' value. Any thread, and signal handlers, may ask."""
+        self._state = state = self._state.now()
+        return state.value
 
 
-class _Own(Generic[T]):
-    """A value, the mark that a fork wipes, and who takes over then."""
+class _ValueState(ProcessState, Generic[T]):
+    """A value of any kind, and how the next process gets one."""
 
-    __slots__ = ("heirs", "mark", "value")
+    __slots__ = ("_make", "value")
 
-    def __init__(self, value: T) -> None:
-        self.value = value
-        self.heirs: dict[int, _Own[T]] = {}
-        self.mark = fork_mark()
-        self.mark[0] = 1
+    def __init__(self, make: Callable[[], T]) -> None:
+        super().__init__()
+        self._make = make
+        self.value = make()
+
+    def heir(self) -> _ValueState[T]:
+        return _ValueState(self._make)

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from tracekit._process.fork import PerProcess
+from tracekit._process.fork import ProcessState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,10 +19,13 @@ _log = logging.getLogger("tracekit.propagation")
 LOG_INTERVAL_S = 60.0
 
 
-class _Book:
+class _CountersState(ProcessState):
     """What one process has counted."""
 
+    __slots__ = ("conflicts", "decode_errors", "ignored", "lock", "silent_until", "unsendable")
+
     def __init__(self) -> None:
+        super().__init__()
         self.decode_errors: Table = {}
         self.unsendable: Table = {}
         self.conflicts: Table = {}
@@ -40,54 +43,56 @@ class Counters:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._books = PerProcess(_Book)
+        self._state = _CountersState()
         self._clock = clock
         self._told: set[str] = set()  # a fork inherits it: a hundred workers say it once
 
     @property
     def decode_errors(self) -> Table:
         """What arrived and could not be read: ``(format, reason)``."""
-        return self._books.now().decode_errors
+        return self._now().decode_errors
 
     @property
     def unsendable(self) -> Table:
         """What could not be written into a carrier: ``(format or edge, reason)``."""
-        return self._books.now().unsendable
+        return self._now().unsendable
 
     @property
     def conflicts(self) -> Table:
         """Two formats of one request named different spans: ``(winner, loser)``."""
-        return self._books.now().conflicts
+        return self._now().conflicts
 
     @property
     def ignored(self) -> dict[tuple[str], int]:
         """New traces on requests that named one in a format that is not read: ``(format,)``."""
-        return self._books.now().ignored
+        return self._now().ignored
 
     def decode_error(self, format_name: str, reason: str) -> None:
         """Count something in a carrier that was ignored."""
-        book = self._books.now()
-        self._count(book, book.decode_errors, format_name, reason, "ignored incoming %s header: %s")
+        state = self._now()
+        self._count(
+            state, state.decode_errors, format_name, reason, "ignored incoming %s header: %s"
+        )
 
     def cannot_send(self, format_name: str, reason: str) -> None:
         """Count something that was left out of an outgoing carrier."""
-        book = self._books.now()
+        state = self._now()
         self._count(
-            book, book.unsendable, format_name, reason, "left out of outgoing %s headers: %s"
+            state, state.unsendable, format_name, reason, "left out of outgoing %s headers: %s"
         )
 
     def conflict(self, winner: str, loser: str) -> None:
         """Count a request on which two formats named different spans."""
-        book = self._books.now()
+        state = self._now()
         self._count(
-            book, book.conflicts, winner, loser, "formats disagree on the parent: %s over %s"
+            state, state.conflicts, winner, loser, "formats disagree on the parent: %s over %s"
         )
 
     def ignore(self, header: str, format_name: str, read: Sequence[str]) -> None:
         """Count a request whose trace is not joined, for only ``read`` is; the first is told."""
-        book = self._books.now()
-        with book.lock:
-            book.ignored[format_name,] = book.ignored.get((format_name,), 0) + 1
+        state = self._now()
+        with state.lock:
+            state.ignored[format_name,] = state.ignored.get((format_name,), 0) + 1
             if format_name in self._told:
                 return
             self._told.add(format_name)
@@ -98,12 +103,18 @@ class Counters:
             ",".join((*read, format_name)),
         )
 
-    def _count(self, book: _Book, table: Table, left: str, right: str, message: str) -> None:
-        with book.lock:
+    def _now(self) -> _CountersState:
+        self._state = state = self._state.now()
+        return state
+
+    def _count(
+        self, state: _CountersState, table: Table, left: str, right: str, message: str
+    ) -> None:
+        with state.lock:
             key = (left, right)
             table[key] = count = table.get(key, 0) + 1
             now = self._clock()
-            if now < book.silent_until.get((message, left, right), now):
+            if now < state.silent_until.get((message, left, right), now):
                 return
-            book.silent_until[message, left, right] = now + LOG_INTERVAL_S
+            state.silent_until[message, left, right] = now + LOG_INTERVAL_S
         _log.warning(message + " (%d so far)", left, right, count)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace import SpanProcessor
 
-from tracekit._process.fork import fork_mark
+from tracekit._process.fork import ProcessState
 from tracekit.reporting._pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from tracekit._process.fork import ForkMark
     from tracekit._protocols import Encoder, Transport
     from tracekit.reporting._pipeline import Worker
     from tracekit.reporting._queue import DropPolicy
@@ -28,28 +27,35 @@ DEFAULT_QUEUE_SIZE = 10_000
 """Spans; chosen by measurement, see docs/explanation/accounting.md."""
 
 
-MAX_OPEN_GUESTS = 1 << 18
-"""Open spans of another provider that are told apart; further ones are not sent (``unsampled``)."""
+MAX_OPEN_OF_OTHERS = 1 << 18
+"""Open spans of other SDKs that are told apart; further ones are not sent (``unsampled``)."""
 
 
-class Era:
-    """The pipeline of one process, the mark that a fork wipes, and open spans of other SDKs.
+class ReportingState(ProcessState):
+    """The pipeline of one process, and the open spans of other SDKs.
 
     Our own tracer tells of sampled spans only, of each once, and never of one that a parent
-    process started (its spans say so: ``_accounted``). Spans of another provider (``_guests``)
-    come unsampled as well, which is told apart here, and the ids of the open ones are kept, so that
+    process started (its spans say so: ``_accounted``). Spans of another SDK come unsampled as
+    well, which is told apart here, and the ids of the open ones are kept (``_of_others``), so that
     one that a parent process started is known as foreign when it ends in a child.
     """
 
-    __slots__ = ("_guests", "count_started", "heirs", "mark", "offer", "pipeline")
+    __slots__ = ("_build", "_of_others", "count_started", "offer", "pipeline")
 
-    def __init__(self, mark: ForkMark, pipeline: Pipeline) -> None:
-        self.mark = mark
-        self.pipeline = pipeline
-        self.count_started = pipeline.ledger.started.add  # at hand, for the hot path
-        self.offer = pipeline.queue.offer
-        self.heirs: dict[int, Era] = {}
-        self._guests: set[int] = set()
+    def __init__(self, build: Callable[[], Pipeline]) -> None:
+        super().__init__()
+        self._build = build
+        self.pipeline = build()
+        self.count_started = self.pipeline.ledger.started.add  # at hand, for the hot path
+        self.offer = self.pipeline.queue.offer
+        self._of_others: set[int] = set()
+
+    def heir(self) -> ReportingState:
+        """Return a state with a pipeline of its own: what waits in this one is the parent's."""
+        heir = ReportingState(self._build)
+        if self.pipeline.queue.closed:  # a fork does not undo a shutdown
+            heir.pipeline.queue.close()
+        return heir
 
     def admit(self, span: ReadableSpan) -> bool:
         """Return whether another SDK's span that starts is sampled; count it if it is not."""
@@ -57,10 +63,10 @@ class Era:
         if context is None or not context.trace_flags.sampled:
             self.pipeline.ledger.unsampled.add()
             return False
-        if len(self._guests) >= MAX_OPEN_GUESTS:  # spans that nobody ends
+        if len(self._of_others) >= MAX_OPEN_OF_OTHERS:  # spans that nobody ends
             self.pipeline.ledger.unsampled.add()
             return False
-        self._guests.add(context.span_id)
+        self._of_others.add(context.span_id)
         return True
 
     def dismiss(self, span: ReadableSpan) -> bool:
@@ -69,7 +75,7 @@ class Era:
         if context is None or not context.trace_flags.sampled:
             return False
         try:
-            self._guests.remove(context.span_id)
+            self._of_others.remove(context.span_id)
         except KeyError:
             self.pipeline.ledger.foreign.add()
             return False
@@ -123,44 +129,43 @@ class Reporter(SpanProcessor):
             )
 
         self.encoder = encoder
-        self._build = pipeline
-        self._era = self._begin()
+        self._state = ReportingState(pipeline)
 
     # --- the hot path ---
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Count a started span."""
-        era = self._era
-        if not era.mark[0]:
-            era = self._renew(era)
+        state = self._state
+        if not state.mark[0]:
+            state = self._now()
         try:  # (not ``getattr``: that is a call)
             ours: bool = span._accounted  # type: ignore[attr-defined]
         except AttributeError:
             ours = False
-        if ours or era.admit(span):
-            era.count_started()
+        if ours or state.admit(span):
+            state.count_started()
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue an ended span; O(1), never waits."""
-        era = self._era
-        if not era.mark[0]:
-            era = self._renew(era)
+        state = self._state
+        if not state.mark[0]:
+            state = self._now()
         try:
             ours: bool = span._accounted  # type: ignore[attr-defined]
         except AttributeError:
             ours = False
-        if ours or era.dismiss(span):
-            era.offer(span)
-            if era.pipeline.needs_worker:
-                era.pipeline.start()
+        if ours or state.dismiss(span):
+            state.offer(span)
+            if state.pipeline.needs_worker:
+                state.pipeline.start()
 
     def report(self, span: ReadableSpan) -> None:
         """Take a span that somebody else has started, ended and decided to send."""
-        era = self._now()
-        era.count_started()
-        era.offer(span)
-        if era.pipeline.needs_worker:
-            era.pipeline.start()
+        state = self._now()
+        state.count_started()
+        state.offer(span)
+        if state.pipeline.needs_worker:
+            state.pipeline.start()
 
     def withdraw(self, span: ReadableSpan) -> None:
         """Take an open span out of the figures again: it was sampled and is not any more."""
@@ -200,9 +205,9 @@ class Reporter(SpanProcessor):
 
         For a reporter that nobody will ask again. Never waits; in a fork it does nothing.
         """
-        era = self._era
-        if era.mark[0]:
-            era.pipeline.release(timeout_s)
+        state = self._state
+        if state.mark[0]:
+            state.pipeline.release(timeout_s)
 
     def begin_shutdown(self, timeout_s: float) -> None:
         """Refuse spans from now on and have the worker end; ``shutdown`` waits for that."""
@@ -212,25 +217,6 @@ class Reporter(SpanProcessor):
         """Flush, as OpenTelemetry calls it."""
         return bool(self.flush(timeout_millis / 1000))
 
-    def _now(self) -> Era:
-        era = self._era
-        return era if era.mark[0] else self._renew(era)
-
-    def _renew(self, era: Era) -> Era:
-        """Return this process' era, made by whoever first looks after a fork.
-
-        Threads may race here, and a lock could have been taken at the moment of the fork. So
-        each brings an era of its own and ``dict.setdefault``, which is atomic, picks one.
-        """
-        while not era.mark[0]:
-            heir = self._begin()
-            if era.pipeline.queue.closed:  # a fork does not undo a shutdown
-                heir.pipeline.queue.close()
-            era = era.heirs.setdefault(0, heir)
-        self._era = era  # what the parent had queued is let go of with its era
-        return era
-
-    def _begin(self) -> Era:
-        mark = fork_mark()
-        mark[0] = 1
-        return Era(mark, self._build())
+    def _now(self) -> ReportingState:
+        self._state = state = self._state.now()  # what the parent had queued is let go of here
+        return state

@@ -15,6 +15,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_INSTRUMENTATION_KEY
 
 from tracekit._display import quoted
+from tracekit._process.fork import ProcessState
 from tracekit._process.quiet import no_fork
 from tracekit.errors import StrategyError
 
@@ -89,11 +90,13 @@ class Abortable:
                 under_way[1]()
 
 
-class _Run:
+class _PollingState(ProcessState):
     """The polling of one process. A forked child starts its own, from zero."""
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
+    def __init__(self) -> None:
+        super().__init__()
+        self.started = False
+        self.starter: dict[int, object] = {}
         self.stop = threading.Event()
         self.thread: threading.Thread | None = None
         self.queries_ok = self.queries_err = self.updates_ok = self.updates_err = 0
@@ -104,11 +107,10 @@ class _Run:
 class Poller:
     """Feeds ``sampler`` from ``source`` every ``interval_s`` seconds, less some jitter.
 
-    The thread (a daemon) starts at the first root decision of a process: threads do not survive a
-    fork, and ``os.getpid`` is the one witness of a fork that no hook announced. The first poll
-    comes within ``min(1 s, interval_s)``, at a random moment, so that a fleet that starts together
-    does not ask together. A failure keeps the last good strategy and costs a counter and at most
-    one log line a minute.
+    The thread (a daemon) starts at the first root decision of a process, for threads do not
+    survive a fork. The first poll comes within ``min(1 s, interval_s)``, at a random moment, so
+    that a fleet that starts together does not ask together. A failure keeps the last good strategy
+    and costs a counter and at most one log line a minute.
     """
 
     def __init__(
@@ -128,111 +130,114 @@ class Poller:
         self._clock = clock
         self._uniform = uniform
         self._closed = False
-        self._run = _Run(os.getpid())
-        self._started_in = 0
-        self._starters: dict[tuple[int, int], object] = {}
+        self._state = _PollingState()
         self._retry_at_s = -math.inf
         sampler.feed = self
 
     def wake(self) -> None:
         """Start the thread unless this process has it; a few dozen nanoseconds when it has."""
-        if self._started_in != os.getpid() and not self._closed:
-            self._start(os.getpid())
+        state = self._state
+        if not (state.started and state.mark[0]) and not self._closed:
+            self._start()
 
-    def _start(self, pid: int) -> None:
+    def _now(self) -> _PollingState:
+        self._state = state = self._state.now()
+        return state
+
+    def _start(self) -> None:
         # No lock, for a fork may have left it held: ``setdefault`` names exactly one starter.
-        # The key is the pair, because a daemon's child can be given its grandparent's number.
-        key, mine = (self._started_in, pid), object()
-        if self._clock() < self._retry_at_s or self._starters.setdefault(key, mine) is not mine:
+        state, mine = self._now(), object()
+        if self._clock() < self._retry_at_s or state.starter.setdefault(0, mine) is not mine:
             return
-        if self._run.pid != pid:
-            self._run = _Run(pid)
-        run = self._run
-        run.stop = threading.Event()  # gevent or eventlet may have patched ``threading`` meanwhile
+        # gevent or eventlet may have patched ``threading`` meanwhile.
+        state.stop = threading.Event()
         if self._closed:
-            run.stop.set()
-        self._started_in = pid
+            state.stop.set()
+        state.started = True
         try:
-            run.thread = threading.Thread(
-                target=self._poll_until_stopped, args=(run,), name="tracekit-sampling", daemon=True
+            state.thread = threading.Thread(
+                target=self._poll_until_stopped,
+                args=(state,),
+                name="tracekit-sampling",
+                daemon=True,
             )
-            run.thread.start()
+            state.thread.start()
         except RuntimeError as error:  # no more threads, or no daemons in this interpreter
-            run.thread = None
-            self._complain(run, f"cannot start the polling thread: {quoted(error)}")
+            state.thread = None
+            self._complain(state, f"cannot start the polling thread: {quoted(error)}")
             self._retry_at_s = self._clock() + _RETRY_THREAD_S
-            self._starters.pop(key)
-            self._started_in = key[0]
+            state.starter.clear()
+            state.started = False
 
-    def _poll_until_stopped(self, run: _Run) -> None:
+    def _poll_until_stopped(self, state: _PollingState) -> None:
         # Our own question must not become a trace, whoever instruments the wire.
         context = otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)
         context = otel_context.set_value(_SUPPRESS_HTTP_INSTRUMENTATION_KEY, True, context)
         otel_context.attach(context)
         delay_s = self._uniform(0.0, 0.9) * min(MAX_FIRST_DELAY_S, self._interval_s)
-        while not run.stop.wait(delay_s):
-            self._poll(run)
+        while not state.stop.wait(delay_s):
+            self._poll(state)
             # Jitter only shortens: a changed strategy is in force within one interval.
             delay_s = self._interval_s * self._uniform(0.85, 0.95)
 
     def poll(self) -> bool:
         """Fetch, parse and apply once, on the calling thread; return whether that went well."""
-        return self._poll(self._run)
+        return self._poll(self._now())
 
-    def _poll(self, run: _Run) -> bool:
+    def _poll(self, state: _PollingState) -> bool:
         try:
             answer = self._source.fetch()
         except Exception as error:
-            if run.stop.is_set():
+            if state.stop.is_set():
                 return False
-            run.queries_err += 1
-            self._complain(run, f"cannot fetch: {quoted(error)}")
+            state.queries_err += 1
+            self._complain(state, f"cannot fetch: {quoted(error)}")
             return False
         if answer is None:
             return True
-        run.queries_ok += 1
+        state.queries_ok += 1
         try:
             self._sampler.apply(self._source.parse(answer))
         except Exception as error:
-            run.updates_err += 1
+            state.updates_err += 1
             kind = "" if isinstance(error, StrategyError) else f"{type(error).__name__}: "
-            self._complain(run, f"cannot use the answer: {kind}{quoted(error)}")
+            self._complain(state, f"cannot use the answer: {kind}{quoted(error)}")
             return False
-        run.updates_ok += 1
-        run.last_error = None
+        state.updates_ok += 1
+        state.last_error = None
         return True
 
-    def _complain(self, run: _Run, message: str) -> None:
-        run.last_error = message
+    def _complain(self, state: _PollingState, message: str) -> None:
+        state.last_error = message
         now_s = self._clock()
-        if run.logged_at_s is None or now_s - run.logged_at_s >= _LOG_EVERY_S:
-            run.logged_at_s = now_s
+        if state.logged_at_s is None or now_s - state.logged_at_s >= _LOG_EVERY_S:
+            state.logged_at_s = now_s
             with no_fork():
                 _log.warning(
                     "sampling strategy from %s: %s; the last good one stays in force",
                     self._source.name,
-                    run.last_error,
+                    state.last_error,
                 )
 
     def close(self, timeout_s: float = 0.5) -> None:
         """Stop the thread, also in the middle of a fetch; wait for it up to ``timeout_s``."""
         self._closed = True
-        run = self._run
-        if run.pid != os.getpid():
+        state = self._state
+        if not state.mark[0]:
             return
-        run.stop.set()
+        state.stop.set()
         self._source.abort()
-        if run.thread is not None and run.thread is not threading.current_thread():
-            run.thread.join(min(max(0.0, timeout_s), 0.5))
+        if state.thread is not None and state.thread is not threading.current_thread():
+            state.thread.join(min(max(0.0, timeout_s), 0.5))
 
     def state(self) -> dict[str, object]:
         """Return the counters of this process and its last error (None: all is well)."""
-        run = self._run if self._run.pid == os.getpid() else _Run(0)
+        state = self._now()
         return {
             "source": self._source.name,
-            "last_error": run.last_error,
-            "queries_ok": run.queries_ok,
-            "queries_err": run.queries_err,
-            "updates_ok": run.updates_ok,
-            "updates_err": run.updates_err,
+            "last_error": state.last_error,
+            "queries_ok": state.queries_ok,
+            "queries_err": state.queries_err,
+            "updates_ok": state.updates_ok,
+            "updates_err": state.updates_err,
         }

@@ -75,9 +75,9 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     """Start a span below ``parent``, the span of its context."""
     tracer, attributes = arguments[0], arguments[4]
     provider = tracer._provider
-    life = tracer._lives.current
-    if not life.mark[0]:  # the process has forked: its ids and figures are another's, see ``Life``
-        life = tracer._lives.now()
+    process = tracer._states.current
+    if not process.mark[0]:  # forked: the ids and figures are the parent's
+        process = tracer._states.now()
     try:
         quick = provider._inline and (attributes is None or _PRIORITY not in attributes)
     except Exception:  # no mapping, or one that raises
@@ -85,10 +85,10 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
         attributes, quick = None, provider._inline
         arguments = (*arguments[:4], None, *arguments[5:])
     if quick:
-        try:  # Life.draw(), without the call
-            span_id = life.stock.pop() or life.draw()
+        try:  # TracingState.draw(), without the call
+            span_id = process.stock.pop() or process.draw()
         except IndexError:
-            span_id = life.draw()
+            span_id = process.draw()
     # By exact type: a subclass may have ideas of its own of what its ids are, and to ask whether
     # something is a ``trace.Span``, an abstract class, is slow.
     of = type(parent)
@@ -96,7 +96,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     if quick and (of is UnsampledSpan or of is SPAN):
         bits = parent._bits
         if not bits & SAMPLED:
-            life.unsampled += 1
+            process.unsampled += 1
             quiet: UnsampledSpan = UnsampledSpan()
             quiet._trace_id = parent._trace_id
             quiet._span_id = span_id
@@ -104,7 +104,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
             quiet._state = parent._state
             quiet._made = None
             return quiet
-        life.children += 1
+        process.children += 1
         trace_id = parent._trace_id
         state = parent._state
         source = parent._span_id
@@ -121,7 +121,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
             # word. (A tuple: its properties would be a call each.)
             trace_id, bits, state = source[0], source[3] & FLAGS, source[4]
             recording = bits & SAMPLED
-            life.joined[recording] += 1
+            process.joined[recording] += 1
         elif (  # a root that our own sampler decides, and no header (debug id, ``b3: 1``) speaks of
             quick
             and parent is None
@@ -130,17 +130,17 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
         ):
             source = None
             trace_id, bits, state, attributes, recording = root(
-                provider, life, arguments[1], attributes
+                provider, process, arguments[1], attributes
             )
         else:
             _, name, context, kind, _, links, _, _, _, _ = arguments
             source, trace_id, bits, state, attributes, recording = decide(
                 tracer, parent, context, name, kind, attributes, links
             )
-            life.begin(source, bits & SAMPLED)
+            process.begin(source, bits & SAMPLED)
             if not quick:  # it has no id yet: the sampler comes first, as in the SDK
                 own = provider._own_ids
-                span_id = life.draw() if own else provider.id_generator.generate_span_id()
+                span_id = process.draw() if own else provider.id_generator.generate_span_id()
         if not recording:
             quiet = UnsampledSpan()
             quiet._trace_id = trace_id
@@ -155,7 +155,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     span._state = state
     span._source = source
     span._tracer = tracer
-    span._life = life
+    span._process = process
     span._name = name
     span._kind = kind
     span._span_id = span_id

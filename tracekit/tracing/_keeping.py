@@ -178,7 +178,7 @@ class KeepingTracerProvider(TracerProvider):
 
         def buffer() -> Buffer[KeptSpan]:
             made: Buffer[KeptSpan] = Buffer(
-                self._lives.now(), max_spans, max_bytes, RateLimiter(per_second), self._is_watched
+                self._states.now(), max_spans, max_bytes, RateLimiter(per_second), self._is_watched
             )
             made.closed = self._closed
             return made

@@ -77,18 +77,18 @@ class KeptSpan(_Recording):
         local = self._local
         store = local.store
         if not local.live.pop(self, False):
-            if store.life.mark[0]:
+            if store.process.mark[0]:
                 with store.lock:  # a verdict that samples this very span is waited for
                     pass
             super().end(end_time)
             return
         self._end_time = time_ns() if end_time is None else end_time
-        del self._life
+        del self._process
         guard = self._guard
         if guard is not None:
             with guard:  # as in ``Span.end``
                 pass
-        if not store.life.mark[0]:
+        if not store.process.mark[0]:
             self._tracer._provider._ended_abroad()
             return
         attributes = self._attrs
@@ -140,7 +140,7 @@ class KeptSpan(_Recording):
     def _force(self, decision: Decision) -> None:
         """Change what was decided; of a local root, for its whole local trace."""
         local = self._local
-        if decision in (Decision.ACCEPT, Decision.DEBUG) and local.store.life.mark[0]:
+        if decision in (Decision.ACCEPT, Decision.DEBUG) and local.store.process.mark[0]:
             if local.root is self:
                 provider: KeepingState = self._tracer._provider  # type: ignore[assignment]
                 provider._promote(local, self, "forced", capped=False)
@@ -171,19 +171,19 @@ def begin_kept(arguments: Arguments, parent: Any) -> trace.Span:  # noqa: ANN401
         local = parent._local
         store = local.store
         tracer, name, _, kind, attributes, links, start_time, record, set_status, _ = arguments
-        life = tracer._lives.current
-        if not life.mark[0]:
-            life = tracer._lives.now()
-        if store.life is life:
+        process = tracer._states.current
+        if not process.mark[0]:
+            process = tracer._states.now()
+        if store.process is process:
             provider = tracer._provider
             if local.decided or (attributes is not None and _has_priority(attributes)):
                 return begin(arguments, parent)
-            life.unsampled += 1
+            process.unsampled += 1
             if provider._own_ids:
-                try:  # Life.draw(), without the call
-                    span_id = life.stock.pop() or life.draw()
+                try:  # TracingState.draw(), without the call
+                    span_id = process.stock.pop() or process.draw()
                 except IndexError:
-                    span_id = life.draw()
+                    span_id = process.draw()
             else:
                 span_id = provider.id_generator.generate_span_id()
             span = _new(KeptSpan)
@@ -192,7 +192,7 @@ def begin_kept(arguments: Arguments, parent: Any) -> trace.Span:  # noqa: ANN401
             span._state = parent._state
             span._source = parent._span_id
             span._tracer = tracer
-            span._life = life
+            span._process = process
             span._name = name
             span._kind = kind
             span._span_id = span_id
@@ -256,7 +256,18 @@ def _root_of(
     moment = time_ns() if start_time is None else start_time
     trace_id, span_id, state = quiet._trace_id, quiet._span_id, quiet._state
     root: KeptSpan = recording(  # type: ignore[assignment] # of the class asked for
-        tracer, store.life, trace_id, span_id, bits, state, above, name, kind, {}, moment, KeptSpan
+        tracer,
+        store.process,
+        trace_id,
+        span_id,
+        bits,
+        state,
+        above,
+        name,
+        kind,
+        {},
+        moment,
+        KeptSpan,
     )
     _complete(root, arguments)
     local = root._local = LocalTrace(store, rule, partial)

@@ -90,7 +90,7 @@ class Unrecorded(NamedTuple):
         tracer = self.tracer
         span = recording(
             tracer,
-            tracer._lives.now(),
+            tracer._states.now(),
             quiet._trace_id,
             quiet._span_id,
             quiet._bits,
@@ -114,7 +114,7 @@ class Unrecorded(NamedTuple):
         bits = context.trace_flags & FLAGS | marks_of(context) << MARKS_SHIFT
         quiet = unsampled(context.trace_id, context.span_id, bits, context.trace_state)
         sampled = bits & SAMPLED
-        self.tracer._lives.now().begin(self.parent, sampled)
+        self.tracer._states.now().begin(self.parent, sampled)
         return self.record(quiet, Decision.ACCEPT) if sampled else quiet
 
     @classmethod

@@ -15,14 +15,14 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
-from tracekit.tracing._life import ZERO
+from tracekit.tracing._process_state import ZERO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tracekit.sampling import RateLimiter
     from tracekit.sampling._keep import KeepRule
-    from tracekit.tracing._life import Life
+    from tracekit.tracing._process_state import TracingState
 
 
 class DiscardReason(str, enum.Enum):
@@ -108,28 +108,28 @@ class Buffer(Generic[SpanT]):
         "bytes",
         "closed",
         "full_at",
-        "life",
         "lock",
         "max_bytes",
         "parted",
+        "process",
         "recorded",
     )
 
     def __init__(
         self,
-        life: Life,
+        process: TracingState,
         max_spans: int,
         max_bytes: int,
         limiter: RateLimiter,
         watched: Callable[[], bool],
     ) -> None:
-        self.life = life
+        self.process = process
         self.lock = threading.RLock()
         self.closed = False
         self.parted: deque[SpanT] = deque()
         """Ended spans that were discarded, while span processors are to be told of them."""
         self.recorded = ZERO()
-        """Counted without the lock, as ``Life``'s figures are."""
+        """Counted without the lock, as ``TracingState``'s figures are."""
         self.full_at = max_spans
         """How many recorded spans are too many: the room, and all that have left."""
         self.bytes = 0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext, SpanKind, TraceState
     from opentelemetry.util.types import Attributes, AttributeValue
 
-    from tracekit.tracing._life import Life
+    from tracekit.tracing._process_state import TracingState
     from tracekit.tracing._shared import SharedState, TracerState
     from tracekit.tracing._span import Span
 
@@ -48,7 +48,7 @@ def unsampled(trace_id: int, span_id: int, bits: int, state: TraceState) -> Unsa
 
 def recording(
     tracer: TracerState,
-    life: Life,
+    process: TracingState,
     trace_id: int,
     span_id: int,
     bits: int,
@@ -73,7 +73,7 @@ def recording(
     span._state = state
     span._source = source
     span._tracer = tracer
-    span._life = life
+    span._process = process
     span._name = name
     span._kind = kind
     span._made = None
@@ -104,17 +104,17 @@ def started(span: Span, context: Context | None) -> None:
         provider._notify_start(span, context)
 
 
-def root(provider: SharedState, life: Life, name: str, attributes: Attributes) -> Root:
+def root(provider: SharedState, process: TracingState, name: str, attributes: Attributes) -> Root:
     """Decide a root by the local sampler, which there is (``provider._decide_root``), and count it.
 
     Returns trace id, bits, trace state, the start attributes, and whether to record.
     """
-    try:  # Life.draw_trace_id(), without the calls
-        trace_id = life.stock.pop() or life.draw()
+    try:  # TracingState.draw_trace_id(), without the calls
+        trace_id = process.stock.pop() or process.draw()
     except IndexError:
-        trace_id = life.draw()
+        trace_id = process.draw()
     if provider._wide:
-        trace_id |= life.draw() << 64
+        trace_id |= process.draw() << 64
     bits, state, keep = provider._random_bit, _NO_STATE, False
     try:
         result = provider._decide_root(trace_id, name)  # type: ignore[misc] # it is there, see above
@@ -130,7 +130,7 @@ def root(provider: SharedState, life: Life, name: str, attributes: Attributes) -
     except Exception:
         provider._failed("A sampler raised; the span is not sampled")
         keep = False
-    life.roots[bits & SAMPLED] += 1
+    process.roots[bits & SAMPLED] += 1
     return trace_id, bits, state, attributes, keep
 
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from tracekit.sampling import ParentRule
 from tracekit.tracing._attributes import Limits
-from tracekit.tracing._life import Lives
+from tracekit.tracing._process_state import TracingStates
 from tracekit.tracing._tracer import Tracer
 
 if TYPE_CHECKING:
@@ -65,17 +65,17 @@ class NoReporter:
 class Ids(IdGenerator):
     """Ids from the provider's own stock of entropy, as an OpenTelemetry generator."""
 
-    def __init__(self, lives: Lives, traceid_128bit: bool) -> None:
-        self.lives = lives
+    def __init__(self, states: TracingStates, traceid_128bit: bool) -> None:
+        self.states = states
         self._wide = traceid_128bit
 
     def generate_span_id(self) -> int:
         """Return 64 random bits, never 0."""
-        return self.lives.now().draw()
+        return self.states.now().draw()
 
     def generate_trace_id(self) -> int:
         """Return 64 or 128 random bits, never 0."""
-        return self.lives.now().draw_trace_id(self._wide)
+        return self.states.now().draw_trace_id(self._wide)
 
     def is_trace_id_random(self) -> bool:
         """Return True: the low 56 bits, which W3C's *random* flag speaks of, are."""
@@ -131,9 +131,9 @@ class TracerProvider(trace.TracerProvider):
         self.resource = resource
         self.span_limits = default_limits() if limits is None else limits
         self.report_to(NoReporter() if reporter is None else reporter)
-        self._lives = Lives()
+        self._states = TracingStates()
         self._wide = traceid_128bit
-        self.id_generator = id_generator or Ids(self._lives, traceid_128bit)
+        self.id_generator = id_generator or Ids(self._states, traceid_128bit)
         self.sampler = sampler
         self._limits = Limits(self.span_limits)
         self._active_span_processor = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
@@ -154,7 +154,7 @@ class TracerProvider(trace.TracerProvider):
     @id_generator.setter
     def id_generator(self, generator: IdGenerator) -> None:
         self._id_generator = generator
-        self._own_ids = type(generator) is Ids and generator.lives is self._lives
+        self._own_ids = type(generator) is Ids and generator.states is self._states
         self._inline = self._follows_parents and self._own_ids
         is_random = getattr(generator, "is_trace_id_random", bool)  # new in API 1.41
         self._random_bit = RANDOM_BIT if is_random() else 0
@@ -204,24 +204,24 @@ class TracerProvider(trace.TracerProvider):
 
     def counts(self) -> SpanCounts:
         """Return what the tracer counts in this process."""
-        life = self._lives.now()
-        (unsampled_roots, roots), (unsampled_joined, joined) = life.roots, life.joined
+        process = self._states.now()
+        (unsampled_roots, roots), (unsampled_joined, joined) = process.roots, process.joined
         counts = (
-            life.children,
-            life.unsampled,
+            process.children,
+            process.unsampled,
             roots,
             unsampled_roots,
             joined,
             unsampled_joined,
-            life.foreign,
-            life.ended_twice,
-            life.failures,
+            process.foreign,
+            process.ended_twice,
+            process.failures,
         )
         return SpanCounts(*map(int, counts))
 
     def draw_afresh(self) -> None:
         """Forget the random numbers that were drawn ahead; see ``tracekit.after_restore``."""
-        self._lives.now().stock.clear()
+        self._states.now().stock.clear()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Flush the reporter, then the span processors; return whether all was done in time."""
@@ -276,15 +276,15 @@ class TracerProvider(trace.TracerProvider):
             self._failed("A span processor raised")
 
     def _failed(self, what: str) -> None:
-        self._lives.now().failures += 1
+        self._states.now().failures += 1
         _log.exception(what)
 
     def _ended_twice(self) -> None:
-        self._lives.now().ended_twice += 1
+        self._states.now().ended_twice += 1
         _log.warning("Calling end() on an ended span.")
 
     def _ended_abroad(self) -> None:
-        self._lives.now().foreign += 1
+        self._states.now().foreign += 1
 
 
 def default_limits() -> SpanLimits:

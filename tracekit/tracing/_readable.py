@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from tracekit._context import Ids
     from tracekit.tracing._attributes import Bag
-    from tracekit.tracing._life import Life
+    from tracekit.tracing._process_state import TracingState
     from tracekit.tracing._shared import TracerState
 
 _T = TypeVar("_T")
@@ -66,9 +66,9 @@ class Readable(sdk.Span):
         "_end_time",
         "_guard",  # None until the first compound change
         "_kind",
-        "_life",  # the process that started it; deleted by the one call that ends it
         "_made",  # the SpanContext, once somebody asked
         "_name",
+        "_process",  # the process that started it; deleted by the one call that ends it
         "_source",  # the parent: its SpanContext, or its span id if all else is as in this span
         "_span_id",
         "_start_time",
@@ -82,7 +82,7 @@ class Readable(sdk.Span):
     _end_time: int | None
     _guard: threading.RLock | None
     _kind: SpanKind
-    _life: Life
+    _process: TracingState
     _made: trace.SpanContext | None
     _name: str
     _source: trace.SpanContext | int | None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
     from tracekit.tracing._attributes import Limits
-    from tracekit.tracing._life import Lives
+    from tracekit.tracing._process_state import TracingStates
 
     DecideRoot = Callable[[int, str], SamplingResult]
 
@@ -60,7 +60,7 @@ class SharedState(Protocol):
     span_limits: SpanLimits
     reporter: Reporter
     _limits: Limits
-    _lives: Lives
+    _states: TracingStates
     _inline: bool
     """Whether parents are followed and ids are drawn without asking anybody."""
     _follows_parents: bool
@@ -111,4 +111,4 @@ class TracerState(Protocol):
     """Who starts the spans of a decorator when its function is called; None: this one."""
     _provider: SharedState
     _limits: Limits
-    _lives: Lives
+    _states: TracingStates

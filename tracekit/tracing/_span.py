@@ -8,7 +8,7 @@ the limit on one store or append, which are atomic, so they take no lock.
 Everything compound takes the span's lock, which is made on first use. Three things rest on the
 GIL: the checks before those stores (at the limit, two racing setters may both fit), the first
 event's (CPython changes threads at calls and jumps back only, and none is between the look and the
-store), and ``del self._life`` in ``end``, which lets exactly one of several racing callers pass.
+store), and ``del self._process`` in ``end``, which lets exactly one of several racing callers pass.
 Where there is no GIL, a tracer makes a ``LockedSpan`` instead.
 """
 
@@ -200,8 +200,8 @@ class Span(Readable):
         A span that another process started (this is a forked child) is not handed on.
         """
         try:
-            life = self._life
-            del self._life  # atomic: of racing callers, one gets past this line
+            process = self._process
+            del self._process  # atomic: of racing callers, one gets past this line
         except AttributeError:
             self._tracer._provider._ended_twice()
             return
@@ -211,7 +211,7 @@ class Span(Readable):
             with guard:  # a compound change began before the end: wait until it is whole
                 pass
         tracer = self._tracer
-        if life is not tracer._lives.current or not life.mark[0]:
+        if process is not tracer._states.current or not process.mark[0]:
             tracer._provider._ended_abroad()
             return
         provider = tracer._provider

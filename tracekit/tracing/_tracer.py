@@ -53,7 +53,7 @@ class Tracer(trace.Tracer):
         """Who starts the spans of a decorator when its function is called; None: this one."""
         self._provider = provider
         self._limits = provider._limits
-        self._lives = provider._lives
+        self._states = provider._states
         self._leaves_probes = scope.name.startswith(_INSTRUMENTATIONS)
 
     def start_span(
@@ -106,10 +106,10 @@ class Tracer(trace.Tracer):
                 return trace.NonRecordingSpan(parent.get_span_context())
         except Exception:  # attributes, or a span, of somebody else's
             return None
-        life = self._lives.now()
-        life.roots[0] += 1
-        trace_id = life.draw_trace_id(self._provider._wide)
-        return unsampled(trace_id, life.draw(), self._provider._random_bit, _NO_STATE)
+        process = self._states.now()
+        process.roots[0] += 1
+        trace_id = process.draw_trace_id(self._provider._wide)
+        return unsampled(trace_id, process.draw(), self._provider._random_bit, _NO_STATE)
 
     def start_as_current_span(  # type: ignore[override]  # ours is no contextlib generator
         self,
@@ -162,9 +162,9 @@ class Tracer(trace.Tracer):
         """Return a new unsampled span below what arrived; for which ``passes_on`` was True."""
         parts = arrival[0]
         assert parts is not None  # noqa: S101 (as ``passes_on`` has found)
-        life = self._lives.now()
-        life.joined[0] += 1
-        return unsampled(parts[0], life.draw(), parts[8], _NO_STATE)
+        process = self._states.now()
+        process.joined[0] += 1
+        return unsampled(parts[0], process.draw(), parts[8], _NO_STATE)
 
     def join(  # noqa: C901, PLR0912 - one road, see ``begin``
         self,
@@ -186,9 +186,9 @@ class Tracer(trace.Tracer):
         """
         provider = self._provider
         parts, captured = arrival
-        life = self._lives.current
-        if not life.mark[0]:
-            life = self._lives.now()
+        process = self._states.current
+        if not process.mark[0]:
+            process = self._states.now()
         found: Mapping[str, AttributeValue] | None = None
         source: SpanContext | None = None
         baggage: Mapping[str, str] | None = None
@@ -206,18 +206,18 @@ class Tracer(trace.Tracer):
                 bits |= SAMPLED
                 flags = _TRACE_FLAGS[bits]
                 source = _tuple(Remote, (trace_id, parent_id, True, flags, state, True))
-            life.joined[sampled] += 1
+            process.joined[sampled] += 1
         elif base or provider._decide_root is None or (parts is not None and parts[3] is not None):
             # Below a span of this process, a sampler that wants to know all, a lone decision.
             return self._join_by_rule(arrival, name, kind, attributes, base, start_time, subject)
         else:
             if parts is not None:
                 baggage = parts[6]
-            trace_id, bits, state, found, sampled = root(provider, life, name, None)
-        try:  # Life.draw(), without the call
-            span_id = life.stock.pop() or life.draw()
+            trace_id, bits, state, found, sampled = root(provider, process, name, None)
+        try:  # TracingState.draw(), without the call
+            span_id = process.stock.pop() or process.draw()
         except IndexError:
-            span_id = life.draw()
+            span_id = process.draw()
         span: Span | UnsampledSpan
         if sampled:
             attrs = _described(attributes, subject)
@@ -225,7 +225,7 @@ class Tracer(trace.Tracer):
                 attrs = {**found, **attrs}
             span = recording(
                 self,
-                life,
+                process,
                 trace_id,
                 span_id,
                 bits,

@@ -1,7 +1,7 @@
 """What belongs to one process: its stock of random ids and its counters.
 
 Ids come from the operating system's entropy, read in batches; a fork must never let two
-processes hand out the same batch, so a child begins a life of its own.
+processes hand out the same batch, so a child draws its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import struct
 from typing import TYPE_CHECKING, cast
 
-from tracekit._process.fork import fork_mark
+from tracekit._process.fork import ProcessState
 from tracekit._process.tally import DIVIDED, AtomicInt
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ _UNPACK = struct.Struct(f"={_BATCH}Q").unpack
 ZERO = cast("Callable[[], int]", AtomicInt if DIVIDED else int)
 
 
-class Life:
-    """What belongs to one process. Compared by identity.
+class TracingState(ProcessState):
+    """What tracers share in one process. Compared by identity.
 
     A started span raises exactly one of ``children``, ``unsampled``, ``roots`` and ``joined``; the
     last two are ``[unsampled, sampled]``, the first two are the hot path's.
@@ -40,18 +40,14 @@ class Life:
         "ended_twice",
         "failures",
         "foreign",
-        "heirs",
         "joined",
-        "mark",
         "roots",
         "stock",
         "unsampled",
     )
 
     def __init__(self, zero: Callable[[], int] = ZERO) -> None:
-        self.mark = fork_mark()
-        self.mark[0] = 1
-        self.heirs: dict[int, Life] = {}
+        super().__init__()
         self.stock: list[int] = []
         self.children = zero()
         self.unsampled = zero()
@@ -90,23 +86,15 @@ class Life:
         return self.draw() << 64 | self.draw() if wide else self.draw()
 
 
-class Lives:
-    """The current process's ``Life``, renewed by whoever first looks after a fork."""
+class TracingStates:
+    """The state of whichever process asks. The tracer's hot path reads ``current`` and its mark."""
 
     __slots__ = ("current",)
 
     def __init__(self) -> None:
-        self.current = Life()
+        self.current = TracingState()
 
-    def now(self) -> Life:
-        """Return the life of this process. The tracer's hot path looks at the mark itself.
-
-        After a fork, threads and signal handlers may race here, and a lock could have been taken
-        at the moment of the fork. So each brings a life and ``dict.setdefault``, which is atomic,
-        picks one.
-        """
-        life = self.current
-        while not life.mark[0]:
-            life = life.heirs.setdefault(0, Life())
-        self.current = life
-        return life
+    def now(self) -> TracingState:
+        """Return the state of this process. Any thread, and signal handlers, may ask."""
+        self.current = state = self.current.now()
+        return state

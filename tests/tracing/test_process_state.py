@@ -1,4 +1,4 @@
-"""Ids are random, never twice the same, and forks begin a life of their own."""
+"""Ids are random, never twice the same, and a fork draws its own."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from tracekit._process.fork import PidMark, fork_mark
-from tracekit.tracing._life import Life, Lives
+from tracekit.tracing._process_state import TracingState, TracingStates
 
 FORKS = """
 import ctypes, os, sys
@@ -76,9 +76,9 @@ def test_grandchild_draws_anew():
     """A mark that was set again in the child is wiped in the grandchild, too."""
     program = """
 import os
-from tracekit.tracing._life import Lives
-lives = Lives()
-def draw(): return [lives.now().draw() for _ in range(3)]
+from tracekit.tracing._process_state import TracingStates
+states = TracingStates()
+def draw(): return [states.now().draw() for _ in range(3)]
 first = draw()
 read, write = os.pipe()
 if os.fork() == 0:
@@ -113,13 +113,15 @@ def test_mark_stands_in_the_process_that_set_it(make):
 
 def test_threads_never_draw_the_same_number():
     """Racing threads draw distinct numbers across many refills."""
-    life = Life()
+    process = TracingState()
     drawn = [[] for _ in range(4)]
     switch = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         threads = [
-            threading.Thread(target=lambda mine=mine: mine.extend(life.draw() for _ in range(3000)))
+            threading.Thread(
+                target=lambda mine=mine: mine.extend(process.draw() for _ in range(3000))
+            )
             for mine in drawn
         ]
         for thread in threads:
@@ -135,15 +137,15 @@ def test_threads_never_draw_the_same_number():
 
 def test_zero_is_drawn_again():
     """A zero, which would be an invalid id, is thrown away."""
-    life = Life()
-    life.stock[:] = [7, 0]
-    assert life.draw() == 7
+    process = TracingState()
+    process.stock[:] = [7, 0]
+    assert process.draw() == 7
 
 
-def test_life_stays_the_same_without_a_fork():
-    """One process has one life."""
-    lives = Lives()
-    assert lives.now() is lives.now()
+def test_state_stays_the_same_without_a_fork():
+    """One process has one state."""
+    states = TracingStates()
+    assert states.now() is states.now()
 
 
 @pytest.mark.parametrize(("wide", "bits"), [(False, 64), (True, 128)])
