@@ -23,7 +23,7 @@ $(UV):
 	$(PYTHON) -m venv $(BUILD)/uv
 	$(BUILD)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
-$(STAMP): pyproject.toml | $(UV)
+$(STAMP): pyproject.toml hatch_build.py tracekit/encoding/_frames.c | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 	@-VIRTUAL_ENV=$(VENV) $(UV) pip uninstall --quiet tracekit 2>/dev/null # its name until 0.1
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet -e . --group test --group lint --group types --prerelease=allow

@@ -30,8 +30,8 @@ UNSET = Status()
 class Facts(NamedTuple):
     """All that a format needs to know of an ended span, as plain values.
 
-    A span that can tell this at once has a method ``_facts``; for any other it is read through
-    the SDK's properties, which costs several times as much.
+    A span that can tell this at once has a method ``_facts``, which returns ``Fields``; any other
+    is read through the SDK's properties, which costs several times as much.
     """
 
     trace_id: int
@@ -55,6 +55,14 @@ class Facts(NamedTuple):
     dropped_events: int
     dropped_links: int
     parent_is_remote: bool
+
+
+Fields = tuple[
+    int, int, int, int, "TraceState", str, "SpanKind", int, int, "Mapping[str, AnyValue]",
+    "Sequence[tuple[str, int, Bag]]", "Sequence[tuple[SpanContext, Bag]]", "Status",
+    "InstrumentationScope | None", int, int, int, bool,
+]  # fmt: skip
+"""``Facts`` without names: to make a named tuple takes as long as to gather what it holds."""
 
 
 Bag = tuple["Mapping[str, AnyValue]", int]

@@ -84,6 +84,4 @@ def test_where_it_is_asked_for_a_failure_is_one(tmp_path):
 def test_the_binary_means_the_same_to_every_interpreter_whatever_it_was_built_with():
     """Formats with ``#`` changed their meaning in 3.13's headers; the limited API does not say."""
     source = (REPOSITORY / "tracekit" / "encoding" / "_frames.c").read_text(encoding="utf-8")
-    formats = re.findall(r'PyArg_ParseTuple\(args, "([^"]*)"', source)
-    assert len(formats) == 2
-    assert not [each for each in formats if "#" in each]
+    assert not re.findall(r"PyArg_\w*Parse\w*|Py_\w*BuildValue", source)

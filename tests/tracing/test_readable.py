@@ -6,6 +6,8 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 
+from tracekit.encoding._facts import facts_of
+
 REMOTE = SpanContext(
     2**90, 7, is_remote=True, trace_flags=TraceFlags(1), trace_state=TraceState([("k", "v")])
 )
@@ -29,7 +31,7 @@ def test_facts_are_what_the_surface_says(provider_of, parent, telling):
         span.add_event("second", {"e": 3}, timestamp=6)
         span.set_status(StatusCode.ERROR, "why")
     span.end(9)
-    facts = span._facts()
+    facts = facts_of(span)
     own = span.get_span_context()
     assert (facts.trace_id, facts.span_id) == (own.trace_id, own.span_id)
     assert (facts.bits & 3, facts.state) == (int(own.trace_flags), own.trace_state)

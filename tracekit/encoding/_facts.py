@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AnyValue
 
+    from tracekit._protocols import Fields
+
 
 MAX_TIME_NS = (1 << 64) - 1
 """In the year 2554: the end of time in OTLP. Jaeger's own ends in 9999."""
@@ -31,16 +33,21 @@ def in_time(time_ns: int) -> int:
 
 def facts_of(span: ReadableSpan) -> Facts:
     """Return the facts of an ended span. ValueError when it has no context, start or end."""
+    return tuple.__new__(Facts, fields_of(span))  # a third of the time of the constructor
+
+
+def fields_of(span: ReadableSpan) -> Fields:
+    """Return the facts of an ended span without their names. ValueError like ``facts_of``."""
     tell = getattr(span, "_facts", None)
     if tell is not None:
-        facts: Facts = tell()
-        return facts
+        fields: Fields = tell()
+        return fields
     context = span.get_span_context()
     start, end = span.start_time, span.end_time
     if context is None or start is None or end is None:
         raise ValueError("the span has no context or has not ended")
     parent = span.parent
-    return Facts(
+    return (
         context.trace_id,
         context.span_id,
         0 if parent is None else parent.span_id,
@@ -71,7 +78,7 @@ class Told(ReadableSpan):
     def __init__(self, facts: Facts) -> None:
         self._told = facts
 
-    def _facts(self) -> Facts:
+    def _facts(self) -> Fields:
         return self._told
 
 

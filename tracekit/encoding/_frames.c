@@ -4,13 +4,14 @@
  * stands here writes the same bytes for what most spans are made of, and *declines* (returns None)
  * whatever is rare, so that the Python encoder takes that span. It knows no class of ours or of
  * OpenTelemetry: facts come as the plain tuple of tracekit._protocols.Facts. It keeps nothing
- * between two calls but one interned word, and uses the limited API, so that one binary serves
+ * between two calls but two constants, and uses the limited API, so that one binary serves
  * every CPython from 3.10 on.
  *
  * Sources: thrift-compact-protocol.md, thrift-binary-protocol.md (Apache Thrift), jaeger.thrift
  * (jaeger-idl), trace.proto and common.proto (opentelemetry-proto), protobuf's encoding page.
  *
- * Errors. A function returns NULL with an exception set only when memory runs out; everything that
+ * Errors. A function returns NULL with an exception set only when memory runs out or when it is
+ * called in another way than its documentation says (TypeError, OverflowError); every fact that
  * merely does not fit (a number beyond 64 bits, a lone surrogate, another type) is declined. */
 
 #define Py_LIMITED_API 0x030A0000
@@ -25,6 +26,9 @@ enum {
     LINKS, STATUS, SCOPE, DROPPED_ATTRIBUTES, DROPPED_EVENTS, DROPPED_LINKS, PARENT_IS_REMOTE,
     FACTS
 };
+
+/* Of what is called here and how; tracekit.encoding._native asks for it. */
+#define VERSION 2
 
 typedef enum { DONE = 0, DECLINED = 1, FAILED = 2 } Result; /* FAILED: an exception is set */
 
@@ -143,13 +147,11 @@ static inline Result unsigned_of(PyObject *value, uint64_t *number) {
     return DONE;
 }
 
-/* A trace id of up to 128 bits. */
+/* A trace id of up to 128 bits. By mask and shift: to ask for 64 bits of a wider one would make an
+ * exception for nearly every span. */
 static Result wide_of(PyObject *value, uint64_t *high, uint64_t *low) {
     PyObject *by, *rest;
     Result result;
-    *high = 0;
-    if (unsigned_of(value, low) == DONE)
-        return DONE;
     if (!Py_IS_TYPE(value, &PyLong_Type))
         return DECLINED;
     *low = PyLong_AsUnsignedLongLongMask(value);
@@ -361,13 +363,19 @@ static Result put_log(Buffer *out, int compact, const Event *event, PyObject *wo
     return DONE;
 }
 
+/* Jaeger's flags are the sampled bit, DEBUG and FIREHOSE; these two are marks of tracekit._context,
+ * which stand above the trace flags. */
+static inline uint32_t flags_of(uint64_t bits) {
+    return (uint32_t)((bits & 1) | (bits >> 8 & (0x02 | 0x08)));
+}
+
 /* `ready`: `ready_count` encoded tags that stand behind the attributes'. */
-static Result put_jaeger(Buffer *out, int compact, PyObject *facts, uint32_t flags,
-                         Py_ssize_t ready_count, Text ready, PyObject *word) {
-    uint64_t high, low, span_id, parent_id, start_ns, end_ns;
+static Result put_jaeger(Buffer *out, int compact, PyObject *facts, uint64_t ready_count,
+                         Text ready, PyObject *word) {
+    uint64_t high, low, span_id, parent_id, start_ns, end_ns, bits, tags;
     PyObject *attributes = PyTuple_GetItem(facts, ATTRIBUTES);
     PyObject *events = PyTuple_GetItem(facts, EVENTS);
-    Py_ssize_t tags, logs, at;
+    Py_ssize_t logs, at;
     Text name;
     Event event;
     if (!Py_IS_TYPE(attributes, &PyDict_Type) || !PyTuple_Check(events))
@@ -375,12 +383,13 @@ static Result put_jaeger(Buffer *out, int compact, PyObject *facts, uint32_t fla
     TRY(wide_of(PyTuple_GetItem(facts, TRACE_ID), &high, &low));
     TRY(unsigned_of(PyTuple_GetItem(facts, SPAN_ID), &span_id));
     TRY(unsigned_of(PyTuple_GetItem(facts, PARENT_ID), &parent_id));
+    TRY(unsigned_of(PyTuple_GetItem(facts, BITS), &bits));
     TRY(unsigned_of(PyTuple_GetItem(facts, START_NS), &start_ns));
     TRY(unsigned_of(PyTuple_GetItem(facts, END_NS), &end_ns));
     TRY(text_of(PyTuple_GetItem(facts, NAME), &name));
-    tags = PyDict_Size(attributes) + ready_count;
+    tags = (uint64_t)PyDict_Size(attributes) + ready_count;
     logs = PyTuple_Size(events);
-    if (tags > INT32_MAX || logs > INT32_MAX)
+    if (ready_count > INT32_MAX || tags > INT32_MAX || logs > INT32_MAX)
         return DECLINED;
     TRY(reserve(out, 5 * FIELD));
     put_i64(out, compact, 1, 1, low);
@@ -389,7 +398,7 @@ static Result put_jaeger(Buffer *out, int compact, PyObject *facts, uint32_t fla
     put_i64(out, compact, 1, 4, parent_id);
     TRY(put_string(out, compact, 1, 5, name));
     TRY(reserve(out, 4 * FIELD));
-    put_i32(out, compact, 2, 7, flags); /* references, 6, are left out */
+    put_i32(out, compact, 2, 7, flags_of(bits)); /* references, 6, are left out */
     put_i64(out, compact, 1, 8, start_ns / 1000);
     put_i64(out, compact, 1, 9, end_ns > start_ns ? (end_ns - start_ns) / 1000 : 0);
     if (tags)
@@ -507,10 +516,19 @@ static void close_message(Buffer *out, size_t body) {
     out->length += length;
 }
 
-static Result put_otlp(Buffer *out, PyObject *facts, uint64_t kind, Text ending) {
+/* Span.flags: 16, a fixed32, so a key of two bytes. Bit 8 says that bit 9 tells of a remote parent. */
+static inline void put_flags(Buffer *out, int remote) {
+    put(out, 0x85);
+    put(out, 0x01);
+    put_little(out, remote ? 0x300 : 0x100, 4);
+}
+
+/* `status`: the encoded field. */
+static Result put_otlp(Buffer *out, PyObject *facts, uint64_t kind, Text status) {
     uint64_t high, low, span_id, parent_id, start_ns, end_ns, dropped;
     PyObject *attributes = PyTuple_GetItem(facts, ATTRIBUTES);
     PyObject *events = PyTuple_GetItem(facts, EVENTS);
+    PyObject *remote = PyTuple_GetItem(facts, PARENT_IS_REMOTE);
     Py_ssize_t count, at;
     size_t span, body;
     Text name;
@@ -524,7 +542,7 @@ static Result put_otlp(Buffer *out, PyObject *facts, uint64_t kind, Text ending)
     TRY(unsigned_of(PyTuple_GetItem(facts, END_NS), &end_ns));
     TRY(unsigned_of(PyTuple_GetItem(facts, DROPPED_ATTRIBUTES), &dropped));
     TRY(text_of(PyTuple_GetItem(facts, NAME), &name));
-    if (end_ns < start_ns)
+    if (end_ns < start_ns || !Py_IS_TYPE(remote, &PyBool_Type))
         return DECLINED;
     TRY(open_message(out, SCOPE_SPANS_SPANS, &span));
     TRY(reserve(out, 48));
@@ -565,8 +583,9 @@ static Result put_otlp(Buffer *out, PyObject *facts, uint64_t kind, Text ending)
         TRY(put_attributes(out, EVENT_ATTRIBUTES, event.attributes));
         close_message(out, body);
     }
-    TRY(reserve(out, ending.length));
-    put_all(out, ending.data, ending.length);
+    TRY(reserve(out, status.length + FIELD));
+    put_all(out, status.data, status.length);
+    put_flags(out, remote == Py_True);
     close_message(out, span);
     return DONE;
 }
@@ -574,29 +593,21 @@ static Result put_otlp(Buffer *out, PyObject *facts, uint64_t kind, Text ending)
 /* ---- the module ---- */
 
 typedef struct {
-    PyObject *event; /* the word "event" */
+    PyObject *event;     /* the word "event" */
+    PyObject *no_scope;  /* b"": a format without scopes */
+    newfunc tuple_new;   /* makes a named tuple without its constructor in Python */
 } State;
 
-static PyObject *answer(Buffer *out, Result result) {
-    PyObject *made = NULL;
-    if (result == DONE)
-        made = PyBytes_FromStringAndSize((const char *)out->data, (Py_ssize_t)out->length);
-    else if (result == DECLINED)
-        made = Py_NewRef(Py_None);
-    release(out);
-    return made;
-}
-
-static int are_facts(PyObject *facts) {
-    if (PyTuple_Check(facts) && PyTuple_Size(facts) == FACTS)
-        return 1;
-    PyErr_Format(PyExc_TypeError, "facts are a tuple of %d", FACTS);
-    return 0;
-}
+/* What an encoder works with: (trace state, status, frame class, known). A span is plain if it has
+ * exactly this state and this status, no links, and nothing was dropped. `known` is a short list of
+ * (kind, scope, number, bytes): what comes with a kind and a scope. They are compared by identity;
+ * the list keeps them. */
+enum { PLAN_STATE, PLAN_STATUS, PLAN_FRAME, PLAN_KNOWN, PLAN };
+enum { KNOWN_KIND, KNOWN_SCOPE, KNOWN_NUMBER, KNOWN_BYTES, KNOWN };
 
 /* Lengths by hand: what "y#" means depends on the headers that it was compiled with, so a binary
  * of 3.13's would not work on 3.12. */
-static int are_bytes(PyObject *bytes, Text *text) {
+static int is_bytes(PyObject *bytes, Text *text) {
     char *data;
     Py_ssize_t length;
     if (PyBytes_AsStringAndSize(bytes, &data, &length) < 0)
@@ -606,59 +617,172 @@ static int are_bytes(PyObject *bytes, Text *text) {
     return 1;
 }
 
-PyDoc_STRVAR(jaeger_doc,
-"jaeger(compact, facts, flags, ready_count, ready, /)\n--\n\n"
-"Return the span as an element of Batch.spans; None: the Python encoder has to do it.\n\n"
-"compact: a bool, the compact protocol or the binary one. flags: Jaeger's. ready: bytes of\n"
-"ready_count encoded tags that follow those of the attributes. Links are not looked at.");
+static int is_tuple_of(PyObject *object, Py_ssize_t size, const char *what) {
+    if (PyTuple_Check(object) && PyTuple_Size(object) == size)
+        return 1;
+    PyErr_Format(PyExc_TypeError, "%s: a tuple of %zd is needed", what, size);
+    return 0;
+}
 
-static PyObject *jaeger(PyObject *module, PyObject *args) {
+static int is_plan(PyObject *plan) {
+    PyObject *frame;
+    if (!is_tuple_of(plan, PLAN, "plan"))
+        return 0;
+    frame = PyTuple_GetItem(plan, PLAN_FRAME);
+    if (PyType_Check(frame) && PyType_IsSubtype((PyTypeObject *)frame, &PyTuple_Type)
+        && PyList_Check(PyTuple_GetItem(plan, PLAN_KNOWN)))
+        return 1;
+    PyErr_SetString(PyExc_TypeError, "plan: a class of tuples and a list are needed");
+    return 0;
+}
+
+static int is_number(PyObject *object, uint64_t *number) {
+    *number = PyLong_AsUnsignedLongLong(object);
+    return !(*number == (uint64_t)-1 && PyErr_Occurred());
+}
+
+/* Find what is known of the kind and the scope of `facts`: 1 found, 0 not, -1 an error is set. */
+static int find(PyObject *plan, PyObject *facts, uint64_t *number, PyObject **bytes) {
+    PyObject *known = PyTuple_GetItem(plan, PLAN_KNOWN);
+    PyObject *kind = PyTuple_GetItem(facts, KIND), *scope = PyTuple_GetItem(facts, SCOPE);
+    Py_ssize_t at, count = PyList_Size(known);
+    for (at = 0; at < count; at++) {
+        PyObject *entry = PyList_GetItem(known, at);
+        if (!is_tuple_of(entry, KNOWN, "known"))
+            return -1;
+        if (PyTuple_GetItem(entry, KNOWN_SCOPE) != scope
+            || PyTuple_GetItem(entry, KNOWN_KIND) != kind)
+            continue;
+        *bytes = PyTuple_GetItem(entry, KNOWN_BYTES);
+        return is_number(PyTuple_GetItem(entry, KNOWN_NUMBER), number) ? 1 : -1;
+    }
+    return 0;
+}
+
+static int is_zero(PyObject *number) {
+    uint64_t value;
+    return unsigned_of(number, &value) == DONE && value == 0;
+}
+
+static int is_plain(PyObject *plan, PyObject *facts) {
+    PyObject *links = PyTuple_GetItem(facts, LINKS);
+    return PyTuple_GetItem(facts, STATUS) == PyTuple_GetItem(plan, PLAN_STATUS)
+        && PyTuple_GetItem(facts, STATE) == PyTuple_GetItem(plan, PLAN_STATE)
+        && PyTuple_Check(links) && PyTuple_Size(links) == 0
+        && is_zero(PyTuple_GetItem(facts, DROPPED_ATTRIBUTES))
+        && is_zero(PyTuple_GetItem(facts, DROPPED_EVENTS))
+        && is_zero(PyTuple_GetItem(facts, DROPPED_LINKS));
+}
+
+/* Return the frame (data, scope, None) of what was written. */
+static PyObject *frame_of(State *state, PyObject *plan, Buffer *out, Result result,
+                          PyObject *scope) {
+    PyObject *data, *inner, *args = NULL, *made = NULL;
+    if (result != DONE) {
+        release(out);
+        return result == DECLINED ? Py_NewRef(Py_None) : NULL;
+    }
+    data = PyBytes_FromStringAndSize((const char *)out->data, (Py_ssize_t)out->length);
+    release(out);
+    inner = data == NULL ? NULL : PyTuple_Pack(3, data, scope, Py_None);
+    Py_XDECREF(data);
+    if (inner != NULL)
+        args = PyTuple_Pack(1, inner);
+    Py_XDECREF(inner);
+    if (args != NULL)
+        made = state->tuple_new((PyTypeObject *)PyTuple_GetItem(plan, PLAN_FRAME), args, NULL);
+    Py_XDECREF(args);
+    return made;
+}
+
+static PyObject *wrong_count(const char *name, Py_ssize_t count) {
+    return PyErr_Format(PyExc_TypeError, "%s: %zd arguments", name, count);
+}
+
+PyDoc_STRVAR(jaeger_doc,
+"jaeger(plan, compact, facts, [count, tags], /)\n--\n\n"
+"Return the span's frame, an element of Batch.spans; None: the Python encoder has to look.\n\n"
+"compact: a bool, the compact protocol or the binary one. count and tags: the number and bytes of\n"
+"encoded tags that follow those of the attributes; without them the span has to be plain, and\n"
+"they are what `plan` knows of its kind and scope. With them, links are not looked at.");
+
+static PyObject *jaeger(PyObject *module, PyObject *const *args, Py_ssize_t given) {
     State *state = PyModule_GetState(module);
-    PyObject *facts;
+    PyObject *plan, *facts, *bytes;
+    uint64_t count;
     Buffer out;
     Text ready;
-    PyObject *bytes;
-    int compact;
-    unsigned int flags;
-    Py_ssize_t ready_count;
-    if (!PyArg_ParseTuple(args, "pOInS", &compact, &facts, &flags, &ready_count, &bytes)
-        || !are_facts(facts) || !are_bytes(bytes, &ready))
+    if (given != 3 && given != 5)
+        return wrong_count("jaeger", given);
+    plan = args[0];
+    facts = args[2];
+    if (!is_plan(plan) || !is_tuple_of(facts, FACTS, "facts"))
+        return NULL;
+    if (given == 5) {
+        bytes = args[4];
+        if (!is_number(args[3], &count))
+            return NULL;
+    } else {
+        int found = is_plain(plan, facts) ? find(plan, facts, &count, &bytes) : 0;
+        if (found <= 0)
+            return found < 0 ? NULL : Py_NewRef(Py_None);
+    }
+    if (!is_bytes(bytes, &ready))
         return NULL;
     begin(&out);
-    return answer(&out, put_jaeger(&out, compact, facts, flags, ready_count, ready, state->event));
+    return frame_of(state, plan, &out,
+                    put_jaeger(&out, args[1] == Py_True, facts, count, ready, state->event),
+                    state->no_scope);
 }
 
 PyDoc_STRVAR(otlp_doc,
-"otlp(facts, kind, ending, /)\n--\n\n"
-"Return the span as an element of ScopeSpans.spans; None: the Python encoder has to do it.\n\n"
-"kind: OTLP's number. ending: bytes of the encoded status and flags. Trace state, links and\n"
-"what was dropped of events and links are not looked at.");
+"otlp(plan, facts, [kind, scope, status], /)\n--\n\n"
+"Return the span's frame, an element of ScopeSpans.spans with its key and length; None: the Python\n"
+"encoder has to look.\n\n"
+"kind: OTLP's number. scope: what the frame says of it. status: the encoded field. Without them\n"
+"the span has to be plain, and kind and scope are what `plan` knows of them. With them, trace\n"
+"state, links and what was dropped of events and links are not looked at.");
 
-static PyObject *otlp(PyObject *module, PyObject *args) {
-    PyObject *facts;
+static PyObject *otlp(PyObject *module, PyObject *const *args, Py_ssize_t given) {
+    State *state = PyModule_GetState(module);
+    PyObject *plan, *facts, *scope;
+    Text status = {"\x7A\0", 2}; /* not set: an empty message, as OpenTelemetry's encoder has it */
+    uint64_t kind;
     Buffer out;
-    Text ending;
-    PyObject *bytes;
-    unsigned int kind;
-    (void)module;
-    if (!PyArg_ParseTuple(args, "OIS", &facts, &kind, &bytes)
-        || !are_facts(facts) || !are_bytes(bytes, &ending))
+    if (given != 2 && given != 5)
+        return wrong_count("otlp", given);
+    plan = args[0];
+    facts = args[1];
+    if (!is_plan(plan) || !is_tuple_of(facts, FACTS, "facts"))
         return NULL;
+    if (given == 5) {
+        scope = args[3];
+        if (!is_number(args[2], &kind) || !is_bytes(args[4], &status))
+            return NULL;
+    } else {
+        int found = is_plain(plan, facts) ? find(plan, facts, &kind, &scope) : 0;
+        if (found <= 0)
+            return found < 0 ? NULL : Py_NewRef(Py_None);
+    }
     begin(&out);
-    return answer(&out, put_otlp(&out, facts, kind, ending));
+    return frame_of(state, plan, &out, put_otlp(&out, facts, kind, status), scope);
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg) {
     State *state = PyModule_GetState(module);
-    if (state != NULL)
+    if (state != NULL) {
         Py_VISIT(state->event);
+        Py_VISIT(state->no_scope);
+    }
     return 0;
 }
 
 static int clear(PyObject *module) {
     State *state = PyModule_GetState(module);
-    if (state != NULL)
+    if (state != NULL) {
         Py_CLEAR(state->event);
+        Py_CLEAR(state->no_scope);
+    }
     return 0;
 }
 
@@ -667,12 +791,16 @@ static void dealloc(void *module) { clear(module); }
 static int execute(PyObject *module) {
     State *state = PyModule_GetState(module);
     state->event = PyUnicode_InternFromString("event");
-    return state->event == NULL ? -1 : 0;
+    state->no_scope = PyBytes_FromStringAndSize(NULL, 0);
+    state->tuple_new = (newfunc)PyType_GetSlot(&PyTuple_Type, Py_tp_new);
+    if (state->event == NULL || state->no_scope == NULL || state->tuple_new == NULL)
+        return -1;
+    return PyModule_AddIntConstant(module, "VERSION", VERSION);
 }
 
 static PyMethodDef methods[] = {
-    {"jaeger", jaeger, METH_VARARGS, jaeger_doc},
-    {"otlp", otlp, METH_VARARGS, otlp_doc},
+    {"jaeger", (PyCFunction)(void (*)(void))jaeger, METH_FASTCALL, jaeger_doc},
+    {"otlp", (PyCFunction)(void (*)(void))otlp, METH_FASTCALL, otlp_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanKind, StatusCode
 
 from tracekit._context import DEBUG, FIREHOSE
-from tracekit._protocols import MARKS_SHIFT, UNSET, Frame, Loss, Payload, UnnamedEvent
+from tracekit._protocols import MARKS_SHIFT, UNSET, Facts, Frame, Loss, Payload, UnnamedEvent
 from tracekit.encoding._envelope import Envelope
-from tracekit.encoding._facts import MAX_TIME_NS, facts_of, in_time
+from tracekit.encoding._facts import MAX_TIME_NS, fields_of, in_time
 from tracekit.encoding._idl import LOG, SPAN, SPAN_REF, SpanRefType
 from tracekit.encoding._memory import remember, remember_scope
 from tracekit.encoding._tags import Tags, as_text
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import SpanContext
 
-    from tracekit._protocols import Bag, Facts
+    from tracekit._protocols import Bag
     from tracekit.encoding._thrift import Dialect, Field, Struct
 
 _STOP = b"\0"
@@ -106,7 +106,7 @@ class JaegerEncoder:
 
     def frame(self, span: ReadableSpan) -> Frame:
         """Encode one ended span. ValueError without a context or an end."""
-        facts = facts_of(span)
+        fields = fields_of(span)
         i64 = self._i64
         (
             trace_id,
@@ -127,9 +127,9 @@ class JaegerEncoder:
             lost_events,
             lost_links,
             _,
-        ) = facts
+        ) = fields
         rare = (
-            self._rarities(facts)
+            self._rarities(Facts._make(fields))
             if status is not UNSET
             or (state is not DEFAULT_TRACE_STATE and state)
             or lost_attributes
@@ -165,7 +165,9 @@ class JaegerEncoder:
         if events:
             self._logs(out, events, "tags" if tags else "duration")
         out.append(_STOP)
-        return tuple.__new__(Frame, (b"".join(out), b"", None))  # as Facts are made
+        return tuple.__new__(
+            Frame, (b"".join(out), b"", None)
+        )  # a third of the time of the constructor
 
     def _trace(self, trace_id: int) -> bytes:
         """Return the fields that all spans of a trace share, and the head of the span id."""

@@ -7,40 +7,62 @@ reference, and take every span that it declines. A test holds the bytes of both 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, overload
 
 from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanKind, StatusCode
 
-from tracekit._context import DEBUG, FIREHOSE
 from tracekit._process.tally import FREE_THREADED
-from tracekit._protocols import MARKS_SHIFT, UNSET, Frame
-from tracekit.encoding._facts import facts_of
+from tracekit._protocols import UNSET, Facts, Frame
+from tracekit.encoding._facts import fields_of
 from tracekit.encoding._jaeger import JaegerEncoder
-from tracekit.encoding._otlp import OtlpEncoder, flags_field, status_field
-from tracekit.encoding._otlp_idl import SPAN
+from tracekit.encoding._memory import MAX_SCOPE_BYTES
+from tracekit.encoding._otlp import OtlpEncoder, status_field
 from tracekit.encoding._thrift import Compact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import Status, TraceState
 
-    from tracekit._protocols import Facts
+    from tracekit._protocols import Fields
     from tracekit.encoding._thrift import Dialect
 
-_MARKS = DEBUG | FIREHOSE
+    Known = tuple[SpanKind, InstrumentationScope | None, int, bytes]
+    Plan = tuple[TraceState, Status, type[Frame], list[Known]]
+
+_MAX_KNOWN = 16
+"""Kinds and scopes that the compiled module finds; it looks at one after the other."""
 
 
 class Frames(Protocol):
-    """What the compiled module offers. Both return None for a span that they decline."""
+    """What the compiled module offers. Both return None where Python has to look at the span.
 
+    A plan is what makes a span plain (its trace state and its status, by identity), what a frame
+    is made as, and what comes with a kind and a scope. A span that is not plain is declined, unless
+    what is rare about it comes along.
+    """
+
+    # An element of Batch.spans. `tags` follow those of the attributes.
+    @overload
+    def jaeger(self, plan: Plan, compact: bool, facts: Fields, /) -> Frame | None: ...
+    @overload
     def jaeger(
-        self, compact: bool, facts: Facts, flags: int, ready_count: int, ready: bytes, /
-    ) -> bytes | None:
-        """Return an element of ``Batch.spans``; the ready tags follow those of the attributes."""
+        self, plan: Plan, compact: bool, facts: Fields, count: int, tags: bytes, /
+    ) -> Frame | None: ...
 
-    def otlp(self, facts: Facts, kind: int, ending: bytes, /) -> bytes | None:
-        """Return an element of ``ScopeSpans.spans``, with its key and length."""
+    # An element of ScopeSpans.spans.
+    @overload
+    def otlp(self, plan: Plan, facts: Fields, /) -> Frame | None: ...
+    @overload
+    def otlp(
+        self, plan: Plan, facts: Fields, kind: int, scope: bytes, status: bytes, /
+    ) -> Frame | None: ...
+
+
+_VERSION = 2
+"""Of the compiled module; one that a source tree still has from before is not used."""
 
 
 def native_frames() -> Frames | None:
@@ -48,9 +70,26 @@ def native_frames() -> Frames | None:
     if FREE_THREADED:  # the limited API's objects have another layout there: it would not load
         return None
     try:
-        return cast("Frames", import_module("tracekit.encoding._frames"))
+        frames = import_module("tracekit.encoding._frames")
     except ImportError:
         return None
+    return cast("Frames", frames) if getattr(frames, "VERSION", 1) == _VERSION else None
+
+
+class _Plans:
+    """The plan of an encoder, which learns kinds and scopes as it meets them."""
+
+    def __init__(self) -> None:
+        self._known: list[Known] = []
+        self.plan: Plan = (DEFAULT_TRACE_STATE, UNSET, Frame, self._known)
+
+    def learn(self, facts: Facts, number: int, data: bytes) -> None:
+        """Have the compiled module find ``number`` and ``data`` for this kind and scope."""
+        kind, scope, known = facts.kind, facts.scope, self._known
+        if len(data) > MAX_SCOPE_BYTES or any(k is kind and s is scope for k, s, _, _ in known):
+            return
+        known.insert(0, (kind, scope, number, data))
+        del known[_MAX_KNOWN:]
 
 
 class NativeJaegerEncoder(JaegerEncoder):
@@ -67,33 +106,26 @@ class NativeJaegerEncoder(JaegerEncoder):
         super().__init__(dialect, call=call, process_tags=process_tags)
         self._compact = isinstance(dialect, Compact)
         self._native = frames.jaeger
+        self._plans = _Plans()
+        self._plan = self._plans.plan
 
     def frame(self, span: ReadableSpan) -> Frame:
         """Encode one ended span; see ``JaegerEncoder.frame``."""
-        facts = facts_of(span)
-        # fmt: off
-        (_, _, _, bits, state, _, kind, _, _, _, _, links, status, scope,
-         attributes_lost, events_lost, links_lost, _) = facts
-        # fmt: on
-        if links:
+        fields = fields_of(span)
+        return self._native(self._plan, self._compact, fields) or self._rare(span, fields)
+
+    def _rare(self, span: ReadableSpan, fields: Fields) -> Frame:
+        """Encode a span that is not plain, or whose kind and scope come for the first time."""
+        facts = Facts._make(fields)
+        if facts.links:
             return super().frame(span)
+        kind, scope = facts.kind, facts.scope
         ending = self._endings.get((id(kind), id(scope))) or self._ending(kind, scope)
-        count, ready = ending.length, ending.tags
-        if (
-            status is not UNSET
-            or (state is not DEFAULT_TRACE_STATE and state)
-            or attributes_lost
-            or events_lost
-            or links_lost
-        ):
-            rare = self._rarities(facts)
-            count += len(rare)
-            ready = b"".join(rare) + ready
-        flags = bits & 1 | bits >> MARKS_SHIFT & _MARKS
-        data = self._native(self._compact, facts, flags, count, ready)
-        if data is None:
-            return super().frame(span)
-        return tuple.__new__(Frame, (data, b"", None))
+        self._plans.learn(facts, ending.length, ending.tags)
+        rare = self._rarities(facts)
+        count, tags = len(rare) + ending.length, b"".join((*rare, ending.tags))
+        frame = self._native(self._plan, self._compact, fields, count, tags)
+        return super().frame(span) if frame is None else frame
 
 
 class NativeOtlpEncoder(OtlpEncoder):
@@ -102,28 +134,30 @@ class NativeOtlpEncoder(OtlpEncoder):
     def __init__(self, frames: Frames) -> None:
         super().__init__()
         self._native = frames.otlp
-        # By identity: an enum's own hash and value are calls of Python.
-        self._kinds = {id(kind): kind.value + 1 for kind in SpanKind}
+        self._plans = _Plans()
+        self._plan = self._plans.plan
 
     def frame(self, span: ReadableSpan) -> Frame:
         """Encode one ended span; see ``OtlpEncoder.frame``."""
-        facts = facts_of(span)
-        # fmt: off
-        (_, _, _, _, state, _, kind, _, _, _, _, links, status, scope,
-         _, events_lost, links_lost, remote) = facts
-        # fmt: on
-        if links or events_lost or links_lost or state is not DEFAULT_TRACE_STATE:
+        fields = fields_of(span)
+        return self._native(self._plan, fields) or self._rare(span, fields)
+
+    def _rare(self, span: ReadableSpan, fields: Fields) -> Frame:
+        """Encode a span that is not plain, or whose kind and scope come for the first time."""
+        facts = Facts._make(fields)
+        if (
+            facts.links
+            or facts.dropped_events
+            or facts.dropped_links
+            or facts.state is not DEFAULT_TRACE_STATE
+        ):
             return super().frame(span)
-        ending = (
-            self._endings[remote]
-            if status is UNSET or status.status_code is StatusCode.UNSET
-            else status_field(status) + flags_field(SPAN, remote=remote)
-        )
-        data = self._native(facts, self._kinds[id(kind)], ending)
-        if data is None:
-            return super().frame(span)
-        known = self._scopes.get(id(scope)) or self._scope(scope)
-        return tuple.__new__(Frame, (data, known[0], None))
+        kind = facts.kind.value + 1  # OTLP's 0 is "unspecified"
+        scope, _ = self._scopes.get(id(facts.scope)) or self._scope(facts.scope)
+        self._plans.learn(facts, kind, scope)
+        status = UNSET if facts.status.status_code is StatusCode.UNSET else facts.status
+        frame = self._native(self._plan, fields, kind, scope, status_field(status))
+        return super().frame(span) if frame is None else frame
 
 
 NATIVE_ENCODERS = (NativeJaegerEncoder, NativeOtlpEncoder)

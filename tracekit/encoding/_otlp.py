@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from opentelemetry.trace import DEFAULT_TRACE_STATE, StatusCode
 
 from tracekit._protobuf import varint
-from tracekit._protocols import UNSET, Frame, Loss, Payload
-from tracekit.encoding._facts import MAX_TIME_NS, facts_of, in_time
+from tracekit._protocols import UNSET, Facts, Frame, Loss, Payload
+from tracekit.encoding._facts import MAX_TIME_NS, fields_of, in_time
 from tracekit.encoding._memory import remember, remember_scope
 from tracekit.encoding._otlp_idl import (
     EVENT,
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext, SpanKind, Status
 
     from tracekit._protobuf import Message
-    from tracekit._protocols import Bag, Facts
+    from tracekit._protocols import Bag
 
 _MAX_HEADER_BYTES = 6
 """A key and the length behind it: enough for any message below 4 GiB."""
@@ -109,7 +109,7 @@ class OtlpEncoder:
             struct.error: a time of it is no integer.
 
         """
-        facts = facts_of(span)
+        fields = fields_of(span)
         (
             trace_id,
             span_id,
@@ -129,7 +129,7 @@ class OtlpEncoder:
             lost_events,
             lost_links,
             remote,
-        ) = facts
+        ) = fields
         # Readers subtract without a sign: a clock that was set back would make 584 years.
         if not 0 <= start_ns <= end_ns <= MAX_TIME_NS:
             start_ns = in_time(start_ns)
@@ -149,7 +149,7 @@ class OtlpEncoder:
         if events:
             self._events(out, events)
         if links or lost_events or lost_links:
-            self._rarities(out, facts)
+            self._rarities(out, Facts._make(fields))
         out.append(
             self._endings[remote]
             if status is UNSET or status.status_code is StatusCode.UNSET
@@ -159,7 +159,7 @@ class OtlpEncoder:
         length = len(body)
         head = SIZES[length] if length < MAX_TABLED else varint(length)
         known = self._scopes.get(id(scope)) or self._scope(scope)
-        # As Facts are made: the constructor of a named tuple costs three times as much.
+        # The constructor of a named tuple costs three times as much.
         return tuple.__new__(Frame, (self._span_key + head + body, known[0], None))
 
     def _trace(self, trace_id: int) -> bytes:

@@ -18,7 +18,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationInfo
 from opentelemetry.trace import Link, TraceFlags, TraceState
 
 from tracekit._context import DEBUG, SpanContext
-from tracekit._protocols import MARKS_SHIFT, UNSET, Facts
+from tracekit._protocols import MARKS_SHIFT, UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from tracekit._context import Ids
+    from tracekit._protocols import Fields
     from tracekit.tracing._attributes import Bag
     from tracekit.tracing._process_state import TracingState
     from tracekit.tracing._shared import TracerState
@@ -104,7 +105,7 @@ class Readable(sdk.Span):
     _record_exception: bool = True
     _set_status_on_exception: bool = True
 
-    def _facts(self) -> Facts:
+    def _facts(self) -> Fields:
         """Return all that an encoder needs of this ended span; makes none of the SDK's objects."""
         source = self._source
         if isinstance(source, int):
@@ -112,7 +113,7 @@ class Readable(sdk.Span):
         else:
             parent_id, remote = (0, False) if source is None else (source.span_id, source.is_remote)
         events, links = self._added_events, self._added_links
-        facts = (
+        return (
             self._trace_id,
             self._span_id,
             parent_id,
@@ -132,7 +133,6 @@ class Readable(sdk.Span):
             0 if links is None else links.dropped,
             remote,
         )
-        return tuple.__new__(Facts, facts)  # a third of the time of the constructor
 
     def _ids(self) -> Ids:
         """Return what headers say of this span; makes none of OpenTelemetry's contexts."""
