@@ -18,7 +18,7 @@ from tracekit.testing import FakeAgent
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from accounting import lawful
-from faults import FAULTS, end_of, started, wire
+from faults import FAULTS, IDLE, end_of, started, wire
 
 BUDGET_S = 2.0
 
@@ -33,7 +33,7 @@ def dead_collectors():
                     environ = {**wire(kind, port), "JAEGER_REPORTER_FLUSH_INTERVAL": "100ms"}
                     then = "time.sleep(0.5); print(time.time(), flush=True); sys.exit(3)"
                     if how == "SIGTERM":
-                        then = "while True: time.sleep(9)"
+                        then = IDLE
                     with started(environ, spans=1_000, then=then) as child:
                         if how == "exit":
                             child.stdout.readline()
@@ -55,7 +55,7 @@ def sigterm_queued(rounds=20, spans=1_000):
     for _ in range(rounds):
         with FakeAgent() as agent:
             environ = {**agent.environ, "JAEGER_REPORTER_FLUSH_INTERVAL": "1m"}
-            with started(environ, spans=spans, then="while True: time.sleep(9)") as child:
+            with started(environ, spans=spans, then=IDLE) as child:
                 end = end_of(child, signal.SIGTERM)
             assert end.code == -signal.SIGTERM, end
             took.append(end.took_s)

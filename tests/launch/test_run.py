@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from faults import IDLE
 
 TRACEKIT = str(Path(sys.executable).parent / "tracekit")
 
@@ -42,7 +43,7 @@ def test_pid_and_exit_status_are_the_programs(environ, agent):
 
 def test_a_signal_ends_it_as_it_ends_the_bare_program(environ, agent):
     """SIGTERM kills by SIGTERM, and what was queued has been sent."""
-    program = APP + "print('up', flush=True)\nimport time; time.sleep(60)"
+    program = f"{APP}\nprint('up', flush=True)\nimport time\n{IDLE}"
     with subprocess.Popen(
         [TRACEKIT, "run", "--", sys.executable, "-c", program],
         env=environ, stdout=subprocess.PIPE, text=True,

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from accounting import lawful
-from faults import FAULTS, SIGTERM, black_holed, end_of, silent, slow, started, wire
+from faults import FAULTS, IDLE, SIGTERM, black_holed, end_of, silent, slow, started, wire
 
 from tracekit.testing import FakeAgent
 
@@ -47,7 +47,7 @@ def test_a_collector_that_fails_holds_no_exit_up(kind):
                 **UNBOUNDED,
             }
             exits = "time.sleep(0.3); sys.exit(3)"
-            for how, then in (("exit", exits), ("SIGTERM", "while True: time.sleep(9)")):
+            for how, then in (("exit", exits), ("SIGTERM", IDLE)):
                 running[name, how] = stack.enter_context(started(environ, spans=SPANS, then=then))
         for (name, how), child in running.items():
             began = time.monotonic()
@@ -152,7 +152,7 @@ def test_the_first_span_of_all_at_exit_is_sent_without_a_thread(agent):
 
 def test_a_keyboard_interrupt_sends_every_span(agent):
     """The first Ctrl-C ends the program as ever."""
-    with started(agent.environ, then="while True: time.sleep(9)") as child:
+    with started(agent.environ, then=IDLE) as child:
         end = end_of(child, signal.SIGINT)
     assert end.code == -signal.SIGINT
     assert "KeyboardInterrupt" in end.stderr
@@ -163,7 +163,7 @@ def test_a_second_interrupt_cuts_the_drain_short():
     """Who presses Ctrl-C again does not wait for the budget."""
     with silent() as port:
         environ = {**wire("http", port), "TRACEKIT_EXIT_BUDGET": "60s"}
-        with started(environ, then="while True: time.sleep(9)") as child:
+        with started(environ, then=IDLE) as child:
             child.send_signal(signal.SIGINT)
             time.sleep(1.0)
             end = end_of(child, signal.SIGINT, timeout_s=20)

@@ -13,13 +13,11 @@ import time
 
 import pytest
 from accounting import lawful
-from faults import end_of, free_port, started, wire
+from faults import IDLE, end_of, free_port, started, wire
 
 from tracekit.testing import FakeAgent
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
-
-IDLE = "while True: time.sleep(9)"
 
 
 @pytest.fixture
@@ -45,7 +43,7 @@ def test_sigterm_ends_a_child_that_has_just_been_forked(agent):
         for _ in range(20):
             pid = os.fork()
             if pid == 0:
-                while True: time.sleep(9)
+                while True: time.sleep(0.1)
             os.kill(pid, signal.SIGTERM)
             assert os.waitpid(pid, 0)[1] == signal.SIGTERM
         os._exit(5)
@@ -231,7 +229,7 @@ def test_a_log_handler_that_the_signal_interrupts_is_no_trap(agent):
         with records.mutex:
             print("held", flush=True)
             while True:
-                time.sleep(9)
+                time.sleep(0.1)
     """
     environ = {"TRACEKIT_EXIT_BUDGET": "0.3s", "JAEGER_REPORTER_LOG_SPANS": "true"}
     for port in (agent.port, free_port()):
@@ -374,7 +372,7 @@ STORM = """
             except ProcessLookupError:
                 break
         os._exit(0)
-    while True: time.sleep(9)
+    while True: time.sleep(0.1)
 """
 
 

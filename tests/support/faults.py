@@ -37,6 +37,13 @@ print("ready", flush=True)
 
 SIGTERM = signal.SIGTERM
 
+IDLE = "while True: time.sleep(0.1)"
+"""What a program does until a signal ends it.
+
+Python runs a handler between two of its own steps: a signal in the instant before one long sleep
+waits for that sleep's end (on 3.14 one in six does that is sent as soon as the program is up).
+"""
+
 
 class End(NamedTuple):
     """How a program ended."""
