@@ -84,7 +84,7 @@ def test_many_spans_wake_the_worker_before_its_interval(rig):
     """With an interval of an hour, full batches still go out: the count wakes the worker."""
     it = rig(flush_s=3600.0)
     it.spans(1)
-    eventually(lambda: it.reporter._now().pipeline.queue.bell.armed)
+    eventually(lambda: it.reporter._now().pipeline.queue.wakeup.armed)
     it.spans(5_000)
     eventually(lambda: it.received > 0)
     assert it.reporter.flush(10.0)

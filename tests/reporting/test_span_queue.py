@@ -143,8 +143,8 @@ def test_a_capacity_below_one_is_refused():
 
 def test_a_bell_keeps_one_ring_and_never_waits_to_ring():
     """Many rings wake the next waiter once; without any it waits its time out."""
-    bell = Wakeup()
+    wakeup = Wakeup()
     for _ in range(3):
-        bell.ring()
-    assert bell.wait(10.0)
-    assert not bell.wait(0.0)
+        wakeup.ring()
+    assert wakeup.wait(10.0)
+    assert not wakeup.wait(0.0)

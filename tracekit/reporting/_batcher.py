@@ -108,7 +108,7 @@ class Batcher:
         self.pending = []
         self._batch = self._frame = queue.current = None
 
-    def drop_hand(self) -> None:
+    def drop_current(self) -> None:
         """Give up the span that was being encoded, if there is one."""
         if self._queue.current is not None:
             self._ledger.dropped[DropReason.ENCODE_FAILED] += 1
@@ -127,7 +127,7 @@ class Batcher:
                     self._resource = resource
                 self._frame = self._encoder.frame(span)
             except Exception:
-                self.drop_hand()
+                self.drop_current()
                 _log.debug("span %s cannot be encoded", cited(span.name), exc_info=True)
                 continue
             queue.current = None

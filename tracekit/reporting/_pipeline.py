@@ -6,11 +6,12 @@ import logging
 import math
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tracekit._display import quoted
 from tracekit._process.quiet import no_fork
 from tracekit.reporting._drop_warning import DropWarning
+from tracekit.reporting._flush_requests import FlushRequest, FlushRequests
 from tracekit.reporting._ledger import Ledger
 from tracekit.reporting._queue import SpanQueue, Wakeup
 from tracekit.reporting._sender import Sender
@@ -18,7 +19,7 @@ from tracekit.reporting._stats import FlushResult
 from tracekit.reporting._turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from tracekit._protocols import Encoder, Transport
     from tracekit.reporting._queue import DropPolicy
@@ -47,14 +48,6 @@ class Worker(Protocol):
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for its end."""
-
-
-class FlushRequest(NamedTuple):
-    """What a flush asks of the worker: that so many spans be settled until then."""
-
-    target: int
-    deadline_s: float
-    done: Wakeup
 
 
 class Pipeline:
@@ -107,7 +100,7 @@ class Pipeline:
         self._spawn_after_s = -math.inf
         self._said: dict[str, object] = {}
         self._worker: Worker | None = None
-        self._flush_requests: dict[Wakeup, FlushRequest] = {}
+        self._flush_requests = FlushRequests(self.ledger, clock)
         self._end_s = math.inf
         self._patience_s = math.inf  # the end's, where every send is refused by this very host
         self._over = False  # nobody sends any more: what is in hand is to be counted as lost
@@ -158,17 +151,17 @@ class Pipeline:
 
         return due if self._turn.take(share, until_s=math.inf) else None
 
-    def run_errands(self) -> None:
+    def run_flush_requests(self) -> None:
         """Send what flushes wait for, until each has it or has given up."""
-        while (requests := self._open_flush_requests()) and not self.queue.closed:
+        while (requests := self._flush_requests.unfinished()) and not self.queue.closed:
             deadline_s = max(request.deadline_s for request in requests)
             target = min(request.target for request in requests)
             due = self._send_for(target, deadline_s)
             if due is None:
                 if self.ledger.settled() < target:  # nothing is left that could be sent
-                    self._end_flush_requests(requests)
+                    self._flush_requests.end(requests)
             elif due > self.clock():
-                self.queue.bell.wait(min(due, deadline_s) - self.clock())
+                self.queue.wakeup.wait(min(due, deadline_s) - self.clock())
 
     def _send_for(self, target: int, deadline_s: float) -> float | None:
         """Send for a moment, until ``target`` spans are settled; return when to go on with it."""
@@ -189,35 +182,16 @@ class Pipeline:
     def worker_died(self) -> None:
         """Let the next span that ends start another worker: this one was killed at its work."""
         # If it was the span at hand that killed it, no other worker follows.
-        self._turn.take(self._sender.drop_hand, until_s=-math.inf)
+        self._turn.take(self._sender.drop_current, until_s=-math.inf)
         self._worker = None
         self.needs_worker = True
         self._spawn_after_s = self.clock() + _RESPAWN_S
         self._vacancy.append(None)
 
-    def _open_flush_requests(self) -> list[FlushRequest]:
-        """Return the requests that are still to be run; tell those that are done."""
-        now, settled = self.clock(), self.ledger.settled()
-        for request in self._flush_requests_now():
-            if settled >= request.target:
-                request.done.ring()
-            if settled >= request.target or now >= request.deadline_s:
-                self._flush_requests.pop(request.done, None)
-        return self._flush_requests_now()
-
-    def _flush_requests_now(self) -> list[FlushRequest]:
-        return list(self._flush_requests.values())  # one step, whoever adds or takes away
-
-    def _end_flush_requests(self, requests: Iterable[FlushRequest]) -> None:
-        """End these; others have come since, whose spans nobody has looked for."""
-        for request in requests:
-            self._flush_requests.pop(request.done, None)
-            request.done.ring()
-
     def worker_done(self) -> None:
         """Send until the end that ``close`` has set; the worker's last act."""
         self._drain()
-        self._end_flush_requests(self._flush_requests_now())
+        self._flush_requests.end_all()
         if self._over:  # ``close`` could not wait any longer, so the rest is ours to count
             self._finish()
 
@@ -229,7 +203,7 @@ class Pipeline:
         before = ledger.snapshot()
         target = ledger.finished.value - ledger.refused.value
         deadline_s = self.clock() + timeout_s
-        if self._is_manned():
+        if self._has_worker():
             self._ask(FlushRequest(target, deadline_s, Wakeup()))
         else:
 
@@ -247,9 +221,9 @@ class Pipeline:
 
     def _ask(self, request: FlushRequest) -> None:
         """Have the worker run ``request`` and wait for that, as long as there is a worker."""
-        self._flush_requests[request.done] = request
-        self.queue.bell.ring()
-        while self.ledger.settled() < request.target and self._is_manned():
+        self._flush_requests.add(request)
+        self.queue.wakeup.ring()
+        while self.ledger.settled() < request.target and self._has_worker():
             left_s = request.deadline_s - self.clock()
             if left_s <= 0 or request.done.wait(min(left_s, _LOST_S)):
                 return
@@ -266,7 +240,7 @@ class Pipeline:
         """Let the worker end by itself, as ``close`` would have it end. Never waits."""
         self.begin_close(timeout_s)
         self._over = True
-        if not self._is_manned():
+        if not self._has_worker():
             self._transport.close()
 
     def close(self, timeout_s: float) -> None:
@@ -277,7 +251,7 @@ class Pipeline:
         self.begin_close(timeout_s)
         worker = self._worker
         try:
-            if worker is not None and self._is_manned():
+            if worker is not None and self._has_worker():
                 worker.join(min(max(0.0, timeout_s), threading.TIMEOUT_MAX))
             else:
                 self._drain()
@@ -297,7 +271,7 @@ class Pipeline:
             lambda: self._drive(end_s, None, patience_s=self._patience_s), until_s=end_s
         )
 
-    def _is_manned(self) -> bool:
+    def _has_worker(self) -> bool:
         """Return whether another thread is there to send."""
         worker = self._worker
         return worker is not None and worker.is_alive() and worker.ident != threading.get_ident()

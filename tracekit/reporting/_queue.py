@@ -87,9 +87,9 @@ class SpanQueue:
         "_spans",
         "_taking",
         "_wake_at",
-        "bell",
         "closed",
         "current",
+        "wakeup",
     )
 
     def __init__(self, capacity: int, policy: DropPolicy, ledger: Ledger) -> None:
@@ -106,7 +106,7 @@ class SpanQueue:
         self._fresh = count()  # permits are made on demand: a huge capacity costs no memory
         # Half of a small queue: one of 100 spans, as the clients of Jaeger have, never holds 512.
         self._wake_at = min(_WAKE_SPANS, max(1, capacity // 2))
-        self.bell = Wakeup()
+        self.wakeup = Wakeup()
         self._emptied = False
         self.closed = False
         self.current: ReadableSpan | None = None
@@ -152,8 +152,8 @@ class SpanQueue:
         # of the two at least one sees the other, and no span is left behind.
         if self._emptied:  # closed after the look above, and nobody will come to take it
             self.abandon()
-        elif self.bell.armed and len(spans) >= self._wake_at:
-            self.bell.ring()
+        elif self.wakeup.armed and len(spans) >= self._wake_at:
+            self.wakeup.ring()
 
     def _lose(self, reason: Iterator[int]) -> None:
         """Count a span that is refused, as finished and as lost."""
@@ -204,7 +204,7 @@ class SpanQueue:
     def close(self) -> None:
         """Accept nothing from now on; what is queued can still be taken."""
         self.closed = True
-        self.bell.ring()
+        self.wakeup.ring()
 
     def abandon(self) -> None:
         """Count everything queued, now or later, as dropped by the shutdown. Any thread."""

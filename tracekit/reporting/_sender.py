@@ -95,7 +95,7 @@ class Sender:
         self._told_to_wait = False  # by the receiver or for pacing, not by our own back-off
         self._away: tuple[float, float] | None = None  # since when and how jittered is the pause
         self.abandon = self._batcher.abandon
-        self.drop_hand = self._batcher.drop_hand
+        self.drop_current = self._batcher.drop_current
 
     @property
     def problem(self) -> str:

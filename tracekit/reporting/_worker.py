@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def start_worker(pipeline: Pipeline) -> threading.Thread:
     """Start the worker of ``pipeline``; RuntimeError when no thread can be started."""
-    pipeline.queue.bell.renew()
+    pipeline.queue.wakeup.renew()
     worker = threading.Thread(target=_work, args=(pipeline,), name="tracekit-worker", daemon=True)
     worker.start()
     return worker
@@ -29,15 +29,15 @@ def _work(pipeline: Pipeline) -> None:
 def _tend(pipeline: Pipeline) -> None:
     """Drain the queue until it is closed."""
     queue = pipeline.queue
-    bell = queue.bell
+    wakeup = queue.wakeup
     tick_s = pipeline.clock() + pipeline.flush_s
     due_s: float | None = None
     while not queue.closed:
         # While a receiver is to be left alone, a full queue is no reason to wake up.
-        bell.armed = due_s is None
-        bell.wait((tick_s if due_s is None else min(tick_s, due_s)) - pipeline.clock())
-        bell.armed = False
-        pipeline.run_errands()
+        wakeup.armed = due_s is None
+        wakeup.wait((tick_s if due_s is None else min(tick_s, due_s)) - pipeline.clock())
+        wakeup.armed = False
+        pipeline.run_flush_requests()
         now = pipeline.clock()
         partial = now >= tick_s
         if partial:
