@@ -47,6 +47,7 @@ BRIDGES = {
     "tracekit.jaeger_client": {
         "tracekit.settings",
         "tracekit._assembly.distribution",
+        "tracekit._assembly.init",
         "tracekit._assembly.resource",
         "tracekit.transport",
         "tracekit.sampling._fetch",

@@ -22,17 +22,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tracekit._assembly.ending import after_restore, drain_on
     from tracekit._assembly.handle import (
         Tracing,
-        after_restore,
         current_span,
-        drain_on,
         flush,
         get_tracer,
-        init,
         shutdown,
         stats,
     )
+    from tracekit._assembly.init import init
     from tracekit._calls.carry import wrap, wrap_executor
     from tracekit._cli.report import report
     from tracekit._instrument.instrumented import Instrumented, instrument
@@ -68,17 +67,16 @@ _HOMES = {
     **dict.fromkeys(
         (
             "Tracing",
-            "after_restore",
             "current_span",
-            "drain_on",
             "flush",
             "get_tracer",
-            "init",
             "shutdown",
             "stats",
         ),
         "tracekit._assembly.handle",
     ),
+    **dict.fromkeys(("after_restore", "drain_on"), "tracekit._assembly.ending"),
+    "init": "tracekit._assembly.init",
     **dict.fromkeys(("wrap", "wrap_executor"), "tracekit._calls.carry"),
     **dict.fromkeys(
         ("ConfigError", "Problem", "StrategyError", "TracekitError"), "tracekit.errors"

@@ -1,34 +1,26 @@
-"""The handle: one running pipeline, how it starts, how it ends, and which one is *the* handle."""
+"""The handle: one running pipeline, and which one is *the* handle.
+
+How it starts is in ``init``, how all of them end with the process in ``ending``.
+"""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
-import logging
-import os
 import threading
-import time
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 
 from tracekit import metrics
-from tracekit._assembly import exporters, start_up, wiring
-from tracekit._assembly.distribution import stranger
-from tracekit._assembly.draining import drain_in_handler
-from tracekit._assembly.last_resort import name_last_resort
+from tracekit._assembly import exporters, wiring
 from tracekit._assembly.otel_globals import Globals
-from tracekit._process import exit as process_exit
-from tracekit._process.farewell import tell_ended
 from tracekit._process.fork import PerProcess
-from tracekit._process.tally import FREE_THREADED
-from tracekit._process.undisturbed import undisturbed
 from tracekit.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -43,8 +35,6 @@ if TYPE_CHECKING:
     from tracekit.tracing import DisabledTracerProvider, TracerProvider
 
     Provider = DisabledTracerProvider | TracerProvider
-
-_log = logging.getLogger("tracekit")
 
 
 class Tracing:
@@ -175,7 +165,7 @@ class _Slot:
         """The exit budgets, in seconds, of handles that are not global. By provider, because
         their tracers, which may be all that somebody keeps, hold on to that."""
         self.otel = Globals()
-        self._exit_registered = False
+        self.exit_attended = False  # it is registered with ``atexit``
         self.ending = False  # the process' exit has begun to end all handles
 
     @property
@@ -183,110 +173,8 @@ class _Slot:
         """Held while the handle changes; in a forked child free, whoever held it at the fork."""
         return self._lock.now()
 
-    def attend_exit(self) -> None:
-        """Have all handles ended at exit; with the lock held."""
-        if not self._exit_registered:
-            self._exit_registered = True
-            atexit.register(_at_exit)
-            atexit.register(_at_exit)  # should a signal handler raise at the door of the other
-            name_last_resort()
-            if (other := stranger()) is not None:
-                _log.warning("%s", other)
-
 
 slot = _Slot()
-
-
-def init(
-    service_name: str | None = None,
-    *,
-    settings: Settings | None = None,
-    environ: Mapping[str, str] | None = None,
-    strict: bool = False,
-    set_global: bool = True,
-    transport: Transport | str | None = None,
-    exporter: SpanExporter | None = None,
-    **settings_fields: Unpack[SettingsFields],
-) -> Tracing:
-    """Start tracing from the environment and return the handle.
-
-    Keyword arguments (the names of ``Settings.flat()``) win over ``environ`` (default:
-    ``os.environ``), that over the file which ``TRACEKIT_CONFIG_FILE`` names. A bad value costs
-    one log line and its default; with ``strict`` all of them are raised together.
-
-    With ``set_global`` this becomes the process' handle and OpenTelemetry's globals follow it:
-    a second call with equal settings returns the running handle, with other settings it warns
-    and returns the running one. Without, it is independent of any other: it ends at exit, too, but
-    not on SIGTERM.
-
-    ``transport`` is the setting of that name or an object that replaces the wire
-    (``tracekit.testing.MemoryTransport``), ``exporter`` any OpenTelemetry exporter that takes the
-    spans instead.
-
-    Raises ``ConfigError`` only when ``strict``, also for a service without a name; ``TypeError``
-    for an unknown keyword.
-    """
-    if exporter is not None and transport is not None:
-        raise TypeError("transport= and exporter= cannot be given together")
-    kind = transport if isinstance(transport, str) else None
-    wire = None if isinstance(transport, str) else transport
-    given = {"service_name": service_name, "transport": kind, **settings_fields}
-    if settings is None:
-        settings = Settings.from_fields(given, environ=_snapshot(environ), strict=strict)
-    elif any(value is not None for value in given.values()):
-        raise TypeError("settings= and single settings cannot be given together")
-    if strict:
-        start_up.refuse(settings)
-    instead = exporter if wire is None else wire
-    with slot.lock:
-        slot.attend_exit()
-    if not set_global:
-        _report(settings, instead)
-        apart = Tracing(settings, wire, exporter)
-        with slot.lock:
-            slot.apart[apart.provider] = settings.reporter.exit_budget_s
-            apart._parts.let_go_with_provider()
-        return apart
-    with slot.lock:
-        launched = slot.running
-        if launched is not None and not _superseded(launched, settings, instead):
-            return _keep(launched, settings)
-        tracing = slot.running = Tracing(settings, wire, exporter)
-        _report(settings, instead)  # after: a log line of ours carries the service's name, too
-        slot.otel.point(tracing.provider, tracing.propagator)
-        if settings.reporter.drain_on_sigterm:
-            process_exit.drain_on_sigterm(_drain)
-    if launched is not None:  # idle, as a rule: it was made before the program's first line
-        launched.shutdown(settings.reporter.exit_budget_s)
-    return tracing
-
-
-def _superseded(
-    launched: Tracing, asked: Settings, instead: Transport | SpanExporter | None
-) -> bool:
-    """Whether the program asks for another handle than the one that a launcher made for it."""
-    if not launched.gives_way:
-        return False
-    launched.gives_way = False
-    return instead is not None or asked != launched.settings
-
-
-def _keep(running: Tracing, asked: Settings) -> Tracing:
-    if asked != running.settings and not running.stands_in:
-        _log.warning(
-            "tracekit.init() was called again with other settings; the running ones are kept: %s",
-            running.settings.summary(),
-        )
-    return running
-
-
-def _report(settings: Settings, wire: Transport | SpanExporter | None) -> None:
-    start_up.announce(settings, wire, free_threaded=FREE_THREADED and not slot.told_free_threaded)
-    slot.told_free_threaded |= not settings.disabled
-
-
-def _snapshot(environ: Mapping[str, str] | None) -> dict[str, str]:
-    return dict(os.environ if environ is None else environ)
 
 
 def current() -> Tracing:
@@ -359,56 +247,6 @@ def _release(tracing: Tracing) -> None:
             slot.running = None
             idle = _idle()
             slot.otel.point(idle.provider, idle.propagator)
-
-
-def _at_exit() -> None:
-    """End all handles within the longest of their budgets, whatever signals come meanwhile."""
-    if not slot.ending:  # the other registration of this has
-        try:
-            undisturbed(_end_all)
-        finally:
-            tell_ended()
-
-
-def _end_all() -> None:
-    slot.ending = True
-    running, apart = slot.running or slot.closing, list(slot.apart.items())
-    budget_s = 0.0 if running is None else running.settings.reporter.exit_budget_s
-    deadline_s = time.monotonic() + max([budget_s, *(each for _, each in apart)])
-    if running is not None:
-        running.shutdown(budget_s)
-    for provider, own_s in apart:
-        provider.shutdown(max(0.0, min(own_s, deadline_s - time.monotonic())))
-
-
-def _drain() -> None:
-    """Send, within the exit budget, also what other threads end meanwhile; in a signal handler."""
-    running = slot.running or slot.closing
-    if running is not None:
-        drain_in_handler(running._parts)
-
-
-def drain_on(signum: int) -> None:
-    """Send what is queued when ``signum`` comes, then let the program's own handler have it.
-
-    For programs that handle SIGTERM (or another signal) themselves: call it in the main thread
-    after their handler is installed. It waits for at most the exit budget and never shuts
-    tracing down.
-    """
-    process_exit.drain_on(signum, _drain)
-
-
-def after_restore() -> None:
-    """Call this first in a process that was restored from a snapshot (SnapStart, CRIU).
-
-    Random numbers for ids are drawn ahead. Two processes restored from one snapshot would give out
-    the same ones; after this each draws its own. Any thread may call it, before the first span.
-    """
-    for tracing in (slot.running, slot.closing):
-        if tracing is not None:
-            tracing.provider.draw_afresh()
-    for provider in list(slot.apart):
-        provider.draw_afresh()
 
 
 def flush(timeout_s: float = 2.0) -> FlushResult:

@@ -30,14 +30,14 @@ def start() -> None:
 
 
 def _start(options: Options) -> None:
-    from tracekit._assembly import handle  # noqa: PLC0415 - not before the other launcher is told
+    from tracekit._assembly.init import init  # noqa: PLC0415 - not before the other launcher is told
     from tracekit._instrument.instrumented import Choice, Instrumented  # noqa: PLC0415
 
     if options.as_jaeger_client:
         from tracekit.jaeger_client._alias import alias  # noqa: PLC0415 - not the whole bridge
 
         alias()
-    tracing = handle.init()
+    tracing = init()
     tracing.gives_way = True
     told: Callable[[str], object] | None = None
     if options.verbose:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import opentracing
 
-from tracekit._assembly.handle import Tracing, init
+from tracekit._assembly.handle import Tracing
+from tracekit._assembly.init import init
 from tracekit.jaeger_client import constants
 from tracekit.jaeger_client._own_pipeline import Nowhere
 from tracekit.jaeger_client.codecs import B3Codec, Codec

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.resources import Resource
 
-from tracekit._assembly.handle import HasTracing, Tracing, init, resolve
+from tracekit._assembly.handle import HasTracing, Tracing, resolve
+from tracekit._assembly.init import init
 from tracekit.jaeger_client._bridge import LegacySpan, readable
 from tracekit.jaeger_client._closing import Closing
 from tracekit.jaeger_client.constants import DEFAULT_FLUSH_INTERVAL
