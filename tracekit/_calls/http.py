@@ -10,6 +10,7 @@ import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracekit._calls.redaction import redact_query, redact_url
+from tracekit._protocols import PlainAttributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -193,17 +194,26 @@ def _server_in(found: Attributes, semconv: Semconv, authority: str) -> Attribute
     return older if semconv == "old" else found | older
 
 
-def client_attributes(method: str, url: str, host: str, port: int, semconv: Semconv) -> Attributes:
-    """Return what is known before the request leaves; secrets in ``url`` are redacted."""
-    found: Attributes = {}
-    _put_method(found, method)
+def client_attributes(
+    known: str | None, method: str, url: str, host: str, port: int, semconv: Semconv
+) -> Attributes:
+    """Return what is known before the request leaves; secrets in ``url`` are redacted.
+
+    ``known`` is ``method`` where that is one of ``METHODS``, else None.
+    """
+    found: Any = PlainAttributes()
+    if known is None:
+        found["http.request.method"] = _OTHER
+        found["http.request.method_original"] = str.__str__(method)
+    else:
+        found["http.request.method"] = known
     found["url.full"] = redact_url(url)
     if host:
         found["server.address"] = host
         if port:
             found["server.port"] = port
     if semconv == "current":
-        return found
+        return found  # type: ignore[no-any-return]
     older = _renamed(found, _RENAMED_CLIENT)
     return older if semconv == "old" else found | older
 
@@ -233,17 +243,19 @@ def server_of(url: str) -> tuple[str, int]:
     scheme, separator, rest = url.partition("://")
     if not separator:
         return "", 0
-    end = min((at for at in map(rest.find, "/?#\\") if at >= 0), default=len(rest))
+    authority = rest.partition("/")[0]
+    plain = len(scheme) + len(authority) < 256 and "@" not in authority
+    return (_known_server if plain else _server)(scheme, authority)
+
+
+def _server(scheme: str, rest: str) -> tuple[str, int]:
+    end = min((at for at in map(rest.find, "?#\\") if at >= 0), default=len(rest))
     host, port = split_host(rest[:end].rpartition("@")[2])
     return host, port or _DEFAULT_PORTS.get(scheme.lower(), 0)
 
 
-def _put_method(found: Attributes, method: str) -> None:
-    if method in METHODS:
-        found["http.request.method"] = method
-    else:
-        found["http.request.method"] = _OTHER
-        found["http.request.method_original"] = method
+_known_server = functools.lru_cache(maxsize=64)(_server)
+"""A service asks few others; no password is kept."""
 
 
 def _renamed(found: Attributes, renamed: Mapping[str, str]) -> Attributes:

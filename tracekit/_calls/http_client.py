@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-import weakref
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast, overload
 
 from opentelemetry import trace
 from opentelemetry.context import (
@@ -26,10 +25,11 @@ from tracekit._calls.semconv import semconv_of
 from tracekit._context import SPAN_KEY, SUPPRESSED_PLAINLY, attach, detach, get_current
 from tracekit._protocols import PlainAttributes
 from tracekit.propagation import merge_headers
-from tracekit.propagation._forwarding import ForwardRule
+from tracekit.propagation._forwarding import ForwardRule, changes
+from tracekit.tracing import Span, UnsampledSpan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from contextvars import Token
     from types import TracebackType
     from typing import TypeVar
@@ -39,26 +39,47 @@ if TYPE_CHECKING:
 
     Hosts = Callable[[str], bool] | Sequence[str] | str | None
     V = TypeVar("V")
+    E = TypeVar("E", bound="ClientExchange")
 
 _log = logging.getLogger("tracekit")
 _CLIENT = trace.SpanKind.CLIENT
+_METHODS = {method: method for method in http.METHODS}
+"""Each as a plain text of ours, whatever subclass of it somebody asks with."""
 _put = dict.__setitem__
 
 EXCHANGE = "_tracekit_exchange"
 """Where a response holds what ends its exchange when nobody reads or closes it."""
 
 
-_SUPPRESSED = (
-    SUPPRESSED_PLAINLY,
-    _SUPPRESS_INSTRUMENTATION_KEY,
-    "suppress_http_instrumentation",
-    _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
+_SUPPRESSED = frozenset(
+    {
+        SUPPRESSED_PLAINLY,
+        _SUPPRESS_INSTRUMENTATION_KEY,
+        "suppress_http_instrumentation",
+        _SUPPRESS_HTTP_INSTRUMENTATION_KEY,
+    }
 )
 
 
-def suppressed() -> bool:
-    """Whether somebody, an exporter say, wants what is sent here and now untraced."""
-    return any(map(get_current().get, _SUPPRESSED))
+def _suppressed(context: Context) -> bool:
+    """Whether somebody, an exporter say, wants what is sent in ``context`` untraced."""
+    return not _SUPPRESSED.isdisjoint(context) and any(map(context.get, _SUPPRESSED))
+
+
+class Bound:
+    """A client's settings together with the handle that runs now: asked for once, not a request."""
+
+    def __init__(
+        self, handle: Tracing, scope: str, rule: ForwardRule, chosen: Semconv | None
+    ) -> None:
+        self.handle = handle
+        self.start_span = handle.tracer(scope).start_span
+        self.propagator = handle.propagator
+        self.rule = rule
+        self.semconv: Semconv = chosen or handle.settings.semconv
+        self.status_keys = http.STATUS_KEYS[self.semconv]
+        if rule.allow:  # what is to go out must have been noted when the request came in
+            self.propagator.forward(rule.allow)
 
 
 class HttpClient:
@@ -80,11 +101,10 @@ class HttpClient:
         self._scope = scope
         self._rule = ForwardRule.of(allow, hosts)
         self._semconv = None if semconv is None else semconv_of(semconv)
-        self._captures: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._known: tuple[Tracing, trace.Tracer] | None = None
+        self._bound: Bound | None = None
         self._complained = False
         if self._rule.allow:
-            self._captured(handle())
+            self._bind(handle())
 
     def complain(self, message: str) -> None:
         """Log the current exception; once, or every request would repeat it."""
@@ -92,25 +112,29 @@ class HttpClient:
             self._complained = True
             _log.exception(message)
 
-    def begin(self, method: str, url: str) -> ClientExchange:
-        """Start the span of one request on the wire, below the one that is current."""
-        handle = self._handle()
-        if self._rule.allow:
-            self._captured(handle)
-        known = self._known
-        if known is None or known[0] is not handle:
-            known = self._known = (handle, handle.tracer(self._scope))
-        semconv = self._semconv or handle.settings.semconv
-        host, port = http.server_of(url)
-        context = get_current()
-        span = known[1].start_span(http.span_name(method), context, _CLIENT)
-        return ClientExchange(self._rule, handle, span, context, semconv, method, url, host, port)
+    @overload
+    def begin(self, method: str, url: object) -> ClientExchange | None: ...
+    @overload
+    def begin(self, method: str, url: object, kind: type[E]) -> E | None: ...
+    def begin(
+        self, method: str, url: object, kind: type[ClientExchange] | None = None
+    ) -> ClientExchange | None:
+        """Start the span of one request on the wire, below the one that is current.
 
-    def _captured(self, handle: Tracing) -> None:
-        # What is to go out must have been noted when the request came in.
-        if handle not in self._captures:
-            handle.propagator.forward(self._rule.allow)
-            self._captures.add(handle)
+        ``url`` is asked for its text where that is told. ``kind`` is what an edge makes of an
+        exchange. None where nothing is to be traced now.
+        """
+        around = get_current()
+        if around and _suppressed(around):
+            return None
+        handle, bound = self._handle(), self._bound
+        if bound is None or bound.handle is not handle:
+            bound = self._bind(handle)
+        return (kind or ClientExchange)(bound, method, url, around)
+
+    def _bind(self, handle: Tracing) -> Bound:
+        bound = self._bound = Bound(handle, self._scope, self._rule, self._semconv)
+        return bound
 
 
 class ClientExchange(BaseCall):
@@ -119,36 +143,42 @@ class ClientExchange(BaseCall):
     As a ``with`` block it makes its span current for the stretch of code that sends.
     """
 
-    status: int | None = None
-    _answered: PlainAttributes | None = None
+    recording = False
+    host = ""
+    """Only known where somebody wants to know it."""
     _token: Token[Context]
 
-    def __init__(
-        self,
-        rule: ForwardRule,
-        handle: Tracing,
-        span: trace.Span,
-        around: Context,
-        semconv: Semconv,
-        method: str,
-        url: str,
-        host: str,
-        port: int,
-    ) -> None:
-        self.span = span
+    def __init__(self, bound: Bound, method: str, url: object, around: Context) -> None:
+        self.bound = bound
+        known = _METHODS.get(method)
+        self.span = span = bound.start_span(known or "HTTP", around, _CLIENT)
         self.context = context = Context(around)
         _put(context, SPAN_KEY, span)
-        self.recording = span.is_recording()
-        self.live = True
-        self._semconv = semconv
-        self._outgoing = (handle, host, rule)
-        if self.recording:
-            span.set_attributes(http.client_attributes(method, url, host, port, semconv))
+        kind = type(span)
+        if kind is Span or (kind is not UnsampledSpan and span.is_recording()):
+            self.recording = self.live = True
+        elif bound.rule.hosts is None:
+            return
+        try:
+            text = str.__str__(str(url))
+            self.host, port = http.server_of(text)
+            if self.recording:
+                found = http.client_attributes(known, method, text, self.host, port, bound.semconv)
+                span.set_attributes(found)
+        except Exception:
+            span.end()
+            raise
+
+    def changes(self, names: Collection[str]) -> tuple[Collection[str], list[tuple[str, str]]]:
+        """Return which of the caller's headers (``names`` in lower case) go, and which come."""
+        bound = self.bound
+        return changes(bound.propagator.outgoing(self.context, self.host, bound.rule), names)
 
     def headers(self, pairs: Iterable[tuple[str, V]]) -> list[tuple[str, V | str]]:
         """Return the caller's header ``pairs`` with those of the trace and of the mesh."""
-        handle, host, rule = self._outgoing
-        return merge_headers(handle.propagator.outgoing(self.context, host, rule), pairs)
+        bound = self.bound
+        outgoing = bound.propagator.outgoing(self.context, self.host, bound.rule)
+        return merge_headers(outgoing, pairs)
 
     def __enter__(self) -> None:
         self._token = attach(self.context)
@@ -166,19 +196,23 @@ class ClientExchange(BaseCall):
         self.status = status
         if not self.recording:
             return
+        bound = self.bound
         found = PlainAttributes()
         if status:
-            found.update(dict.fromkeys(http.STATUS_KEYS[self._semconv], status))
-        if self._semconv != "old":
+            for key in bound.status_keys:
+                found[key] = status
+        if bound.semconv != "old":
             if version:
                 found["network.protocol.version"] = version
             if resent:
                 found["http.request.resend_count"] = resent
-        self._answered = found
+        self.span.set_attributes(found)
 
     def finish(self, error: BaseException | None = None) -> None:
         """End the span, once. ``error`` is what was raised while it was on the wire."""
-        if not self.claim() or not self.recording:
+        try:
+            del self.live  # ``claim``, without the call
+        except AttributeError:
             return
         kind = description = None
         if error is not None:
@@ -186,7 +220,10 @@ class ClientExchange(BaseCall):
             _record(self.span, error, description)
         elif (self.status or 0) >= 400:
             kind = str(self.status)
-        self.conclude(kind, description, None, self._answered)
+        else:
+            self.span.end()  # as nearly all do
+            return
+        self.conclude(kind, description)
 
 
 class Dropped:
@@ -198,7 +235,8 @@ class Dropped:
         self.exchange = exchange
 
     def __del__(self) -> None:
-        self.exchange.finish()
+        if self.exchange.live:
+            self.exchange.finish()
 
 
 def _record(span: trace.Span, error: BaseException, message: str) -> None:

@@ -65,6 +65,9 @@ def redact_query(query: str) -> str:
 
 def redact_url(url: str) -> str:
     """Return an absolute URL without user info and without secrets in query and fragment."""
+    if "@" not in url and "#" not in url:  # as nearly all are
+        rest, question, query = url.partition("?")
+        return f"{rest}?{redact_query(query)}" if query else url
     rest, hash_, fragment = url.partition("#")
     rest, question, query = rest.partition("?")
     scheme, separator, rest = rest.partition("://")

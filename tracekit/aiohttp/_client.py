@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientSession, TraceConfig
+from aiohttp import ClientSession, HttpVersion11, TraceConfig
 from yarl import URL
 
 from tracekit._assembly.handle import HasTracing, Tracing, later
-from tracekit._calls.http_client import EXCHANGE, ClientExchange, Dropped, HttpClient, suppressed
+from tracekit._calls.http_client import EXCHANGE, ClientExchange, Dropped, HttpClient
 from tracekit._calls.patch import Patch, lock
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tracekit._calls.http_client import Hosts
 
 _MARK = "_tracekit_client"
+_VERSIONS = {HttpVersion11: "1.1"}
 _BECOMES_GET = {301: {"POST"}, 302: {"POST"}}
 
 
@@ -134,43 +135,44 @@ class _Client(HttpClient):
     async def _start(
         self, _: ClientSession, ctx: SimpleNamespace, params: TraceRequestStartParams
     ) -> None:
-        if not self.active or suppressed():
+        if not self.active:
             return
         try:
-            ctx._tracekit_own = list(params.headers.items())
-            self._send(ctx, params.method, str(params.url), params.headers)
+            self._send(ctx, params.method, params.url, params.headers)
         except Exception:  # a request of somebody's own kind, which is then sent as it is
             self._give_up(ctx)
 
     async def _redirect(
         self, _: ClientSession, ctx: SimpleNamespace, params: TraceRequestRedirectParams
     ) -> None:
-        exchange = _exchange(ctx)
+        exchange: ClientExchange | None = getattr(ctx, "_tracekit", None)
         if exchange is None:
             return
         try:
-            response = params.response
-            _told(exchange, response)
+            response, headers = params.response, params.headers
+            _answered(exchange, response)
             exchange.finish()
+            gone, added = ctx._tracekit_changes
+            for name, _value in added:
+                headers.popall(name, None)
+            headers.extend(gone)
             target = response.headers.get("Location") or response.headers.get("URI")
             if target is None:
                 return
-            # What the session has taken out meanwhile, for another origin, stays out.
-            ctx._tracekit_own = [p for p in ctx._tracekit_own if p[0] in params.headers]
-            url = str(response.url.join(URL(target)))
-            self._send(ctx, _method_after(response.status, params.method), url, params.headers)
+            url = response.url.join(URL(target))
+            self._send(ctx, _method_after(response.status, params.method), url, headers)
         except Exception:
             self._give_up(ctx)
 
     async def _end(
         self, _: ClientSession, ctx: SimpleNamespace, params: TraceRequestEndParams
     ) -> None:
-        exchange = _exchange(ctx)
-        if exchange is None:
+        exchange: ClientExchange | None = getattr(ctx, "_tracekit", None)
+        if exchange is None or not exchange.live:
             return
         try:
             response = params.response
-            _told(exchange, response)
+            _answered(exchange, response)
             connection = response.connection
             if connection is None or response.status == 101:
                 exchange.finish()  # read to its end already, or another protocol from now on
@@ -183,31 +185,32 @@ class _Client(HttpClient):
     async def _exception(
         self, _: ClientSession, ctx: SimpleNamespace, params: TraceRequestExceptionParams
     ) -> None:
-        exchange = _exchange(ctx)
+        exchange: ClientExchange | None = getattr(ctx, "_tracekit", None)
         if exchange is not None:
             exchange.finish(params.exception)
 
-    def _send(self, ctx: SimpleNamespace, method: str, url: str, headers: Any) -> None:  # noqa: ANN401
+    def _send(self, ctx: SimpleNamespace, method: str, url: URL, headers: Any) -> None:  # noqa: ANN401
+        """Begin an exchange and have ``headers`` speak of it, until a redirect takes that back."""
         ctx._tracekit = exchange = self.begin(method, url)
-        sent = exchange.headers(ctx._tracekit_own)
-        headers.clear()
-        headers.extend(sent)
+        if exchange is None:
+            return
+        names, added = exchange.changes([name.lower() for name in headers])
+        gone = [(name, value) for name in names for value in headers.popall(name)]
+        headers.extend(added)
+        ctx._tracekit_changes = gone, added
 
     def _give_up(self, ctx: SimpleNamespace) -> None:
         self.complain("tracing a request failed; it is sent untraced")
-        exchange = _exchange(ctx)
+        exchange: ClientExchange | None = getattr(ctx, "_tracekit", None)
         if exchange is not None:
             exchange.finish()
 
 
-def _exchange(ctx: SimpleNamespace) -> ClientExchange | None:
-    return getattr(ctx, "_tracekit", None)
-
-
-def _told(exchange: ClientExchange, response: ClientResponse) -> None:
+def _answered(exchange: ClientExchange, response: ClientResponse) -> None:
     version = response.version
     exchange.answered(
-        response.status, None if version is None else f"{version.major}.{version.minor}"
+        response.status,
+        None if version is None else _VERSIONS.get(version) or f"{version.major}.{version.minor}",
     )
 
 

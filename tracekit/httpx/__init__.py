@@ -19,8 +19,9 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from tracekit._assembly.handle import HasTracing, Tracing, later
-from tracekit._calls.http_client import ClientExchange, HttpClient, suppressed
+from tracekit._calls.http_client import ClientExchange, HttpClient
 from tracekit._calls.patch import Patch, lock
+from tracekit._context import attach, detach
 from tracekit.httpx._stream import AsyncBody, SyncBody
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = ["instrument"]
 
 _MARK = "_tracekit_client"
 _METHOD = "_send_single_request"
+_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/2": "2"}
 _PACKAGES = tuple(name for name in ("httpx", "httpx2") if importlib.util.find_spec(name))
 if not _PACKAGES:
     raise ImportError("tracekit.httpx needs httpx: pip install 'tracekit-jaeger[httpx]'")
@@ -95,13 +97,15 @@ class _Client(HttpClient):
                 sending = self._begin(args)
                 if sending is None:
                     return await original(*args)
+                token = attach(sending.context)
                 try:
-                    with sending.exchange:
-                        response = await original(*args[:-1], sending.sent)
+                    response = await original(*args[:-1], sending.sent)
                 except BaseException as error:
                     sending.failed(error)
                     raise
-                return sending.answered(response)
+                finally:
+                    detach(token)
+                return sending.gives(response)
 
             return send_async
 
@@ -110,78 +114,90 @@ class _Client(HttpClient):
             sending = self._begin(args)
             if sending is None:
                 return original(*args)
+            token = attach(sending.context)
             try:
-                with sending.exchange:
-                    response = original(*args[:-1], sending.sent)
+                response = original(*args[:-1], sending.sent)
             except BaseException as error:
                 sending.failed(error)
                 raise
-            return sending.answered(response)
+            finally:
+                detach(token)
+            return sending.gives(response)
 
         return send
 
-    def _begin(self, args: tuple[Any, ...]) -> _Sending | None:
-        if not self.active or not args or suppressed():
+    def _begin(self, args: tuple[Any, ...]) -> Exchange | None:
+        if not self.active or not args:
             return None
         exchange = None
         try:
             request = args[-1]
-            exchange = self.begin(request.method, str(request.url))
-            return _Sending(exchange, request)
+            exchange = self.begin(request.method, request.url, Exchange)
+            if exchange is not None:
+                exchange.copy(request)
         except Exception:  # a request of somebody's own kind, which is then sent as it is
             self.complain("tracing a request failed; it is sent untraced")
             if exchange is not None:
                 exchange.finish()
             return None
+        return exchange
 
 
-class _Sending:
+class Exchange(ClientExchange):
     """One request on its way: the caller's, and the copy of it that is sent."""
 
-    __slots__ = ("exchange", "request", "sent")
+    request: Any
+    sent: Any
 
-    def __init__(self, exchange: ClientExchange, request: Any) -> None:  # noqa: ANN401
-        self.exchange = exchange
+    def copy(self, request: Any) -> None:  # noqa: ANN401
+        """Make what is sent: the caller's request, with the headers of the trace."""
         self.request = request
         kind: Any = type(request)
         self.sent = sent = kind.__new__(kind)  # ``copy`` would leave its body behind
-        headers = request.headers
-        pairs = ((name.decode("latin-1"), value) for name, value in headers.raw)
         sent.__dict__.update(request.__dict__)
-        sent.headers = type(headers)(exchange.headers(pairs), encoding=headers.encoding)
+        held = request.headers
+        gone, added = self.changes([name.decode("latin-1").lower() for name, _ in held.raw])
+        headers = type(held)(held)
+        encoding = held.__dict__.get("_encoding")
+        if encoding is not None:
+            headers.encoding = encoding
+        for name in gone:
+            del headers[name]
+        for name, value in added:
+            headers[name] = value
+        sent.headers = headers
 
-    def _hand_back(self) -> None:
+    def _hand_back(self) -> Any:  # noqa: ANN401
         """Have the caller's request know what a transport has made of it: a body that was read."""
-        self.request.__dict__.update({**self.sent.__dict__, "headers": self.request.headers})
+        request, sent = self.request, self.sent
+        del self.request, self.sent  # nothing of the program's stays here
+        request.__dict__.update({**sent.__dict__, "headers": request.headers})
+        return request, sent
 
     def failed(self, error: BaseException) -> None:
-        """End the exchange with what the transport raised, which names the request."""
-        self.exchange.finish(error)
-        self._hand_back()
-        if getattr(error, "_request", None) is self.sent:
-            error.request = self.request  # type: ignore[attr-defined] # httpx's own errors have it
+        """End it with what the transport raised, which names the request."""
+        self.finish(error)
+        request, sent = self._hand_back()
+        if getattr(error, "_request", None) is sent:
+            error.request = request  # type: ignore[attr-defined] # httpx's own errors have it
 
-    def answered(self, response: Any) -> Any:  # noqa: ANN401
+    def gives(self, response: Any) -> Any:  # noqa: ANN401
         """Return the response, whose body ends the exchange."""
-        exchange = self.exchange
         try:
-            self._hand_back()
-            response.request = self.request
-            version = response.extensions.get("http_version", b"").decode()
-            exchange.answered(response.status_code, version.removeprefix("HTTP/"))
-            if response.is_closed:  # a mock's
-                exchange.finish()
-            else:
-                response.stream = followed(response.stream, exchange)
+            response.request, _ = self._hand_back()
+            if self.live:
+                version = response.extensions.get("http_version", b"")
+                known = _VERSIONS.get(version) or version.decode().removeprefix("HTTP/")
+                self.answered(response.status_code, known)
+                if response.is_closed:  # a mock's
+                    self.finish()
+                else:
+                    stream = response.stream
+                    kind: Any = type(stream)
+                    response.stream = _kind_of(kind)(stream, self)
         except Exception:  # no response: a mock, or a mistake that the client will complain of
-            exchange.finish()
+            self.finish()
         return response
-
-
-def followed(stream: Any, exchange: ClientExchange) -> Any:  # noqa: ANN401
-    """Return ``stream``, of the kind that the client knows, as one that ends the exchange."""
-    kind: Any = type(stream)
-    return _kind_of(kind)(stream, exchange)
 
 
 @functools.cache

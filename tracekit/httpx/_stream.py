@@ -25,7 +25,7 @@ class Body:
     def __del__(self) -> None:
         # Nobody has read or closed the answer.
         exchange = self.__dict__.get("_exchange")
-        if exchange is not None:
+        if exchange is not None and exchange.live:
             exchange.finish()
 
 

@@ -15,7 +15,7 @@ from tracekit.propagation._formats import FORMATS
 from tracekit.propagation._headers import forwardable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 V = TypeVar("V")
 
@@ -111,25 +111,36 @@ class Outgoing(NamedTuple):
 
 
 def merge_headers(outgoing: Outgoing, pairs: Iterable[tuple[str, V]]) -> list[tuple[str, V | str]]:
-    """Return the caller's header ``pairs`` with ``outgoing`` put in; the one rule of forwarding.
+    """Return the caller's header ``pairs`` with ``outgoing`` put in, by the rule of ``changes``."""
+    merged: list[tuple[str, V | str]] = [*pairs]
+    names = [pair[0].lower() for pair in merged]
+    gone, added = changes(outgoing, names)
+    if gone:
+        merged = [pair for name, pair in zip(names, merged, strict=True) if name not in gone]
+    merged += added
+    return merged
 
-    A header of a configured format describes the current span: it replaces the caller's, in any
-    letter case, and stands there once. What was captured is added where the caller has set
-    nothing of the same family. Nothing else of the caller's is touched; order is kept.
+
+def changes(
+    outgoing: Outgoing, names: Collection[str]
+) -> tuple[Collection[str], list[tuple[str, str]]]:
+    """Return which headers of the caller's go, by lower-case name, and which come after them.
+
+    The one rule of forwarding: a header of a configured format describes the current span: it
+    replaces the caller's, in any letter case, and stands there once. What was captured is added
+    where the caller has set nothing of the same family. Nothing else of the caller's is touched.
     """
     own, forwarded, replaced = outgoing
-    merged: list[tuple[str, V | str]] = []
-    present: set[str] = set()
-    for name, value in pairs:
-        key = name.lower()
-        if key in own or key in replaced:
-            continue
-        present.add(key)
-        merged.append((name, value))
-    taken = {member for key in present for member in _FAMILY_OF.get(key, (key,))}
-    merged.extend(own.items())
-    merged.extend(pair for pair in forwarded.items() if pair[0] not in taken)
-    return merged
+    gone: Collection[str] = ()
+    if not (replaced.isdisjoint(names) and own.keys().isdisjoint(names)):
+        gone = {name for name in names if name in own or name in replaced}
+    added = list(own.items())
+    if forwarded:
+        taken = {
+            member for key in names if key not in gone for member in _FAMILY_OF.get(key, (key,))
+        }
+        added += [pair for pair in forwarded.items() if pair[0] not in taken]
+    return gone, added
 
 
 def missing(forwarded: dict[str, str], carrier: object) -> list[tuple[str, str]]:

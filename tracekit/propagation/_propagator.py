@@ -15,6 +15,7 @@ from opentelemetry.propagators.textmap import (
 )
 
 from tracekit._context import (
+    FORWARDED_KEY,
     SPAN_KEY,
     SpanContext,
     forwarded_headers,
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 Order = Literal["first", "last"]
 
 _NONE: frozenset[str] = frozenset()
+_TO_CHOOSE = frozenset({FORWARDED_KEY, BAGGAGE_KEY})
+"""Where a context holds what does not go everywhere."""
+_tuple = tuple.__new__  # a NamedTuple's own is a Python call
 
 
 class Propagator(Extractor, TextMapPropagator):
@@ -180,8 +184,12 @@ class Propagator(Extractor, TextMapPropagator):
         """
         if context is None:
             context = get_current()
-        captured = forwarded_headers(context)
         own: dict[str, str] = {}
+        if (rule is None or rule.hosts is None) and _TO_CHOOSE.isdisjoint(context):
+            self.inject(own, context)  # as nearly all: nothing that a rule had to be asked for
+            replaced = _NONE if self._identity.isdisjoint(own) else self._identity
+            return _tuple(Outgoing, (own, {}, replaced))
+        captured = forwarded_headers(context)
         if rule is None:
             self.inject(own, context)
             return Outgoing(own, dict(captured), self._replaced_by(own))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from requests.structures import CaseInsensitiveDict
 
-from tracekit._calls.http_client import EXCHANGE, suppressed
+from tracekit._calls.http_client import EXCHANGE
 from tracekit.requests._exchange import follow
 
 if TYPE_CHECKING:
@@ -70,19 +70,20 @@ class Adapter:
     ) -> Response:
         """Send one request; its span ends with the response's body."""
         adapter, client = self._tracekit_adapter, self._tracekit_sending.client
-        if suppressed():
-            return adapter.send(request, *args, **kwargs)
         exchange = None
         try:
             exchange = client.begin(request.method or "", request.url or "")
-            self._tracekit_sending.exchanges.append(exchange)
-            sent = copy.copy(request)
-            headers: Any = exchange.headers((request.headers or {}).items())
-            sent.headers = CaseInsensitiveDict(headers)
+            if exchange is not None:
+                self._tracekit_sending.exchanges.append(exchange)
+                sent = copy.copy(request)
+                headers: Any = exchange.headers((request.headers or {}).items())
+                sent.headers = CaseInsensitiveDict(headers)
         except Exception:  # a request of somebody's own kind, which is then sent as it is
             client.complain("tracing a request failed; it is sent untraced")
             if exchange is not None:
                 exchange.finish()
+                exchange = None
+        if exchange is None:
             return adapter.send(request, *args, **kwargs)
         try:
             with exchange:
