@@ -286,6 +286,40 @@ def test_a_kept_handler_serves_callers_at_the_same_time(tracing, serve, downstre
 
 
 @pytest.mark.parametrize("kind", ["unary", "stream"])
+def test_a_kept_handler_begins_for_two_callers_at_once(tracing, serve, kind):
+    """Neither takes the other for the call that the handler was made for."""
+    together = threading.Barrier(2)
+
+    class Waits(Unseen):
+        """Is asked about both calls before either has begun."""
+
+        def peer(self):
+            together.wait(3)
+            return "ipv4:127.0.0.1:1"
+
+    def handle(request, context):
+        together.wait(3)  # nor has either ended before both have begun
+        return request
+
+    def stream(request, context):
+        yield handle(request, context)
+
+    waits, keeps = Hands(Waits), Keeps()
+    ours = tracekit.grpc.server_interceptor(tracing)
+    channel = serve(waits, keeps, ours, Act=UU(handle), Many=US(stream))
+    if kind == "unary":
+        method = channel.unary_unary("/shop.Orders/Act")
+        calls = [method.future(b"ok", timeout=5) for _ in range(2)]
+        assert [call.result(5) for call in calls] == [b"ok"] * 2
+    else:
+        calls = [channel.unary_stream("/shop.Orders/Many")(b"ok", timeout=5) for _ in range(2)]
+        assert [list(call)[-1] for call in calls] == [b"ok"] * 2
+    spans = servers(tracing, 2)
+    assert len({span.context.span_id for span in spans}) == 2
+    assert tracing.stats().open == 0
+
+
+@pytest.mark.parametrize("kind", ["unary", "stream"])
 def test_a_kept_handler_tells_failures_of_whom_they_are(tracing, serve, kind):
     """Codes, aborts and exceptions are on the span of the call that had them."""
     keeps, ours = Keeps(), tracekit.grpc.server_interceptor(tracing)

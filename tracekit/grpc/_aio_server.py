@@ -76,6 +76,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
             return handler
         rpc = AioServerCall(plan, method, metadata)
         rpc.started_ns = time_ns()
+        rpc.unclaimed = True
         try:
             rpc.reads_stream = handler.request_streaming
             if current:

@@ -47,6 +47,7 @@ class Ended(enum.Enum):
     UNCONVERTED = None, True  # a message; the flavours of gRPC differ: INTERNAL, UNKNOWN
     CANCELLED = grpc.StatusCode.CANCELLED, False  # by the client, while the handler was at it
     LATE = grpc.StatusCode.DEADLINE_EXCEEDED, False
+    UNSENDABLE = grpc.StatusCode.INTERNAL, False  # the status, for its trailing metadata
 
     def code(
         self, given: grpc.StatusCode | None, if_unconvertible: grpc.StatusCode
@@ -71,6 +72,8 @@ UNTRACED = frozenset(
 )
 """Services that are not traced unless ``exclude`` says otherwise."""
 
+_NO_DEADLINE_S = 1e12
+
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 """The status code of each number on the wire."""
 
@@ -85,6 +88,11 @@ def code_of(value: object, *, numbers: bool = False) -> grpc.StatusCode | None:
     if numbers and isinstance(value, int) and value <= grpc.StatusCode.DATA_LOSS.value[0]:
         return CODES.get(value, grpc.StatusCode.UNKNOWN)
     return grpc.StatusCode.UNKNOWN
+
+
+def timeout_of(remaining_s: float | None) -> float | None:
+    """Return the seconds that a caller gave; without a deadline gRPC says some 300 000 years."""
+    return None if remaining_s is None or remaining_s > _NO_DEADLINE_S else remaining_s
 
 
 def service_of(name: str) -> str:

@@ -77,3 +77,12 @@ def known(context: object) -> grpc.ServicerContext | KnownContext:
         return context
     own = foreign.held(context, _is_own)
     return KnownContext(context) if own is None else own
+
+
+def was_cut_off(context: grpc.ServicerContext | KnownContext) -> bool:
+    """Return whether an RPC that is over ended before its status was sent.
+
+    gRPC tells it in no other way; where it keeps its state under another name: no.
+    """
+    state = getattr(context, "_state", None)
+    return getattr(state, "client", None) == "cancelled"

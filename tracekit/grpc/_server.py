@@ -23,10 +23,11 @@ from tracekit._assembly.handle import slot
 from tracekit._calls.lifecycle import Step
 from tracekit._context import SUPPRESSED_PLAINLY, attach, detach, get_current
 from tracekit.grpc import _conventions as conventions
-from tracekit.grpc._foreign_context import OWN_CONTEXT, KnownContext, known
+from tracekit.grpc._foreign_context import OWN_CONTEXT, KnownContext, known, was_cut_off
 from tracekit.grpc._handlers import Rebuilt, behavior_of, rebuilt, rewrap
 from tracekit.grpc._server_call import SURE_BYTES, ServerRpc, seen
 from tracekit.grpc._started_in import without
+from tracekit.grpc._trailers import illegal_in
 from tracekit.propagation._extracted import enter
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class ServerInterceptor(grpc.ServerInterceptor):
                 return _passing(handler, passer, arrival, base, (plan, method, metadata))
             rpc = BlockingServerCall(plan, method, metadata)
             rpc.started_ns = time_ns()
+            rpc.unclaimed = True
             rpc.bound, rpc.arrival, rpc.base = bound, arrival, base
             return rewrap(handler, rpc, _streaming if streaming else _unary)
         except Exception:
@@ -136,16 +138,33 @@ class BlockingServerCall(ServerRpc):
             return
         code = context.code()  # interceptors further out may have set one since
         if code is None or code is _OK:
-            # Illegal trailing metadata keeps gRPC from sending anything.
             if self.sent_bytes > SURE_BYTES or context.trailing_metadata() is not None:
-                self.unsure = True  # until gRPC is done with the RPC
-                if self.closed:
-                    self.on_closed()
+                self.doubt(context)
                 return
             self.complete(_OK, response_metadata=context.trailing_metadata)
             self._served = None
         else:
             self.end(over=False)
+
+    def exhausted(self) -> None:
+        """Called when there are no more responses, and the status is all that is left to send."""
+        context = self._served
+        if context is None or self.ends_with_handler or context.trailing_metadata() is None:
+            self.end()
+        else:
+            self.doubt(context)
+
+    def doubt(self, context: grpc.ServicerContext | KnownContext) -> None:
+        """Wait for gRPC to be done with the RPC, since it may yet fail to send its status.
+
+        Not for trailing metadata that is illegal: old versions of gRPC never get done with that.
+        """
+        if illegal_in(context.trailing_metadata()) is not None:
+            self.end(over=False)
+            return
+        self.unsure = True
+        if self.closed:
+            self.on_closed()
 
     def on_closed(self) -> None:
         self.closed = True
@@ -153,7 +172,7 @@ class BlockingServerCall(ServerRpc):
             return
         context = self._served
         if self.unsure and context is not None:
-            self.end(over=_was_cut_off(context))
+            self.end(over=was_cut_off(context))
         else:
             super().on_closed()
 
@@ -180,8 +199,9 @@ class BlockingServerCall(ServerRpc):
         if context is None:
             return
         over = self.closed or self.ends_with_handler or not context.is_active()
-        if over or context.code() is None or not _is_abort(error):
-            self.raised(error, final=over)
+        final = over or illegal_in(context.trailing_metadata()) is not None
+        if final or context.code() is None or not _is_abort(error):
+            self.raised(error, final=final)
         else:
             self.raised_text = ""  # nothing but what the code says
             self.leave()
@@ -189,15 +209,6 @@ class BlockingServerCall(ServerRpc):
 
 def _is_abort(error: BaseException | None) -> bool:
     return type(error) is Exception and not error.args
-
-
-def _was_cut_off(context: grpc.ServicerContext) -> bool:
-    """Whether an RPC that is over ended before its status was sent.
-
-    gRPC tells it in no other way; where it keeps its state under another name: no.
-    """
-    state = getattr(context, "_state", None)
-    return getattr(state, "client", None) == "cancelled"
 
 
 def _passing(
@@ -242,11 +253,13 @@ def _passing(
 def _unary(rpc: BlockingServerCall, behavior: Behavior) -> Behavior:
     def traced(request: object, context: grpc.ServicerContext) -> object:
         call, asked = rpc, context
-        if (
-            rpc.begun
-            or OWN_CONTEXT is not type(context)
-            or context.invocation_metadata() is not rpc.metadata
-        ):
+        first = OWN_CONTEXT is type(context) and context.invocation_metadata() is rpc.metadata
+        try:
+            if first:
+                del rpc.unclaimed  # ``claim``, without the call
+        except AttributeError:
+            first = False
+        if not first:
             asked = known(context)
             call = rpc.serving(asked)
         if not call.begin(request, asked):
@@ -272,11 +285,13 @@ def _streaming(rpc: BlockingServerCall, behavior: Behavior) -> Behavior:
         request: object, context: grpc.ServicerContext, *send: Callable[[object], None]
     ) -> object:
         call, asked = rpc, context
-        if (
-            rpc.begun
-            or OWN_CONTEXT is not type(context)
-            or context.invocation_metadata() is not rpc.metadata
-        ):
+        first = OWN_CONTEXT is type(context) and context.invocation_metadata() is rpc.metadata
+        try:
+            if first:
+                del rpc.unclaimed  # ``claim``, without the call
+        except AttributeError:
+            first = False
+        if not first:
             asked = known(context)
             call = rpc.serving(asked)
         if not call.begin(request, asked):
@@ -319,7 +334,7 @@ def _responses(
                 detach(token)
             yield response
     except StopIteration:
-        rpc.end()
+        rpc.exhausted()
     except GeneratorExit:
         # gRPC does not close the iterator of a client that went away, it drops it. What the
         # handler does about that, in its ``finally``, is still part of the call.

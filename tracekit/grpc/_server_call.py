@@ -16,6 +16,7 @@ from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._conventions import Ended
 from tracekit.grpc._rpc import Rpc, kept
 from tracekit.grpc._started_in import without
+from tracekit.grpc._trailers import illegal_in
 from tracekit.propagation._extracted import enter
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ SURE_BYTES = 1024
 _other: ContextVar[ServerRpc | None] = ContextVar("tracekit-grpc-serving-another", default=None)
 """The RPC that a handler serves which was made for another one."""
 _SERVER = SpanKind.SERVER
-_NO_DEADLINE_S = 1e12
 _DEADLINE_SLACK_S = 0.025
 """A cancel this close to the deadline *is* the deadline: the client's clock ran out first."""
 
@@ -51,11 +51,6 @@ def _pairs(metadata: Iterable[Pair] | None) -> tuple[Pair, ...]:
         return tuple(metadata or ())
     except Exception:  # an interceptor's own idea of metadata
         return ()
-
-
-def _timeout(remaining_s: float | None) -> float | None:
-    """Return the seconds that the caller gave; without a deadline gRPC says some 300 000 years."""
-    return None if remaining_s is None or remaining_s > _NO_DEADLINE_S else remaining_s
 
 
 class ServerRpc(Rpc):
@@ -89,6 +84,8 @@ class ServerRpc(Rpc):
     """How far away the deadline was when the RPC was cancelled."""
     raised_text: str | None = None
     """What left the handler, if gRPC is not done with it yet."""
+    unclaimed = False
+    """Set, and so to be taken away by ``claim``, from the making of its handler to its call."""
     reused = False
     """Whether its handler, which an interceptor further out keeps, serves other RPCs as well."""
     first: ServerRpc | None = None
@@ -194,7 +191,9 @@ class ServerRpc(Rpc):
                 return False
             if plan.has_hooks:
                 self.request = request
-                self.timeout_s = None if context is None else _timeout(context.time_remaining())
+                self.timeout_s = (
+                    None if context is None else conventions.timeout_of(context.time_remaining())
+                )
             bound = self.bound
             self._served = context
             if plan.slow_s is None:
@@ -236,7 +235,7 @@ class ServerRpc(Rpc):
         """
         metadata = context.invocation_metadata()
         same = metadata is None or _pairs(metadata) == _pairs(self.metadata)
-        if not self.begun:
+        if not self.begun and self.claim():
             if not same:
                 self.arrive(metadata)
             return self
@@ -253,6 +252,14 @@ class ServerRpc(Rpc):
             other.arrive(metadata)
         _other.set(other)
         return other
+
+    def claim(self) -> bool:
+        """Return True once: of callers in several threads, one is what the handler was made for."""
+        try:
+            del self.unclaimed
+        except AttributeError:
+            return False
+        return True
 
     def arrive(self, metadata: Iterable[Pair] | None) -> None:
         """Be the RPC that arrived with ``metadata`` just now."""
@@ -326,6 +333,10 @@ class ServerRpc(Rpc):
                 text = f"{type(error).__name__}: {message_of(error)}"
         if over:
             error = None  # it only follows from what ended the RPC
+        elif response_metadata is not None and (trailers := response_metadata()):
+            illegal = illegal_in(trailers)
+            if illegal is not None:
+                ended, text, aborted = Ended.UNSENDABLE, illegal, True
         code = ended.code(code, self.if_unconvertible)
         self.complete(
             code,
