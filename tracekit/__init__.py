@@ -92,7 +92,7 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not imported above is
     def __getattr__(name: str) -> object:
         """Load the home of a public name when it is first asked for."""
         if name == "__version__":
-            version: str = import_module("tracekit._assembly.distribution").version()
+            version: str = import_module("tracekit._assembly.distribution").VERSION
             return version
         home = _HOMES.get(name)
         if home is None:

@@ -6,20 +6,16 @@ name ``tracekit`` belongs to another project with an import package of the same 
 
 from __future__ import annotations
 
-import functools
-from importlib import metadata
+import contextlib
+import os
+import sys
+
+VERSION = "0.1.0"
+"""Of this distribution; the build takes it from here. To ask for the installed one would cost each
+start of a program the import of ``importlib.metadata`` and of the parser of mails behind it."""
 
 DISTRIBUTION = "tracekit-jaeger"
 _STRANGER = "tracekit"
-
-
-@functools.cache  # it reads a file, for which there may be no descriptor later
-def version() -> str:
-    """Return the version of the installed distribution; "0" for a source tree on the path."""
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "0"
 
 
 def stranger() -> str | None:
@@ -28,6 +24,10 @@ def stranger() -> str | None:
     Each of the two overwrites files of the other when it is installed, and takes them along when it
     is removed. None: all is well.
     """
+    if not _may_be_there():
+        return None
+    from importlib import metadata  # noqa: PLC0415 - see VERSION
+
     try:
         other = metadata.distribution(_STRANGER)
         theirs = any(file.parts[:1] == ("tracekit",) for file in other.files or ())
@@ -40,3 +40,12 @@ def stranger() -> str | None:
         f" project that writes into the same directory; pip uninstall {_STRANGER}, then"
         f" pip install --force-reinstall --no-deps {DISTRIBUTION}"
     )
+
+
+def _may_be_there() -> bool:
+    """Look for the name of its metadata where packages are; to read nothing costs a tenth."""
+    for folder in sys.path:
+        with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
+            if any(entry.name.lower().startswith(f"{_STRANGER}-") for entry in entries):
+                return True
+    return False

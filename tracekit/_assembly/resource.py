@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.resources import Resource
 
-from tracekit._assembly.distribution import version
+from tracekit._assembly.distribution import VERSION
 
 if TYPE_CHECKING:
     from tracekit.settings import Settings
@@ -23,7 +23,7 @@ def resource_of(settings: Settings) -> Resource:
         {
             "telemetry.sdk.language": "python",
             "telemetry.sdk.name": "tracekit",
-            "telemetry.sdk.version": version(),
+            "telemetry.sdk.version": VERSION,
             **settings.tags,
             "service.name": settings.service_name,
         }
@@ -38,7 +38,7 @@ def jaeger_tags() -> dict[str, str]:
     sending anything.
     """
     return {
-        "jaeger.version": f"tracekit-{version()}",
+        "jaeger.version": f"tracekit-{VERSION}",
         "hostname": socket.gethostname(),
         "ip": _own_address(),
         "client-uuid": uuid.uuid4().hex[:16],

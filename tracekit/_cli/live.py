@@ -18,7 +18,7 @@ from tracekit._display import masked, quoted
 from tracekit._protocols import Loss, Outcome
 from tracekit.sampling._fetch import source_for
 from tracekit.settings import Settings
-from tracekit.transport._cause import cause_of
+from tracekit.transport._http_cause import cause_of_request
 from tracekit.transport._probe import probe
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _where(settings: Settings) -> tuple[str, int, str]:
 
 
 def _sampling_step(error: Exception) -> str:
-    cause = cause_of(error) if isinstance(error, OSError) else Cause.OTHER
+    cause = cause_of_request(error) if isinstance(error, OSError) else Cause.OTHER
     own = "JAEGER_SAMPLING_ENDPOINT says where it is; JAEGER_SAMPLER_TYPE=const does without"
     nobody = cause in (Cause.OTHER, Cause.NOBODY_HERE, Cause.REFUSED, Cause.NO_ADDRESS)
     return own if nobody else f"{cause.remedy}; {own}"

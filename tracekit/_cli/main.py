@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["--version"]:
         # Deferred: reading metadata takes longer than the start of ``tracekit run``.
-        from tracekit._assembly.distribution import version  # noqa: PLC0415
+        from tracekit._assembly.distribution import VERSION  # noqa: PLC0415
 
-        print(f"tracekit {version()}")
+        print(f"tracekit {VERSION}")
         return 0
     # Only the first word is ours: an option behind it belongs to the command.
     options = parser.parse_args(given[:1])

@@ -8,10 +8,10 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from tracekit._assembly.distribution import DISTRIBUTION, stranger, version
+from tracekit._assembly.distribution import DISTRIBUTION, VERSION, stranger
 from tracekit._cli.verdict import Verdict
-from tracekit.transport._cause import cause_of
 from tracekit.transport._http import Tls
+from tracekit.transport._http_cause import cause_of_request
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -35,7 +35,7 @@ def of_settings(settings: Settings) -> Iterator[Verdict]:
 def of_packages(settings: Settings) -> Iterator[Verdict]:
     """Say which versions there are, and which package the settings need and is not there."""
     found = {each.name.lower(): each.version for each in metadata.distributions() if each.name}
-    versions = [f"tracekit {version()}", f"Python {platform.python_version()}"]
+    versions = [f"tracekit {VERSION}", f"Python {platform.python_version()}"]
     versions += [f"{name} {found[name]}" for name in _PACKAGES if name in found]
     yield Verdict("versions", "ok", ", ".join(versions))
     other = stranger()
@@ -66,7 +66,7 @@ def of_files(settings: Settings) -> Iterator[Verdict]:
     try:
         Tls(wire.ca_file, wire.cert_file, wire.key_file).context()
     except (OSError, ValueError) as error:
-        remedy = cause_of(error).remedy or "correct the file"
+        remedy = cause_of_request(error).remedy or "correct the file"
         yield Verdict("certificates", "fail", f"{listed}: {error}", remedy)
     else:
         yield Verdict("certificates", "ok", listed)

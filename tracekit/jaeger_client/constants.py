@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tracekit._assembly.distribution import version
+from tracekit._assembly.distribution import VERSION
 
 TRACE_ID_HEADER = "uber-trace-id"
 BAGGAGE_HEADER_PREFIX = "uberctx-"
 DEBUG_ID_HEADER_KEY = "jaeger-debug-id"
 BAGGAGE_HEADER_KEY = "jaeger-baggage"
 
-JAEGER_CLIENT_VERSION = f"tracekit-{version()}"
+JAEGER_CLIENT_VERSION = f"tracekit-{VERSION}"
 JAEGER_VERSION_TAG_KEY = "jaeger.version"
 JAEGER_HOSTNAME_TAG_KEY = "hostname"
 JAEGER_IP_TAG_KEY = "ip"

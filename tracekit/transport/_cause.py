@@ -1,10 +1,11 @@
-"""From what a socket, TLS or HTTP raised to the cause that an operator can act upon."""
+"""From what a socket raised to the cause that an operator can act upon.
+
+TLS and HTTP have a module of their own: a process that sends datagrams never loads them.
+"""
 
 from __future__ import annotations
 
 import errno
-import http.client
-import ssl
 
 from tracekit._causes import Cause
 
@@ -14,11 +15,7 @@ class NoAddressError(OSError):
 
 
 def cause_of(error: Exception, *, here: bool = False) -> Cause:
-    """Return the cause of a failed connection or request; ``here``: to an address of this host."""
-    if isinstance(error, ssl.SSLError):
-        return _cause_of_tls(error)
-    if isinstance(error, http.client.BadStatusLine) and str(error).lstrip("'")[:1] == "\x15":
-        return Cause.TLS_ONLY  # an alert of TLS
+    """Return the cause of a failed connection; ``here``: to an address of this host."""
     for kind, cause in _KINDS:
         if isinstance(error, kind):
             return cause
@@ -35,16 +32,4 @@ _KINDS: tuple[tuple[type[Exception], Cause], ...] = (
     (PermissionError, Cause.FILE),
     (IsADirectoryError, Cause.FILE),
     (ConnectionResetError, Cause.OTHER),  # among them http.client.RemoteDisconnected
-    (http.client.BadStatusLine, Cause.NO_COLLECTOR),
 )
-
-
-def _cause_of_tls(error: ssl.SSLError) -> Cause:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return Cause.UNTRUSTED
-    reason = error.reason or ""
-    if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
-        return Cause.NO_TLS
-    # Of a file that was read and is none, OpenSSL says NO_CERTIFICATE_OR_CRL_FOUND or PEM_…
-    of_file = not reason or any(word in reason for word in ("PEM", "_CRL", "NO_START"))
-    return Cause.FILE if of_file else Cause.TLS

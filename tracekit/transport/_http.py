@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from tracekit._causes import Cause
 from tracekit._display import masked, quoted
 from tracekit._protocols import SendResult
-from tracekit.transport._cause import cause_of
 from tracekit.transport._deadline import Connection
+from tracekit.transport._http_cause import cause_of_request
 from tracekit.transport._resolver import Resolver
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class HttpTransport:
                 doubt=[payload] if on_its_way else (),
                 unreached=not connection.reached,
             )
-            return result.because(cause_of(error, here=connection.here))
+            return result.because(cause_of_request(error, here=connection.here))
         return self._judge(answer)
 
     def close(self) -> None:

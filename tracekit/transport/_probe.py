@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tracekit._causes import Cause
 from tracekit.transport._cause import cause_of
+from tracekit.transport._http_cause import cause_of_request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,7 @@ def _shake(
     except (OSError, ValueError) as error:
         if tls is None:  # no TLS, as told
             return None
-        return Finding(cause_of(error), f"{host}: {error}")
+        return Finding(cause_of_request(error), f"{host}: {error}")
     return Finding(Cause.TLS_ONLY, f"{host} speaks TLS on that port") if tls is None else None
 
 
