@@ -111,9 +111,14 @@ def test_the_image_fills_the_path_that_the_operator_sets(backend, tmp_path):
     own.mkdir()
     (own / "sitecustomize.py").write_text("import sys; sys.own = 'mine'\n")
     program = (
-        "import sys, requests\n"
-        f"requests.get({backend.otlp_endpoint!r}, timeout=10)\n"
-        "print(sys.own, 'tracekit' in sys.modules)\n"
+        "import flask, requests, sitecustomize, sys, threading\n"
+        "from wsgiref.simple_server import make_server\n"
+        "app = flask.Flask('legacy')\n"
+        "app.route('/carts/<int:cart>')(lambda cart: 'full')\n"
+        "server = make_server('127.0.0.1', 0, app)\n"
+        "threading.Thread(target=server.handle_request).start()\n"
+        "requests.get(f'http://127.0.0.1:{server.server_port}/carts/7', timeout=10)\n"
+        "print(sys.own, sitecustomize.__file__ == sys.argv[1], 'tracekit' in sys.modules)\n"
     )
     environ = {
         "PYTHONPATH": os.pathsep.join(map(str, (first, mount, own))),
@@ -127,25 +132,50 @@ def test_the_image_fills_the_path_that_the_operator_sets(backend, tmp_path):
         "OTEL_RESOURCE_ATTRIBUTES": "k8s.pod.name=legacy-1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, own / "sitecustomize.py"],
         env=BARE | environ,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (0, "mine True\n"), done.stderr
-    (span,) = backend.wait(1)
-    assert span.service == "legacy"
+    assert (done.returncode, done.stdout) == (0, "mine True True\n"), done.stderr
+    spans = backend.wait(2)
+    assert {(span.service, span.operation) for span in spans} == {
+        ("legacy", "GET"),
+        ("legacy", "GET /carts/<int:cart>"),
+    }
+    assert len({span.trace_id for span in spans}) == 1
+
+
+def test_a_sitecustomize_of_the_programs_that_fails_fails_as_ever(backend, tmp_path):
+    """What it raises is told by Python as without the image, and tracing starts."""
+    ours, own = tmp_path / "ours", tmp_path / "own"
+    ours.mkdir()
+    own.mkdir()
+    shutil.copy(PAGES / "operator" / "image" / "sitecustomize.py", ours)
+    (own / "sitecustomize.py").write_text("raise RuntimeError('theirs')\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; print('tracekit' in sys.modules)"],
+        env=BARE | {"PYTHONPATH": os.pathsep.join(map(str, (ours, own)))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "True\n")
+    assert "RuntimeError: theirs" in done.stderr
 
 
 def test_an_image_that_lacks_something_starts_the_program(tmp_path):
     """What fails while tracing is started is one line on standard error."""
     (tmp_path / "tracekit.py").write_text("raise RuntimeError('built for another Python')\n")
-    shutil.copy(PAGES / "operator" / "image" / "sitecustomize.py", tmp_path)
+    first = tmp_path / "first"
+    first.mkdir()
+    shutil.copy(PAGES / "operator" / "image" / "sitecustomize.py", first)
     done = subprocess.run(
         [sys.executable, "-c", "print('served')"],
-        env=BARE | {"PYTHONPATH": str(tmp_path)},
+        env=BARE | {"PYTHONPATH": os.pathsep.join(map(str, (first, tmp_path)))},
         capture_output=True,
         text=True,
         timeout=60,
