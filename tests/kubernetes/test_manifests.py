@@ -304,6 +304,33 @@ def test_every_address_is_a_service_of_the_manifests():
     assert named <= addresses()
 
 
+def admitted(policy, namespace):
+    """Whether a NetworkPolicy lets pods of a namespace in."""
+    own = policy["metadata"]["namespace"]
+    for rule in policy["spec"]["ingress"]:
+        for peer in rule["from"]:
+            labels = peer.get("namespaceSelector", {}).get("matchLabels", {})
+            if labels.get("kubernetes.io/metadata.name", own) == namespace:
+                return True
+    return False
+
+
+def test_network_policies_admit_whoever_the_manifests_send():
+    """A pod of any file that names a guarded Service is in a namespace that may reach it."""
+    policies = [document for _, document in RESOURCES if document["kind"] == "NetworkPolicy"]
+    seen = set()
+    for policy in policies:
+        service = policy["metadata"]["name"]
+        for path, document in RESOURCES:
+            if document["kind"] in {"ConfigMap", "CronJob"} and f"{service}.tracing" in str(
+                document
+            ):
+                seen.add(path.name)
+                assert admitted(policy, document["metadata"]["namespace"]), path
+        assert not admitted(policy, "elsewhere")
+    assert seen == {"jaeger.yaml", "index-cleaner.yaml", "fluent-bit.yaml"}
+
+
 def test_ports_and_volumes_lead_somewhere():
     """A Service's ``targetPort`` is a port of its pods; a mounted ConfigMap is in the same file."""
     for path, document, pod in PODS:
