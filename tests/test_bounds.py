@@ -67,7 +67,7 @@ NOT_BY_TRAFFIC = {
         "fastapi:traced",
         "httpx:_kind_of",
         "httpx:instrument.patches",
-        "flask:FlaskTracing.kinds",
+        "flask._contexts:attend_contexts.kinds",
         "_process.farewell:_listeners",
         "grpc._foreign:_stand_in",
         "grpc._started_in:StartContexts._known",

@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 try:
     import flask
-    from flask import Flask
     from flask.signals import got_request_exception
     from werkzeug.exceptions import HTTPException
 except ImportError as error:
@@ -34,14 +32,17 @@ from tracekit._calls import http
 from tracekit._calls.http_server import Server
 from tracekit._calls.lifecycle import Step
 from tracekit._calls.redaction import redact_url
-from tracekit.flask._carrying import carrying, late
-from tracekit.flask._old_form import is_old, translated
+from tracekit.flask._carrying import late
+from tracekit.flask._contexts import attend_contexts, notice
+from tracekit.flask._matching import matched
+from tracekit.flask._old_form import either_form
 from tracekit.wsgi._exchange import KEY, PROXY_FIXED, Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from _typeshed.wsgi import WSGIEnvironment
+    from flask import Flask
     from opentelemetry import trace
 
     from tracekit._assembly.handle import HasTracing, Tracing
@@ -55,26 +56,8 @@ DEFAULT_EXCLUDE = wsgi.DEFAULT_EXCLUDE
 _SCOPE = "tracekit.flask"
 _EXTENSION = "tracekit"
 
-_WSGI_APP = Flask.wsgi_app.__code__
-
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def _either_form(init: Callable[P, None]) -> Callable[P, None]:
-    """Have ``FlaskTracing.__init__`` understand ``flask_opentracing``'s arguments as well.
-
-    To type checkers and to ``inspect`` it takes its own only: that form is for code which is there.
-    """
-
-    @functools.wraps(init)
-    def either(self: FlaskTracing, *args: Any, **options: Any) -> None:  # noqa: ANN401
-        if is_old(args, options):
-            self._old, options = translated(*args, **options)
-            args = ()
-        init(self, *args, **options)  # type: ignore[arg-type] # P begins with ``self``
-
-    return cast("Callable[P, None]", either)
 
 
 class FlaskTracing:
@@ -96,7 +79,7 @@ class FlaskTracing:
     gives_way = False
     """A launcher made it, so one that the program makes for the same application comes first."""
 
-    @_either_form
+    @either_form
     def __init__(
         self,
         app: Flask | None = None,
@@ -132,37 +115,7 @@ class FlaskTracing:
             begins=self._trace_all,
         )
         got_request_exception.connect(self._failed, app)
-        notice = app.handle_user_exception = _noticing(app.handle_user_exception)  # type: ignore[method-assign]
-        make = app.request_context
-        kinds: dict[type, type] = {}
-
-        # Every request comes by here, also one whose server has taken ``app.wsgi_app`` before it
-        # was ours, and so do the contexts of command lines, socket handlers and tests.
-        @functools.wraps(make)
-        def request_context(*args: Any, **named: Any) -> object:  # noqa: ANN401 (Flask's own)
-            nonlocal notice
-            context: Any = make(*args, **named)
-            if vars(app).get("handle_user_exception") is not notice:
-                # An extension has put its own over ours since, which may never ask ours.
-                notice = app.handle_user_exception = _noticing(app.handle_user_exception)  # type: ignore[method-assign]
-            kind = type(context)
-            try:
-                context.__class__ = kinds.get(kind) or kinds.setdefault(kind, carrying(kind, self))
-            except Exception:  # a class of the application's own that allows no subclass
-                self._server.complain("copies of the request's context will not carry its span")
-                context.push = functools.partial(_pushing, context.push, self.routed, context)
-                return context
-            environ = context.request.environ
-            known: Exchange | None = environ.get(KEY)
-            if (
-                (known is None or known.finished)
-                and self._trace_all
-                and sys._getframe(1).f_code is _WSGI_APP
-            ):
-                self._serve_late(context, environ)
-            return context
-
-        app.request_context = request_context  # type: ignore[method-assign, assignment]
+        attend_contexts(app, self)
 
     def trace(self, *attributes: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Return a decorator (below ``app.route``) that traces a view though not all are.
@@ -216,11 +169,14 @@ class FlaskTracing:
     def _ahead(self, app: Flask, exchange: Exchange, environ: WSGIEnvironment) -> str:
         """Return the operation of a request that has just come in."""
         if exchange.sampled_by_operation():
-            return self._operation(exchange.method, *_matched(app, environ))
+            return self._operation(exchange.method, *matched(app, environ))
         return self._operation(exchange.method)
 
-    def _serve_late(self, context: Any, environ: WSGIEnvironment) -> None:  # noqa: ANN401
+    def arrived(self, context: Any) -> None:  # noqa: ANN401
         """Trace a request of which nobody told: its server calls ``wsgi_app`` as it was before."""
+        if not self._trace_all:
+            return
+        environ = context.request.environ
         try:
             exchange = environ[KEY] = Exchange(self._server, environ, None)
             if exchange.excluded:
@@ -231,6 +187,10 @@ class FlaskTracing:
         except Exception:
             self._server.complain("tracing a request failed; it is served untraced")
             environ.pop(KEY, None)
+
+    def complain(self, message: str) -> None:
+        """Log the current exception, once."""
+        self._server.complain(message)
 
     def routed(self, context: Any) -> None:  # noqa: ANN401 (a class of Flask's, by version)
         """Name the span: a context has been pushed, and no hook of the program's has run."""
@@ -291,7 +251,7 @@ class FlaskTracing:
         return exchange.shown
 
     def _failed(self, _app: Flask, exception: BaseException, **_: object) -> None:
-        _notice(exception)
+        notice(exception)
 
     @contextmanager
     def _viewing(self, attributes: tuple[str, ...]) -> Iterator[None]:
@@ -351,41 +311,6 @@ def init_app(
     )
 
 
-def _noticing(handle: Callable[P, R]) -> Callable[P, R]:
-    """Return ``app.handle_user_exception`` that takes note of what it is given.
-
-    No signal tells of an exception that an error handler turns into a response.
-    """
-
-    @functools.wraps(handle)
-    def noticing(*args: P.args, **named: P.kwargs) -> R:
-        for given in (*args, *named.values()):
-            _notice(given)
-        return handle(*args, **named)
-
-    return noticing
-
-
-def _notice(error: object) -> None:
-    """Remember which exception the response is made of; an abort is no exception but an answer."""
-    if not isinstance(error, BaseException) or isinstance(error, HTTPException):
-        return
-    if flask.has_request_context():
-        exchange: Exchange | None = flask.request.environ.get(KEY)
-        if exchange is not None:
-            exchange.error = error
-
-
-def _pushing(
-    push: Callable[[], None],
-    routed: Callable[[flask.Request], None],
-    context: Any,  # noqa: ANN401
-) -> None:
-    """Push a context whose class could not be replaced."""
-    push()
-    routed(context)
-
-
 def _answered(exchange: Exchange, response: flask.Response) -> flask.Response:
     """End an exchange of which only the view is traced."""
     exchange.status = response.status_code
@@ -399,26 +324,3 @@ def _copy_attributes(span: trace.Span, request: flask.Request, names: Iterable[s
             value = getattr(request, name, None)
             if value not in (None, "", b""):
                 span.set_attribute(name, str(value))
-
-
-def _matched(app: Flask, environ: WSGIEnvironment) -> tuple[str | None, str]:
-    """Match a request ahead of Flask, for a sampler that decides by operation.
-
-    Only where that can have no effect: converters of the application's own may want its context.
-    """
-    try:
-        if not _converters_are_plain(app):
-            return None, ""
-        adapter = app.create_url_adapter(app.request_class(environ))
-        if adapter is None:
-            return None, ""
-        rule, _ = adapter.match(return_rule=True)
-    except Exception:  # not found, wrong method, redirect to a slash, untrusted host
-        return None, ""
-    return f"{environ.get('SCRIPT_NAME') or ''}{rule.rule}", rule.endpoint
-
-
-def _converters_are_plain(app: Flask) -> bool:
-    return all(
-        kind.__module__ == "werkzeug.routing.converters" for kind in app.url_map.converters.values()
-    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, cast
 
 from flask import Flask
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from opentelemetry import trace
 
+P = ParamSpec("P")
+
 
 class OpenTracingTracer(HasTracing, Protocol):
     """A tracer of ``tracekit.opentracing``: built on a handle, it shows our spans as its own."""
@@ -23,6 +26,28 @@ class OpenTracingTracer(HasTracing, Protocol):
 
     def span_of(self, span: trace.Span) -> object:
         """Return the ``opentracing.Span`` that stands for ``span``."""
+
+
+class TakesEither(Protocol):
+    """A class with a constructor that takes both forms."""
+
+    _old: OldForm | None
+
+
+def either_form(init: Callable[P, None]) -> Callable[P, None]:
+    """Have ``FlaskTracing.__init__`` understand ``flask_opentracing``'s arguments as well.
+
+    To type checkers and to ``inspect`` it takes its own only: that form is for code which is there.
+    """
+
+    @functools.wraps(init)
+    def either(self: TakesEither, *args: Any, **options: Any) -> None:  # noqa: ANN401
+        if is_old(args, options):
+            self._old, options = translated(*args, **options)
+            args = ()
+        init(self, *args, **options)  # type: ignore[arg-type] # P begins with ``self``
+
+    return cast("Callable[P, None]", either)
 
 
 def is_old(positional: Sequence[object], named: Mapping[str, object]) -> bool:
