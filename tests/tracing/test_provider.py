@@ -4,6 +4,7 @@ import pytest
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult
 
+from tracekit.sampling import Const, ParentRule, Probabilistic, RateLimiting, RemoteSampler
 from tracekit.tracing import default_limits
 
 
@@ -159,3 +160,22 @@ def test_deprecated_instrumentation_info_is_there(tracer):
     with pytest.warns(DeprecationWarning, match="instrumentation_scope"):
         info = tracer.start_span("x").instrumentation_info
     assert (info.name, info.version) == ("test", "")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "asks"),
+    [
+        (ParentRule(Const(True)), False),
+        (ParentRule(Probabilistic(0.5)), False),
+        (ParentRule(RateLimiting(1.0)), False),
+        (ParentRule(RemoteSampler(Const(True))), True),
+        (ParentRule(ALWAYS_ON), True),
+        (ALWAYS_ON, True),
+    ],
+)
+def test_a_sampler_says_whether_the_name_matters(provider_of, sampler, asks):
+    """Servers find the route first where it can change the answer; of others' samplers it may."""
+    provider = provider_of(sampler)
+    assert provider.samples_by_operation is asks
+    provider.sampler = ALWAYS_ON
+    assert provider.samples_by_operation

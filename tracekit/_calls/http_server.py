@@ -86,7 +86,7 @@ class Bound:
         self.observer = handle.call_observer
         self.semconv: Semconv = semconv or handle.settings.semconv
         self.status_keys = http.STATUS_KEYS[self.semconv]
-        self.by_operation = handle.settings.sampler.type in {"remote", "file"}
+        self.by_operation = handle.provider.samples_by_operation
         """Whether the sampler decides by operation, and so has to know it."""
 
 

@@ -76,6 +76,8 @@ class Sampler(RootSampler):
 class _Known(Sampler):
     """One of Jaeger's; ``engine`` decides."""
 
+    by_operation = False
+
     _engine: RootSampler
 
     def is_sampled(self, trace_id: int, operation: str = "") -> tuple[bool, Mapping[str, Any]]:
@@ -142,6 +144,8 @@ class RemoteControlledSampler(_Known):
     ``sampling_refresh_interval`` (seconds) and ``max_operations`` have an effect. TypeError for a
     channel without host and port.
     """
+
+    by_operation = True
 
     def __init__(self, channel: LocalAgentSender, service_name: str, **options: Any) -> None:  # noqa: ANN401
         if not isinstance(channel, LocalAgentSender):

@@ -116,6 +116,8 @@ class RateLimiting(RootSampler):
     ``limiter`` is a bucket to go on with: its rate is updated, its balance kept.
     """
 
+    by_operation = False
+
     def __init__(
         self,
         rate: float,

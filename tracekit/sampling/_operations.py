@@ -38,6 +38,7 @@ class GuaranteedThroughput(RootSampler):
     ``limiter`` is a bucket to go on with: its rate is updated, its balance kept.
     """
 
+    by_operation = False
     # Thousands of these are asked in turn: what lies close together is in the cache together.
     __slots__ = ("_accept", "_deny", "_floor", "_take", "_threshold", "limiter", "rate")
 

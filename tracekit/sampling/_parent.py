@@ -66,6 +66,8 @@ class ParentRule(otel.Sampler):
 
     def __init__(self, root: otel.Sampler, *, debug_id_tag: str = DEBUG_ID) -> None:
         self.root = root
+        self.by_operation = root.by_operation if isinstance(root, RootSampler) else True
+        """Whether the operation's name can change the answer about a root."""
         self._debug_id_tag = debug_id_tag
         self.decide_root = root.decide if isinstance(root, RootSampler) else None
         """For tracekit's tracer: what ``root`` says of a trace id and an operation. Where this

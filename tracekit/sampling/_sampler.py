@@ -43,6 +43,10 @@ class RootSampler(Sampler):
     in a child forked in the middle of one: no implementation holds a lock.
     """
 
+    by_operation = True
+    """Whether the operation's name can change the answer. If not, servers need not find it out
+    before the span starts. (Of a sampler that is not ours, servers believe that it can.)"""
+
     @abstractmethod
     def decide(self, trace_id: int, name: str) -> SamplingResult:
         """Return a shared answer with ``sampler.type`` and ``sampler.param``, sampled or not."""
@@ -123,6 +127,8 @@ def threshold(rate: float) -> int:
 class Const(RootSampler):
     """Samples every root or none. ``sampler.param`` is a bool."""
 
+    by_operation = False
+
     def __init__(self, decision: bool) -> None:
         self.param = decision
         accept, deny = answers("const", decision)
@@ -139,6 +145,8 @@ class Const(RootSampler):
 
 class Probabilistic(RootSampler):
     """Samples the share ``rate`` in [0, 1] of all trace ids; the high 64 bits play no part."""
+
+    by_operation = False
 
     def __init__(self, rate: float) -> None:
         self.rate = number(rate, "sampling rate", at_most=1.0)

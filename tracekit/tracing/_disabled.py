@@ -159,6 +159,8 @@ class LedDisabledTracer(DisabledTracer):
 class DisabledTracerProvider(trace.TracerProvider):
     """Gives disabled tracers; takes span processors and never shows them a span."""
 
+    samples_by_operation = False
+
     def __init__(self, resource: Resource | None = None) -> None:
         self.resource = Resource.get_empty() if resource is None else resource
         self._tracer = DisabledTracer()

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from tracekit.sampling import ParentRule
+from tracekit.sampling import ParentRule, RootSampler
 from tracekit.tracing._attributes import Limits
 from tracekit.tracing._process_state import TracingStates
 from tracekit.tracing._tracer import Tracer
@@ -174,6 +174,9 @@ class TracerProvider(trace.TracerProvider):
         self._decide_root: DecideRoot | None = None
         if getattr(kind, "should_sample", None) is ParentRule.should_sample:
             self._decide_root = sampler.decide_root  # type: ignore[attr-defined] # it is one
+        own = issubclass(kind, ParentRule | RootSampler)
+        self.samples_by_operation: bool = not own or sampler.by_operation  # type: ignore[attr-defined]
+        """Whether the operation's name can change the sampler's answer; True of any but ours."""
 
     def get_tracer(
         self,
