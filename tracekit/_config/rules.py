@@ -15,13 +15,13 @@ from tracekit._config.schema import SETTINGS
 from tracekit._config.transports import TRANSPORTS
 from tracekit._config.variables import variable
 from tracekit.errors import Problem
+from tracekit.sampling._remote import INITIAL_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _DEFAULT = "default"
 _DEFAULT_PARAM = {"const": 0.0, "ratelimiting": 0.0}
-_DEFAULT_RATE = 0.001
 _OTLP_PORTS = (4317, 4318)
 _COLLECTORS_BATCH = 512
 """Spans: what OpenTelemetry's SDKs send at once, so what every receiver is sized for. A Jaeger
@@ -215,7 +215,7 @@ class _Choice:
 
     def _sampler_param(self, kind: str) -> None:
         param = self._param_of(kind)
-        default = _DEFAULT_PARAM.get(kind, _DEFAULT_RATE)
+        default = _DEFAULT_PARAM.get(kind, INITIAL_RATE)
         if param is None:
             if kind in ("const", "probabilistic", "ratelimiting"):
                 self.notes.append(f"the {kind} sampler has no parameter; as in Java, {default:g}")

@@ -15,13 +15,17 @@ from tracekit._config import values as v
 from tracekit._config.keeping import keeps
 from tracekit._config.redactions import redactions
 from tracekit._config.transports import TRANSPORTS
+from tracekit.propagation._formats import FORMATS
+from tracekit.propagation._jaeger import NAMES
 from tracekit.reporting import DEFAULT_QUEUE_SIZE
+from tracekit.sampling._operations import MAX_OPERATIONS
 from tracekit.tracing import DEFAULT_KEEP_BYTES, DEFAULT_KEEP_PER_SECOND, DEFAULT_KEEP_SPANS
+from tracekit.transport._resolver import REFRESH_S
+from tracekit.transport._udp import MAX_PACKET_BYTES, MIN_PACKET_BYTES, PACE_BYTES, PACE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-FORMATS = ("jaeger", "b3", "b3single", "w3c", "tracecontext", "baggage")
 _FORMAT_ALIASES = {
     "b3multi": "b3",
     "b3-multi": "b3",
@@ -95,13 +99,13 @@ _ROWS = (
     Setting("disabled_instrumentations", "", "disabled_instrumentations", _instrumentations, (),
             "what they leave alone in any case; `*`: everything"),
 
-    Setting("trace_id_header", "jaeger_headers", "trace_id", v.header, "uber-trace-id",
+    Setting("trace_id_header", "jaeger_headers", "trace_id", v.header, NAMES.trace_id,
             "header of Jaeger's format that carries the ids"),
-    Setting("baggage_header_prefix", "jaeger_headers", "baggage_prefix", v.header, "uberctx-",
-            "prefix of its baggage headers"),
-    Setting("debug_id_header", "jaeger_headers", "debug_id", v.header, "jaeger-debug-id",
+    Setting("baggage_header_prefix", "jaeger_headers", "baggage_prefix", v.header,
+            NAMES.baggage_prefix, "prefix of its baggage headers"),
+    Setting("debug_id_header", "jaeger_headers", "debug_id", v.header, NAMES.debug_id,
             "header that forces a trace"),
-    Setting("baggage_header", "jaeger_headers", "baggage", v.header, "jaeger-baggage",
+    Setting("baggage_header", "jaeger_headers", "baggage", v.header, NAMES.baggage,
             "header with baggage written by hand"),
 
     Setting("sampler_type", "sampler", "type", v.one_of(*SAMPLERS, rate_limiting="ratelimiting"),
@@ -113,7 +117,8 @@ _ROWS = (
             None, "where the remote sampler asks"),
     Setting("sampling_port", "sampler", "port", v.port, 5778,
             "port of the sampling server on the agent's host"),
-    Setting("sampler_max_operations", "sampler", "max_operations", v.integer(1), 2000,
+    Setting("sampler_max_operations", "sampler", "max_operations", v.integer(1),
+            MAX_OPERATIONS,
             "operations that get a sampler of their own"),
     Setting("sampler_refresh_s", "sampler", "refresh_s", _interval, 60.0,
             "time between two questions to the sampling server"),
@@ -155,15 +160,15 @@ _ROWS = (
             "compact", "Thrift in datagrams: `compact` (port 6831) or `binary` (port 6832)"),
     Setting("agent_family", "transport", "agent_family", v.one_of("any", "ipv4", "ipv6"), "any",
             "address family of the agent"),
-    Setting("max_packet_bytes", "transport", "max_packet_bytes", v.integer(512, 65507), 65000,
-            "largest datagram"),
-    Setting("max_burst_bytes", "transport", "max_burst_bytes", v.integer(0), 64 * 1024,
+    Setting("max_packet_bytes", "transport", "max_packet_bytes", v.integer(MIN_PACKET_BYTES, 65507),
+            MAX_PACKET_BYTES, "largest datagram"),
+    Setting("max_burst_bytes", "transport", "max_burst_bytes", v.integer(0), PACE_BYTES,
             "bytes of datagrams sent without a pause; 0: no pacing"),
-    Setting("burst_pause_s", "transport", "burst_pause_s", v.seconds(), 0.002,
+    Setting("burst_pause_s", "transport", "burst_pause_s", v.seconds(), PACE_S,
             "pause after such a burst"),
     Setting("reconnect", "transport", "reconnect", v.boolean, True,
             "look up the agent's address again from time to time"),
-    Setting("reconnect_s", "transport", "reconnect_s", _interval, 30.0,
+    Setting("reconnect_s", "transport", "reconnect_s", _interval, REFRESH_S,
             "time between two look-ups of the agent's address"),
     Setting("endpoint", "transport", "endpoint", v.url("http", "https"), None,
             "URL that spans are posted to"),

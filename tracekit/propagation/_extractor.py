@@ -10,6 +10,7 @@ from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 
 from tracekit.propagation._baggage import MAX_BYTES, MAX_ENTRIES, is_token
 from tracekit.propagation._extracted import enter, fill
+from tracekit.propagation._formats import FORMATS
 from tracekit.propagation._forwarding import (
     BAGGAGE_HEADER,
     BAGGAGE_PREFIX,
@@ -31,10 +32,9 @@ if TYPE_CHECKING:
     from tracekit.propagation._remote import Extracted, ExtractedFields
 
 _NAMES_A_SPAN = {
-    "uber-trace-id": "jaeger",
-    "x-b3-traceid": "b3",
-    "b3": "b3single",
-    "traceparent": "w3c",
+    format_.named_by: format_.name
+    for format_ in list(FORMATS.values())[::-1]  # ``w3c`` goes before its half
+    if format_.named_by
 }
 """The headers without which no trace can be joined, and their formats."""
 _NO_FIELDS: ExtractedFields = (0, 0, None, None, False, None, NO_BAGGAGE, "", 0)

@@ -53,6 +53,12 @@ class WriteIds(Protocol):
     ) -> None: ...
 
 
+class WriteState(Protocol):
+    """Write the trace state, whose text is given; what cannot be sent is noted."""
+
+    def __call__(self, into: MutableMapping[str, str], state: str, note: Note, /) -> None: ...
+
+
 class WriteBaggage(Protocol):
     """Write baggage as far as the limits go; what is left out is noted."""
 
@@ -74,10 +80,13 @@ class Format:
     decode: Decode
     write_ids: WriteIds | None
     write_baggage: WriteBaggage | None = None
+    write_state: WriteState | None = None
     write_decision: Callable[[MutableMapping[str, str], Decision], None] | None = None
     write_debug_id: Callable[[MutableMapping[str, str], str], None] | None = None
     certain: frozenset[str] = frozenset()
     """What ``write_ids`` writes for every span, whatever else it adds."""
+    named_by: str = ""
+    """The header without which nobody can join a trace in this format."""
 
 
 def jaeger(names: _jaeger.Names = _jaeger.NAMES) -> Format:
@@ -95,6 +104,7 @@ def jaeger(names: _jaeger.Names = _jaeger.NAMES) -> Format:
         partial(_jaeger.write_baggage, names=names),
         write_debug_id=partial(_jaeger.write_debug_id, names=names),
         certain=identity,
+        named_by=names.trace_id,
     )
 
 
@@ -108,6 +118,7 @@ _B3 = Format(
     _b3.write_multi,
     write_decision=_b3.write_multi_decision,
     certain=frozenset({_b3.TRACE_ID, _b3.SPAN_ID, _b3.SAMPLED}),
+    named_by=_b3.TRACE_ID,
 )
 _B3_SINGLE = Format(
     "b3single",
@@ -118,6 +129,7 @@ _B3_SINGLE = Format(
     _b3.write_single,
     write_decision=_b3.write_single_decision,
     certain=frozenset({_b3.SINGLE}),
+    named_by=_b3.SINGLE,
 )
 
 
@@ -145,7 +157,9 @@ _TRACECONTEXT = Format(
     frozenset(_W3C_NAMES),
     _w3c.decode,
     _w3c.write,
+    write_state=_w3c.write_state,
     certain=frozenset({_w3c.TRACEPARENT}),
+    named_by=_w3c.TRACEPARENT,
 )
 _BAGGAGE = Format(
     "baggage",
@@ -249,8 +263,8 @@ def encode(
         elif sampled is None:
             marks |= DEFER
         write_ids(into, trace_id, span_id, flags, parent_id, marks)
-        if tracestate and _w3c.TRACESTATE in found.identity:
-            into[_w3c.TRACESTATE] = tracestate
+        if tracestate and found.write_state is not None:
+            found.write_state(into, tracestate, ignore)
     if baggage is not NO_BAGGAGE and found.write_baggage is not None:
         found.write_baggage(into, baggage, ignore)
     return into

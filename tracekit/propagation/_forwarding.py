@@ -21,9 +21,7 @@ V = TypeVar("V")
 
 # Headers of one family describe one thing together: they are forwarded together or not at all.
 _FAMILIES: tuple[frozenset[str], ...] = (
-    FORMATS["b3"].identity,
-    FORMATS["w3c"].identity,
-    FORMATS["jaeger"].identity,
+    *dict.fromkeys(format_.identity for format_ in FORMATS.values() if format_.identity),
     frozenset({"x-datadog-trace-id", "x-datadog-parent-id", "x-datadog-sampling-priority"}),
     frozenset({"x-request-id"}),  # Envoy encodes its decision in it: never change a letter
     frozenset({"x-ot-span-context"}),

@@ -28,8 +28,6 @@ from tracekit.propagation._counters import Counters
 from tracekit.propagation._extracted import BAGGAGE_KEY, NO_STATE
 from tracekit.propagation._extractor import Extractor
 from tracekit.propagation._forwarding import ForwardRule, Outgoing
-from tracekit.propagation._headers import MAX_VALUE_BYTES, sendable
-from tracekit.propagation._w3c import TRACESTATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,6 +77,11 @@ class Propagator(Extractor, TextMapPropagator):
             alone=alone,
         )
         self._write_ids = _formats.together(chosen)
+        self._write_states = [
+            (format_.write_state, partial(self.counters.cannot_send, format_.name))
+            for format_ in chosen
+            if format_.write_state
+        ]
         self._write_baggage = [
             (format_.write_baggage, partial(self.counters.cannot_send, format_.name))
             for format_ in chosen
@@ -139,12 +142,10 @@ class Propagator(Extractor, TextMapPropagator):
             self.counters.cannot_send("carrier", "error")
 
     def _write_state(self, into: dict[str, str], state: trace.TraceState) -> None:
-        if state and TRACESTATE in self._identity:
+        if state and self._write_states:
             text = state.to_header()  # a class of somebody else's may say anything
-            if sendable(text) and len(text) <= MAX_VALUE_BYTES:
-                into[TRACESTATE] = text
-            else:
-                self.counters.cannot_send("w3c", "tracestate")
+            for write_state, note in self._write_states:
+                write_state(into, text, note)
 
     def _inject_baggage(self, into: dict[str, str], context: Context) -> None:
         carried = otel_baggage.get_all(context)

@@ -7,7 +7,7 @@ from binascii import unhexlify
 from typing import TYPE_CHECKING
 
 from tracekit.propagation import _tracestate
-from tracekit.propagation._headers import MAX_VALUE_BYTES, ignore
+from tracekit.propagation._headers import MAX_VALUE_BYTES, ignore, sendable
 from tracekit.propagation._remote import NO_BAGGAGE
 
 if TYPE_CHECKING:
@@ -88,3 +88,11 @@ def write(
         f"00-{trace_id.to_bytes(16, 'big').hex()}-{span_id.to_bytes(8, 'big').hex()}"
         f"{_TAILS[flags & _KNOWN]}"
     )
+
+
+def write_state(into: MutableMapping[str, str], state: str, note: Note) -> None:
+    """Write ``tracestate``; a text of somebody else's that no header can carry is noted."""
+    if sendable(state) and len(state) <= MAX_VALUE_BYTES:
+        into[TRACESTATE] = state
+    else:
+        note("tracestate")

@@ -21,11 +21,10 @@ class Joint(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One variable: the setting that it feeds, what reads its text, who knows it."""
+    """One variable: the setting that it feeds, who knows it, what reads its text."""
 
     name: str
     setting: str
-    parse: Callable[[str], object] | Joint
     example: str
     known_to: str = "tracekit"
     wire: str = ""
@@ -34,6 +33,8 @@ class Row(NamedTuple):
     """What the setting's own help does not say."""
     instead: str = ""
     """What to write today, if the variable is deprecated."""
+    parse: Callable[[str], object] | Joint | None = None
+    """What reads the text, where the setting's own check does not read it as it is written."""
 
     @property
     def help(self) -> str:
@@ -51,7 +52,9 @@ class Row(NamedTuple):
         """Read this row's variable, which is set, into ``layer``; never raises."""
         written = environ[self.name]
         try:
-            if isinstance(self.parse, Joint):
+            if self.parse is None:  # ``Layer.give`` has every value checked
+                found: object = written
+            elif isinstance(self.parse, Joint):
                 found = self.parse.parse(written, environ)
             else:
                 found = self.parse(written)
