@@ -25,6 +25,7 @@ class Cause(str, enum.Enum):
     NOT_FOUND = "not found"
     NO_COLLECTOR = "not a collector"
     BUSY = "busy"
+    FORK = "fork"
     MISSING = "not installed"
     OTHER = "other"
 
@@ -69,6 +70,7 @@ _REMEDIES = {
     Cause.NO_COLLECTOR: "whatever answers there is no collector for this transport: correct the"
     " endpoint, or TRACEKIT_TRANSPORT",
     Cause.BUSY: "the receiver is overloaded or not ready: see its own log",
+    Cause.FORK: "OTLP over HTTP (OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf) bears such forks",
     Cause.MISSING: "",  # the reason says what to install
     Cause.OTHER: "",
 }

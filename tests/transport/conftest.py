@@ -203,6 +203,7 @@ class GrpcReceiver(Receiver):
 
     protocol = "grpc"
     options = ()
+    after_s = 0.0  # how long each answer takes
 
     def start(self):
         options = [("grpc.so_reuseport", 0), *self.options]
@@ -232,6 +233,7 @@ class GrpcReceiver(Receiver):
     def _export(self, request, context):
         metadata = context.invocation_metadata()
         mood = self.take(request, metadata)
+        time.sleep(self.after_s)
         self.gzipped = "gzip" in str(dict(metadata).get("grpc-encoding", ""))
         if mood.error:
             if mood.after_s is not None:

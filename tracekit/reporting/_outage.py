@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tracekit._causes import Cause
-from tracekit._process.quiet import no_fork
+from tracekit._process.undivided import no_fork
 from tracekit._protocols import Outcome
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Outage:
 
     def note(self, result: SendResult, dropped: int) -> None:
         """Take the result of an attempt; ``dropped`` spans have been lost so far."""
+        if result.outcome is Outcome.RETRY and result.cause is Cause.FORK:
+            return  # broken off by ourselves, and over with the next attempt
         if result.outcome in (Outcome.RETRY, Outcome.FAILED):
             self._tried = True
             self._only_nobody_here &= result.cause is Cause.NOBODY_HERE

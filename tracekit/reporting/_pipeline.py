@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from tracekit._display import quoted
-from tracekit._process.quiet import no_fork
+from tracekit._process.undivided import no_fork
 from tracekit.reporting._drop_warning import DropWarning
 from tracekit.reporting._flush_requests import FlushRequest, FlushRequests
 from tracekit.reporting._ledger import Ledger

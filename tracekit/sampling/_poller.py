@@ -16,7 +16,7 @@ from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY, _SUPPRESS_
 
 from tracekit._display import quoted
 from tracekit._process.fork import ProcessState
-from tracekit._process.quiet import no_fork
+from tracekit._process.undivided import no_fork
 from tracekit.errors import StrategyError
 
 if TYPE_CHECKING:

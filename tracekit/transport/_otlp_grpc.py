@@ -17,6 +17,7 @@ import grpc
 from tracekit._causes import Cause
 from tracekit._display import quoted
 from tracekit._protocols import SendResult
+from tracekit.transport._grpc_line import READER_DRIVES, Line
 from tracekit.transport._http import MAX_BODY_BYTES, MAX_RETRY_S, Tls
 from tracekit.transport._otlp import rejected, retry_delay_s
 from tracekit.transport._probe import Finding, probe
@@ -70,6 +71,7 @@ _OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_retries", 0),
+    READER_DRIVES,
 )
 
 
@@ -121,7 +123,7 @@ class OtlpGrpcTransport:
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._clock = clock
-        self._channel: grpc.Channel | None = None
+        self._line = Line(METHOD, self._open)
 
     @property
     def max_bytes(self) -> int:
@@ -130,16 +132,16 @@ class OtlpGrpcTransport:
 
     def send(self, payload: Payload, deadline: float) -> SendResult:
         """Call ``Export`` once with ``payload``."""
+        if self._line.cut:
+            reason = f"{self._target}: forked in the midst of a call, gRPC cannot be used here"
+            return SendResult.failed(reason).because(Cause.FORK)
         timeout_s = min(deadline - self._clock(), self._timeout_s)
         if timeout_s <= 0:
             return SendResult.retry(f"{self._target}: timed out")
         try:
             response = self._export(payload, timeout_s)
         except grpc.RpcError as error:
-            result = self._judge(payload, error, deadline)  # it is a Call, too
-            if result.unreached:
-                self.close()  # a channel that is kept has a back-off of its own, beside ours
-            return result
+            return self._failed(payload, error, deadline)  # it is a Call, too
         except OSError as error:  # certificates that are not there (yet)
             return SendResult.retry(f"{self._target}: {quoted(error)}").because(Cause.FILE)
         except (TypeError, ValueError):  # old gRPC's own words repeat the values
@@ -150,11 +152,9 @@ class OtlpGrpcTransport:
         return SendResult.sent(rejected=number, reason=words)
 
     def _export(self, payload: Payload, timeout_s: float) -> bytes:
-        if self._channel is None:
-            self._channel = self._open()
-        export = self._channel.unary_unary(METHOD)  # without serializers: bytes in and out
-        call = functools.partial(export, payload.body, timeout=timeout_s, metadata=self._metadata)
-        response: bytes
+        call = functools.partial(
+            self._line.call, payload.body, timeout_s=timeout_s, metadata=self._metadata
+        )
         try:
             response = call(compression=self._compression)
         except grpc.RpcError as error:
@@ -168,9 +168,7 @@ class OtlpGrpcTransport:
 
     def close(self) -> None:
         """Close the channel; the next send opens one."""
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        self._line.close()
 
     def _open(self) -> grpc.Channel:
         """Open a channel with the certificates as they are now (no CA file: gRPC's own list)."""
@@ -183,6 +181,15 @@ class OtlpGrpcTransport:
             certificate_chain=_content(tls.cert_file),
         )
         return grpc.secure_channel(self._target, credentials, _OPTIONS)
+
+    def _failed(self, payload: Payload, error: Failure, deadline: float) -> SendResult:
+        if self._line.broken_off:
+            reason = f"{self._target}: a fork came before its answer"
+            return SendResult.retry(reason, doubt=[payload]).because(Cause.FORK)
+        result = self._judge(payload, error, deadline)
+        if result.unreached:
+            self.close()  # a channel that is kept has a back-off of its own, beside ours
+        return result
 
     def _judge(self, payload: Payload, error: Failure, deadline: float) -> SendResult:
         code, details = error.code(), error.details() or ""
