@@ -33,7 +33,7 @@ def package(tmp_path):
     root = tmp_path / "packages"
     root.mkdir()
 
-    def write(name, source, entry=None, requires=""):
+    def write(name, source, entry=None, requires="", group="opentelemetry_instrumentor"):
         (root / f"{name}.py").write_text(textwrap.dedent(source))
         if entry is not None:
             info = root / f"{name}-1.0.dist-info"
@@ -42,7 +42,7 @@ def package(tmp_path):
                 f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nProvides-Extra: instruments\n"
                 + (f'Requires-Dist: {requires}; extra == "instruments"\n' if requires else "")
             )
-            (info / "entry_points.txt").write_text(f"[opentelemetry_instrumentor]\n{entry}\n")
+            (info / "entry_points.txt").write_text(f"[{group}]\n{entry}\n")
         return str(root)
 
     return write

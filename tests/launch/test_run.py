@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -210,22 +210,41 @@ def test_the_path_alone_does_the_same(python, agent):
     assert agent.wait(1)
 
 
+def test_the_launcher_imports_next_to_nothing(environ, tmp_path):
+    """It is an interpreter more before the program: what it imported would be waited for."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "os.execvpe = lambda *_: print(*sorted(set(sys.modules) - before))\n"
+        "before = set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "from tracekit._cli.main import main; main(['run', '-v', 'x'])"],
+        env={**environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    imported = {name for name in done.stdout.split() if not name.startswith("tracekit")}
+    assert imported <= {"__future__", "importlib", "importlib._bootstrap",
+                        "importlib._bootstrap_external", "warnings"}, done.stderr  # fmt: skip
+
+
 @pytest.mark.slow
 def test_it_adds_little_more_than_init_takes(environ, package):
-    """Whatever is installed: 200 distributions with instrumentors cost nothing noticeable."""
+    """Whatever is installed: 200 distributions with entry points, 50 of them instrumentors."""
     for number in range(200):
-        path = package(f"p{number}", "", f"p{number} = p{number}:It", f"q{number}")
+        group = "opentelemetry_instrumentor" if number % 4 == 0 else "console_scripts"
+        path = package(f"p{number}", "", f"p{number} = p{number}:It", f"q{number}", group)
 
     def took(*command):
-        began = time.perf_counter()
+        """Return the CPU seconds: what else the machine does is in none of them."""
+        began = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, env={**environ, "PYTHONPATH": path}, check=True)
-        return time.perf_counter() - began
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
 
     bare, init, run = [], [], []
-    for _ in range(7):
+    for _ in range(15):
         bare.append(took(sys.executable, "-c", "pass"))
         init.append(took(sys.executable, "-c", "import tracekit; tracekit.init()"))
         run.append(took(TRACEKIT, "run", "--", sys.executable, "-c", "pass"))
     ratio = (min(run) - min(bare)) / (min(init) - min(bare))
     print(f"ratio {ratio:.2f}: {min(bare):.3f} {min(init):.3f} {min(run):.3f}")
-    assert ratio < 2
+    assert ratio < 1.5  # 1.1 on a machine of its own

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tracekit._instrument._launch import Options, environment, other_launcher
 
+TYPE_CHECKING = False  # as type checkers know it: ``typing`` takes half as long as an interpreter
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
 _PROGRAM = "tracekit run"
 _MISUSED, _CANNOT_RUN, _NOT_FOUND = 2, 126, 127  # the last two as shells and env(1) have them
+_OPTIONS = {
+    "-v": "verbose",
+    "--verbose": "verbose",
+    "--as-jaeger-client": "as_jaeger_client",
+}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Become the command in ``arguments``, traced; return only where that cannot be."""
+    rest, said = list(arguments), set()
+    while rest and rest[0] in _OPTIONS:
+        said.add(_OPTIONS[rest.pop(0)])
+    command = rest[1:] if rest[:1] == ["--"] else rest
+    if not command or (command is rest and rest[0].startswith("-")):
+        _explain(rest)
+    other = other_launcher(os.environ.get("PYTHONPATH", ""), command)
+    if other is not None:
+        sys.stderr.write(f"{_PROGRAM}: {other} traces this program already; use one of the two\n")
+        return _MISUSED
+    options = Options(verbose="verbose" in said, as_jaeger_client="as_jaeger_client" in said)
+    return _become(command, environment(os.environ, options))
+
+
+def _explain(rest: Sequence[str]) -> NoReturn:
+    """Show the help if ``rest`` begins with asking for it, or say what is wrong, and end."""
+    # Deferred: it takes as long as all the rest of the launcher.
+    import argparse  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
         usage=f"{_PROGRAM} [-v] [--as-jaeger-client] [--] COMMAND [ARGUMENT ...]",
@@ -33,26 +56,13 @@ def main(arguments: Sequence[str]) -> int:
         action="store_true",
         help="have imports of jaeger_client and its companions mean tracekit's",
     )
-    parser.add_argument("command", metavar="COMMAND", help="as without tracekit run")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    given = parser.parse_args(_apart(arguments))
-    command = [given.command, *given.arguments]
-    if given.command == "--":
-        command = given.arguments
-    other = other_launcher(os.environ.get("PYTHONPATH", ""), command)
-    if other is not None:
-        sys.stderr.write(f"{_PROGRAM}: {other} traces this program already; use one of the two\n")
-        return _MISUSED
-    return _become(command, environment(os.environ, Options(given.verbose, given.as_jaeger_client)))
-
-
-def _apart(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments such that what follows the command is not taken for options of ours."""
-    ours = 0
-    while ours < len(arguments) and arguments[ours].startswith("-") and arguments[ours] != "--":
-        ours += 1
-    rest = list(arguments[ours:])
-    return [*arguments[:ours], "--", *(rest[1:] if rest[:1] == ["--"] else rest)]
+    parser.add_argument("command", metavar="COMMAND", nargs="?", help="as without tracekit run")
+    if rest and rest[0] in {"-h", "--help"}:
+        parser.print_help()
+        sys.exit(0)
+    parser.error(
+        f"there is no option {rest[0]}" if rest[:1] not in ([], ["--"]) else "which COMMAND?"
+    )
 
 
 def _become(command: Sequence[str], environ: dict[str, str]) -> int:
@@ -64,5 +74,5 @@ def _become(command: Sequence[str], environ: dict[str, str]) -> int:
     try:
         os.execvpe(command[0], list(command), environ)  # noqa: S606 - what it is for
     except OSError as error:
-        sys.stderr.write(f"{_PROGRAM}: {Path(command[0])}: {error.strerror}\n")
+        sys.stderr.write(f"{_PROGRAM}: {command[0]}: {error.strerror}\n")
         return _NOT_FOUND if isinstance(error, FileNotFoundError) else _CANNOT_RUN

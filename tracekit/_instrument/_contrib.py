@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import re
+import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
 GROUP = "opentelemetry_instrumentor"
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_REQUIRED = re.compile(
+    r"^Requires-Dist:\s*([A-Za-z0-9._-]+).*\bextra\s*==\s*['\"]instruments(?:-any)?['\"]",
+    re.MULTILINE,
+)
 
 
 class Instrumentor(Protocol):
@@ -58,15 +63,34 @@ class Following(trace.TracerProvider):
 def found() -> dict[str, metadata.EntryPoint]:
     """Return the installed instrumentors by name; any thread may ask. May raise what metadata do.
 
-    OpenTelemetry keeps the entry points that it reads when it is imported: so this costs nothing.
+    ``metadata.entry_points`` parses the files of all distributions, each time that a program is
+    started. It is asked only where the path leads into more than directories.
     """
-    try:
-        from opentelemetry.util import _importlib_metadata as kept  # noqa: PLC0415 - private
+    points: dict[str, metadata.EntryPoint] = {}
+    for entry in sys.path:
+        directory = entry or os.curdir
+        try:
+            names = os.listdir(directory)
+        except FileNotFoundError:
+            continue
+        except OSError:  # an archive
+            return {point.name: point for point in metadata.entry_points(group=GROUP)}
+        for name in names:
+            if name.endswith((".dist-info", ".egg-info")):
+                for point in _declared(f"{directory}{os.sep}{name}"):
+                    points.setdefault(point.name, point)
+    return points
 
-        points = kept.entry_points(group=GROUP)
-    except (ImportError, AttributeError):
-        points = metadata.entry_points(group=GROUP)
-    return {point.name: point for point in points}
+
+def _declared(distribution: str) -> Collection[metadata.EntryPoint]:
+    """Return the instrumentors of an installed distribution, reading on only if it has any."""
+    try:
+        with open(f"{distribution}{os.sep}entry_points.txt", "rb") as file:
+            if GROUP.encode() not in file.read():
+                return ()
+    except OSError:
+        return ()
+    return metadata.Distribution.at(distribution).entry_points.select(group=GROUP)
 
 
 def package_of(name: str, point: metadata.EntryPoint) -> str:
@@ -79,13 +103,13 @@ def package_of(name: str, point: metadata.EntryPoint) -> str:
 
 def requirements(point: metadata.EntryPoint) -> list[str]:
     """Return the distributions that the metadata of an instrumentor's own say it is for."""
-    requires = (point.dist.requires if point.dist is not None else None) or ()
-    return [
-        match.group()
-        for line in requires
-        if re.search(r"extra\s*==\s*['\"]instruments(-any)?['\"]", line)
-        and (match := _NAME.match(line))
-    ]
+    if point.dist is None:
+        return []
+    # Not ``point.dist.requires``: parsing all of the headers takes longer than all else here.
+    told = point.dist.read_text("METADATA")
+    if told is None:  # an egg's is elsewhere
+        told = "\n".join(f"Requires-Dist: {line}" for line in point.dist.requires or ())
+    return _REQUIRED.findall(told)
 
 
 def put_on(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
+TYPE_CHECKING = False  # as type checkers know it: the launcher is to be gone within milliseconds
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-SITE = str(Path(__file__).parent / "site")
+SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
 """The directory of our ``sitecustomize``; on ``PYTHONPATH`` it is all that tracing needs."""
 
 RUN_OPTIONS = "TRACEKIT_RUN"
@@ -23,17 +22,20 @@ _LAUNCHERS = {
 _VERBOSE, _AS_JAEGER_CLIENT = "verbose", "jaeger-client"
 
 
-class Options(NamedTuple):
+class Options:
     """What ``tracekit run`` was told that its interpreters must know."""
 
-    verbose: bool = False
-    as_jaeger_client: bool = False
+    __slots__ = ("as_jaeger_client", "verbose")
+
+    def __init__(self, *, verbose: bool = False, as_jaeger_client: bool = False) -> None:
+        self.verbose = verbose
+        self.as_jaeger_client = as_jaeger_client
 
     @classmethod
     def read(cls, written: str) -> Options:
         """Return the options of a variable's text; unknown ones are left out."""
         words = {word.strip() for word in written.split(",")}
-        return cls(_VERBOSE in words, _AS_JAEGER_CLIENT in words)
+        return cls(verbose=_VERBOSE in words, as_jaeger_client=_AS_JAEGER_CLIENT in words)
 
     def write(self) -> str:
         """Return the text of the variable."""
@@ -50,15 +52,15 @@ def environment(environ: Mapping[str, str], options: Options) -> dict[str, str]:
     kept = os.pathsep.join([SITE, *path]) if path != [""] else SITE
     changed = {**environ, "PYTHONPATH": kept}
     changed.pop(RUN_OPTIONS, None)
-    if any(options):
-        changed[RUN_OPTIONS] = options.write()
+    if written := options.write():
+        changed[RUN_OPTIONS] = written
     return changed
 
 
 def other_launcher(python_path: str, command: Sequence[str] = ()) -> str | None:
     """Return which launcher is at work already, or would be started by ``command``."""
     for launcher, directory in _LAUNCHERS.items():
-        if any(Path(word).name == launcher for word in command[:1]):
+        if any(os.path.basename(word) == launcher for word in command[:1]):
             return launcher
         entries = (entry.replace("\\", "/").rstrip("/") for entry in python_path.split(os.pathsep))
         module = directory.replace("/", ".")
