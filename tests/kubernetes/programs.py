@@ -1,8 +1,9 @@
 """Build the programs that read manifests, with Go: ``make test-manifests`` runs it.
 
-``decode`` has the types of the projects whose resources they are. Each is built once and kept in
-the user's cache; a link to it is left in the folder that is given. Without Go there is none, and
-the tests that want it are skipped by name.
+``decode`` has the types of the projects whose resources they are, ``collector`` and ``jaeger`` read
+their own configurations. Each is built once (seven minutes of a core in all) and kept in the
+user's cache; a link to it is left in the folder that is given. Without Go there is none, and the
+tests that want it are skipped by name.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import go_programs
 HERE = Path(__file__).parent
 PROGRAMS = {
     "decode": (HERE / "decode", "."),
+    "collector": (HERE / "collector", "."),
+    "jaeger": (HERE / "collector", "github.com/jaegertracing/jaeger/cmd/jaeger"),
 }
 
 

@@ -374,6 +374,46 @@ def test_configurations_of_collectors_use_what_they_define():
     assert seen == 4
 
 
+def images():
+    """Return file, repository, tag and comment of every image that others publish."""
+    for path in FILES:
+        for image, comment in re.findall(r"image: (\S+)(.*)", path.read_text()):
+            repository, _, tag = image.partition(":")
+            if not image.startswith(("example/", "registry.example/", "tracekit-shop")):
+                yield path, repository, tag, comment
+
+
+def test_every_image_has_a_tag_whose_source_is_told():
+    """None is ``latest``, and beside each stands where the tag is known from."""
+    seen = list(images())
+    assert len(seen) > 8
+    for path, repository, tag, comment in seen:
+        assert re.fullmatch(r"\d+\.\d+.*", tag), (path, repository)
+        assert re.match(r" # \w", comment), (path, repository)
+
+
+def test_images_are_of_the_releases_that_load_the_configurations():
+    """Jaeger and the collector by their Go modules: 1.76 of Jaeger's is its release 2.13."""
+    modules = dict(
+        re.findall(
+            r"^\t?(\S+) v(\S+)",
+            (Path(__file__).parent / "collector" / "go.mod").read_text(),
+            re.MULTILINE,
+        )
+    )
+    tags = {
+        repository: {tag for _, other, tag, _ in images() if other == repository}
+        for _, repository, _, _ in images()
+    }
+    contrib = "github.com/open-telemetry/opentelemetry-collector-contrib/receiver/jaegerreceiver"
+    assert tags["otel/opentelemetry-collector-contrib"] == {modules[contrib]}
+    major, minor, patch = modules["github.com/jaegertracing/jaeger"].split(".")
+    assert major == "1"
+    release = f"2.{int(minor) - 63}.{patch}"  # v1.63.0 and v2.0.0 were one
+    assert tags["jaegertracing/jaeger"] == {release}
+    assert tags["jaegertracing/jaeger-es-index-cleaner"] == {release}
+
+
 def test_the_cleaner_deletes_what_jaeger_writes():
     """Index prefixes are the same, with the plain manifests and with the operator."""
     config = yaml.safe_load(documents(PAGES / "jaeger/jaeger.yaml")[1]["data"]["config.yaml"])
