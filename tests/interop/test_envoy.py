@@ -5,22 +5,16 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
-import os
-import re
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 import uuid
-from pathlib import Path
 
 import pytest
 from ports import free_ports
+from running import SOON, example, get, serving
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-SOON = 60.0
 ADMIN, EDGE, SIDECAR = range(3)
 SOON_REPORTED = {
     f"tracing.{tracer}.{setting}": value
@@ -123,40 +117,15 @@ def envoy(binary, folder, jaeger, tracer, ports, frontend, driver):
     }
     file = folder / "envoy.json"
     file.write_text(json.dumps(config))
-    log = folder / "envoy.log"
-    with log.open("w") as file_of_log:
-        process = subprocess.Popen(
-            [binary, "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"],
-            stdout=subprocess.DEVNULL,
-            stderr=file_of_log,
-        )
-    try:
-        end = time.monotonic() + SOON
-        while True:
-            with contextlib.suppress(OSError):
-                if "LIVE" in get(f"http://127.0.0.1:{ports[ADMIN]}/ready"):
-                    break
-            assert process.poll() is None, log.read_text()[-2000:]
-            assert time.monotonic() < end, log.read_text()[-2000:]
-            time.sleep(0.05)
+    command = [binary, "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]
+    ready = f"http://127.0.0.1:{ports[ADMIN]}/ready"
+    with serving(command, folder / "envoy.log", ready, says="LIVE"):
         yield service
-    finally:
-        process.terminate()
-        try:
-            process.wait(SOON)
-        finally:
-            process.kill()
 
 
-def get(url):
-    with urllib.request.urlopen(url, timeout=SOON) as answer:
-        return answer.read().decode()
-
-
-@contextlib.contextmanager
-def example(jaeger, service, propagation, program, *arguments):
-    """Run an example service; yield its port."""
-    environ = {
+def traced(jaeger, service, propagation):
+    """Return the variables of an example service."""
+    return {
         "JAEGER_SERVICE_NAME": service,
         "JAEGER_AGENT_HOST": "127.0.0.1",
         "JAEGER_AGENT_PORT": str(jaeger.ports["compact"]),
@@ -165,22 +134,6 @@ def example(jaeger, service, propagation, program, *arguments):
         "JAEGER_PROPAGATION": propagation,
         "JAEGER_REPORTER_FLUSH_INTERVAL": "100ms",
     }
-    process = subprocess.Popen(
-        [sys.executable, EXAMPLES / program, "--port", "0", *arguments],
-        env=os.environ | environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        yield int(re.search(r"listening on 127\.0\.0\.1:(\d+)", process.stdout.readline())[1])
-    finally:
-        process.terminate()
-        try:
-            process.wait(SOON)
-        finally:
-            process.kill()
-            process.stdout.close()
 
 
 def tag(span, key):
@@ -194,13 +147,13 @@ def test_proxies_and_services_are_one_trace(
     """Envoy's spans are parents of ours and ours of Envoy's, with one x-request-id throughout."""
     ports = free_ports(3)
     names = {each: f"{each}-{uuid.uuid4().hex[:8]}" for each in ("frontend", "driver", "route")}
+    variables = {each: traced(jaeger, name, propagation) for each, name in names.items()}
     with (
-        example(jaeger, names["driver"], propagation, "grpc_service/server.py") as driver,
-        example(jaeger, names["route"], propagation, "flask_app/app.py") as route,
+        example(tmp_path, variables["driver"], "grpc_service/server.py") as driver,
+        example(tmp_path, variables["route"], "flask_app/app.py") as route,
         example(
-            jaeger,
-            names["frontend"],
-            propagation,
+            tmp_path,
+            variables["frontend"],
             "flask_app/app.py",
             f"--driver=127.0.0.1:{ports[SIDECAR]}",
             f"--router=http://127.0.0.1:{route}",
@@ -272,7 +225,9 @@ def test_without_forwarding_the_trace_breaks(jaeger, envoy_binary, noted, tmp_pa
     thread.start()
     try:
         with (
-            example(jaeger, "deaf-driver", "b3", "grpc_service/server.py") as driver,
+            example(
+                tmp_path, traced(jaeger, "deaf-driver", "b3"), "grpc_service/server.py"
+            ) as driver,
             envoy(
                 envoy_binary, tmp_path, jaeger, "zipkin", ports, web.server_port, driver
             ) as proxy,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -17,10 +15,10 @@ from pathlib import Path
 
 import yaml
 from ports import free_ports
+from running import SOON, example, get, serving
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "docs" / "how-to" / "prometheus"
-SOON = 60.0
 HEADERS = (
     {"uber-trace-id": "nonsense"},
     {"uber-trace-id": "1:2:0:1", "x-b3-traceid": f"{3:016x}", "x-b3-spanid": f"{4:016x}"},
@@ -28,13 +26,7 @@ HEADERS = (
 """What makes the figures of decoding move: what cannot be read, and formats that disagree."""
 
 
-def get(url):
-    with urllib.request.urlopen(url, timeout=SOON) as answer:
-        return answer.read().decode()
-
-
-@contextlib.contextmanager
-def service(jaeger):
+def service(jaeger, folder):
     """Run the example's frontend, traced into ``jaeger`` and sampling as it orders."""
     environ = {
         "JAEGER_SERVICE_NAME": "frontend",
@@ -48,23 +40,8 @@ def service(jaeger):
         "JAEGER_RPC_METRICS": "true",
         "JAEGER_PROPAGATION": "jaeger,b3",
     }
-    arguments = ["--port", "0", "--driver", "127.0.0.1:1", "--router", "http://127.0.0.1:1"]
-    process = subprocess.Popen(
-        [sys.executable, ROOT / "examples" / "flask_app" / "app.py", *arguments],
-        env=os.environ | environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        yield int(re.search(r"listening on 127\.0\.0\.1:(\d+)", process.stdout.readline())[1])
-    finally:
-        process.terminate()
-        try:
-            process.wait(SOON)
-        finally:
-            process.kill()
-            process.stdout.close()
+    others = ["--driver", "127.0.0.1:1", "--router", "http://127.0.0.1:1"]
+    return example(folder, environ, "flask_app/app.py", *others)
 
 
 @contextlib.contextmanager
@@ -87,33 +64,15 @@ def prometheus(binary, folder, target):
     subprocess.run(
         [shutil.which("promtool"), "check", "config", file], check=True, capture_output=True
     )
-    process = subprocess.Popen(
-        [
-            binary,
-            f"--config.file={file}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    command = [
+        binary,
+        f"--config.file={file}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
     url = f"http://127.0.0.1:{port}"
-    try:
-        end = time.monotonic() + SOON
-        while True:
-            with contextlib.suppress(OSError):
-                get(f"{url}/-/ready")
-                break
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.05)
+    with serving(command, folder / "prometheus.log", f"{url}/-/ready"):
         yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(SOON)
-        finally:
-            process.kill()
 
 
 def ask(url, expression):
@@ -165,7 +124,7 @@ def test_every_panel_and_every_alert_has_data(make_jaeger, prometheus_binary, no
     assert rules.returncode == 0, rules.stdout + rules.stderr
     with (
         make_jaeger() as jaeger,
-        service(jaeger) as port,
+        service(jaeger, tmp_path) as port,
         prometheus(prometheus_binary, tmp_path, port) as url,
     ):
         empty = dict(expressions())

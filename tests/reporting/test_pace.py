@@ -208,3 +208,28 @@ def _busy_for_a_second(environ):
         tracing.tracer("t").start_span("x").end()
     time.sleep(1.2)
     tracing.shutdown(0.1)
+
+
+class NumberingEncoder(TinyEncoder):
+    """Keeps the number of each payload that it seals."""
+
+    def __init__(self):
+        self.numbers = []
+
+    def seal(self, process, frames, seq_no, loss):
+        self.numbers.append(seq_no)
+        return super().seal(process, frames, seq_no, loss)
+
+
+def test_the_parts_of_a_payload_are_numbered_apart():
+    """An agent learns from the numbers how many were sent: none is left out, none comes twice."""
+    encoder, clock = NumberingEncoder(), FakeClock()
+    wire = Wire(lambda n: SendResult.too_large("") if n > 200 else SendResult.sent())
+    reporter = Reporter(
+        encoder, lambda: wire, spawn=lambda _pipeline: None, clock=clock, wait=clock.wait
+    )
+    end(reporter, 100)
+    assert reporter.flush(60.0)
+    assert reporter.stats().sent == 100
+    assert len(encoder.numbers) > len(wire.sizes) / 2
+    assert encoder.numbers == list(range(1, len(encoder.numbers) + 1))

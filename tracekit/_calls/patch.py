@@ -12,6 +12,32 @@ lock = threading.Lock()
 """Held while it is looked whether something is traced already, and while it is patched."""
 
 
+class Instrumentation:
+    """What is traced in the whole process, at most once: who comes later gets the same undo."""
+
+    def __init__(self) -> None:
+        self._undos: list[Callable[[], None]] = []
+
+    def once(self, install: Callable[[], Callable[[], None]]) -> Callable[[], None]:
+        """Return the undo of what ``install`` puts on, which is called unless that is on already.
+
+        The undo does nothing the second time, also after another ``once``. Any thread may call
+        either; they wait for each other.
+        """
+        with lock:
+            if not self._undos:
+                take_off = install()
+
+                def undo() -> None:
+                    with lock:
+                        if undo in self._undos:
+                            self._undos.remove(undo)
+                            take_off()
+
+                self._undos.append(undo)
+            return self._undos[0]
+
+
 class Patch:
     """One method of a class or of an instance, replaced until ``undo``.
 

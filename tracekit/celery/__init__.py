@@ -27,7 +27,7 @@ from opentelemetry import trace
 
 from tracekit._assembly.handle import HasTracing, Tracing, later
 from tracekit._calls.messaging import Consuming, Messages, unheard
-from tracekit._calls.patch import Patch, lock
+from tracekit._calls.patch import Instrumentation, Patch
 from tracekit._context import attach
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ __all__ = ["instrument"]
 
 _RUN = "_tracekit_run"
 """Where the request of a running task holds its span: each run has a request of its own."""
-_installed: list[Callable[[], None]] = []
+_instrumentation = Instrumentation()
 
 
 def instrument(*, tracing: Tracing | HasTracing | None = None) -> Callable[[], None]:
@@ -47,10 +47,7 @@ def instrument(*, tracing: Tracing | HasTracing | None = None) -> Callable[[], N
     ``TypeError`` for what is no handle.
     """
     edge = _Edge(Messages(later(tracing), "tracekit.celery", "celery"))
-    with lock:
-        if not _installed:
-            _installed.append(_install(edge))
-        return _installed[0]
+    return _instrumentation.once(lambda: _install(edge))
 
 
 def _install(edge: _Edge) -> Callable[[], None]:
@@ -65,14 +62,10 @@ def _install(edge: _Edge) -> Callable[[], None]:
         signal.connect(handler, weak=False)
 
     def undo() -> None:
-        with lock:
-            if undo not in _installed:
-                return
-            _installed.remove(undo)
-            edge.active = False
-            patch.undo()
-            for signal, handler in handlers:
-                signal.disconnect(handler)
+        edge.active = False
+        patch.undo()
+        for signal, handler in handlers:
+            signal.disconnect(handler)
 
     return undo
 

@@ -173,8 +173,9 @@ class Batcher:
         else:
             self._seal()
 
-    def _begin(self, process: bytes) -> Batch:
-        return Batch(self._encoder, process, self._seq_no + 1, self._ledger.loss())
+    def _begin(self, process: bytes, *, ahead: int = 0) -> Batch:
+        """Return an empty batch; ``ahead`` others will be sealed before it, and numbered."""
+        return Batch(self._encoder, process, self._seq_no + 1 + ahead, self._ledger.loss())
 
     def _seal(self) -> None:
         """Make a payload of the open batch."""
@@ -232,7 +233,7 @@ class Batcher:
             batch: Batch | None = None
             for frame in half:
                 if batch is None or not batch.admits(frame, shared_bytes, self._max_spans):
-                    batch = self._begin(pending.process)
+                    batch = self._begin(pending.process, ahead=len(batches))
                     if not batch.admits(frame, max_bytes, self._max_spans):
                         batch = None
                         continue

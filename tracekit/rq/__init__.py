@@ -27,7 +27,7 @@ from opentelemetry import trace
 
 from tracekit._assembly.handle import HasTracing, Tracing, later
 from tracekit._calls.messaging import Messages, unheard
-from tracekit._calls.patch import Patch, lock
+from tracekit._calls.patch import Instrumentation, Patch
 from tracekit._context import attach, detach
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ __all__ = ["instrument"]
 _META = "tracekit"
 _ENQUEUE = ("enqueue_call", "enqueue_at", "enqueue_many")
 """What every other way to enqueue comes by; all make their jobs by ``create_job``."""
-_installed: list[Callable[[], None]] = []
+_instrumentation = Instrumentation()
 
 
 def instrument(*, tracing: Tracing | HasTracing | None = None) -> Callable[[], None]:
@@ -48,10 +48,7 @@ def instrument(*, tracing: Tracing | HasTracing | None = None) -> Callable[[], N
     ``TypeError`` for what is no handle.
     """
     edge = _Edge(Messages(later(tracing), "tracekit.rq", "rq"))
-    with lock:
-        if not _installed:
-            _installed.append(_install(edge))
-        return _installed[0]
+    return _instrumentation.once(lambda: _install(edge))
 
 
 def _install(edge: _Edge) -> Callable[[], None]:
@@ -61,13 +58,9 @@ def _install(edge: _Edge) -> Callable[[], None]:
     patches.append(Patch(Worker, "work", edge.working))
 
     def undo() -> None:
-        with lock:
-            if undo not in _installed:
-                return
-            _installed.remove(undo)
-            edge.active = False
-            for patch in patches:
-                patch.undo()
+        edge.active = False
+        for patch in patches:
+            patch.undo()
 
     return undo
 
