@@ -45,7 +45,6 @@ NOT_BY_TRAFFIC = {
         "propagation._tracestate:TraceState._members",
         "tracing._begin:begin._attrs",
         "tracing._kept:begin_kept._attrs",
-        "aiohttp._client:_Client._tracekit_own",
     },
     "as many as the program sets up": {
         "_assembly.handle:Tracing._meter_providers",
@@ -62,7 +61,6 @@ NOT_BY_TRAFFIC = {
         "logging:JsonFormatter._defaults",
         "prometheus._mirror:_mirrors",
         "reporting._reporter:Reporter.tell_sent",
-        "_calls.http_client:HttpClient._captures",
         "fastapi:traced",
         "httpx:_kind_of",
         "httpx:instrument.patches",
@@ -96,7 +94,6 @@ NOT_BY_TRAFFIC = {
         "transport._grpc_line:_hooked",
         "transport._grpc_line:_inherited",
         "transport._grpc_line:_lines",
-        "_assembly.distribution:version",
         "jaeger_client._figures:_attend",
         "jaeger_client.span:_unheard",
         "prometheus._mirror:_attend",
