@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _PROVISIONAL = "Internal error from Core"
 """What gRPC says of a call, as INTERNAL, whose write failed."""
+_DOUBTS_S = (0.0, 0.01, 0.1, 1.0)
+"""How long to wait, each time, for the status that explains a failed write."""
 _SENDING = ("_invocation_task", "_send_unary_request_task")
 """Where a call keeps the task that sends a single request."""
 
@@ -77,8 +79,8 @@ class AioClientCall(ClientRpc):
     """An RPC made by asyncio code; only the loop's thread touches it."""
 
     _core: _Core | None = None
-    _doubts = 3
-    """How many steps of the loop longer to wait for a status that explains a failed write."""
+    _doubts = 0
+    """How often a status that explains a failed write has been waited for."""
     converts_response = False
     """Whether one response is to be converted and counted, which comes after the status."""
 
@@ -231,10 +233,12 @@ class AioClientCall(ClientRpc):
         if core is None:
             return
         status = core._status
-        if self._doubts and status.details() == _PROVISIONAL:
-            # A write met the end of the call. Its own status may be on its way, and is told then.
-            self._doubts -= 1
-            asyncio.get_running_loop().call_soon(self._ended)
+        if status.details() == _PROVISIONAL and self._doubts < len(_DOUBTS_S):
+            # A write met the end of the call, whose own status is on its way, and is told then.
+            # (It is not where the loop ends, or the call's task is cancelled, before it comes.)
+            wait_s = _DOUBTS_S[self._doubts]
+            self._doubts += 1
+            asyncio.get_running_loop().call_later(wait_s, _Later(self))
             return
         code = conventions.CODES.get(status.code(), grpc.StatusCode.UNKNOWN)
         if self.converts_response and code is grpc.StatusCode.OK:
@@ -245,6 +249,11 @@ class AioClientCall(ClientRpc):
             details=status.details() or None,
             response_metadata=lambda: _both(core._initial_metadata, status.trailing_metadata()),
         )
+
+    def believe(self) -> None:
+        """Take what gRPC says of the call now for its last word."""
+        self._doubts = len(_DOUBTS_S)
+        self._ended()
 
     def receive_last(self, data: object) -> object:
         """Deserialize the one response, with which the call ends."""
@@ -264,6 +273,23 @@ class AioClientCall(ClientRpc):
         self.note(error)
         if self._core is not None and self._core.done():
             self._responded()
+
+
+class _Later:
+    """Looks at a call's status once more: when the loop gets to it, or is closed before."""
+
+    def __init__(self, rpc: AioClientCall) -> None:
+        self._rpc: AioClientCall | None = rpc
+
+    def __call__(self) -> None:
+        rpc, self._rpc = self._rpc, None
+        if rpc is not None:
+            rpc._ended()
+
+    def __del__(self) -> None:
+        rpc = self._rpc
+        if rpc is not None:
+            rpc.believe()
 
 
 def _both(initial: Iterable[Pair] | None, trailing: Iterable[Pair] | None) -> list[Pair]:
