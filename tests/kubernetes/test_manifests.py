@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import yaml
 
 from tracekit._config import variables
 from tracekit._config.values import seconds
+from tracekit.logging import JsonFormatter
 from tracekit.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -439,6 +441,26 @@ def test_the_alerts_are_those_of_the_page():
     rule = documents(PAGES / "prometheus/pod-monitor.yaml")[1]
     published = PAGES.parent / "how-to" / "prometheus" / "alerts.yml"
     assert rule["spec"]["groups"] == yaml.safe_load(published.read_text())["groups"]
+
+
+def test_a_line_of_the_log_has_each_field_once():
+    """What the output adds is taken out of our lines first: Elasticsearch refuses fields twice."""
+    (config,) = (
+        yaml.safe_load(document["data"]["fluent-bit.yaml"])
+        for document in documents(PAGES / "efk" / "fluent-bit.yaml")
+        if document["kind"] == "ConfigMap"
+    )
+    record = logging.LogRecord("shop", logging.INFO, __file__, 1, "sold", (), None)
+    ours = set(json.loads(JsonFormatter().format(record)))
+    removed = set()
+    for step in config["pipeline"]["filters"]:
+        if step["name"] == "kubernetes":
+            assert step["merge_log"] is True
+            assert not removed, "before the line is merged there is nothing to remove"
+        removed |= {step["remove_key"]} if "remove_key" in step else set()
+    (output,) = config["pipeline"]["outputs"]
+    added = {output.get("time_key", "@timestamp")}
+    assert ours & added == removed
 
 
 PROMTOOL = shutil.which("promtool")
