@@ -44,7 +44,7 @@ NOT_BY_TRAFFIC = {
         "requests._sending:Sending.exchanges",
         "propagation._tracestate:TraceState._members",
         "tracing._begin:begin._attrs",
-        "tracing._kept:begin_kept._attrs",
+        "tracing._begin_kept:begin_kept._attrs",
     },
     "as many as the program sets up": {
         "_assembly.handle:Tracing._meter_providers",

@@ -21,6 +21,8 @@ def pair(request):
     """Return tracekit's tracer with its whole pipeline, and the SDK's with a batch processor."""
     kind = request.param
     fields = {"disabled": True} if kind == "disabled" else {"sampler_type": "const"}
+    if kind == "kept":
+        fields["keep"] = "errors,slow:5s"
     tracing = tracekit.init(
         "costs",
         environ={},
@@ -95,13 +97,18 @@ def byte_codes(tracer):
 
 @pytest.mark.parametrize(
     ("pair", "most", "share"),
-    [("sampled", 33, 0.25), ("unsampled", 16, 0.18), ("disabled", 11, 0.27)],
+    [
+        ("sampled", 33, 0.25),
+        ("kept", 29, 0.34),
+        ("unsampled", 16, 0.18),
+        ("disabled", 11, 0.27),
+    ],
     indirect=["pair"],
 )
 def test_calls_of_a_child_span(request, pair, most, share):
     """A child span with three attributes makes few Python and C calls, far fewer than a peer."""
     ours, theirs = (warmed(tracer, calls) for tracer in pair)
-    if FREE_THREADED and request.node.callspec.params["pair"] == "sampled":
+    if FREE_THREADED and request.node.callspec.params["pair"] in ("sampled", "kept"):
         most, share = 60, 0.45  # without the GIL each change takes the span's lock
     assert ours <= most
     if pair[1].__class__ is not trace.NoOpTracer:  # the old no-op tracer did next to nothing
@@ -111,7 +118,9 @@ def test_calls_of_a_child_span(request, pair, most, share):
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="sees no byte codes of frames that run")
 @pytest.mark.skipif(FREE_THREADED, reason="the budget of a build with the GIL")
 @pytest.mark.parametrize(
-    ("pair", "most"), [("sampled", 640), ("unsampled", 225), ("disabled", 80)], indirect=["pair"]
+    ("pair", "most"),
+    [("sampled", 640), ("kept", 575), ("unsampled", 225), ("disabled", 80)],
+    indirect=["pair"],
 )
 def test_byte_codes_of_a_child_span(pair, most):
     """A child span with three attributes executes few byte codes."""

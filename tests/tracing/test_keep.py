@@ -270,6 +270,44 @@ def test_the_buffer_is_bounded_in_bytes(keeping):
     assert tracing.provider.store().bytes == 0
 
 
+def set_one_by_one(span):
+    span.set_attribute("text", "x" * 300)
+    span.set_attribute("number", 1)
+
+
+def set_at_once(span):
+    span.set_attributes({"text": "x" * 300, "number": 1})
+
+
+def set_anew(span):
+    set_one_by_one(span)
+    span.set_attribute("text", "y" * 300)
+
+
+def set_both_ways(span):
+    span.set_attribute("number", 1)
+    span.set_attributes({"text": "x" * 300})
+
+
+@pytest.mark.parametrize("fill", [set_one_by_one, set_at_once, set_anew, set_both_ways])
+def test_bytes_are_the_same_whichever_way_they_came(keeping, fill):
+    """So much of the room as at the start; a text that was set anew is counted once."""
+    tracing = keeping()
+    tracer = tracing.tracer("t")
+    taken = []
+    attributes = {"text": "x" * 300, "number": 1}
+    with tracer.start_as_current_span("root"):
+        for given in (attributes, None):
+            before = tracing.provider.store().bytes
+            span = tracer.start_span("child", attributes=given)
+            if given is None:
+                fill(span)
+            span.end()
+            taken.append(tracing.provider.store().bytes - before)
+    assert taken[0] == taken[1] >= 300
+    assert tracing.provider.store().bytes == 0
+
+
 def test_an_outage_does_not_flood_the_back_end(keeping):
     """So many traces a second are promoted; the rest is counted."""
     tracing = keeping(keep_per_second=2)
@@ -528,6 +566,24 @@ def test_a_span_that_is_forced_takes_its_trace_along(keeping):
     lawful(tracing.stats())
 
 
+def test_what_begins_below_a_forced_span_is_sampled_with_it(keeping):
+    """A span in the middle that is forced leaves the buffer: it and what follows below it go out.
+
+    The rest of its trace stays undecided.
+    """
+    tracing = keeping()
+    tracer = tracing.tracer("t")
+    with tracer.start_as_current_span("root"):
+        with tracer.start_as_current_span("forced") as span:
+            span._force(Decision.ACCEPT)
+            with tracer.start_as_current_span("below"):
+                assert lawful(tracing.stats()).open == 2
+        with tracer.start_as_current_span("beside"):
+            pass
+    assert set(sent(tracing)) == {"forced", "below"}
+    assert discarded(tracing) == {"unwanted": 2}
+
+
 def test_an_edge_joins_into_the_buffer(keeping):
     """``join`` of what a caller left open, and of no caller at all, records; of a no does not."""
     tracing = keeping("errors")
@@ -548,9 +604,8 @@ def test_nothing_of_a_decided_trace_is_held(keeping):
     tracing = keeping()
     with tracing.tracer("t").start_as_current_span("root") as span:
         tracing.tracer("t").start_span("child").end()
-    assert span._local.done == []
+    assert span._local.spans == []
     assert span._local.root is None
-    assert not span._local.live
 
 
 def flask_call(tracing, path):

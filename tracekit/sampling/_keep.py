@@ -51,11 +51,14 @@ class KeepRule(NamedTuple):
     """Whether a trace that the caller has decided not to sample may be kept, in part."""
     defer: bool = False
     """Whether headers say that it is undecided, where their format can (B3)."""
+    looks: bool = False
+    """Whether a predicate of the program's is among the conditions, which is shown all spans."""
 
     def reason(self, root: object, spans: Sequence[object]) -> str | None:
         """Return the first condition that holds, None if none does. Raises what a predicate does.
 
-        ``spans`` are all that have ended, ``root`` among them.
+        ``spans`` are all that have ended, ``root`` among them. Where no predicate looks, those
+        will do that were given a status.
         """
         for name, holds in self.conditions:
             if holds(root, spans):
@@ -97,7 +100,8 @@ def keep_rule(entries: str | Sequence[Entry]) -> KeepRule:
         raise ValueError("names no reason to keep a trace: errors, slow:500ms, status:5xx")
     if conditions and NONE in said:
         raise ValueError(f"{NONE} stands alone")
-    return KeepRule(conditions, OVERRIDE in said, DEFER in said)
+    looks = any(not isinstance(each, str) for each in found)
+    return KeepRule(conditions, OVERRIDE in said, DEFER in said, looks)
 
 
 def condition(entry: Entry) -> Predicate:

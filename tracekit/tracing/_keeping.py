@@ -10,9 +10,10 @@ from opentelemetry.trace import SpanKind
 from tracekit._context import SPAN_KEY, attach, get_current
 from tracekit._process.fork import PerProcess
 from tracekit.sampling import ParentRule, RateLimiter, RemoteSampler, head_of
-from tracekit.tracing._kept import KeptSpan, begin_kept
-from tracekit.tracing._local_trace import Buffer, DiscardReason, KeepCounts, LocalTrace
-from tracekit.tracing._provider import TracerProvider
+from tracekit.tracing._begin_kept import begin_kept
+from tracekit.tracing._kept import KeptSpan
+from tracekit.tracing._local_trace import UNWANTED, Buffer, KeepCounts, LocalTrace
+from tracekit.tracing._provider import SpanCounts, TracerProvider
 from tracekit.tracing._readable import SAMPLED
 from tracekit.tracing._scope import CurrentSpan
 from tracekit.tracing._tracer import EMPTY, Tracer
@@ -45,15 +46,16 @@ class KeptCurrentSpan(CurrentSpan):
 
     def __enter__(self) -> trace.Span:
         current = get_current()
+        held = current.get(SPAN_KEY)
         arguments = self._arguments
-        context = current if arguments[2] is None else arguments[2]
-        span = self._span = begin_kept(arguments, context.get(SPAN_KEY))
-        if not current or (len(current) == 1 and SPAN_KEY in current):  # nothing to copy
-            context = Context({SPAN_KEY: span})
-        else:
-            context = Context({**current, SPAN_KEY: span})
+        context = arguments[2]
+        span = begin_kept(arguments, held if context is None else context.get(SPAN_KEY))
+        self._span = span
         try:
-            self._token = attach(context)
+            if not current if held is None else len(current) == 1:  # nothing to copy
+                self._token = attach(Context({SPAN_KEY: span}))
+            else:
+                self._token = attach(Context({**current, SPAN_KEY: span}))
         except BaseException:  # a signal handler's: nobody will call ``__exit__``
             if get_current() is not current:
                 attach(current)
@@ -207,6 +209,11 @@ class KeepingTracerProvider(TracerProvider):
             rules += [root.keep.default, *root.keep.operations.values()]
         return any(rule is not None and rule.override for rule in rules)
 
+    def counts(self) -> SpanCounts:
+        """Return what the tracer counts in this process; what is recorded is unsampled, too."""
+        counts = super().counts()
+        return counts._replace(unsampled_children=counts.unsampled_children + self.store().children)
+
     def kept(self) -> KeepCounts:
         """Return the figures of this process."""
         return self.store().counts()
@@ -222,12 +229,13 @@ class KeepingTracerProvider(TracerProvider):
     def _judge(self, local: LocalTrace[KeptSpan], root: KeptSpan) -> None:
         """Decide a trace whose local root has ended; predicates run here, under no lock."""
         try:
-            reason = local.rule.reason(root, local.done.copy())
+            rule = local.rule
+            reason = rule.reason(root, local.ended() if local.told or rule.looks else (root,))
         except Exception:
             self._failed("A predicate of keep raised; the trace is not kept")
             reason = None
         if reason is None:
-            local.store.discard(local, DiscardReason.UNWANTED)
+            local.store.discard(local, UNWANTED)
         else:
             self._promote(local, root, reason)
 
@@ -238,6 +246,10 @@ class KeepingTracerProvider(TracerProvider):
         if local.promoted:
             self._label(local, root, reason)
         for span in done:
+            guard = span._guard
+            if guard is not None:
+                with guard:  # of a compound change that began before the span's end
+                    pass
             self._report(span)
 
     def _report(self, span: KeptSpan) -> None:

@@ -42,6 +42,9 @@ class DiscardReason(str, enum.Enum):
     __hash__ = str.__hash__
 
 
+UNWANTED = DiscardReason.UNWANTED  # (a member of an enumeration is slow to look up)
+
+
 class KeepCounts(NamedTuple):
     """A snapshot of one process' figures, in spans; the law above holds in it."""
 
@@ -53,6 +56,8 @@ class KeepCounts(NamedTuple):
 
 class Undecided(Protocol):
     """What a local trace asks of its spans; who they are stands above, in ``_kept``."""
+
+    _end_time: int | None
 
     def _begin_sampled(self) -> None:
         """Be a sampled span from now on, while live; called under the buffer's lock."""
@@ -69,10 +74,21 @@ class LocalTrace(Generic[SpanT]):
 
     Its spans come and end without a lock. A verdict is set before it takes them out, under the
     buffer's lock; who has put a span in looks for a verdict afterwards and, if there is one, goes
-    to the buffer by itself (``begun_late``, ``ended_late``). So each is counted once.
+    to the buffer by itself (``begun_late``). One that ends looks for a verdict and sets its end
+    time in one step, so a verdict finds it open or ended. So each is counted once.
     """
 
-    __slots__ = ("bytes", "decided", "done", "live", "partial", "promoted", "root", "rule", "store")
+    __slots__ = (
+        "bytes",
+        "decided",
+        "partial",
+        "promoted",
+        "root",
+        "rule",
+        "spans",
+        "store",
+        "told",
+    )
 
     def __init__(self, store: Buffer[SpanT], rule: KeepRule, partial: bool) -> None:
         self.store = store
@@ -80,13 +96,18 @@ class LocalTrace(Generic[SpanT]):
         self.partial = partial
         """Whether the caller has decided not to sample it, so that its parts are missing."""
         self.root: SpanT | None = None
-        self.live: dict[SpanT, bool] = {}
-        """Whoever takes a span out (``dict.pop``, which is atomic) has it: its end or a verdict."""
-        self.done: list[SpanT] = []
+        self.spans: list[SpanT] = []
+        """Open and ended ones, in the order of their starts."""
         self.bytes = 0
         self.decided: DiscardReason | bool = False
         """The verdict: True, or why it was discarded (which is no empty text, so true as well)."""
         self.promoted = False
+        self.told = False
+        """Whether any span was told how it went: else none has an error."""
+
+    def ended(self) -> list[SpanT]:
+        """Return the spans that have ended so far."""
+        return [span for span in self.spans if span._end_time is not None]
 
 
 class Buffer(Generic[SpanT]):
@@ -103,6 +124,7 @@ class Buffer(Generic[SpanT]):
         "_limiter",
         "_max_spans",
         "_promoted",
+        "_roots",
         "_traces",
         "_watched",
         "bytes",
@@ -139,6 +161,7 @@ class Buffer(Generic[SpanT]):
         self._limiter = limiter
         self._traces: dict[LocalTrace[SpanT], None] = {}
         self._gone = 0
+        self._roots = 0
         self._promoted = 0
         self._discarded = dict.fromkeys(DiscardReason, 0)
 
@@ -148,34 +171,25 @@ class Buffer(Generic[SpanT]):
             if self.closed:
                 return False
             trace.root = root
-            trace.live[root] = True
+            trace.spans.append(root)
             self.recorded += 1
+            self._roots += 1
             self._traces[trace] = None
             if self.recorded > self.full_at:
                 self.make_room()
             return True
 
     def begun_late(self, trace: LocalTrace[SpanT], span: SpanT) -> None:
-        """Settle a span that was put into ``live`` of a trace that is decided."""
+        """Settle a span that was put into a trace that is decided, unless the verdict saw it."""
         with self.lock:
-            if trace.live.pop(span, False):
+            if span in trace.spans:
+                trace.spans.remove(span)
                 if trace.promoted:
                     span._begin_sampled()
-                self._settled(trace)
-
-    def ended_late(self, trace: LocalTrace[SpanT], span: SpanT) -> bool:
-        """Settle a span that was put into ``done`` of a trace that is decided.
-
-        True: the trace was promoted, and the caller reports the span.
-        """
-        with self.lock:
-            if span not in trace.done:  # the verdict has seen it
-                return False
-            trace.done.remove(span)
-            self._settled(trace)
-            if not trace.promoted:
-                self._part([span])
-            return trace.promoted
+                    self._promoted += 1
+                elif trace.decided is not True and trace.decided:
+                    self._discarded[_of_late(trace.decided)] += 1
+                self._went(1)
 
     def promote(
         self, trace: LocalTrace[SpanT], begin: Callable[[SpanT], None], *, capped: bool = True
@@ -191,10 +205,9 @@ class Buffer(Generic[SpanT]):
                 self.discard(trace, DiscardReason.RATE_LIMITED)
                 return []
             trace.promoted = trace.decided = True
-            done, number = self._let_go(trace, begin)
-            self._promoted += number
-            self._went(number)
-            return done
+            done, late = self._let_go(trace, begin)
+            self._promoted += len(done) + late
+            return _by_end(done)
 
     def discard(self, trace: LocalTrace[SpanT], reason: DiscardReason) -> None:
         """Decide against a trace, unless it is decided."""
@@ -202,17 +215,27 @@ class Buffer(Generic[SpanT]):
             if trace.decided:
                 return
             trace.decided = reason
-            done, number = self._let_go(trace, _forget)
+            done, late = self._let_go(trace, _forget)
             self._discarded[reason] += len(done)
-            self._discarded[_of_late(reason)] += number - len(done)
-            self._went(number)
-            self._part(done)
+            if late:
+                self._discarded[_of_late(reason)] += late
+            if self._watched():
+                self.parted.extend(_by_end(done))
 
-    def release(self) -> None:
-        """Count one span that was taken out of ``live`` as promoted: it is sampled by itself."""
+    def release(self, trace: LocalTrace[SpanT], span: SpanT) -> LocalTrace[SpanT] | None:
+        """Take an open span out of an undecided trace, as promoted: it is sampled by itself.
+
+        Returns the trace that stands for it from now on, None if it is decided or has ended.
+        """
         with self.lock:
+            if trace.decided or span._end_time is not None:
+                return None
+            trace.spans.remove(span)
             self._promoted += 1
             self._went(1)
+            apart = LocalTrace(self, trace.rule, trace.partial)
+            apart.promoted = apart.decided = True
+            return apart
 
     def charge(self, trace: LocalTrace[SpanT], size: int) -> None:
         """Count the bytes of a span that has ended, where threads may change at any step."""
@@ -233,6 +256,12 @@ class Buffer(Generic[SpanT]):
             for trace in list(self._traces):
                 self.discard(trace, DiscardReason.SHUTDOWN)
 
+    @property
+    def children(self) -> int:
+        """How many spans were recorded below local roots."""
+        with self.lock:
+            return int(self.recorded) - self._roots
+
     def counts(self) -> KeepCounts:
         """Return the figures of this moment."""
         with self.lock:
@@ -243,34 +272,26 @@ class Buffer(Generic[SpanT]):
     def _let_go(
         self, trace: LocalTrace[SpanT], begin: Callable[[SpanT], None]
     ) -> tuple[list[SpanT], int]:
-        """Take a trace out; return its ended spans, and how many these and the open ones are."""
+        """Take a trace out; return its ended spans, and how many are open; these are to ``begin``.
+
+        What comes meanwhile is behind them and sees to itself, see ``begun_late``.
+        """
         self._traces.pop(trace, None)
         self.bytes -= trace.bytes
         trace.bytes, trace.root = 0, None
-        number = 0
-        if trace.live:
-            for span in trace.live.copy():
-                if trace.live.pop(span, False):
-                    begin(span)
-                    number += 1
-        done = trace.done.copy()
-        del trace.done[: len(done)]  # what comes meanwhile is behind them
-        return done, number + len(done)
-
-    def _settled(self, trace: LocalTrace[SpanT]) -> None:
-        if trace.promoted:
-            self._promoted += 1
-        elif trace.decided is not True and trace.decided:
-            self._discarded[_of_late(trace.decided)] += 1
-        self._went(1)
+        spans = trace.spans.copy()
+        del trace.spans[: len(spans)]
+        self._went(len(spans))
+        still_open = [span for span in spans if span._end_time is None]
+        if not still_open:
+            return spans, 0
+        for span in still_open:
+            begin(span)
+        return [span for span in spans if span not in still_open], len(still_open)
 
     def _went(self, number: int) -> None:
         self._gone += number
         self.full_at = self._max_spans + self._gone
-
-    def _part(self, spans: list[SpanT]) -> None:
-        if self._watched():
-            self.parted.extend(spans)
 
 
 def _forget(span: Undecided) -> None:
@@ -278,5 +299,12 @@ def _forget(span: Undecided) -> None:
     span._settle()
 
 
+def _by_end(done: list[SpanT]) -> list[SpanT]:
+    """Return spans in the order of their ends, at the same moment children before their parents."""
+    ordered = list(reversed(done))
+    ordered.sort(key=lambda span: span._end_time or 0)
+    return ordered
+
+
 def _of_late(reason: DiscardReason) -> DiscardReason:
-    return DiscardReason.LATE if reason is DiscardReason.UNWANTED else reason
+    return DiscardReason.LATE if reason is UNWANTED else reason
