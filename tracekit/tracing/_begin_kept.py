@@ -44,7 +44,7 @@ def begin_kept(arguments: Arguments, parent: Any) -> trace.Span:  # noqa: ANN401
             if local.decided or (attributes is not None and _has_priority(attributes)):
                 return begin(arguments, parent)
             if provider._own_ids:
-                try:  # Life.draw(), without the call
+                try:  # TracingState.draw(), without the call
                     span_id = process.stock.pop() or process.draw()
                 except IndexError:
                     span_id = process.draw()
