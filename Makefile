@@ -179,7 +179,7 @@ COMPARE = $(BIN)/python tests/bench/compare --uv $(UV) --python $(BIN)/python \
   $(if $(CELL),--cell $(CELL)) $(if $(PEER),--peer $(PEER))
 
 bench: $(STAMP) ## tracekit beside its peers; CELL=… PEER=… for some of it, goes on where it stopped
-	$(COMPARE) $(if $(ROUNDS),--rounds $(ROUNDS))
+	$(COMPARE) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(PAGE),--page $(PAGE))
 
 profile: $(STAMP) ## Flame graphs of CELL=… (PEER=…) under .build/bench/profiles
 	$(COMPARE) --profile

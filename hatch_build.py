@@ -30,7 +30,8 @@ class NativeFrames(BuildHookInterface):  # type: ignore[misc] # hatchling brings
         wanted = os.environ.get("TRACEKIT_BUILD_NATIVE", "auto")
         problem = "it is switched off" if wanted == "0" else _cannot() or self._compile()
         if problem:
-            Path(self.root, TARGET).unlink(missing_ok=True)  # an old one would be taken along
+            if version != "editable" or wanted == "0" or not self._is_current():
+                Path(self.root, TARGET).unlink(missing_ok=True)  # an old one would be taken along
             if wanted == "1":
                 raise RuntimeError(f"the native frames were not built: {problem}")
             self.app.display_info(f"tracekit is built without native frames: {problem}")
@@ -39,6 +40,11 @@ class NativeFrames(BuildHookInterface):  # type: ignore[misc] # hatchling brings
         build_data["artifacts"].append(TARGET.as_posix())
         tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"cp310-abi3-{tag}"
+
+    def _is_current(self) -> bool:
+        """Return whether another interpreter, with which the tree is shared, has built it since."""
+        source, target = Path(self.root, SOURCE), Path(self.root, TARGET)
+        return target.exists() and target.stat().st_mtime >= source.stat().st_mtime
 
     def _compile(self) -> str:
         """Compile; return what went wrong, or nothing."""

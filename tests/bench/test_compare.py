@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -14,7 +15,7 @@ COMPARE = Path(__file__).parent / "compare"
 @pytest.fixture(scope="module")
 def compare():
     """Import the comparison as its command does: its folder is the first place to look in."""
-    names = ("cells", "page", "peers", "runs")
+    names = ("cells", "growth", "page", "peers", "pictures", "runs")
     sys.path.insert(0, str(COMPARE))
     try:
         yield {name: __import__(name) for name in names}
@@ -96,8 +97,9 @@ def test_every_target_speaks_of_a_cell_and_sides_that_are_measured(compare):
     cells, peers = compare["cells"], compare["peers"]
     for target in cells.TARGETS:
         cell = cells.CELLS[target.cell]
-        assert target.figure in cell.figures
+        assert {target.figure, ""} & set(cell.figures)
         assert {target.side, target.peer or target.side} <= set(cell.sides)
+        assert target.asked is not None
     assert {side for cell in cells.CELLS.values() for side in cell.sides} <= set(peers.SIDES)
 
 
@@ -106,3 +108,80 @@ def test_results_are_json_that_another_run_can_read(compare, tmp_path):
     compare["runs"].Results(tmp_path, "key").save("child", {"bare": [result(1.0, 100)]})
     content = json.loads((tmp_path / "child.json").read_text())
     assert content == {"key": "key", "runs": {"bare": [result(1.0, 100)]}}
+
+
+def found(**us):
+    """Return a cell's runs: one whole run of each side."""
+    return {side.replace("_", "-"): [result(value, 100)] for side, value in us.items()}
+
+
+def test_what_python_alone_gives_stands_beside_what_native_frames_give(compare):
+    """Each against what is asked of it: one may meet it where the other does not."""
+    page = compare["page"]
+    measured = {"cpu": found(tracekit=9.0, tracekit_pure=13.0, otel_http=50.0)}
+    said = "| CPU of the process for a span, export included | tracekit, Jaeger UDP | OpenTelemetry"
+    line = next(row for row in page.goals(measured, native=True) if row.startswith(said))
+    assert "| ≤ 0.25 | 0.26 | ≤ 0.18 | 0.18 | missed, see below |" in line
+    line = next(row for row in page.goals(measured, native=False) if row.startswith(said))
+    assert "| ≤ 0.25 | 0.26 | ≤ 0.18 | not built |" in line
+
+
+def test_a_side_under_another_interpreter_is_compared_with_ours_under_it(compare):
+    """A ratio across two interpreters would speak of the interpreters."""
+    runs = {"tracekit": [result(2.0, 100)], "tracekit-3.14": [result(1.0, 100)],
+            "otel-http-3.14": [result(4.0, 100)]}  # fmt: skip
+    table = compare["page"].section("child", runs, {})
+    line = next(line for line in table.splitlines() if "OpenTelemetry, OTLP/HTTP, CPython" in line)
+    assert "| 0.25 | 1 |" in line
+
+
+def test_the_page_gives_reasons_for_what_was_missed_and_for_nothing_else(compare):
+    """What was met in this run needs none, whatever a former one missed."""
+    known = "About.\n\n## cpu, rate\nIt sleeps.\n\n## child\nIt dreams.\n"
+    slow = {"cpu": found(tracekit=50.0, tracekit_pure=50.0, otel_http=50.0)}
+    told = compare["page"].reasons(known, slow, native=True)
+    assert "**CPU of the process for a span, export included.** It sleeps." in told
+    assert "dreams" not in told
+    fast = {"cpu": found(tracekit=1.0, tracekit_pure=1.0, otel_http=50.0)}
+    assert compare["page"].reasons(known, fast, native=True) == ""
+
+
+def test_every_cell_with_a_target_has_a_reason_or_none_is_needed(compare):
+    """A reason that names no cell would never be shown."""
+    known = (COMPARE / "reasons.md").read_text(encoding="utf-8")
+    for part in known.split("\n## ")[1:]:
+        assert set(part.partition("\n")[0].split(", ")) <= set(compare["cells"].CELLS)
+
+
+def test_growth_is_told_beside_linear_growth(compare):
+    """Twice the cost for a span is twice of linear; an attribute more on the line is not."""
+    linear = compare["growth"].linear
+    assert linear("threads", {1: 5.0, 64: 10.0}) == {1: 1.0, 64: 2.0}
+    costs = {0: 10.0, 8: 18.0, 128: 138.0}
+    assert linear("attributes", costs) == {0: 1.0, 8: 1.0, 128: 1.0}
+    figures = {"1 threads": 5.0, "64 threads": 10.0, "ratio": 2.0}
+    runs = {"tracekit": [{"figures": figures, "expected": 1, "arrived": 1, "load": 0.0}]}
+    grown = compare["page"].grown(runs)
+    assert grown == {"threads": {1: 1.0, 64: 2.0}}
+    picture = compare["pictures"].lines(grown)
+    assert "threads" in picture
+    ET.fromstring(picture)
+
+
+def test_the_page_and_its_pictures_come_from_the_runs_alone(compare, tmp_path):
+    """With a run of every cell, and with cells in which every run lost spans."""
+    cells, page = compare["cells"], compare["page"]
+    facts = page.Facts("a machine", "3.11", {"ddtrace": "1"}, {}, 1, native=True)
+    whole = {
+        name: {side: [result(2.0, 100)] for side in cell.sides}
+        for name, cell in cells.CELLS.items()
+    }
+    lossy = {name: {side: [result(2.0, 99)] for side in runs} for name, runs in whole.items()}
+    for measured in (whole, lossy):
+        page.write(tmp_path, measured, facts)
+        text = (tmp_path / "performance.md").read_text(encoding="utf-8")
+        for name in cells.CELLS:
+            assert f"(`{name}`)" in text
+        for picture in ("performance", "growth"):
+            ET.parse(tmp_path / f"{picture}.svg")
+    assert "lost spans" in text

@@ -22,8 +22,8 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
-def wheel(tmp_path, **environ):
-    """Build a wheel of a copy of the tree; return its name, its files and what was said."""
+def copied(tmp_path):
+    """Return a copy of the tree in which nothing is built."""
     source = tmp_path / "source"
     source.mkdir()
     for name in COPIED:
@@ -32,6 +32,12 @@ def wheel(tmp_path, **environ):
         copy(given, source / name)
     for built in (source / "tracekit" / "encoding").glob("*.so*"):
         built.unlink()
+    return source
+
+
+def wheel(tmp_path, **environ):
+    """Build a wheel of a copy of the tree; return its name, its files and what was said."""
+    source = copied(tmp_path)
     ran = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")],
         cwd=source,
@@ -72,6 +78,29 @@ def test_without_one_the_pure_wheel_is_built(tmp_path, environ):
     assert "tracekit/encoding/_frames.c" in files
     assert "tracekit/local/_static/index.html" in files  # the page of tracekit view
     assert "tracekit/local/_static/main.js" in files
+
+
+BUILD = """
+import hatch_build, sys
+hatch_build.NativeFrames(".", {}, None, None, "", "").initialize(sys.argv[1], {})
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "age_s", "kept"),
+    [("editable", 0, True), ("editable", 60, False), ("standard", 0, False)],
+)
+def test_interpreters_that_share_a_tree_share_what_one_could_build(tmp_path, version, age_s, kept):
+    """An editable install under one without headers takes it from no other, unless it is old."""
+    source = copied(tmp_path)
+    built = source / "tracekit" / "encoding" / "_frames.abi3.so"
+    built.touch()
+    written_ns = (source / "tracekit" / "encoding" / "_frames.c").stat().st_mtime_ns
+    os.utime(built, ns=(written_ns - age_s * 10**9,) * 2)
+    command = [sys.executable, "-c", BUILD, version]
+    environ = {**os.environ, "PATH": "/nonexistent", "TRACEKIT_BUILD_NATIVE": "auto"}
+    subprocess.run(command, cwd=source, env=environ, check=True, timeout=120)
+    assert built.exists() is kept
 
 
 def test_where_it_is_asked_for_a_failure_is_one(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import page
 from cells import CELLS
-from peers import BUILD, ROOT, SIDES, NotInstalledError, python_of, versions
+from peers import BUILD, NEWEST, ROOT, SIDES, NotInstalledError, is_native, python_of, versions
 from runs import Results, Sink, key_of, lost, run
 
 ENOUGH = 2
@@ -25,7 +25,9 @@ def main() -> None:
                         help=f"measure these anew: {', '.join(CELLS)}")  # fmt: skip
     parser.add_argument("--peer", nargs="*", default=[], choices=[[], *SIDES], metavar="PEER",
                         help="only these sides, shown and not kept")  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "reference",
+                        help="where the page and its pictures are written")  # fmt: skip
     parser.add_argument("--uv", default="uv")
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument(
@@ -47,14 +49,17 @@ def main() -> None:
     installed = {
         name: version
         for peer, python in pythons.items()
-        if peer != "sink"
+        if peer != "sink" and not peer.endswith(NEWEST)
         for name, version in versions(python).items()
     }
     interpreter = subprocess.run(
         [pythons["tracekit"], "-c", "import platform; print(platform.python_version())"],
         capture_output=True, text=True, check=True,
     ).stdout.strip()  # fmt: skip
+    native = is_native(pythons["tracekit"])
     words = [f"{name} {version}" for name, version in sorted(installed.items())]
+    words.append(f"native {native}")
+    started = time.monotonic()
     results = Results(BUILD / "results", key_of(ROOT, interpreter, *words))
     for cell in asked.cell:
         if not asked.peer:
@@ -69,14 +74,15 @@ def main() -> None:
             print(f"({time.monotonic() - began:.0f} s)\n", flush=True)
     if asked.peer or asked.cell:
         return
-    facts = page.Facts(machine(), interpreter, installed, absent, asked.rounds)
-    page.write(ROOT / "docs" / "reference", measured, facts)
+    facts = page.Facts(machine(), interpreter, installed, absent, asked.rounds, native)
+    page.write(asked.page, measured, facts)
+    print(f"{asked.page / 'performance.md'} is written, after {time.monotonic() - started:.0f} s")
 
 
 def measure(sink, pythons, cell, results, asked):
     """Run what is missing of a cell, round by round through all sides."""
     runs = results.load(cell) if not asked.peer else {}
-    for number in range(asked.rounds):
+    for number in range(min(asked.rounds, CELLS[cell].rounds)):
         for name in CELLS[cell].sides:
             if asked.peer and name not in asked.peer:
                 continue

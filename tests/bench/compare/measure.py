@@ -11,13 +11,12 @@ It prints JSON: ``figures`` by name, ``spans`` that the sink must have got, and 
 ``encoders()``         how many spans, and by format: encode all of them
 ``propagators()``      by format: extract(carrier), inject()
 ``flask grpc_server``  put the peer's instrumentation around what it is given
-``grpc_channel …``
+``grpc_channel …``     (``aio_server``, ``aio_channel``: the same for ``grpc.aio``)
 =====================  ====================================================================
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 import importlib.util
@@ -30,10 +29,12 @@ import sys
 import time
 from pathlib import Path
 
+import growth
+import rpc
+from pairs import beside, timed
+
 SPANS = 25
 """Of one trace."""
-NAMES = {"otel-http": "otel", "otel-grpc": "otel", "jaeger-client": "jaeger_client",
-         "tracekit-http": "tracekit", "tracekit-grpc": "tracekit"}  # fmt: skip
 TRACE, SPAN = "80f198ee56343ba864fe8b2a57d3eff7", "e457b5a2e4d86bd1"
 CARRIERS = {
     "jaeger": {"uber-trace-id": f"{TRACE}:{SPAN}:0:1"},
@@ -52,7 +53,8 @@ class Run:
         self.began = time.monotonic()
 
     def side(self, **options):
-        path = Path(__file__).parent / "sides" / f"{NAMES.get(self.name, self.name)}.py"
+        peer = self.name if self.name in ("jaeger-client", "py_zipkin") else self.name.split("-")[0]
+        path = Path(__file__).parent / "sides" / f"{peer.replace('-', '_')}.py"
         spec = importlib.util.spec_from_file_location("side", path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -190,39 +192,6 @@ def propagation(run):
     return figures
 
 
-def timed(call, count, rounds):
-    """Return µs of CPU a call on this thread."""
-    times = []
-    for _ in range(rounds):
-        began = time.thread_time_ns()
-        for _ in range(count):
-            call()
-        times.append((time.thread_time_ns() - began) / count / 1000)
-    return statistics.median(times)
-
-
-def beside(bare, traced, flush, rounds, count, clock=time.perf_counter_ns):
-    """Return what ``bare`` takes and what ``traced`` adds, in µs, from blocks in turns.
-
-    ``clock`` decides what counts; a flush is within it where that is the process' CPU.
-    """
-    base, added = [], []
-    for _ in range(rounds):
-        pair = []
-        for call in (bare, traced):
-            gc.collect()
-            began = clock()
-            for _ in range(count):
-                call()
-            if clock is time.process_time_ns:
-                flush()
-            pair.append((clock() - began) / count / 1000)
-            flush()
-        base.append(pair[0])
-        added.append(pair[1] - pair[0])
-    return {"bare": statistics.median(base[1:]), "added": statistics.median(added[1:])}
-
-
 # --- web ---
 
 ENVIRON = {
@@ -329,68 +298,6 @@ def log(run):
     return figures
 
 
-# --- gRPC ---
-
-UNARY, STREAM = "/bench.Shop/Find", "/bench.Shop/List"
-MESSAGES = 1000
-
-
-@contextlib.contextmanager
-def served(interceptors, around):
-    """Serve the two methods; yield their two stubs."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
-    import grpc as lib  # noqa: PLC0415
-
-    message = b"a driver who is near"
-    handlers = lib.method_handlers_generic_handler(
-        "bench.Shop",
-        {
-            "Find": lib.unary_unary_rpc_method_handler(lambda request, _context: request),
-            "List": lib.unary_stream_rpc_method_handler(
-                lambda _request, _context: iter([message] * MESSAGES)
-            ),
-        },
-    )
-    server = lib.server(ThreadPoolExecutor(1), interceptors=interceptors)
-    server.add_generic_rpc_handlers((handlers,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    options = [("grpc.use_local_subchannel_pool", 1)]
-    channel = around(lib.insecure_channel(f"127.0.0.1:{port}", options))
-    unary, stream = channel.unary_unary(UNARY), channel.unary_stream(STREAM)
-    yield lambda: unary(message), lambda: sum(1 for _ in stream(message))
-    channel.close()
-    server.stop(None).wait()
-
-
-def grpc(run, *, sampled=True, stream=False):
-    """CPU of both ends in one process, until everything is handed over."""
-    side = run.side(sampled=sampled)
-    rounds, count = (10, 1) if stream else (12, 80)
-    with served([], lambda channel: channel) as bare:
-        # After the bare ones: one peer patches the constructors themselves.
-        interceptors = side.grpc_server()
-        with served(interceptors, side.grpc_channel) as traced:
-            for call in (bare[stream], traced[stream]):
-                for _ in range(2 if stream else 20):
-                    call()
-            figures = beside(bare[stream], traced[stream], side.flush, rounds, count,
-                             clock=time.process_time_ns)  # fmt: skip
-    if sampled and run.name != "bare":
-        run.spans = 2 * (rounds * count + (2 if stream else 20))
-    return figures
-
-
-def grpc_unsampled(run):
-    return grpc(run, sampled=False)
-
-
-def grpc_stream(run):
-    figures = grpc(run, stream=True)
-    return {**figures, "ratio": 1 + figures["added"] / figures["bare"]}
-
-
 # --- start and memory ---
 
 
@@ -423,7 +330,7 @@ def live(run):
 CELLS = {
     cell.__name__.replace("_", "-"): cell
     for cell in (child, cpu, unsampled, kept, disabled, encode, burst, rate, propagation, flask,
-                 flask_unsampled, grpc, grpc_unsampled, grpc_stream, requests, log, start, live)
+                 flask_unsampled, *rpc.CELLS, requests, log, start, live, growth.scale)
 }  # fmt: skip
 UNCOUNTED = ("kept", "encode", "propagation", "live")
 

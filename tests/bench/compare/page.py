@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from datetime import datetime, timezone
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
+import growth
 from cells import CELLS, OURS, TARGETS, Target
-from peers import SIDES
+from peers import NEWEST, SIDES
+from pictures import bars, lines
 from runs import lost
 
 Runs = dict[str, list[dict]]
@@ -23,6 +24,8 @@ class Facts(NamedTuple):
     versions: dict[str, str]
     absent: dict[str, str]
     rounds: int
+    native: bool
+    """Whether the frames were native where a side does not say that it is Python alone."""
 
 
 def figures(runs: list[dict]) -> dict[str, list[float]]:
@@ -43,7 +46,7 @@ def median(runs: Runs, side: str, figure: str) -> float | None:
 def section(name: str, runs: Runs, absent: dict[str, str]) -> str:
     """Return a cell's heading and table, in Markdown."""
     cell = CELLS[name]
-    lines = [
+    text = [
         f"### {cell.title}",
         "",
         f"{cell.said} (`{name}`)",
@@ -54,10 +57,10 @@ def section(name: str, runs: Runs, absent: dict[str, str]) -> str:
     for side in cell.sides:
         said = SIDES[side].said
         if SIDES[side].peer in absent:
-            lines.append(f"| {said} | | not installed | | | {absent[SIDES[side].peer]} |")
+            text.append(f"| {said} | | not installed | | | {absent[SIDES[side].peer]} |")
         elif runs.get(side):
-            lines += rows(name, side, runs)
-    return "\n".join(lines) + "\n"
+            text += rows(name, side, runs)
+    return "\n".join(text) + "\n"
 
 
 def rows(name: str, side: str, runs: Runs):
@@ -73,7 +76,7 @@ def rows(name: str, side: str, runs: Runs):
         if not unit:
             continue
         middle = statistics.median(found)
-        ours = median(runs, OURS, figure)
+        ours = median(runs, f"{OURS}-{NEWEST}" if side.endswith(NEWEST) else OURS, figure)
         comparable = ours is not None and not side.startswith("tracekit") and side != "bare"
         ratio = f"{ours / middle:.2f}" if comparable and figure != "bare" and middle > 0 else ""
         label = figure if figure != unit and figure not in ("us", "added") else ""
@@ -101,32 +104,80 @@ def number(value: float) -> str:
     return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
 
 
-def ratio_of(target: Target, measured: dict[str, Runs]) -> float | None:
-    """Return what the target speaks of; None without a whole run of either side."""
+def ratio_of(target: Target, measured: dict[str, Runs], *, pure: bool = False) -> float | None:
+    """Return what the target speaks of; None without a whole run of either side.
+
+    ``pure``: of tracekit in Python alone, if the cell has such a side.
+    """
     runs = measured.get(target.cell, {})
-    ours = median(runs, target.side, target.figure)
+    alone = f"{target.side}-pure"
+    side = alone if pure and alone in CELLS[target.cell].sides else target.side
+    ours = median(runs, side, target.figure)
     if not target.peer:
         return ours
-    theirs = median(runs, target.peer, target.figure)
+    theirs = median(runs, target.peer, target.theirs or target.figure)
     return None if ours is None or not theirs or theirs <= 0 else ours / theirs
 
 
-def goals(measured: dict[str, Runs]):
-    """Yield the table of what is asked for and what was found."""
-    yield "| | | beside | asked | found | |"
-    yield "|---|---|---|---:|---:|---|"
+def missed(target: Target, found: float | None, limit: float | None) -> bool:
+    if found is None or limit is None:
+        return False
+    return found < limit if target.at_least else found > limit
+
+
+def verdicts(measured: dict[str, Runs], *, native: bool):
+    """Yield each target with what was found, in Python alone and with native frames."""
     for target in TARGETS:
-        found = ratio_of(target, measured)
-        sign = "≥" if target.at_least else "≤"
-        beside = SIDES[target.peer].said if target.peer else "bare"
-        met = found is not None and (
-            found >= target.limit if target.at_least else found <= target.limit
+        yield (
+            target,
+            ratio_of(target, measured, pure=True),
+            ratio_of(target, measured) if native else None,
         )
-        verdict = "" if met else "missed, see below" if found is not None else "lost spans"
+
+
+def goals(measured: dict[str, Runs], *, native: bool):
+    """Yield the table of what is asked for and what was found."""
+    yield "| | | beside | Python: asked | found | native: asked | found | |"
+    yield "|---|---|---|---:|---:|---:|---:|---|"
+    for target, pure, fast in verdicts(measured, native=native):
+        sign = "≥" if target.at_least else "≤"
+        beside = SIDES[target.peer].said if target.peer else "itself, bare"
+        if pure is None:
+            verdict = "not measured, or lost spans"
+        elif missed(target, pure, target.limit) or missed(target, fast, target.asked):
+            verdict = "missed, see below"
+        else:
+            verdict = ""
+        cells = [
+            f"{sign} {target.limit:g}" if target.limit is not None else "",
+            "" if pure is None else f"{pure:.2f}",
+            f"{sign} {target.asked:g}",
+            ("" if fast is None else f"{fast:.2f}") if native else "not built",
+        ]
         yield (
             f"| {CELLS[target.cell].title} | {SIDES[target.side].said} | {beside} "
-            f"| {sign} {target.limit:g} | {'' if found is None else f'{found:.2f}'} | {verdict} |"
+            f"| {' | '.join(cells)} | {verdict} |"
         )
+
+
+def reasons(text: str, measured: dict[str, Runs], *, native: bool) -> str:
+    """Return, of the reasons by cell (``## cell``), those for what was missed in this run."""
+    known = {}
+    for part in text.split("\n## ")[1:]:
+        names, _, reason = part.partition("\n")
+        known |= dict.fromkeys(names.split(", "), reason.strip())
+    cells = dict.fromkeys(
+        target.cell
+        for target, pure, fast in verdicts(measured, native=native)
+        if missed(target, pure, target.limit) or missed(target, fast, target.asked)
+    )
+    told: dict[str, list[str]] = {}
+    for cell in cells:
+        told.setdefault(known.get(cell, "No reason is known yet."), []).append(CELLS[cell].title)
+    if not told:
+        return ""
+    parts = [f"**{'; '.join(titles)}.** {reason}\n" for reason, titles in told.items()]
+    return "\n".join(["", "## What is missed, and why", "", *parts])
 
 
 _PAGE = """\
@@ -144,23 +195,35 @@ run counts only if all of its spans arrived. Only ratios travel from machine to 
 
 ## What is asked, and what was found
 
-Ratios of medians, tracekit ÷ the other.
+Ratios of medians, tracekit ÷ the other. *Python* is tracekit without, *native* with its optional
+[native frames](../explanation/native-frames.md); where both say the same, those take no part in it.
 
 {goals}
 
 ![Ratios beside what is asked](performance.svg)
 {reasons}
+{spans}
+
+## How cost grows
+
+Each line is a cost beside what linear growth from its smallest number would make of it: where it
+stays at 1 or falls, nothing grows faster than linearly (`scale`, below).
+
+![Cost beside linear growth](growth.svg)
+
 ## Every figure
 
 {sections}"""
 
 
 def write(folder: Path, measured: dict[str, Runs], facts: Facts) -> None:
-    """Write ``performance.md`` and ``performance.svg``."""
+    """Write ``performance.md``, ``performance.svg`` and ``growth.svg``."""
     loads = [each["load"] for runs in measured.values() for side in runs.values()
              for each in side if "load" in each]  # fmt: skip
-    kept = (Path(__file__).with_name(name) for name in ("reasons.md", "spans.md"))
-    reasons = "".join(f"\n{it.read_text(encoding='utf-8').strip()}\n" for it in kept if it.exists())
+    known, spans = (
+        Path(__file__).with_name(f"{name}.md").read_text(encoding="utf-8")
+        for name in ("reasons", "spans")
+    )
     text = _PAGE.format(
         machine=facts.machine,
         python=facts.python,
@@ -169,56 +232,36 @@ def write(folder: Path, measured: dict[str, Runs], facts: Facts) -> None:
         versions=", ".join(f"{name} {version}" for name, version in sorted(facts.versions.items())),
         absent="".join(f" {peer} does not install: {why}." for peer, why in facts.absent.items()),
         rounds=facts.rounds,
-        goals="\n".join(goals(measured)),
-        reasons=reasons,
+        goals="\n".join(goals(measured, native=facts.native)),
+        reasons=reasons(known, measured, native=facts.native),
+        spans=spans.strip(),
         sections="\n".join(section(name, runs, facts.absent) for name, runs in measured.items()),
     )
     (folder / "performance.md").write_text(text, encoding="utf-8")
-    (folder / "performance.svg").write_text(chart(measured), encoding="utf-8")
+    pictures = {"performance": bars(drawn(measured)), "growth": lines(grown(measured["scale"]))}
+    for name, picture in pictures.items():
+        (folder / f"{name}.svg").write_text(picture, encoding="utf-8")
 
 
-# --- the chart ---
-
-_LEFT, _WIDTH, _ROW = 500, 400, 26
-
-
-def chart(measured: dict[str, Runs]) -> str:
-    """Return a bar for each target that is a share: how long tracekit's is, and the limit."""
-    bars = [
-        (target, found)
-        for target in TARGETS
-        if target.peer and not target.at_least
-        and (found := ratio_of(target, measured)) is not None
-    ]  # fmt: skip
-    height = 56 + _ROW * len(bars)
-    parts = [
-        (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 80} {height}" '
-            'font-family="sans-serif" font-size="13">'
-        ),
-        f'<rect width="{_LEFT + _WIDTH + 80}" height="{height}" fill="#fff"/>',
-        '<text x="12" y="22" font-size="15">What tracekit costs, the other being 1</text>',
-        (
-            f'<text x="{_LEFT + _WIDTH}" y="22" text-anchor="end" fill="#555">'
-            "line: what is asked</text>"
-        ),
-    ]
-    for row, (target, found) in enumerate(bars):
-        y = 40 + row * _ROW
-        limit = _LEFT + target.limit * _WIDTH
-        bar = max(0.0, min(found, 1.0)) * _WIDTH
+def drawn(measured: dict[str, Runs]):
+    """Yield label, found and asked of each target that is a share."""
+    for target in TARGETS:
+        found = ratio_of(target, measured)
+        if not target.peer or target.at_least or found is None:
+            continue
         label = f"{CELLS[target.cell].title} / {SIDES[target.peer].said.partition(',')[0]}"
         if target.side != OURS:
             label += f" ({SIDES[target.side].said.partition(', ')[2]})"
-        colour = "#2a7f62" if found <= target.limit else "#c2772b"
-        parts += [
-            (
-                f'<text x="{_LEFT - 8}" y="{y + 14}" text-anchor="end" font-size="11">'
-                f"{escape(label)}</text>"
-            ),
-            f'<rect x="{_LEFT}" y="{y}" width="{_WIDTH}" height="18" fill="#e9e9e9"/>',
-            f'<rect x="{_LEFT}" y="{y}" width="{bar:.0f}" height="18" fill="{colour}"/>',
-            f'<path d="M{limit:.0f} {y - 2}v22" stroke="#222" stroke-width="2"/>',
-            f'<text x="{_LEFT + _WIDTH + 8}" y="{y + 14}">{found:.2f}</text>',
-        ]
-    return "\n".join([*parts, "</svg>"]) + "\n"
+        elif target.figure not in ("us", "added", "ms"):
+            label += f" ({target.figure})"
+        yield label, found, target.asked
+
+
+def grown(runs: Runs) -> dict[str, dict[int, float]]:
+    """Return, for each thing that there may be more of, the cost beside linear growth."""
+    axes: dict[str, dict[int, float]] = {}
+    for figure, values in figures(runs.get(OURS, [])).items():
+        number, _, axis = figure.partition(" ")
+        if axis:
+            axes.setdefault(axis, {})[int(number)] = statistics.median(values)
+    return {axis: growth.linear(axis, row) for axis, row in axes.items()}

@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[3]
 BUILD = ROOT / ".build" / "bench"
 
 _PROGRAMS = ("flask", "requests", "grpcio")
+NEWEST = "3.14"
+"""Some sides run under this CPython as well, where it is found."""
 PEERS = {
     "tracekit": ("-e", f"{ROOT}[grpc,flask,requests]"),
     "opentelemetry": (
@@ -31,6 +33,7 @@ PEERS = {
     "ddtrace": ("ddtrace", *_PROGRAMS),
     "sink": ("grpcio", "msgpack"),
 }
+PEERS |= {f"{peer}-{NEWEST}": PEERS[peer] for peer in ("tracekit", "opentelemetry")}
 
 
 class Side(NamedTuple):
@@ -50,6 +53,10 @@ SIDES = {
     "py_zipkin": Side("py_zipkin", "py_zipkin, HTTP"),
     "ddtrace": Side("ddtrace", "ddtrace, msgpack"),
     "bare": Side("tracekit", "does nothing"),
+    "tracekit-pure": Side("tracekit", "tracekit, Jaeger UDP, Python alone"),
+    "tracekit-http-pure": Side("tracekit", "tracekit, OTLP/HTTP, Python alone"),
+    "tracekit-3.14": Side("tracekit-3.14", "tracekit, Jaeger UDP, CPython 3.14"),
+    "otel-http-3.14": Side("opentelemetry-3.14", "OpenTelemetry, OTLP/HTTP, CPython 3.14"),
 }
 
 _VERSIONS = """
@@ -67,6 +74,8 @@ class NotInstalledError(Exception):
 
 def python_of(peer: str, uv: str, python: str) -> str:
     """Return the interpreter of ``peer``'s environment, which is made if it is not there."""
+    if peer.endswith(NEWEST):
+        python = _newest(uv)
     home = BUILD / peer
     interpreter = str(home / "bin" / "python")
     asked = json.dumps([python, *PEERS[peer]])
@@ -84,6 +93,32 @@ def python_of(peer: str, uv: str, python: str) -> str:
             raise NotInstalledError(lines[-1].strip())
     stamp.write_text(asked)
     return interpreter
+
+
+def _newest(uv: str) -> str:
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    cached = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "tracekit")
+    places = sorted(
+        [*pyenv.glob(f"{NEWEST}.*/bin/python"), *cached.glob(f"python-{NEWEST}.*/bin/python3")]
+    )
+    for candidate in (NEWEST, *map(str, places)):
+        found = subprocess.run(
+            [uv, "python", "find", "--no-python-downloads", candidate],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if found.returncode == 0:
+            return found.stdout.strip()
+    raise NotInstalledError(f"no CPython {NEWEST} was found")
+
+
+def is_native(interpreter: str) -> bool:
+    """Return whether tracekit has native frames there."""
+    question = "from tracekit.encoding import native_frames; print(native_frames() is not None)"
+    done = subprocess.run(
+        [interpreter, "-c", question],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.strip() == "True"
 
 
 def versions(interpreter: str) -> dict[str, str]:

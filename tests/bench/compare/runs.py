@@ -125,7 +125,9 @@ class Results:
 def key_of(root: Path, *words: str) -> str:
     """Return what results depend on: the product's code, the programs here, and ``words``."""
     digest = hashlib.sha256(repr(words).encode())
-    programs = [HERE / "measure.py", HERE / "sink.py", *sorted((HERE / "sides").glob("*.py"))]
-    for path in (*sorted((root / "tracekit").rglob("*.py")), *programs):
+    names = ("measure.py", "pairs.py", "rpc.py", "growth.py", "sink.py")
+    programs = [*map(HERE.joinpath, names), *sorted((HERE / "sides").glob("*.py"))]
+    product = root / "tracekit"
+    for path in (*sorted(product.rglob("*.py")), *sorted(product.rglob("*.c")), *programs):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grpc
+import grpc.aio
 
 
 class Nothing(
@@ -15,6 +16,22 @@ class Nothing(
 
     def intercept_unary_unary(self, continuation, details, request):
         return continuation(details, request)
+
+    intercept_unary_stream = intercept_unary_unary
+
+
+class AioNothing(
+    grpc.aio.ServerInterceptor,
+    grpc.aio.UnaryUnaryClientInterceptor,
+    grpc.aio.UnaryStreamClientInterceptor,
+):
+    """The same on asyncio."""
+
+    async def intercept_service(self, continuation, details):
+        return await continuation(details)
+
+    async def intercept_unary_unary(self, continuation, details, request):
+        return await continuation(details, request)
 
     intercept_unary_stream = intercept_unary_unary
 
@@ -42,6 +59,12 @@ class Side:
 
     def grpc_channel(self, channel):
         return grpc.intercept_channel(channel, Nothing())
+
+    def aio_server(self):
+        return [AioNothing()]
+
+    def aio_channel(self, make):
+        return make([AioNothing()])
 
     def requests(self, session):
         send = session.send

@@ -114,6 +114,12 @@ class Side:
     def grpc_channel(self, channel):
         return channel
 
+    def aio_server(self):
+        return self.grpc_server()
+
+    def aio_channel(self, make):
+        return make()
+
     def requests(self, session):
         from ddtrace import patch  # noqa: PLC0415
 

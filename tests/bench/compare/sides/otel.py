@@ -103,6 +103,16 @@ class Side:
 
         return intercept_channel(channel, client_interceptor(tracer_provider=self.provider))
 
+    def aio_server(self):
+        from opentelemetry.instrumentation.grpc import aio_server_interceptor  # noqa: PLC0415
+
+        return [aio_server_interceptor(tracer_provider=self.provider)]
+
+    def aio_channel(self, make):
+        from opentelemetry.instrumentation.grpc import aio_client_interceptors  # noqa: PLC0415
+
+        return make(aio_client_interceptors(tracer_provider=self.provider))
+
     def requests(self, session):
         from opentelemetry.instrumentation.requests import RequestsInstrumentor  # noqa: PLC0415
 

@@ -8,12 +8,12 @@ import tracekit
 from tracekit.propagation import Propagator
 
 WIRES = {
-    "tracekit": lambda ports: {"agent_host": "127.0.0.1", "agent_port": ports["udp"]},
-    "tracekit-http": lambda ports: {
+    "udp": lambda ports: {"agent_host": "127.0.0.1", "agent_port": ports["udp"]},
+    "http": lambda ports: {
         "transport": "otlp-http",
         "endpoint": f"http://127.0.0.1:{ports['http']}/v1/traces",
     },
-    "tracekit-grpc": lambda ports: {
+    "grpc": lambda ports: {
         "transport": "otlp-grpc",
         "endpoint": f"http://127.0.0.1:{ports['grpc']}",
     },
@@ -27,13 +27,17 @@ class Side:
         logging.disable()
         self._ports = ports
         fields = {"queue_size": queue} if queue else {}
+        words = name.split("-")
+        self._native = "pure" not in words
+        wire = next((word for word in words if word in WIRES), "udp")
         self.tracing = tracekit.init(
             "bench",
             environ={},
             sampler_type="const",
             sampler_param=int(sampled),
             disabled=disabled,
-            **WIRES[name](ports),
+            native=self._native,
+            **WIRES[wire](ports),
             **fields,
         )
         self.tracer = self.tracing.tracer("bench")
@@ -93,15 +97,21 @@ class Side:
 
     def encoders(self):
         from tracekit._protocols import Loss  # noqa: PLC0415
-        from tracekit.encoding import OtlpEncoder, jaeger_binary, jaeger_compact  # noqa: PLC0415
+        from tracekit.encoding import (  # noqa: PLC0415
+            jaeger_binary,
+            jaeger_compact,
+            native_frames,
+            otlp,
+        )
 
         spans = self.live(1000)
         for span in spans:
             span.end()
+        native = native_frames() if self._native else None
         formats = {
-            "Jaeger compact": jaeger_compact(),
-            "Jaeger binary": jaeger_binary(),
-            "OTLP": OtlpEncoder(),
+            "Jaeger compact": jaeger_compact(native=native),
+            "Jaeger binary": jaeger_binary(native=native),
+            "OTLP": otlp(native=native),
         }
         process = {name: each.process(spans[0].resource) for name, each in formats.items()}
 
@@ -134,6 +144,16 @@ class Side:
         import tracekit.grpc  # noqa: PLC0415
 
         return tracekit.grpc.trace_channel(channel, tracing=self.tracing)
+
+    def aio_server(self):
+        import tracekit.grpc.aio  # noqa: PLC0415
+
+        return [tracekit.grpc.aio.server_interceptor(self.tracing)]
+
+    def aio_channel(self, make):
+        import tracekit.grpc.aio  # noqa: PLC0415
+
+        return tracekit.grpc.aio.trace_channel(make(), tracing=self.tracing)
 
     def requests(self, session):
         import tracekit.requests  # noqa: PLC0415
