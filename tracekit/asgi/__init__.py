@@ -23,7 +23,7 @@ from tracekit.asgi._exchange import KEY, Exchange
 from tracekit.asgi._routes import Routes, ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tracekit._assembly.handle import HasTracing, Tracing
     from tracekit.asgi._exchange import App, Message, Receive, Scope, Send
@@ -63,8 +63,16 @@ def middleware(
 class Middleware:
     """An ASGI application around another one. Any event loop: it waits for nothing of its own."""
 
-    def __init__(self, app: App, server: Server, owner: object = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        server: Server,
+        owner: object = None,
+        prepare: Callable[[Exchange], None] | None = None,
+    ) -> None:
+        """``prepare`` is told of each exchange that records, before the application is."""
         self.app = app
+        self._prepare = prepare
         self._owner = app if owner is None else owner
         self._server = server
         self._routes = Routes()
@@ -96,6 +104,8 @@ class Middleware:
         if exchange.sampled_by_operation():
             route = ahead(getattr(self._owner, "routes", None) or (), scope, exchange.root)
         exchange.start(scope, route)
+        if self._prepare is not None and exchange.recording:
+            self._prepare(exchange)
 
     async def _untraced(
         self, exchange: Exchange, scope: Scope, receive: Receive, send: Send

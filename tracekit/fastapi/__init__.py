@@ -19,6 +19,7 @@ from tracekit._assembly.handle import later
 from tracekit._calls.http import DEFAULT_EXCLUDE
 from tracekit._calls.http_server import Server
 from tracekit.asgi import Middleware
+from tracekit.fastapi._operations import operations_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,10 +40,13 @@ def init_app(
     exclude: Iterable[str] = DEFAULT_EXCLUDE,
     response_headers: bool = False,
     semconv: str | None = None,
+    operation_spans: bool = False,
 ) -> None:
     """Trace ``app`` from its next request on; a second time on the same one does nothing.
 
-    The arguments are those of ``tracekit.asgi.middleware``. Before or after the application has
+    The arguments are those of ``tracekit.asgi.middleware``. ``operation_spans`` adds FastAPI's own
+    spans below each request (dependencies, endpoint, serialization, background tasks; 0.165 and
+    later). Before or after the application has
     started; what is no application of Starlette's kind is left alone, with one warning.
     """
     server = Server(later(tracing), "tracekit.fastapi", exclude, response_headers, semconv)
@@ -50,7 +54,8 @@ def init_app(
         if _EDGE in vars(app):
             return
         kind: Any = type(app)
-        vars(app)[_EDGE] = Middleware(functools.partial(kind.__call__, app), server, app)
+        prepare = operations_of(server) if operation_spans else None
+        vars(app)[_EDGE] = Middleware(functools.partial(kind.__call__, app), server, app, prepare)
         app.__class__ = traced(kind)
     except Exception as problem:
         getattr(app, "__dict__", {}).pop(_EDGE, None)

@@ -1,66 +1,116 @@
-"""FastAPI's own telemetry (0.165 and later) beside ours, under OpenTelemetry's global provider."""
+"""FastAPI's own telemetry (0.165 and later) beside ours, and what of it leaves the process."""
 
 from __future__ import annotations
 
-import json
+import os
 import subprocess
 import sys
 
 import fastapi
 import pytest
 
+from tracekit.testing import FakeCollector
+
 PROGRAM = """
-import asyncio, json, sys
+import asyncio, sys
 import fastapi, httpx
-import tracekit, tracekit.fastapi, tracekit.testing
-from tracekit.testing import MemoryTransport
+import tracekit, tracekit.fastapi
 
-with tracekit.testing.recording() as spans:
-    app = fastapi.FastAPI()
+tracekit.init("shop")
+app = fastapi.FastAPI()
+background = []
 
-    @app.get("/users/{user}")
-    async def user(user: str, token: str = ""):
-        return user
+@app.get("/users/{user}")
+async def user(user: str, tasks: fastapi.BackgroundTasks, token: str = ""):
+    tasks.add_task(background.append, user)
+    return user
 
-    @app.get("/healthz")
-    async def healthz():
-        return "ok"
+@app.get("/failing")
+async def failing():
+    raise RuntimeError("GET http://stock/?token=secret")
 
-    if sys.argv[1] == "edge":
-        tracekit.fastapi.init_app(app)
+@app.get("/healthz")
+async def healthz():
+    return "ok"
 
-    async def ask():
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
-            for path in ("/users/ada?token=secret&session_token=secret", "/healthz"):
-                assert (await client.get(path)).status_code == 200
+if sys.argv[1] == "edge":
+    tracekit.fastapi.init_app(app)
+elif sys.argv[1] == "operations":
+    tracekit.fastapi.init_app(app, operation_spans=True)
 
-    asyncio.run(ask())
-    print(json.dumps([
-        [span.name, span.kind.name, dict(span.attributes)] for span in spans
-    ], default=str))
+async def ask():
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+        for path in ("/users/ada?token=secret&session_token=secret", "/healthz", "/failing"):
+            print((await client.get(path)).status_code, path)
+
+asyncio.run(ask())
 """
+ANSWERS = ["200 /users/ada?token=secret&session_token=secret", "200 /healthz", "500 /failing"]
+OPERATIONS = [
+    "fastapi.background_task",
+    "fastapi.dependencies",
+    "fastapi.endpoint",
+    "fastapi.serialization",
+]
+has_telemetry = pytest.mark.skipif(
+    not hasattr(fastapi, "telemetry"), reason="this FastAPI has no telemetry"
+)
 
 
 def told(which):
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, which],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    """Run the program; return the spans that a collector has got of it, and what it logged."""
+    with FakeCollector() as collector:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, which],
+            env={**os.environ, **collector.environ},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == ANSWERS
+        return collector.spans(), done.stderr
 
 
-def test_with_our_edge_there_is_one_span():
+def servers(spans):
+    return sorted(span.operation for span in spans if span.kind == "server")
+
+
+def test_with_our_edge_there_is_one_span_a_request():
     """It stands outside, and tells FastAPI that there is one already."""
-    assert [name for name, _, _ in told("edge")] == ["GET /users/{user}"]
+    spans, _ = told("edge")
+    assert sorted(span.operation for span in spans) == ["GET /failing", "GET /users/{user}"]
+    assert "secret" not in repr(spans)
 
 
-@pytest.mark.skipif(not hasattr(fastapi, "telemetry"), reason="this FastAPI has no telemetry")
-def test_without_it_probes_are_excluded_and_nothing_secret_is_told():
-    """Its spans run on our tracer, so what holds for ours holds for them."""
-    servers = [each for each in told("own") if each[1] == "SERVER"]
-    assert [name for name, _, _ in servers] == ["GET /users/{user}"]
+@has_telemetry
+def test_its_operations_are_below_our_span_if_asked_for():
+    """Dependencies, endpoint, serialization and the background task: children of one span."""
+    spans, logged = told("operations")
+    assert servers(spans) == ["GET /failing", "GET /users/{user}"]
+    [server] = [span for span in spans if span.operation == "GET /users/{user}"]
+    below = [span for span in spans if span.trace_id == server.trace_id and span is not server]
+    assert sorted({span.operation for span in below} & set(OPERATIONS)) == OPERATIONS
+    ids = {span.span_id for span in (server, *below)}
+    assert {span.parent_id for span in below} <= ids
+    assert "operation spans need" not in logged
+
+
+@pytest.mark.skipif(hasattr(fastapi, "telemetry"), reason="this FastAPI has telemetry")
+def test_a_fastapi_without_operations_is_told_of_once():
+    """The request is traced as without the option."""
+    spans, logged = told("operations")
+    assert servers(spans) == ["GET /failing", "GET /users/{user}"]
+    assert logged.count("operation spans need FastAPI 0.165 or newer") == 1
+
+
+@has_telemetry
+def test_without_our_edge_probes_are_left_out_and_nothing_secret_leaves():
+    """Its spans run on our tracer, so what holds for ours on the wire holds for them."""
+    spans, _ = told("own")
+    assert servers(spans) == ["GET /failing", "GET /users/{user}"]
+    [server] = [span for span in spans if span.operation == "GET /users/{user}"]
+    assert server.tags["url.query"] == "token=REDACTED&session_token=REDACTED"
+    assert "secret" not in repr(spans)
