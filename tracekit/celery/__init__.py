@@ -14,6 +14,7 @@ run below whatever is current. Calls that a task makes carry the headers of the 
 from __future__ import annotations
 
 import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -26,7 +27,7 @@ except ImportError as error:
 from opentelemetry import trace
 
 from tracekit._assembly.handle import HasTracing, Tracing, later
-from tracekit._calls.messaging import Consuming, Messages, unheard
+from tracekit._calls.messaging import Consuming, Messages, quietly, unheard
 from tracekit._calls.patch import Instrumentation, Patch
 from tracekit._context import attach
 
@@ -63,7 +64,8 @@ def _install(edge: _Edge) -> Callable[[], None]:
 
     def undo() -> None:
         edge.active = False
-        patch.undo()
+        for each in (patch, *edge.quiet):
+            each.undo()
         for signal, handler in handlers:
             signal.disconnect(handler)
 
@@ -77,6 +79,8 @@ class _Edge:
 
     def __init__(self, messages: Messages) -> None:
         self._messages = messages
+        self.quiet: list[Patch] = []
+        """What was put behind a worker's own doings."""
 
     def sending(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``Celery.send_task`` with a producer span around it."""
@@ -94,6 +98,28 @@ class _Edge:
         """Keep the polling of a worker from being traced; a run has a context of its own."""
         del told
         attach(unheard())  # for as long as the worker lives, on its own thread
+        try:
+            self._work_on_green_threads()
+        except Exception:
+            self._messages.complain("what a worker says to its broker by itself is traced")
+
+    def _work_on_green_threads(self) -> None:
+        """Keep what pools of green threads do on others than this one from being traced, too."""
+        pools = [sys.modules.get(f"celery.concurrency.{kind}") for kind in ("gevent", "eventlet")]
+        if self.quiet or not any(pools):
+            return
+        # Only a worker needs them.
+        from celery.concurrency import base  # noqa: PLC0415
+        from celery.worker.pidbox import gPidbox  # noqa: PLC0415
+        from kombu.asynchronous.timer import Entry  # noqa: PLC0415
+
+        own: list[tuple[object, str]] = [
+            (base, "apply_target"),  # acknowledges, then has the task run, then tells of it
+            (gPidbox, "loop"),
+            (Entry, "__call__"),
+        ]
+        own += [(pool, "apply_timeout") for pool in pools if hasattr(pool, "apply_timeout")]
+        self.quiet += [Patch(whose, name, quietly) for whose, name in own]
 
     def publish(
         self, sender: object = None, headers: Any = None, routing_key: Any = None, **told: Any

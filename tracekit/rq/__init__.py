@@ -17,18 +17,19 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 try:
-    from rq import Queue
+    from rq import Queue, suspension
     from rq.job import Job
+    from rq.scheduler import RQScheduler
     from rq.worker import Worker
+    from rq.worker_pool import WorkerPool
 except ImportError as error:
     raise ImportError("tracekit.rq needs RQ: pip install 'tracekit-jaeger[rq]'") from error
 
 from opentelemetry import trace
 
 from tracekit._assembly.handle import HasTracing, Tracing, later
-from tracekit._calls.messaging import Messages, unheard
+from tracekit._calls.messaging import Messages, quietly
 from tracekit._calls.patch import Instrumentation, Patch
-from tracekit._context import attach, detach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,15 @@ def _install(edge: _Edge) -> Callable[[], None]:
     patches = [Patch(Queue, name, edge.enqueuing) for name in _ENQUEUE if hasattr(Queue, name)]
     patches.append(Patch(Queue, "create_job", edge.creating))
     patches.append(Patch(Job, "perform", edge.performing))
-    patches.append(Patch(Worker, "work", edge.working))
+    # What a worker, or the command that starts one, says to Redis by itself.
+    own = (
+        (Worker, "__init__"),
+        (Worker, "work"),
+        (RQScheduler, "work"),
+        (WorkerPool, "start"),
+        (suspension, "is_suspended"),  # the command asks before there is a worker
+    )
+    patches.extend(Patch(whose, name, quietly) for whose, name in own)
 
     def undo() -> None:
         edge.active = False
@@ -96,19 +105,6 @@ class _Edge:
             return job
 
         return create_job
-
-    def working(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Return ``Worker.work`` whose polling is not traced; a run has a context of its own."""
-
-        @functools.wraps(original)
-        def work(worker: Worker, *args: Any, **named: Any) -> object:
-            token = attach(unheard())
-            try:
-                return original(worker, *args, **named)
-            finally:
-                detach(token)
-
-        return work
 
     def performing(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``Job.perform`` with a consumer span around it."""
