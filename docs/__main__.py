@@ -324,8 +324,16 @@ def architecture() -> str:
     return re.sub(r"(?<=```text\n).*?(?=```)", lambda _: picture, page, count=1, flags=re.DOTALL)
 
 
+def diagrams() -> dict[str, str]:
+    """Return the pictures by the names of their files below ``docs``."""
+    drawn = runpy.run_path(str(Path(__file__).with_name("_diagrams.py")))
+    return {name: drawn["svg"](*table) for name, table in drawn["DIAGRAMS"].items()}
+
+
 def main() -> None:
     """Write every page."""
+    for name, picture in diagrams().items():
+        (Path(__file__).parent / name).write_text(picture, encoding="utf-8")
     ARCHITECTURE.write_text(architecture(), encoding="utf-8")
     RATIONALE.write_text(rationale(), encoding="utf-8")
     (Path(__file__).parent / "changelog.md").write_text(changelog(), encoding="utf-8")

@@ -33,3 +33,11 @@ def test_the_rationale_lists_its_questions():
     assert set(said.splitlines()) <= set(made.splitlines())
     for page in (DOCS / "explanation").glob("rationale-*.md"):
         assert f"]({page.name}#why" in said
+
+
+def test_the_diagrams_are_drawn_from_their_tables():
+    """``make docs`` would change none, and each is on a page."""
+    pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
+    for name, picture in runpy.run_path(str(DOCS / "__main__.py"))["diagrams"]().items():
+        assert (DOCS / name).read_text(encoding="utf-8") == picture
+        assert f"]({Path(name).name})" in pages

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -219,6 +220,17 @@ def test_the_variables_give_what_the_page_says(name):
     environ.pop(variables.CONFIG_FILE, None)
     flat = Settings.resolve(environ=environ).masked()
     assert {key: flat[key] for key in SAID[name]} == SAID[name]
+
+
+def test_the_picture_shows_the_wires_of_the_manifests():
+    """The first arrow of each way in it is what the folder's service sends over."""
+    drawn = runpy.run_path(str(PAGES.parent / "_diagrams.py"))
+    wires = {"OTLP/HTTP": "otlp-http", "OTLP/gRPC": "otlp-grpc", "UDP": "udp"}
+    for way in drawn["WAYS"]:
+        ours = {
+            said["transport"] for name, said in SAID.items() if name.startswith(f"{way.title}/")
+        }
+        assert ours == {wires[way.boxes[0].after]}, way.title
 
 
 def test_the_api_servers_file_configures_tracekit(tmp_path):
