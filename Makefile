@@ -172,8 +172,10 @@ fleet: $(STAMP) ## Simulated processes whose agents restart: the figures of the 
 
 # To read it, with search: python3 -m http.server --bind 127.0.0.1 --directory .build/site/html
 docs-site: $(SITE) ## The pages as a site in .build/site/html; a warning or a broken link is an error
-	NO_MKDOCS_2_WARNING=1 .build/site/bin/mkdocs build --quiet --strict --site-dir $(BUILD)/site/html
-	.build/site/bin/python docs/_check_site.py $(BUILD)/site/html
+	version=$$(.build/site/bin/python docs/_versions.py) \
+	  && NO_MKDOCS_2_WARNING=1 .build/site/bin/mkdocs build --quiet --strict --site-dir $(BUILD)/site/html/$$version \
+	  && .build/site/bin/python docs/_check_site.py $(BUILD)/site/html/$$version
+	.build/site/bin/python docs/_versions.py $(BUILD)/site/html
 
 COMPARE = $(BIN)/python tests/bench/compare --uv $(UV) --python $(BIN)/python \
   $(if $(CELL),--cell $(CELL)) $(if $(PEER),--peer $(PEER))

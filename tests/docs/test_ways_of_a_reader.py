@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
+
+from tracekit._assembly.distribution import VERSION
 
 DOCS = Path(__file__).parents[2] / "docs"
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)#\s:]+\.md)?(#[^)\s]*)?\)")
@@ -84,3 +88,18 @@ def test_the_vocabulary_is_in_order():
     words = [row.casefold() for row in re.findall(r"^\| ([^|]*) \| ", page, re.MULTILINE)[1:]]
     assert words == sorted(set(words))
     assert len(words) > 30
+
+
+def test_the_newest_of_the_built_versions_comes_first(tmp_path):
+    """By numbers and not by letters; the front page leads there."""
+    versions = runpy.run_path(str(DOCS / "_versions.py"))
+    for version in ("0.9.1", "0.10.0", "0.2.0"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "404.html").touch()
+    (tmp_path / "assets").mkdir()
+    versions["write"](tmp_path)
+    listed = json.loads((tmp_path / "versions.json").read_text())
+    assert [row["version"] for row in listed] == ["0.10.0", "0.9.1", "0.2.0"]
+    assert [row["aliases"] for row in listed] == [["latest"], [], []]
+    assert 'href="0.10.0/index.html"' in (tmp_path / "index.html").read_text()
+    assert versions["current"]() == VERSION
