@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from accounting import lawful
 from faults import FAULTS, free_port, wire
+from otlp_grpc import collecting
 
 from tracekit.testing import FakeAgent, FakeCollector
 
@@ -109,14 +110,17 @@ def live(seed: int) -> tuple[str, str]:
     """Live one life; return what it was, and what is wrong with it (empty: nothing)."""
     dice = random.Random(seed)
     with contextlib.ExitStack() as stack:
-        receiver = dice.choice(["agent", "collector", "otlp", *FAULTS])
+        receiver = dice.choice(["agent", "collector", "otlp", "otlp-grpc", *FAULTS])
         if receiver == "agent":
             environ = stack.enter_context(FakeAgent()).environ
         elif receiver in ("collector", "otlp"):
             made = stack.enter_context(FakeCollector())
             environ = made.environ if receiver == "collector" else made.otlp_environ
+        elif receiver == "otlp-grpc":
+            port = stack.enter_context(collecting(dice.choice([0, 0.01, 0.3])))
+            environ = wire("otlp-grpc", port)
         else:
-            kind = dice.choice(["http", "otlp-http", "udp"])
+            kind = dice.choice(["http", "otlp-http", "otlp-grpc", "udp"])
             port = free_port() if kind == "udp" else stack.enter_context(FAULTS[receiver]())
             environ = wire(kind, port)
         told = stack.enter_context(tempfile.NamedTemporaryFile("r"))
