@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from tracekit._display import quoted
+from tracekit._process.stack import reach
 from tracekit._process.undivided import no_fork
 from tracekit.reporting._drop_warning import DropWarning
 from tracekit.reporting._flush_requests import FlushRequest, FlushRequests
@@ -32,6 +33,8 @@ _TURN_S = 0.05
 _LOST_S = 0.1
 """How soon a flush sees that the worker has ended and will not answer."""
 _RESPAWN_S = 1.0
+_SPAWN_FRAMES = 50
+"""How deep it goes to start a worker and to see to the process' end, at most."""
 PATIENCE = 0.25
 """The part of the exit budget that is waited for a receiver on this host that never was there."""
 
@@ -106,13 +109,17 @@ class Pipeline:
         self._over = False  # nobody sends any more: what is in hand is to be counted as lost
 
     def start(self) -> None:
-        """Start the worker, once. Never raises: without one, ``flush`` and ``close`` drain."""
+        """Start the worker, once. Without one, ``flush`` and ``close`` drain.
+
+        RecursionError where the stack has no room for it; raises nothing else.
+        """
         if self.queue.closed:
             if self._over:  # all losses were told when the pipeline closed
                 self._say_once("spans that end after tracing was shut down are dropped")
             return
         if self.clock() < self._spawn_after_s:
             return
+        reach(_SPAWN_FRAMES)  # a stack that ends halfway would leave half a worker
         try:
             self._vacancy.pop()
         except IndexError:  # another thread is at it, or the code that this signal interrupted
@@ -128,8 +135,8 @@ class Pipeline:
                 )
         finally:
             if self.needs_worker:  # also when an interrupt came as an exception
+                self._vacancy += (None,)  # first, and without a call that could fail as well
                 self._spawn_after_s = self.clock() + _RESPAWN_S
-                self._vacancy.append(None)
 
     def _say_once(self, message: str, error: Exception | None = None) -> None:
         mine = object()

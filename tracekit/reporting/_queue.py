@@ -120,10 +120,11 @@ class SpanQueue:
         """How full it is, from 0 to 1."""
         return len(self._spans) / self._capacity
 
-    def offer(self, span: ReadableSpan) -> None:
+    def offer(self, span: ReadableSpan) -> None:  # noqa: C901 - each call less is one that may fail
         """Count ``span`` as finished, and queue it or count why not.
 
-        O(1), never waits, any thread, any signal handler. A handler that raises finds the span
+        O(1), never waits, any thread, any signal handler. RecursionError where the stack has no
+        room for it: then it is not counted. A handler that raises finds the span
         either not counted at all, or counted and queued (or lost, and counted as that): between
         the two there is no call, so CPython does not look for signals. ``for _ in tally: break``
         counts without a call.
@@ -142,18 +143,28 @@ class SpanQueue:
         for _ in self._finished:
             break
         try:
-            spans.append(span)
+            spans += (span,)  # (``append`` is a call: the recursion limit may meet it)
         except MemoryError:  # it is counted already, so it has to be somewhere
             for _ in self._ledger.refused.count:
                 break
-            self._permits.append(None)
+            self._permits += (None,)
             return
         # ``abandon`` sets the flag and then looks at the spans, here it is the other way round. So
         # of the two at least one sees the other, and no span is left behind.
         if self._emptied:  # closed after the look above, and nobody will come to take it
-            self.abandon()
-        elif self.wakeup.armed and len(spans) >= self._wake_at:
-            self.wakeup.ring()
+            try:
+                del spans[0]  # each that comes so late brings one and takes one
+            except IndexError:
+                return
+            for _ in self._ledger.abandoned.count:
+                break
+            self._permits += (None,)
+        elif self.wakeup.armed:
+            try:
+                if len(spans) >= self._wake_at:
+                    self.wakeup.ring()
+            except RecursionError:
+                pass  # it is queued; the worker comes when its interval is over
 
     def _lose(self, reason: Iterator[int]) -> None:
         """Count a span that is refused, as finished and as lost."""

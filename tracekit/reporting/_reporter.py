@@ -146,7 +146,7 @@ class Reporter(SpanProcessor):
             state.count_started()
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Queue an ended span; O(1), never waits."""
+        """Queue an ended span; O(1), never waits. RecursionError, MemoryError: it is not queued."""
         state = self._state
         if not state.mark[0]:
             state = self._now()
@@ -157,15 +157,29 @@ class Reporter(SpanProcessor):
         if ours or state.dismiss(span):
             state.offer(span)
             if state.pipeline.needs_worker:
-                state.pipeline.start()
+                try:  # noqa: SIM105 - that would be a call, which may fail as well
+                    state.pipeline.start()
+                except RecursionError:
+                    pass  # it is queued; a later span starts the worker
 
     def report(self, span: ReadableSpan) -> None:
         """Take a span that somebody else has started, ended and decided to send."""
         state = self._now()
         state.count_started()
-        state.offer(span)
+        try:
+            state.offer(span)
+        except (RecursionError, MemoryError):  # the stack is full, so no call here
+            ledger = state.pipeline.ledger
+            for _ in ledger.finished.count:
+                break
+            for _ in ledger.refused.count:
+                break
+            return
         if state.pipeline.needs_worker:
-            state.pipeline.start()
+            try:  # noqa: SIM105 - as above
+                state.pipeline.start()
+            except RecursionError:
+                pass
 
     def withdraw(self, span: ReadableSpan) -> None:
         """Take an open span out of the figures again: it was sampled and is not any more."""

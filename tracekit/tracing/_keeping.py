@@ -9,6 +9,7 @@ from opentelemetry.trace import SpanKind
 
 from tracekit._context import SPAN_KEY, attach, get_current
 from tracekit._process.fork import PerProcess
+from tracekit._process.stack import reach
 from tracekit.sampling import ParentRule, RateLimiter, RemoteSampler, head_of
 from tracekit.tracing._begin_kept import begin_kept
 from tracekit.tracing._kept import KeptSpan
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from tracekit.tracing._shared import Reporter
     from tracekit.tracing._tracer import Describe
 
+_PROMOTION_FRAMES = 20
+"""How deep it goes to hand on a promoted span, at most."""
 DEFAULT_KEEP_SPANS = 10_000
 DEFAULT_KEEP_BYTES = 1 << 20
 DEFAULT_KEEP_PER_SECOND = 10.0
@@ -242,6 +245,7 @@ class KeepingTracerProvider(TracerProvider):
     def _promote(
         self, local: LocalTrace[KeptSpan], root: KeptSpan, reason: str, *, capped: bool = True
     ) -> None:
+        reach(_PROMOTION_FRAMES)  # a stack that ends halfway would lose what was promoted
         done = local.store.promote(local, KeptSpan._begin_sampled, capped=capped)
         if local.promoted:
             self._label(local, root, reason)

@@ -93,7 +93,7 @@ class KeptSpan(_Recording):
         self._texts = None
         super()._merge(bag)
 
-    def end(self, end_time: int | None = None) -> None:
+    def end(self, end_time: int | None = None) -> None:  # noqa: C901 - one road, see ``begin``
         """End the span; with the local root its trace is decided. See ``Span.end``."""
         local = self._local
         store = local.store
@@ -111,24 +111,30 @@ class KeptSpan(_Recording):
                 self._tracer._provider._ended_twice()
                 return
             self._end_time = moment
-        guard = self._guard
-        if guard is not None:
-            with guard:  # as in ``Span.end``
-                pass
-        if local.root is self:  # is decided now, so its bytes are not held
-            self._over(local)
-            return
-        texts = self._texts
-        size = _COST * len(self._attrs) + (_size_of(self._attrs) if texts is None else texts)
-        if self._added_events:
-            size += sum(_COST + _size_of(each) for _, _, (each, _) in self._added_events)
-        if DIVIDED:
-            store.charge(local, size)
-        else:
-            local.bytes += size
-            store.bytes += size
-        if local.decided or store.bytes > store.max_bytes:
-            self._over(local)
+        try:
+            guard = self._guard
+            if guard is not None:
+                with guard:  # as in ``Span.end``
+                    pass
+            if local.root is self:  # is decided now, so its bytes are not held
+                self._over(local)
+                return
+            texts = self._texts
+            size = _COST * len(self._attrs) + (_size_of(self._attrs) if texts is None else texts)
+            if self._added_events:
+                size += sum(_COST + _size_of(each) for _, _, (each, _) in self._added_events)
+            if DIVIDED:
+                store.charge(local, size)
+            else:
+                local.bytes += size
+                store.bytes += size
+            if local.decided or store.bytes > store.max_bytes:
+                self._over(local)
+        except (RecursionError, MemoryError):
+            if not local.decided:  # as in ``Span.end``: nobody has seen that it ended
+                self._end_time = None
+                self._process = store.process
+            raise
 
     def _end_by_itself(self, moment: int) -> None:
         """End after the verdict, or in a child of the process that began it."""

@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
+from tracekit._process.stack import reach
 from tracekit.tracing._process_state import ZERO
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from tracekit.sampling import RateLimiter
     from tracekit.sampling._keep import KeepRule
     from tracekit.tracing._process_state import TracingState
+
+
+_VERDICT_FRAMES = 4
+"""How deep a verdict goes: one in a stack without room must not end halfway."""
 
 
 class DiscardReason(str, enum.Enum):
@@ -214,6 +219,7 @@ class Buffer(Generic[SpanT]):
         with self.lock:
             if trace.decided:
                 return
+            reach(_VERDICT_FRAMES)
             trace.decided = reason
             done, late = self._let_go(trace, _forget)
             self._discarded[reason] += len(done)

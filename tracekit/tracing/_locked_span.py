@@ -8,6 +8,7 @@ may wait for a thread that changes the same span.
 
 from __future__ import annotations
 
+import contextlib
 from time import time_ns
 from typing import TYPE_CHECKING
 
@@ -51,10 +52,16 @@ class LockedSpan(Span):
             first = self._end_time is None
             if first:
                 self._end_time = end_time = time_ns() if end_time is None else end_time
-        if first:
-            super().end(end_time)
-        else:
+        if not first:
             self._tracer._provider._ended_twice()
+            return
+        try:
+            super().end(end_time)
+        except (RecursionError, MemoryError):
+            with contextlib.suppress(AttributeError):
+                self._process  # noqa: B018 - it is not there if the span was handed on
+                self._end_time = None
+            raise
 
 
 SPAN: type[Span] = LockedSpan if DIVIDED else Span

@@ -197,7 +197,8 @@ class Span(Readable):
     def end(self, end_time: int | None = None) -> None:
         """End the span at ``end_time`` (ns since the epoch; None: now) and hand it on, once.
 
-        A span that another process started (this is a forked child) is not handed on.
+        A span that another process started (this is a forked child) is not handed on. Where the
+        stack has no room for it, RecursionError; a later call ends the span.
         """
         try:
             process = self._process
@@ -205,18 +206,23 @@ class Span(Readable):
         except AttributeError:
             self._tracer._provider._ended_twice()
             return
-        self._end_time = time_ns() if end_time is None else end_time
-        guard = self._guard
-        if guard is not None:
-            with guard:  # a compound change began before the end: wait until it is whole
-                pass
-        tracer = self._tracer
-        if process is not tracer._states.current or not process.mark[0]:
-            tracer._provider._ended_abroad()
-            return
-        provider = tracer._provider
-        if self._bits & SAMPLED:
-            provider._on_end(self)
+        provider = self._tracer._provider
+        try:
+            self._end_time = time_ns() if end_time is None else end_time
+            guard = self._guard
+            if guard is not None:
+                with guard:  # a compound change began before the end: wait until it is whole
+                    pass
+            if process is not self._tracer._states.current or not process.mark[0]:
+                provider._ended_abroad()
+                return
+            if self._bits & SAMPLED:
+                provider._on_end(self)
+        except (RecursionError, MemoryError):
+            # A full stack: it was not handed on (see ``Reporter.on_end``), so it is still live.
+            self._end_time = None
+            self._process = process
+            raise
         if provider._processors:
             provider._notify_end(self)
 
