@@ -93,7 +93,7 @@ class KeptSpan(_Recording):
         self._texts = None
         super()._merge(bag)
 
-    def end(self, end_time: int | None = None) -> None:  # noqa: C901 - one road, see ``begin``
+    def end(self, end_time: int | None = None) -> None:  # noqa: C901, PLR0912 - one road, see ``begin``
         """End the span; with the local root its trace is decided. See ``Span.end``."""
         local = self._local
         store = local.store
