@@ -159,7 +159,10 @@ class _Client(HttpClient):
             target = response.headers.get("Location") or response.headers.get("URI")
             if target is None:
                 return
-            url = response.url.join(URL(target))
+            try:
+                url = response.url.join(URL(target))
+            except ValueError:  # the session will say so
+                return
             self._send(ctx, _method_after(response.status, params.method), url, headers)
         except Exception:
             self._give_up(ctx)

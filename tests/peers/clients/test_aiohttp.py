@@ -200,3 +200,29 @@ def test_the_undo_leaves_nothing_and_twice_is_once(tracing):
     served(ask)
     assert aiohttp.ClientSession.__init__ is before
     assert len(tracing.sink.spans) == 1
+
+
+def test_a_redirect_to_no_url_is_the_sessions_to_refuse(instrumented, caplog):
+    """The program gets the session's own error; tracing has nothing to complain of."""
+
+    async def nowhere(request):
+        return web.Response(status=302, headers={"Location": "http://:/"})
+
+    async def ask():
+        app = web.Application()
+        app.router.add_get("/", nowhere)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = site._server.sockets[0].getsockname()[1]
+        try:
+            with pytest.raises(aiohttp.InvalidUrlRedirectClientError):
+                await asked(f"http://127.0.0.1:{port}", "/")
+        finally:
+            await runner.cleanup()
+
+    asyncio.run(ask())
+    [span] = instrumented.sink.spans
+    assert span.attributes["http.response.status_code"] == 302
+    assert not [record for record in caplog.records if record.name.startswith("tracekit")]
