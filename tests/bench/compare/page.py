@@ -104,59 +104,70 @@ def number(value: float) -> str:
     return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
 
 
-def ratio_of(target: Target, measured: dict[str, Runs], *, pure: bool = False) -> float | None:
-    """Return what the target speaks of; None without a whole run of either side.
-
-    ``pure``: of tracekit in Python alone, if the cell has such a side.
-    """
+def ratio_of(target: Target, measured: dict[str, Runs], side: str = "") -> float | None:
+    """Return what the target speaks of, of its side or another; None without a whole run of it."""
     runs = measured.get(target.cell, {})
-    alone = f"{target.side}-pure"
-    side = alone if pure and alone in CELLS[target.cell].sides else target.side
-    ours = median(runs, side, target.figure)
+    ours = median(runs, side or target.side, target.figure)
     if not target.peer:
         return ours
     theirs = median(runs, target.peer, target.theirs or target.figure)
     return None if ours is None or not theirs or theirs <= 0 else ours / theirs
 
 
-def missed(target: Target, found: float | None, limit: float | None) -> bool:
-    if found is None or limit is None:
-        return False
-    return found < limit if target.at_least else found > limit
+class Verdict(NamedTuple):
+    """What was found of a target; None: frames take no part, there is no such side, or no run."""
+
+    target: Target
+    pure: float | None
+    native: float | None
+
+    @property
+    def missed(self) -> bool:
+        target = self.target
+        return any(
+            found is not None
+            and limit is not None
+            and (found < limit if target.at_least else found > limit)
+            for found, limit in ((self.pure, target.limit), (self.native, target.asked))
+        )
+
+    @property
+    def measured(self) -> bool:
+        return self.pure is not None or self.native is not None
 
 
 def verdicts(measured: dict[str, Runs], *, native: bool):
-    """Yield each target with what was found, in Python alone and with native frames."""
+    """Yield what was found of each target, in Python alone and with native frames."""
     for target in TARGETS:
-        yield (
-            target,
-            ratio_of(target, measured, pure=True),
-            ratio_of(target, measured) if native else None,
-        )
+        found = ratio_of(target, measured)
+        if not CELLS[target.cell].frames or not native:
+            yield Verdict(target, found, None)
+        else:
+            yield Verdict(target, ratio_of(target, measured, f"{target.side}-pure"), found)
 
 
 def goals(measured: dict[str, Runs], *, native: bool):
     """Yield the table of what is asked for and what was found."""
     yield "| | | beside | Python: asked | found | native: asked | found | |"
     yield "|---|---|---|---:|---:|---:|---:|---|"
-    for target, pure, fast in verdicts(measured, native=native):
+    for verdict in verdicts(measured, native=native):
+        target = verdict.target
+        cell = CELLS[target.cell]
         sign = "≥" if target.at_least else "≤"
+        title = f"{cell.title}: {target.figure}" if "" in cell.figures else cell.title
         beside = SIDES[target.peer].said if target.peer else "itself, bare"
-        if pure is None:
-            verdict = "not measured, or lost spans"
-        elif missed(target, pure, target.limit) or missed(target, fast, target.asked):
-            verdict = "missed, see below"
-        else:
-            verdict = ""
-        cells = [
+        columns = [
             f"{sign} {target.limit:g}" if target.limit is not None else "",
-            "" if pure is None else f"{pure:.2f}",
-            f"{sign} {target.asked:g}",
-            ("" if fast is None else f"{fast:.2f}") if native else "not built",
+            "" if verdict.pure is None else f"{verdict.pure:.2f}",
+            f"{sign} {target.asked:g}" if cell.frames else "",
+            "" if verdict.native is None else f"{verdict.native:.2f}",
         ]
+        if cell.frames and not native:
+            columns[3] = "not built"
+        said = "missed, see below" if verdict.missed else ""
         yield (
-            f"| {CELLS[target.cell].title} | {SIDES[target.side].said} | {beside} "
-            f"| {' | '.join(cells)} | {verdict} |"
+            f"| {title} | {SIDES[target.side].said} | {beside} | {' | '.join(columns)} "
+            f"| {said if verdict.measured else 'not measured, or lost spans'} |"
         )
 
 
@@ -167,9 +178,7 @@ def reasons(text: str, measured: dict[str, Runs], *, native: bool) -> str:
         names, _, reason = part.partition("\n")
         known |= dict.fromkeys(names.split(", "), reason.strip())
     cells = dict.fromkeys(
-        target.cell
-        for target, pure, fast in verdicts(measured, native=native)
-        if missed(target, pure, target.limit) or missed(target, fast, target.asked)
+        verdict.target.cell for verdict in verdicts(measured, native=native) if verdict.missed
     )
     told: dict[str, list[str]] = {}
     for cell in cells:
@@ -196,7 +205,7 @@ run counts only if all of its spans arrived. Only ratios travel from machine to 
 ## What is asked, and what was found
 
 Ratios of medians, tracekit ÷ the other. *Python* is tracekit without, *native* with its optional
-[native frames](../explanation/native-frames.md); where both say the same, those take no part in it.
+[native frames](../explanation/native-frames.md), which take part where a span is encoded.
 
 {goals}
 
