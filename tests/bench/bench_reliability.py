@@ -22,6 +22,9 @@ import threading
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from accounting import law
 from jaeger_client import Config, ConstSampler, Tracer, thrift
 from jaeger_client.metrics import MetricsFactory
 from jaeger_client.reporter import InMemoryReporter
@@ -112,13 +115,6 @@ def pinned():
     """Keep this process on one core, where the system can."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-
-
-def law(stats):
-    lost = sum(stats.dropped.values())
-    assert stats.started == stats.open + stats.finished
-    assert stats.finished == stats.sent + stats.queued + stats.in_flight + lost
-    return stats
 
 
 # --- the receiver, a process of its own ---

@@ -47,11 +47,11 @@ def test_headers(written, expected, bad):
         ("b3multi", ["b3"]),
         ("b3,b3", ["b3single"]),
         (" b3 , jaeger ", ["b3single", "jaeger"]),
-        ("xray,jaeger", ["jaeger"]),
-        ("xray", ["jaeger"]),  # nothing known: the default
+        ("pigeon,jaeger", ["jaeger"]),
+        ("pigeon", ["jaeger"]),  # nothing known: the default
         ("none", []),
         ("jaeger,none", []),
-        ("None,xray", []),
+        ("None,pigeon", []),
     ],
 )
 def test_propagators(written, expected):

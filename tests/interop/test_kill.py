@@ -12,6 +12,7 @@ import threading
 import time
 
 import pytest
+from accounting import law
 from jaeger import UDP, WIRES
 from test_loss import tracing_to, unread_by
 
@@ -42,13 +43,6 @@ def loaded(handles, per_s):
         thread.join(SOON)
 
 
-def balanced(stats):
-    assert stats.started == stats.open + stats.finished
-    lost = sum(stats.dropped.values())
-    assert stats.finished == stats.sent + stats.queued + stats.in_flight + lost
-    return lost
-
-
 @pytest.mark.parametrize("away_s", [1, 3, 6])
 @pytest.mark.parametrize("per_s", [400, 1500])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
@@ -66,14 +60,14 @@ def test_a_restart_loses_nothing_untold(make_jaeger, noted, how, per_s, away_s):
             time.sleep(away_s)
             away = {wire: handle.stats() for wire, handle in handles.items()}
             for stats in away.values():
-                balanced(stats)
+                law(stats)
             jaeger.start()
             time.sleep(1.0)
         for wire, handle in handles.items():
             handle.flush(SOON)
             handle.shutdown(SOON)
             stats = handle.stats()
-            lost = balanced(stats)
+            lost = sum(law(stats).dropped.values())
             assert stats.finished == stats.sent + lost
             told = ", ".join(f"{n} {why}" for why, n in stats.dropped.items() if n)
             what = f"{wire}, {how.name} and restart under load"

@@ -16,6 +16,10 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from accounting import law
+
 import tracekit
 
 RATE = 1_000
@@ -29,13 +33,6 @@ WARM_UP = 0.15
 def resident_bytes():
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGESIZE")
-
-
-def law(stats):
-    lost = sum(stats.dropped.values())
-    assert stats.started == stats.open + stats.finished
-    assert stats.finished == stats.sent + stats.queued + stats.in_flight + lost
-    return stats
 
 
 class Agent:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 
+def law(stats):
+    """Return ``stats``; fail, and show them, where they do not obey the law."""
+    assert lawful(stats), stats
+    return stats
+
+
 def lawful(stats):
     """Return whether the figures obey the law; ``Stats``, or what ``as_dict`` makes of them."""
     told = stats if isinstance(stats, dict) else stats.as_dict()

@@ -11,6 +11,7 @@ import threading
 import time
 
 import pytest
+from accounting import law
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
@@ -47,12 +48,6 @@ def make(tracing, count=1, name="step"):
     tracer = tracing.tracer("scope")
     for number in range(count):
         tracer.start_span(f"{name} {number}", attributes={"n": number}).end()
-
-
-def balanced(stats):
-    return stats.finished == stats.sent + stats.queued + stats.in_flight + sum(
-        stats.dropped.values()
-    )
 
 
 def test_what_was_created_is_received(receiver):
@@ -120,7 +115,7 @@ def test_tls_both_ways(make_receiver, certificates):
         with running(stranger) as tracing:
             make(tracing)
             assert not tracing.flush(0.5)
-            assert balanced(tracing.stats())
+            law(tracing.stats())
     assert len(receiver.spans) == 20
 
 
@@ -185,7 +180,7 @@ def test_a_receiver_that_restarts_gets_everything(receiver):
         receiver.stop()
         make(tracing, 20, "between")
         assert not tracing.flush(0.3)
-        assert balanced(tracing.stats())
+        law(tracing.stats())
         receiver.start()
         assert tracing.flush(SOON)
         assert tracing.stats().sent == 25
@@ -269,7 +264,7 @@ def test_a_flush_is_bounded_while_the_receiver_hangs(make_receiver):
                 tracing.shutdown(0.2)
                 assert time.monotonic() - began < SOON / 2
                 stats = tracing.stats()
-                assert balanced(stats)
+                law(stats)
                 assert stats.sent == 0
         finally:
             release.set()
