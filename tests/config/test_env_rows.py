@@ -81,7 +81,7 @@ CASES = {
     "JAEGER_PROPAGATION": Case(
         "propagation",
         ("b3,w3c", ["b3", "w3c"]),
-        "xray",
+        "pigeon",
         ("W3C,, B3-Single,w3c", ["w3c", "b3single"]),
     ),
     "TRACEKIT_EXTRACT_ORDER": Case("extract_order", ("last", "last"), "middle", ("LAST", "last")),
@@ -180,14 +180,14 @@ CASES = {
     "OTEL_PROPAGATORS": Case(
         "propagation",
         ("b3multi,jaeger", ["b3", "jaeger"]),
-        "xray",
+        "pigeon",
         ("TraceContext, baggage", ["w3c"]),
     ),
     "OTEL_TRACES_SAMPLER_ARG": Case("sampler_param", ("0.25", 0.25), "2", ("1e-3", 0.001), RATIO),
     "OTEL_TRACES_SAMPLER": Case(
         "sampler_type",
         ("always_off", "const"),
-        "xray",
+        "pigeon",
         ("ParentBased_TraceIDRatio", "probabilistic"),
     ),
     "OTEL_TRACES_EXPORTER": Case(
