@@ -52,6 +52,7 @@ NOT_BY_TRAFFIC = {
         "tracing._local_trace:KeepCounts.discarded",
         "grpc._instrument:_installed",
         "_calls.patch:Instrumentation._undos",
+        "celery:_Edge.quiet",
         "_instrument._imports:Imports._waiting",
         "_instrument.instrumented:Instrumented._failed",
         "_instrument.instrumented:Instrumented._undos",
