@@ -323,3 +323,23 @@ def test_messages_say_whose_they_are_where_logging_is_not_set_up(setup, said):
     )
     assert done.stderr.startswith(said)
     assert done.stderr.count("tracing shop") == (1 if said else 0)
+
+
+def test_a_message_of_ours_waits_for_no_lock_of_logging_but_its_handlers():
+    """A program that was interrupted in ``logging`` may hold its lock for good; it still ends."""
+    program = """
+import logging, threading, tracekit
+tracekit.init('shop', environ={})
+said = threading.Event()
+log = logging.getLogger('tracekit')
+log.isEnabledFor(logging.WARNING)  # asked once, with that lock
+speaker = threading.Thread(target=lambda: (log.warning('said'), said.set()), daemon=True)
+with logging._lock:
+    speaker.start()
+    assert said.wait(30)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tracekit: said" in done.stderr

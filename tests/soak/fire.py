@@ -149,6 +149,7 @@ def live(seed: int) -> tuple[str, str]:
         life.wait()
         bound.cancel()
         took_s = time.monotonic() - began
+        left = not _are_gone(life.pid)
         errors.seek(0)
         said = errors.read()
         ends = [json.loads(line) for line in told.read().splitlines()]
@@ -159,8 +160,24 @@ def live(seed: int) -> tuple[str, str]:
     # Not stormed, it lives for a second and a half; a loaded machine takes its time.
     if took_s > (0 if storm else 1.5) + 2 * BUDGET_S + 3:
         wrong.append(f"took {took_s:.1f} s to end")
+    if left:
+        wrong.append(f"children that do not end: {said[-5000:]}")
     wrong += [f"figures: {end}" for end in ends if not lawful(end) or end["queued"]]
     return what, "; ".join(wrong)
+
+
+def _are_gone(group: int) -> bool:
+    """Wait for the children that outlived a life; return whether they ended by themselves."""
+    until = time.monotonic() + 0.3 + 2 * BUDGET_S + 6
+    while time.monotonic() < until:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        _give_up(group)
+    return False
 
 
 def _give_up(group: int) -> None:

@@ -104,6 +104,34 @@ def test_a_collector_that_takes_its_time_makes_no_child_deaf(grpc_receiver):
     assert names == Counter(f"child {n}.{each}" for n in range(3) for each in range(5))
 
 
+AWAY = """
+    import os, random, signal, sys, time
+    import tracekit
+
+    dice = random.Random(1)
+    tracing = tracekit.init("away", flush_s=0.005, exit_budget_s=0.1)
+    tracer = tracekit.get_tracer("t")
+    for _ in range(60):
+        for _ in range(5):
+            tracer.start_span("parent").end()
+        tracekit.flush(dice.random() / 50)
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(60)
+            tracer.start_span("child").end()
+            tracekit.flush(0.05)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+    tracekit.shutdown(0.1)
+"""
+
+
+def test_no_child_stands_still_while_nobody_listens(grpc_receiver):
+    """Each failure closes a channel; gRPC does not end with it, on a thread that a fork would cut."""
+    grpc_receiver.stop()
+    run(AWAY, grpc_receiver.environ)
+
+
 CUT = """
     import json, os, signal, threading
     import tracekit

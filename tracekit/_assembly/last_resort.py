@@ -23,8 +23,10 @@ class _NamedLastResort(logging.Handler):
         last.handle(named)
 
     def _is_heard(self, name: str) -> bool:
-        logger: logging.Logger | None = logging.getLogger(name)
-        while logger is not None:
+        # (Not ``getLogger``: its lock may be held for good, by a program that was interrupted in
+        # the midst of logging; and we hold the one of this handler, which others wait for.)
+        logger = logging.Logger.manager.loggerDict.get(name)
+        while isinstance(logger, logging.Logger):
             if any(handler is not self for handler in logger.handlers):
                 return True
             logger = logger.parent if logger.propagate else None

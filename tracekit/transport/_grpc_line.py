@@ -10,21 +10,51 @@ not touch gRPC at all.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
+
+import grpc
 
 from tracekit._process.fork import fork_mark
 from tracekit._process.undivided import Undivided
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import grpc
+    from collections.abc import Callable, Iterable, Sequence
 
 # A unary call blocks and cannot be cancelled, or it needs a thread of gRPC's that lives on for a
 # moment. A call with a stream of answers, driven by who reads it, is the same on the wire.
 READER_DRIVES = ("SingleThreadedUnaryStream", 1)
 """An option of the channels that ``open_channel`` makes (``grpc.experimental.ChannelOptions``)."""
+
+
+class Failure(Protocol):
+    """What a failed call tells (``grpc.RpcError`` and ``grpc.Call`` in one)."""
+
+    def code(self) -> grpc.StatusCode:
+        """Return the status."""
+
+    def details(self) -> str | None:
+        """Return the server's words."""
+
+    def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """Return what came after the answer."""
+
+
+class CallFailedError(Exception):
+    """A status other than OK. Nothing of gRPC's own that would have to be let go of."""
+
+    def __init__(
+        self, code: grpc.StatusCode, details: str, trailers: tuple[tuple[str, str | bytes], ...]
+    ) -> None:
+        super().__init__(code, details)
+        self.code = code
+        self.details = details
+        self.trailers = trailers
+
+    @classmethod
+    def of(cls, call: Failure) -> CallFailedError:
+        """Return what ``call`` tells."""
+        return cls(call.code(), call.details() or "", tuple(call.trailing_metadata() or ()))
 
 
 class Line:
@@ -34,6 +64,7 @@ class Line:
         self._method = method
         self._open = open_channel
         self._channel: grpc.Channel | None = None
+        self._anchor: grpc.Channel | None = None
         self._call: grpc.Call | None = None
         self._undivided = Undivided(self._break_off)
         self._mark = fork_mark()
@@ -54,30 +85,66 @@ class Line:
         metadata: Sequence[tuple[str, str]],
         compression: grpc.Compression,
     ) -> bytes:
-        """Return the answer; ``grpc.RpcError`` as of a unary call."""
-        with self._undivided.work():
-            self.broken_off = False
-            if self._channel is None:
-                self._channel = self._open()
-            call = self._channel.unary_stream(self._method)(
-                request, timeout=timeout_s, metadata=metadata, compression=compression
-            )
-            self._call = call
-            try:
-                if self.broken_off:
-                    call.cancel()
-                response: bytes = next(call, b"")
-                next(call, None)  # raises unless the status is OK
-            finally:
-                self._call = None
+        """Return the answer; ``CallFailedError`` unless the status is OK."""
+        with self._undivided.work():  # until gRPC has nothing of the call any more
+            answer = self._call_now(request, timeout_s, metadata, compression)
+        if isinstance(answer, CallFailedError):
+            raise answer
+        return answer
+
+    def _call_now(
+        self,
+        request: bytes,
+        timeout_s: float,
+        metadata: Sequence[tuple[str, str]],
+        compression: grpc.Compression,
+    ) -> bytes | CallFailedError:
+        self.broken_off = False
+        if self._channel is None:
+            self._channel = self._open()
+        call = self._channel.unary_stream(self._method)(
+            request, timeout=timeout_s, metadata=metadata, compression=compression
+        )
+        self._call = call
+        try:
+            if self.broken_off:
+                call.cancel()
+            response: bytes = next(call, b"")
+            next(call, None)  # raises unless the status is OK
+        except grpc.RpcError as error:  # which is the call; its frames hold it, too
+            error.__traceback__ = None
+            return CallFailedError.of(error)
+        finally:
+            self._call = None
         return response
 
-    def close(self) -> None:
-        """Close the channel; the next call opens one."""
+    def drop(self) -> None:
+        """Close the channel, for the next call to open another one.
+
+        gRPC does not end meanwhile, as it does with its last channel, on a thread of its own: a
+        child forked at that moment could not begin it again.
+        """
         with self._undivided.work():
-            if self._channel is not None:
-                self._channel.close()
-                self._channel = None
+            if self._anchor is None:
+                self._anchor = grpc.insecure_channel("localhost")  # never connected
+            self._close_channel()
+
+    def close(self) -> None:
+        """Close the channel for good; a call opens one all the same."""
+        with self._undivided.work():
+            self._close_channel()
+            if self._anchor is not None:
+                self._anchor.close()
+                self._anchor = None
+
+    def _close_channel(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    @property
+    def _is_open(self) -> bool:
+        return self._channel is not None or self._anchor is not None
 
     def _break_off(self) -> None:
         self.broken_off = True
@@ -100,7 +167,7 @@ def _inherit(*, told: bool) -> None:
     for line in [each for each in _lines if not each._mark[0]]:
         _lines.discard(line)
         cut = line._undivided.was_cut
-        if cut or line._channel is not None:
+        if cut or line._is_open:
             _inherited.append((line, cut or not told))
 
 

@@ -10,20 +10,20 @@ import logging
 import re
 import time
 import urllib.parse
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import grpc
 
 from tracekit._causes import Cause
 from tracekit._display import quoted
 from tracekit._protocols import SendResult
-from tracekit.transport._grpc_line import READER_DRIVES, Line
+from tracekit.transport._grpc_line import READER_DRIVES, CallFailedError, Line
 from tracekit.transport._http import MAX_BODY_BYTES, MAX_RETRY_S, Tls
 from tracekit.transport._otlp import rejected, retry_delay_s
 from tracekit.transport._probe import Finding, probe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from tracekit._protocols import Payload
 
@@ -73,19 +73,6 @@ _OPTIONS = (
     ("grpc.enable_retries", 0),
     READER_DRIVES,
 )
-
-
-class Failure(Protocol):
-    """What a failed call tells (``grpc.RpcError`` and ``grpc.Call`` in one)."""
-
-    def code(self) -> grpc.StatusCode:
-        """Return the status."""
-
-    def details(self) -> str | None:
-        """Return the server's words."""
-
-    def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
-        """Return what came after the answer."""
 
 
 class OtlpGrpcTransport:
@@ -140,8 +127,8 @@ class OtlpGrpcTransport:
             return SendResult.retry(f"{self._target}: timed out")
         try:
             response = self._export(payload, timeout_s)
-        except grpc.RpcError as error:
-            return self._failed(payload, error, deadline)  # it is a Call, too
+        except CallFailedError as error:
+            return self._failed(payload, error, deadline)
         except OSError as error:  # certificates that are not there (yet)
             return SendResult.retry(f"{self._target}: {quoted(error)}").because(Cause.FILE)
         except (TypeError, ValueError):  # old gRPC's own words repeat the values
@@ -157,8 +144,8 @@ class OtlpGrpcTransport:
         )
         try:
             response = call(compression=self._compression)
-        except grpc.RpcError as error:
-            if self._compression is _PLAIN or error.code() is not _CODES.UNIMPLEMENTED:
+        except CallFailedError as error:
+            if self._compression is _PLAIN or error.code is not _CODES.UNIMPLEMENTED:
                 raise
             # What a server without gzip answers, and one without this service.
             response = call(compression=_PLAIN)
@@ -182,17 +169,17 @@ class OtlpGrpcTransport:
         )
         return grpc.secure_channel(self._target, credentials, _OPTIONS)
 
-    def _failed(self, payload: Payload, error: Failure, deadline: float) -> SendResult:
+    def _failed(self, payload: Payload, error: CallFailedError, deadline: float) -> SendResult:
         if self._line.broken_off:
             reason = f"{self._target}: a fork came before its answer"
             return SendResult.retry(reason, doubt=[payload]).because(Cause.FORK)
         result = self._judge(payload, error, deadline)
         if result.unreached:
-            self.close()  # a channel that is kept has a back-off of its own, beside ours
+            self._line.drop()  # a channel that is kept has a back-off of its own, beside ours
         return result
 
-    def _judge(self, payload: Payload, error: Failure, deadline: float) -> SendResult:
-        code, details = error.code(), error.details() or ""
+    def _judge(self, payload: Payload, error: CallFailedError, deadline: float) -> SendResult:
+        code, details = error.code, error.details
         reason = f"{self._target} answers {code.name}: {quoted(details)}"
         after_s = _retry_delay_s(error)
         if code is _CODES.RESOURCE_EXHAUSTED and after_s is None:
@@ -229,10 +216,10 @@ class OtlpGrpcTransport:
         return result._replace(reason=reason, cause=cause)
 
 
-def _is_unreached(error: Failure) -> bool:
+def _is_unreached(error: CallFailedError) -> bool:
     """Return whether no connection came about."""
-    unavailable = error.code() is _CODES.UNAVAILABLE
-    return unavailable and _UNREACHED.match(error.details() or "") is not None
+    unavailable = error.code is _CODES.UNAVAILABLE
+    return unavailable and _UNREACHED.match(error.details) is not None
 
 
 def _content(file: str | None) -> bytes | None:
@@ -242,8 +229,8 @@ def _content(file: str | None) -> bytes | None:
         return opened.read()
 
 
-def _retry_delay_s(error: Failure) -> float | None:
-    for name, value in error.trailing_metadata() or ():
+def _retry_delay_s(error: CallFailedError) -> float | None:
+    for name, value in error.trailers:
         if name == _DETAILS and isinstance(value, bytes):
             return retry_delay_s(value)
     return None
