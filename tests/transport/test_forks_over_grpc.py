@@ -127,7 +127,7 @@ AWAY = """
 
 
 def test_no_child_stands_still_while_nobody_listens(grpc_receiver):
-    """Each failure closes a channel; gRPC does not end with it, on a thread that a fork would cut."""
+    """Each failure closes a channel, but gRPC does not end with it, on a thread of its own."""
     grpc_receiver.stop()
     run(AWAY, grpc_receiver.environ)
 
