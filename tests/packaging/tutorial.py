@@ -6,6 +6,7 @@ nothing else. The ports are free ones, where a reader has those of the page.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -42,9 +43,7 @@ def main(tutorial: str) -> None:
         (there / "shop.py").write_text(shop, "utf-8")
         drawn = order(there, environ, port, ["/order/apples", "/health"])
         print(drawn)
-        seen(drawn, "GET /order/<item>", "GET /stock/<item>", "redis-get", "parse-json")
-        lines = [line for line in drawn.splitlines() if re.search(r"\d(?:ms|µs|s)\b", line)]
-        assert len([line for line in lines if "shop" in line]) >= 5, drawn
+        seen(drawn, "5 spans", "GET /order/<item>", "GET /stock/<item>", "redis-get", "parse-json")
         assert "/health" not in drawn, drawn
 
         (there / "shop.py").write_text(shop.replace('{"apples": 3}', '{"apples": None}'), "utf-8")
@@ -76,10 +75,7 @@ def order(there: Path, environ: dict[str, str], port: int, paths: list[str]) -> 
     try:
         until_listening(serving, port)
         for path in paths:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10).read()
-            except urllib.error.HTTPError as error:
-                assert error.code == 500  # noqa: PT017 - no test, and the page makes it fail
+            curl(f"http://127.0.0.1:{port}{path}")
         time.sleep(WAIT_S)
         return watching.communicate("\n", timeout=20)[0]
     finally:
@@ -87,6 +83,11 @@ def order(there: Path, environ: dict[str, str], port: int, paths: list[str]) -> 
             if process.poll() is None:
                 process.terminate()
             process.wait(20)
+
+
+def curl(url: str) -> None:
+    with contextlib.suppress(urllib.error.HTTPError):  # (one step makes the shop fail)
+        urllib.request.urlopen(url, timeout=10).read()
 
 
 def program(text: str, name: str) -> str:

@@ -5,16 +5,19 @@ import os
 import random
 import signal
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 import tracekit
+import tracekit.asgi
 import tracekit.flask
 import tracekit.grpc
 import tracekit.grpc.aio
@@ -475,6 +478,83 @@ def test_the_law_holds_for_random_trees_on_random_threads(shapes, seed, room, ra
     tracing.shutdown()
 
 
+def in_a_child(work):
+    """Fork, do ``work`` in the child, and return whether it went well. Never returns there."""
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            signal.alarm(30)
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()  # pytest shows it with the failure of its parent
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def forking_tree(tracer, tracing, shape, chance, forks):
+    """Start the tree ``shape``; at some nodes a child goes on with it, and starts trees anew."""
+
+    def in_child():
+        assert lawful(tracing.stats()).recorded == 0
+        for again in (shape, [[]], [[], []]):
+            forking_tree(tracer, tracing, again, chance, [])
+        own = lawful(tracing.stats())
+        assert (own.recorded > 0, own.buffered) == (True, 0)
+        span.end()
+        ours = lawful(tracing.stats())
+        assert (ours.recorded, ours.foreign) == (own.recorded, own.foreign + 1)
+
+    with tracer.start_as_current_span("node") as span:
+        if chance.random() < 0.2:
+            fail(span)
+        for inner in shape:
+            forking_tree(tracer, tracing, inner, chance, forks)
+        if forks and chance.random() < 0.5:
+            forks.pop()
+            token = attach(Context())
+            try:
+                assert in_a_child(in_child)
+            finally:
+                detach(token)
+            lawful(tracing.stats())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(SHAPES, min_size=1, max_size=6),
+    st.integers(0, 2**32),
+    st.sampled_from([2, 10_000]),
+    st.sampled_from([0, 1_000_000]),
+)
+def test_both_laws_hold_for_random_trees_on_threads_that_fork(shapes, seed, room, rate):
+    """In the parent and in each child for itself, whatever other threads do at that moment."""
+    tracing = tracekit.init(  # (a sink of a test has a lock of its own)
+        "svc",
+        environ={},
+        set_global=False,
+        transport=testing.MemoryTransport(),
+        keep="errors",
+        keep_spans=room,
+        keep_per_second=rate,
+        **OFF,
+    )
+    chance, forks = random.Random(seed), [None] * 3
+    with ThreadPoolExecutor(3) as pool:
+        for done in [
+            pool.submit(forking_tree, tracing.tracer("t"), tracing, shape, chance, forks)
+            for shape in shapes
+        ]:
+            done.result()
+    stats = lawful(tracing.stats())
+    assert (stats.buffered, stats.open) == (0, 0)
+    assert tracing.provider.store().bytes == 0
+    tracing.shutdown()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_child_starts_with_an_empty_buffer(keeping):
     """What the parent has buffered is the parent's; a child has a root of its own."""
@@ -633,6 +713,50 @@ def test_flask(keeping, path, kept, keep):
     tracing = keeping(keep)
     flask_call(tracing, path)
     assert set(sent(tracing)) == kept
+
+
+def asgi_request(tracing, app):
+    """Ask an application behind the edge once; what leaves it goes to its server."""
+
+    async def receive():
+        return {"type": "http.request", "body": b""}
+
+    async def send(message):
+        pass
+
+    scope = {"type": "http", "method": "GET", "path": "/pay", "headers": [], "query_string": b""}
+    asyncio.run(tracekit.asgi.middleware(app, tracing)(scope, receive, send))
+
+
+@pytest.mark.parametrize(("status", "kept"), [(200, []), (503, ["GET", "mail", "query"])])
+@pytest.mark.parametrize("keep", ["errors", "status:5xx"])
+def test_asgi(keeping, status, kept, keep):
+    """A failing request is kept, a good one is not; so is what a task does after the answer."""
+    tracing = keeping(keep)
+    tracer = tracing.tracer("inner")
+
+    async def app(scope, receive, send):
+        tracer.start_span("query").end()
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        tracer.start_span("mail").end()
+
+    asgi_request(tracing, app)
+    assert sorted(sent(tracing)) == kept
+    assert lawful(tracing.stats()).buffered == 0
+
+
+def test_asgi_application_that_raises(keeping):
+    """Its request is kept, and the error goes on to the server."""
+    tracing = keeping()
+
+    async def app(scope, receive, send):
+        tracing.tracer("inner").start_span("query").end()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asgi_request(tracing, app)
+    assert set(sent(tracing)) == {"GET", "query"}
 
 
 @pytest.mark.parametrize(("fails", "kept"), [(False, 0), (True, 2)])
