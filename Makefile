@@ -112,8 +112,8 @@ bench-services: ## What tracing adds under FastAPI, Django, httpx, aiohttp; afte
 interop: $(STAMP) ## Against the real Jaeger, its Go client, Envoy and Prometheus; prints who understood whom
 	PYTHONPATH=tests/interop $(BIN)/pytest -q -p peers --timeout 1000 tests/interop
 
-first-trace: ## A fresh clone, an empty environment, the README: how long until a trace is drawn
-	./.ci/first-trace
+first-trace: $(UV) ## A fresh clone, an empty environment, README and tutorial as written: how long
+	./.ci/first-trace $(UV)
 
 fuzz: $(STAMP) ## Ten million odd headers through every decoder, at low priority
 	nice -n 19 $(BIN)/python tests/fuzz/fuzz_headers.py --inputs 10000000
