@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
     from tracekit.propagation._remote import Extracted
-    from tracekit.sampling._keep import KeepRule
+    from tracekit.sampling._keep import KeepRule, KeepRules
     from tracekit.tracing._scope import Scope
     from tracekit.tracing._shared import Reporter
     from tracekit.tracing._tracer import Describe
@@ -179,6 +179,7 @@ class KeepingTracerProvider(TracerProvider):
     ) -> None:
         super().__init__(sampler, reporter, resource, traceid_128bit=traceid_128bit, limits=limits)
         self._rule = rule
+        self._asked: tuple[Sampler | None, RemoteSampler | None] = (None, None)
         self._closed = False
 
         def buffer() -> Buffer[KeptSpan]:
@@ -194,23 +195,27 @@ class KeepingTracerProvider(TracerProvider):
 
     def rule_of(self, operation: str) -> KeepRule | None:
         """Return the rule of a local root: that of the strategies file, else the setting."""
-        sampler = self._sampler
-        root = sampler.root if isinstance(sampler, ParentRule) else sampler
-        if isinstance(root, RemoteSampler) and root.keep is not None:
-            own = root.keep.of(operation)
-            if own is not None:
-                return own
-        return self._rule
+        rules = self._rules_of_file()
+        own = None if rules is None else rules.of(operation)
+        return self._rule if own is None else own
 
     @property
     def overrides(self) -> bool:
         """Whether any rule may keep what the caller has decided not to sample."""
-        sampler = self._sampler
-        rules = [self._rule]
-        root = sampler.root if isinstance(sampler, ParentRule) else sampler
-        if isinstance(root, RemoteSampler) and root.keep is not None:
-            rules += [root.keep.default, *root.keep.operations.values()]
-        return any(rule is not None and rule.override for rule in rules)
+        rules = self._rules_of_file()
+        every = [self._rule]
+        if rules is not None:
+            every += [rules.default, *rules.operations.values()]
+        return any(rule is not None and rule.override for rule in every)
+
+    def _rules_of_file(self) -> KeepRules | None:
+        sampler, remote = self._asked
+        if sampler is not self._sampler:  # the first time, and where it was replaced
+            sampler = self._sampler
+            root = sampler.root if isinstance(sampler, ParentRule) else sampler
+            remote = root if isinstance(root, RemoteSampler) else None
+            self._asked = sampler, remote
+        return None if remote is None else remote.keep
 
     def counts(self) -> SpanCounts:
         """Return what the tracer counts in this process; what is recorded is unsampled, too."""
