@@ -386,7 +386,7 @@ def restarts(rounds=20, rate=2_000):
 def collector():
     """Let a collector have each fault for a second, then be well again."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "transport"))
-    import test_http_wire as wire  # noqa: PLC0415 (the collector of the transport's own tests)
+    import test_http as wire  # noqa: PLC0415 (the collector of the transport's own tests)
 
     result = {}
     faults = {

@@ -12,7 +12,7 @@ import pytest
 from tracekit._process.tally import FREE_THREADED
 
 TESTS = Path(__file__).parents[1]
-SAME = ["tracing", "reporting/test_span_queue.py", "reporting/test_reporter.py"]
+SAME = ["tracing", "reporting/test_queue.py", "reporting/test_reporter.py"]
 
 
 def ended(*arguments, **environ):
