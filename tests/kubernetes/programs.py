@@ -1,9 +1,9 @@
 """Build the programs that read manifests, with Go: ``make test-manifests`` runs it.
 
 ``decode`` has the types of the projects whose resources they are, ``collector`` and ``jaeger`` read
-their own configurations. Each is built once (seven minutes of a core in all) and kept in the
-user's cache; a link to it is left in the folder that is given. Without Go there is none, and the
-tests that want it are skipped by name.
+their own configurations, ``cleaner`` its command line. Each is built once (seven minutes of a core
+in all) and kept in the user's cache; a link to it is left in the folder that is given. Without Go
+there is none, and the tests that want it are skipped by name.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ PROGRAMS = {
     "decode": (HERE / "decode", "."),
     "collector": (HERE / "collector", "."),
     "jaeger": (HERE / "collector", "github.com/jaegertracing/jaeger/cmd/jaeger"),
+    "cleaner": (HERE / "collector", "github.com/jaegertracing/jaeger/cmd/es-index-cleaner"),
 }
 
 

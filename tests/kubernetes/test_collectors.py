@@ -7,19 +7,18 @@ they listen on free ports of loopback, everything else is as the manifests say i
 from __future__ import annotations
 
 import contextlib
-import gzip
+import datetime as dt
 import json
 import os
 import re
 import subprocess
 import sys
-import threading
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
+from elasticsearch_answers import Elasticsearch
 from ports import free_ports
 from waiting import eventually
 
@@ -87,71 +86,6 @@ def test_its_program_refuses_a_key_that_it_does_not_know(name, tmp_path):
             done = checked(name, yaml.safe_dump(spoiled), tmp_path)
             assert done.returncode != 0, component
             assert "unheard_of" in done.stderr
-
-
-def gunzipped(body):
-    return gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
-
-
-class _Answers(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.answer({"version": {"number": "8.19.0"}, "tagline": "You Know, for Search"})
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_PUT(self):
-        self.body()
-        self.answer({"acknowledged": True})
-
-    def do_POST(self):
-        lines = [json.loads(line) for line in self.body().splitlines() if line]
-        pairs = list(zip(lines[::2], lines[1::2], strict=True))
-        self.server.stored += [(action["index"]["_index"], body) for action, body in pairs]
-        self.answer({"errors": False, "items": [{"index": {"status": 201}} for _ in pairs]})
-
-    def body(self):
-        whole = b""
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            while size := int(self.rfile.readline(), 16):
-                whole += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-        else:
-            whole = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        return gzip.decompress(whole) if self.headers.get("Content-Encoding") == "gzip" else whole
-
-    def answer(self, document):
-        body = json.dumps(document).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("X-Elastic-Product", "Elasticsearch")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-class Elasticsearch(ThreadingHTTPServer):
-    """What Jaeger asks of Elasticsearch: who it is, templates, and spans in bulk."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Answers)
-        self.stored = []
-        self.address = f"127.0.0.1:{self.server_port}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def __exit__(self, *details):
-        self.shutdown()
-        super().__exit__(*details)
-
-    def handle_error(self, *_):
-        """Jaeger is killed amid its connections."""
 
 
 @contextlib.contextmanager
@@ -264,6 +198,34 @@ def test_jaeger_serves_strategies_and_stores_what_the_service_sends(tmp_path):
     span = stored["shop-jaeger-span-DAY"]
     assert (span["operationName"], span["process"]["serviceName"]) == ("POST /orders", "orders")
     assert {"key": "sampler.param", "type": "float64", "value": 0.1} in span["tags"]
+
+
+def test_the_cleaner_deletes_what_is_older_than_a_week():
+    """By the manifest's command line, among the names that Jaeger gives below this prefix."""
+    (job,) = documents("jaeger/index-cleaner.yaml")
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    today = dt.datetime.now(tz=dt.timezone.utc).date()
+    indices = {
+        (prefix, age): f"{prefix}jaeger-{kind}-{today - dt.timedelta(days=age)}"
+        for prefix in ("shop-", "other-")
+        for age, kind in ((0, "span"), (5, "service"), (9, "span"), (400, "service"))
+    }
+    with Elasticsearch(indices.values()) as elastic:
+        arguments = [
+            word.replace("elasticsearch.tracing:9200", elastic.address)
+            for word in container["args"]
+        ]
+        done = subprocess.run(
+            [built("cleaner"), *arguments],
+            env={row["name"]: row["value"] for row in container["env"]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    left = {key for key, name in indices.items() if name in elastic.indices}
+    assert set(indices) - left == {("shop-", 9), ("shop-", 400)}
 
 
 @pytest.mark.parametrize(
