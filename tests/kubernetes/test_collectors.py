@@ -191,7 +191,9 @@ def test_jaeger_serves_strategies_and_stores_what_the_service_sends(tmp_path):
             ("/etc/jaeger/strategies.json", str(strategies)),
         )
         with running("jaeger/jaeger.yaml", tmp_path, replaced) as ports:
-            assert sent(variables("jaeger/deployment.yaml", ports)) == 1
+            environ = variables("jaeger/deployment.yaml", ports)
+            environ["JAEGER_SAMPLER_PARAM"] = "0"  # nothing is sampled before Jaeger has answered
+            assert sent(environ) == 1
             eventually(lambda: len(elastic.stored) >= 2, SOON_S)
     stored = {re.sub(r"\d{4}-\d\d-\d\d$", "DAY", index): body for index, body in elastic.stored}
     assert set(stored) == {"shop-jaeger-service-DAY", "shop-jaeger-span-DAY"}
