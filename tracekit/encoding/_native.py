@@ -111,7 +111,8 @@ class NativeJaegerEncoder(JaegerEncoder):
 
     def frame(self, span: ReadableSpan) -> Frame:
         """Encode one ended span; see ``JaegerEncoder.frame``."""
-        fields = fields_of(span)
+        tell = getattr(span, "_facts", None)  # as ``fields_of``, without the call
+        fields = fields_of(span) if tell is None else tell()
         return self._native(self._plan, self._compact, fields) or self._rare(span, fields)
 
     def _rare(self, span: ReadableSpan, fields: Fields) -> Frame:
@@ -139,7 +140,8 @@ class NativeOtlpEncoder(OtlpEncoder):
 
     def frame(self, span: ReadableSpan) -> Frame:
         """Encode one ended span; see ``OtlpEncoder.frame``."""
-        fields = fields_of(span)
+        tell = getattr(span, "_facts", None)
+        fields = fields_of(span) if tell is None else tell()
         return self._native(self._plan, fields) or self._rare(span, fields)
 
     def _rare(self, span: ReadableSpan, fields: Fields) -> Frame:

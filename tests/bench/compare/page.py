@@ -260,7 +260,7 @@ def drawn(measured: dict[str, Runs]):
             continue
         label = f"{CELLS[target.cell].title} / {SIDES[target.peer].said.partition(',')[0]}"
         if target.side != OURS:
-            label += f" ({SIDES[target.side].said.partition(', ')[2]})"
+            label += f" ({SIDES[target.side].said.rpartition(', ')[2]})"
         elif target.figure not in ("us", "added", "ms"):
             label += f" ({target.figure})"
         yield label, found, target.asked
