@@ -160,7 +160,7 @@ class BlockingServerCall(ServerRpc):
         Not for trailing metadata that is illegal: old versions of gRPC never get done with that.
         """
         if illegal_in(context.trailing_metadata()) is not None:
-            self.end(over=False)
+            self.end()
             return
         self.unsure = True
         if self.closed:
