@@ -41,6 +41,8 @@ OUTCOMES = (
     "set_code",
     "set_code_raise",
     "bad_response",
+    "trailing",
+    "illegal_trailing",
     "slow",
 )
 SERVER_AROUND = ("none", "pass", "context", "keep", "translate", "rewrap", "twice")
@@ -136,6 +138,10 @@ class Handlers:
         elif outcome == "set_code_raise":
             context.set_code(grpc.StatusCode.DATA_LOSS)
             raise LookupError("boom")
+        elif outcome == "trailing":
+            context.set_trailing_metadata((("k", "v"),))
+        elif outcome == "illegal_trailing":
+            context.set_trailing_metadata((("k", "\n"),))
         elif outcome == "slow":
             self.waiting.set()
             time.sleep(0.1)
