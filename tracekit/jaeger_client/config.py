@@ -13,6 +13,7 @@ import opentracing
 from tracekit._assembly.handle import Tracing
 from tracekit._assembly.init import init
 from tracekit.jaeger_client import constants
+from tracekit.jaeger_client._keys import KEY_OF, KEYS
 from tracekit.jaeger_client._own_pipeline import Nowhere
 from tracekit.jaeger_client.codecs import B3Codec, Codec
 from tracekit.jaeger_client.constants import *  # noqa: F403 (the names that it had)
@@ -52,37 +53,6 @@ DEFAULT_SAMPLING_PORT = 5778
 DEFAULT_THROTTLER_PORT = DEFAULT_SAMPLING_PORT
 _DEFAULT_BATCH_SIZE = 10
 
-_KEYS = frozenset(
-    {
-        "baggage_header_prefix",
-        "debug_id_header",
-        "enabled",
-        "generate_128bit_trace_id",
-        "local_agent",
-        "logging",
-        "max_operations",
-        "max_tag_value_length",
-        "max_traceback_length",
-        "metrics",
-        "propagation",
-        "reporter_batch_size",
-        "reporter_flush_interval",
-        "reporter_queue_size",
-        "sampler",
-        "sampling_refresh_interval",
-        "service_name",
-        "tags",
-        "throttler",
-        "trace_id_header",
-    }
-)
-_KEY_OF = {
-    "local_agent_reporting_host": ("local_agent", "reporting_host"),
-    "local_agent_reporting_port": ("local_agent", "reporting_port"),
-    "local_agent_sampling_port": ("local_agent", "sampling_port"),
-}
-"""Properties that do not have the name of their key: the group and the key in it."""
-
 
 def _shown(setting: str, doc: str) -> property:
     """Return a property that shows the setting in force; a subclass may say another value."""
@@ -116,7 +86,7 @@ class Config:
         validate: bool = False,
         scope_manager: opentracing.ScopeManager | None = None,
     ) -> None:
-        if validate and (unknown := [key for key in config if key not in _KEYS]):
+        if validate and (unknown := [key for key in config if key not in KEYS]):
             raise ValueError(f"Unexpected keys found in config:{','.join(unknown)}")
         if not (config.get("service_name") or service_name):
             raise ValueError("service_name required in the config or param")
@@ -311,10 +281,10 @@ class Config:
     def _overridden(self) -> dict[str, Any]:
         """Return, as entries of the dictionary, what properties of a subclass say."""
         said: dict[str, Any] = {}
-        for name in (*_KEYS - {"metrics", "sampler", "local_agent", "throttler"}, *_KEY_OF):
+        for name in (*KEYS - {"metrics", "sampler", "local_agent", "throttler"}, *KEY_OF):
             if not self._says(name):
                 continue
-            group, key = _KEY_OF.get(name, ("", name))
+            group, key = KEY_OF.get(name, ("", name))
             value = getattr(self, name)
             if group:
                 said[group] = {**(said.get(group) or self.config.get(group) or {}), key: value}
