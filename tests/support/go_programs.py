@@ -52,7 +52,7 @@ def go(workshop: Path, target: Path, arguments: list[str], folder: Path | None =
         env=env,
         capture_output=True,
         text=True,
-        timeout=1500,
+        timeout=2400,
         check=False,
     )
     assert built.returncode == 0, built.stderr[-2000:]
