@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from tracekit._context import DEFER, Decision, get_current, marks_of, root_hint
+from tracekit._context import DEFER, ROOT_HINT_KEY, Decision, get_current, marks_of, root_hint
 from tracekit._protocols import PlainAttributes
 from tracekit.sampling._parent import SAMPLING_PRIORITY
 from tracekit.tracing._begin import begin, valid_links
-from tracekit.tracing._kept import DEFER_BIT, KeptSpan
+from tracekit.tracing._kept import DEFER_BIT, UNCOUNTED, KeptSpan
 from tracekit.tracing._local_trace import LocalTrace
 from tracekit.tracing._locked_span import SPAN
 from tracekit.tracing._make import recording
@@ -103,9 +103,11 @@ def _local_root(arguments: Arguments, parent: Any, quiet: UnsampledSpan) -> trac
     if attributes is not None and _has_priority(attributes):
         return quiet  # decided by somebody
     if above is None:
-        hint = root_hint(get_current() if context is None else context)
-        if hint is not None and hint.decision is Decision.DENY:
-            return quiet
+        held = get_current() if context is None else context
+        if ROOT_HINT_KEY in held:
+            hint = root_hint(held)
+            if hint is not None and hint.decision is Decision.DENY:
+                return quiet
     return _root_of(arguments, rule, quiet, above, partial=partial)
 
 
@@ -139,7 +141,7 @@ def _root_of(
     )
     if attributes or links or not record or not set_status:
         _complete(root, arguments)
-    root._texts = None
+    root._texts = UNCOUNTED
     local = root._local = LocalTrace(store, rule, partial)
     if not store.begin(local, root):
         return quiet
@@ -154,7 +156,7 @@ def _complete(span: KeptSpan, arguments: Arguments) -> None:
     """Give a span what few have from the start."""
     tracer, _, _, _, attributes, links, _, record, set_status, _ = arguments
     if attributes:
-        span._texts = None
+        span._texts = UNCOUNTED
         rules = tracer._limits.span
         if (
             attributes.__class__ is PlainAttributes

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 else:
     _Recording = SPAN
 DEFER_BIT = DEFER << MARKS_SHIFT
+UNCOUNTED = -(1 << 62)
 _COST = 16
 """Bytes of an attribute beside a text."""
 
@@ -60,8 +61,8 @@ class KeptSpan(_Recording):
 
     __slots__ = ("_local", "_texts")
     _local: LocalTrace[KeptSpan]
-    _texts: int | None
-    """Characters of the attributes' texts; None: to be looked at when it ends."""
+    _texts: int
+    """Characters of the attributes' texts; below 0: to be looked at when it ends."""
 
     if not DIVIDED:
 
@@ -78,7 +79,7 @@ class KeptSpan(_Recording):
                 and self._end_time is None
             ):
                 attrs[key] = value
-                if kind is str and self._texts is not None:
+                if kind is str:
                     size = len(value)  # type: ignore[arg-type] # it is a str
                     self._texts += size
             else:
@@ -86,11 +87,11 @@ class KeptSpan(_Recording):
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Set several attributes; see ``Span.set_attributes``."""
-        self._texts = None
+        self._texts = UNCOUNTED
         super().set_attributes(attributes)
 
     def _merge(self, bag: Bag) -> None:
-        self._texts = None
+        self._texts = UNCOUNTED
         super()._merge(bag)
 
     def end(self, end_time: int | None = None) -> None:  # noqa: C901, PLR0912 - one road, see ``begin``
@@ -120,7 +121,7 @@ class KeptSpan(_Recording):
                 self._over(local)
                 return
             texts = self._texts
-            size = _COST * len(self._attrs) + (_size_of(self._attrs) if texts is None else texts)
+            size = _COST * len(self._attrs) + (texts if texts >= 0 else _size_of(self._attrs))
             if self._added_events:
                 size += sum(_COST + _size_of(each) for _, _, (each, _) in self._added_events)
             if DIVIDED:

@@ -284,10 +284,13 @@ class Buffer(Generic[SpanT]):
         """
         self._traces.pop(trace, None)
         self.bytes -= trace.bytes
-        trace.bytes, trace.root = 0, None
+        trace.bytes = 0
+        trace.root = None
         spans = trace.spans.copy()
-        del trace.spans[: len(spans)]
-        self._went(len(spans))
+        number = len(spans)
+        del trace.spans[:number]
+        self._gone += number  # (``_went``, without the call)
+        self.full_at += number
         still_open = [span for span in spans if span._end_time is None]
         if not still_open:
             return spans, 0
@@ -297,7 +300,7 @@ class Buffer(Generic[SpanT]):
 
     def _went(self, number: int) -> None:
         self._gone += number
-        self.full_at = self._max_spans + self._gone
+        self.full_at += number
 
 
 def _forget(span: Undecided) -> None:

@@ -82,7 +82,7 @@ def recording(
     span._end_time = None
     span._added_events = None
     rules = tracer._limits.span
-    if (
+    if not attributes or (
         rules.trusting
         and len(attributes) <= rules.room
         and _PLAIN_TYPES.issuperset(map(type, attributes.values()))
