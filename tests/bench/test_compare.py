@@ -168,6 +168,21 @@ def test_growth_is_told_beside_linear_growth(compare):
     ET.fromstring(picture)
 
 
+def begins(label):
+    """Return about where a text of a picture begins; a letter is half as wide as high, and more."""
+    size = 0.52 * float(label.get("font-size", 13))
+    left = size * len(label.text or "") if label.get("text-anchor") == "end" else 0
+    return float(label.get("x", 0)) - left
+
+
+def test_no_label_of_the_published_picture_is_cut_off():
+    """Those that end at a bar begin within the picture."""
+    picture = Path(__file__).parents[2] / "docs" / "reference" / "performance.svg"
+    labels = [each for each in ET.parse(picture).iter() if each.tag.endswith("text")]
+    assert labels
+    assert not [label.text for label in labels if begins(label) < 0]
+
+
 def test_the_page_and_its_pictures_come_from_the_runs_alone(compare, tmp_path):
     """With a run of every cell, and with cells in which every run lost spans."""
     cells, page = compare["cells"], compare["page"]
@@ -183,5 +198,6 @@ def test_the_page_and_its_pictures_come_from_the_runs_alone(compare, tmp_path):
         for name in cells.CELLS:
             assert f"(`{name}`)" in text
         for picture in ("performance", "growth"):
-            ET.parse(tmp_path / f"{picture}.svg")
+            drawn = ET.parse(tmp_path / f"{picture}.svg")
+            assert not [label.text for label in drawn.iter() if begins(label) < 0]
     assert "lost spans" in text

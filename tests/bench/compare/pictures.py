@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_LEFT, _WIDTH, _ROW = 500, 400, 26
+_WIDTH, _ROW, _LETTER = 400, 26, 6
+"""A letter is seldom wider than half its height, which is 11."""
 _MOST = 1.25
 """The longest bar, in times of the other."""
 
@@ -18,32 +19,33 @@ def bars(shares: Iterable[tuple[str, float, float]]) -> str:
     """Return a bar for each label: how long tracekit's is, the other being 1, and the limit."""
     rows = list(shares)
     height = 56 + _ROW * len(rows)
+    left = 20 + _LETTER * max((len(label) for label, _, _ in rows), default=0)
     parts = [
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 80} {height}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + _WIDTH + 80} {height}" '
             'font-family="sans-serif" font-size="13">'
         ),
-        f'<rect width="{_LEFT + _WIDTH + 80}" height="{height}" fill="#fff"/>',
+        f'<rect width="{left + _WIDTH + 80}" height="{height}" fill="#fff"/>',
         '<text x="12" y="22" font-size="15">What tracekit costs, the other being 1</text>',
         (
-            f'<text x="{_LEFT + _WIDTH}" y="22" text-anchor="end" fill="#555">'
+            f'<text x="{left + _WIDTH}" y="22" text-anchor="end" fill="#555">'
             "line: what is asked</text>"
         ),
     ]
     for row, (label, found, asked) in enumerate(rows):
         y = 40 + row * _ROW
-        limit = _LEFT + asked / _MOST * _WIDTH
+        limit = left + asked / _MOST * _WIDTH
         bar = max(0.0, min(found, _MOST)) / _MOST * _WIDTH
         colour = "#2a7f62" if found <= asked else "#c2772b"
         parts += [
             (
-                f'<text x="{_LEFT - 8}" y="{y + 14}" text-anchor="end" font-size="11">'
+                f'<text x="{left - 8}" y="{y + 14}" text-anchor="end" font-size="11">'
                 f"{escape(label)}</text>"
             ),
-            f'<rect x="{_LEFT}" y="{y}" width="{_WIDTH / _MOST:.0f}" height="18" fill="#e9e9e9"/>',
-            f'<rect x="{_LEFT}" y="{y}" width="{bar:.0f}" height="18" fill="{colour}"/>',
+            f'<rect x="{left}" y="{y}" width="{_WIDTH / _MOST:.0f}" height="18" fill="#e9e9e9"/>',
+            f'<rect x="{left}" y="{y}" width="{bar:.0f}" height="18" fill="{colour}"/>',
             f'<path d="M{limit:.0f} {y - 2}v22" stroke="#222" stroke-width="2"/>',
-            f'<text x="{_LEFT + _WIDTH + 8}" y="{y + 14}">{found:.2f}</text>',
+            f'<text x="{left + _WIDTH + 8}" y="{y + 14}">{found:.2f}</text>',
         ]
     return "\n".join([*parts, "</svg>"]) + "\n"
 
