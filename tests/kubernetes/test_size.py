@@ -107,11 +107,16 @@ def test_bytes_of_a_span_are_what_the_encoders_make():
 
 
 def test_measured_numbers_are_those_of_the_performance_page():
-    """CPU and memory of a span are the page's figures, rounded up."""
+    """Memory of a span is the page's figure, rounded up; its CPU at least that, at most twice.
+
+    The page is made anew on any machine, in Python alone and with native frames: what is sized by
+    must not be less than the slower of the two.
+    """
     page = PERFORMANCE.read_text()
-    part = page.split("### CPU of the process for a span", 1)[1]
-    cpu_us = float(re.search(r"tracekit, Jaeger UDP \|.*?\| ([\d.]+) µs", part)[1])
-    assert 0 <= size.INPUTS["sampled_us"].default - cpu_us < 1
+    part = page.split("### CPU of the process for a span", 1)[1].split("###", 1)[0]
+    rows = re.findall(r"tracekit, Jaeger UDP(?:, Python alone)? \|.*?\| ([\d.]+) µs", part)
+    cpu_us = max(map(float, rows))
+    assert cpu_us <= size.INPUTS["sampled_us"].default <= 2 * cpu_us
     held = float(
         re.search(r"tracekit, Jaeger UDP \|\s*\| ([\d,]+) bytes", page)[1].replace(",", "")
     )
