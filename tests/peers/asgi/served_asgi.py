@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import AsyncIterator  # noqa: TC003 (Litestar reads the annotation)
 
 import tracekit.asgi
@@ -106,6 +107,42 @@ def of_litestar():
     return litestar.Litestar([user, stream, spans])
 
 
+def of_django():
+    """A project with our middleware, and no edge around it."""
+    import types
+
+    import django
+    from django.conf import settings
+    from django.core.asgi import get_asgi_application
+    from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+    from django.urls import path
+
+    async def stream(_):
+        async def pieces():
+            for piece in (b"a", b"b", b"c"):
+                yield piece
+
+        return StreamingHttpResponse(pieces())
+
+    urls = sys.modules["served_urls"] = types.ModuleType("served_urls")
+    urls.urlpatterns = [
+        path("users/<user>", lambda _, user: HttpResponse(user)),
+        path("stream", stream),
+        path("spans", lambda _: JsonResponse(_told(), safe=False)),
+        path("healthz", lambda _: HttpResponse("ok")),
+    ]
+    settings.configure(
+        ROOT_URLCONF="served_urls",
+        ALLOWED_HOSTS=["*"],
+        SECRET_KEY="x",
+        MIDDLEWARE=["tracekit.django.Middleware"],
+        TRACEKIT={"tracing": tracing},
+        LOGGING_CONFIG=None,
+    )
+    django.setup()
+    return get_asgi_application()
+
+
 def _told():
     return [[span.name, span.attributes.get("error.type")] for span in tracing.sink.spans]
 
@@ -121,4 +158,7 @@ MAKERS = {
     "quart": of_quart,
     "litestar": of_litestar,
 }
-app = tracekit.asgi.middleware(MAKERS[KIND]() if KIND in MAKERS else plain, tracing)
+if KIND == "django":
+    app = of_django()
+else:
+    app = tracekit.asgi.middleware(MAKERS[KIND]() if KIND in MAKERS else plain, tracing)

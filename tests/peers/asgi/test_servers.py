@@ -18,6 +18,15 @@ BIN = Path(sys.executable).parent
 SERVERS = {
     "uvicorn": ["-m", "uvicorn", "--loop", "asyncio", "--port", "{port}", "served_asgi:app"],
     "uvloop": ["-m", "uvicorn", "--loop", "uvloop", "--port", "{port}", "served_asgi:app"],
+    "gunicorn": [
+        "-m",
+        "gunicorn",
+        "--worker-class",
+        "uvicorn_worker.UvicornWorker",
+        "--bind",
+        "127.0.0.1:{port}",
+        "served_asgi:app",
+    ],
     "hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", "served_asgi:app"],
     "hypercorn-trio": [
         "-m",
@@ -45,8 +54,9 @@ ROUTES = {
     "starlette": {"/users/ada": "GET /users/{user}", "/stream": "GET /stream"},
     "quart": {"/users/ada": "GET", "/stream": "GET"},
     "litestar": {"/users/ada": "GET /users/{user}", "/stream": "GET /stream"},
+    "django": {"/users/ada": "GET users/<user>", "/stream": "GET stream"},
 }
-ON_ASYNCIO = {"fastapi", "quart", "litestar"}
+ON_ASYNCIO = {"fastapi", "quart", "litestar", "django"}
 """Frameworks that need asyncio for what is asked here."""
 
 
