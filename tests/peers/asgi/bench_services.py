@@ -1,161 +1,160 @@
 """What tracing adds to a request of FastAPI and of Django, beside contrib and FastAPI's own spans.
 
-    .build/peers/asgi/bin/python tests/peers/asgi/bench_services.py [REQUESTS]
+    make bench-services
 
-Each side in a process of its own, in turns; the best of several runs, less the bare program.
+Applications are called in process, without a server.
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import subprocess
 import sys
-import time
+import types
+from pathlib import Path
 
-SIDES = ("bare", "tracekit", "contrib", "own")
-KINDS = ("fastapi", "django")
-RUNS = 3
+import django
+import fastapi
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpResponse
+from django.test import override_settings
+from django.urls import path
+from opentelemetry.instrumentation.django import DjangoInstrumentor
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.sdk.trace import TracerProvider, sampling
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+import tracekit
+import tracekit.fastapi
+from tracekit.testing import MemoryTransport
+from tracekit.transport import SendResult
 
-def scope_of():
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": "/users/ada",
-        "raw_path": b"/users/ada",
-        "root_path": "",
-        "query_string": b"page=2",
-        "headers": [
-            (b"host", b"shop:8000"),
-            (b"user-agent", b"bench/1"),
-            (b"accept", b"*/*"),
-            (b"x-request-id", b"r-1"),
-        ],
-        "client": ("127.0.0.1", 5),
-        "server": ("127.0.0.1", 8000),
-    }
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from paired import BARE, CONTRIB, OURS, Row, compare, tell
 
-
-def handle_of(sampled):
-    import tracekit
-    from tracekit.testing import MemoryTransport
-    from tracekit.transport import SendResult
-
-    class Nowhere(MemoryTransport):
-        def send(self, payload, deadline_s):
-            return SendResult.sent()
-
-    return tracekit.init(
-        "bench",
-        environ={},
-        sampler_type="const",
-        sampler_param=int(sampled),
-        queue_size=100_000,
-        transport=Nowhere(),
-    )
+OWN = "FastAPI's own"
+ASKED = {
+    ("fastapi", "sampled"): 0.30,
+    ("fastapi", "not sampled"): 0.25,
+    ("django", "sampled"): 0.35,
+    ("django", "not sampled"): 0.35,
+}
 
 
-def otel_of(sampled):
-    from opentelemetry import trace
-    from opentelemetry.sdk.trace import TracerProvider, sampling
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+class Nowhere(MemoryTransport, SpanExporter):
+    """Takes what either pipeline gives it."""
 
-    class Nowhere(SpanExporter):
-        def export(self, spans):
-            return SpanExportResult.SUCCESS
+    def send(self, payload, deadline_s):
+        return SendResult.sent()
 
-    provider = TracerProvider(
-        sampler=sampling.ParentBased(sampling.ALWAYS_ON if sampled else sampling.ALWAYS_OFF)
-    )
-    provider.add_span_processor(BatchSpanProcessor(Nowhere(), max_queue_size=100_000))
-    trace.set_tracer_provider(provider)
+    def export(self, spans):
+        return SpanExportResult.SUCCESS
 
 
-def fastapi_app(side, sampled):
-    import fastapi
+class Pipelines:
+    """Ours and OpenTelemetry's, that sample all or nothing."""
 
-    app = fastapi.FastAPI()
+    def __init__(self, *, sampled):
+        self.ours = tracekit.init(
+            "bench",
+            environ={},
+            set_global=False,
+            sampler_type="const",
+            sampler_param=int(sampled),
+            transport=Nowhere(),
+        )
+        self.theirs = TracerProvider(
+            sampler=sampling.ParentBased(sampling.ALWAYS_ON if sampled else sampling.ALWAYS_OFF)
+        )
+        self.theirs.add_span_processor(BatchSpanProcessor(Nowhere()))
+
+    def flush(self):
+        self.ours.flush()
+        self.theirs.force_flush()
+
+
+def fastapi_app(**options):
+    app = fastapi.FastAPI(**options)
 
     @app.get("/users/{user}")
     async def user(user: str):
         return {"user": user}
 
-    if side == "tracekit":
-        import tracekit.fastapi
-
-        tracekit.fastapi.init_app(app, handle_of(sampled))
-    elif side in {"contrib", "own"}:
-        otel_of(sampled)
-    if side == "contrib":
-        from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-
-        FastAPIInstrumentor.instrument_app(app)
     return app
 
 
-def django_app(side, sampled):
-    import types
-
-    import django
-    from django.conf import settings
-    from django.http import HttpResponse
-    from django.urls import path
-
-    def user(request, user):
-        return HttpResponse(user)
-
-    urls = types.ModuleType("bench_urls")
-    sys.modules["bench_urls"] = urls
-    urls.urlpatterns = [path("users/<user>", user)]
-    middleware = ["tracekit.django.Middleware"] if side == "tracekit" else []
-    settings.configure(
-        ROOT_URLCONF="bench_urls",
-        ALLOWED_HOSTS=["*"],
-        SECRET_KEY="x",
-        MIDDLEWARE=middleware,
-        LOGGING_CONFIG=None,
-    )
-    if side == "tracekit":
-        handle_of(sampled)
-    elif side == "contrib":
-        from opentelemetry.instrumentation.django import DjangoInstrumentor
-
-        otel_of(sampled)
-        DjangoInstrumentor().instrument()
-    django.setup()
-    from django.core.wsgi import get_wsgi_application
-
-    return get_wsgi_application()
+def fastapi_sides(pipelines):
+    off = {"telemetry": {"tracing": False, "metrics": False, "logs": False}}
+    own = {"tracer_provider": pipelines.theirs, "metrics": False, "logs": False}
+    apps = {BARE: fastapi_app(**off), OURS: fastapi_app(**off), CONTRIB: fastapi_app(**off)}
+    tracekit.fastapi.init_app(apps[OURS], pipelines.ours)
+    FastAPIInstrumentor.instrument_app(apps[CONTRIB], tracer_provider=pipelines.theirs)
+    apps[OWN] = fastapi_app(telemetry=own)
+    return {side: asking_asgi(app) for side, app in apps.items()}
 
 
-def ask_asgi(app, count):
+def asking_asgi(app):
     async def receive():
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message):
         pass
 
-    async def ask(times):
-        for _ in range(times):
-            await app(scope_of(), receive, send)
+    async def ask(count):
+        for _ in range(count):
+            await app(
+                {
+                    "type": "http",
+                    "asgi": {"version": "3.0", "spec_version": "2.4"},
+                    "http_version": "1.1",
+                    "method": "GET",
+                    "scheme": "http",
+                    "path": "/users/ada",
+                    "raw_path": b"/users/ada",
+                    "root_path": "",
+                    "query_string": b"page=2",
+                    "headers": [
+                        (b"host", b"shop:8000"),
+                        (b"user-agent", b"bench/1"),
+                        (b"accept", b"*/*"),
+                        (b"x-request-id", b"r-1"),
+                    ],
+                    "client": ("127.0.0.1", 5),
+                    "server": ("127.0.0.1", 8000),
+                },
+                receive,
+                send,
+            )
 
-    async def timed():
-        await ask(300)
-        began = time.perf_counter()
-        await ask(count)
-        return (time.perf_counter() - began) / count
-
-    return asyncio.run(timed())
+    return ask
 
 
-def ask_wsgi(app, count):
-    import io
+def django_sides(pipelines):
+    urls = sys.modules["bench_urls"] = types.ModuleType("bench_urls")
+    urls.urlpatterns = [path("users/<user>", lambda _, user: HttpResponse(user))]
+    settings.configure(
+        ROOT_URLCONF="bench_urls",
+        ALLOWED_HOSTS=["*"],
+        SECRET_KEY="x",
+        MIDDLEWARE=[],
+        LOGGING_CONFIG=None,
+    )
+    django.setup()
+    handlers = {BARE: WSGIHandler()}
+    ours = {"MIDDLEWARE": ["tracekit.django.Middleware"], "TRACEKIT": {"tracing": pipelines.ours}}
+    with override_settings(**ours):
+        handlers[OURS] = WSGIHandler()
+    DjangoInstrumentor().instrument(tracer_provider=pipelines.theirs)
+    handlers[CONTRIB] = WSGIHandler()
+    return {side: asking_wsgi(handler) for side, handler in handlers.items()}
 
-    def ask(times):
-        for _ in range(times):
+
+def asking_wsgi(app):
+    async def ask(count):
+        for _ in range(count):
             environ = {
                 "REQUEST_METHOD": "GET",
                 "PATH_INFO": "/users/ada",
@@ -176,38 +175,29 @@ def ask_wsgi(app, count):
                 pass
             response.close()
 
-    ask(300)
-    began = time.perf_counter()
-    ask(count)
-    return (time.perf_counter() - began) / count
+    return ask
+
+
+def measure(kind, which):
+    """Compare the sides of one framework; contrib patches Django's settings for good."""
+    pipelines = Pipelines(sampled=which == "sampled")
+    sides = (fastapi_sides if kind == "fastapi" else django_sides)(pipelines)
+    title = {"fastapi": "FastAPI", "django": "Django"}[kind] + f", {which}"
+    asked = ASKED[kind, which]
+    return asyncio.run(compare(title, asked, sides, pipelines.flush, count=100))
 
 
 def main():
-    if len(sys.argv) == 5:
-        kind, side, sampled, count = sys.argv[1:]
-        make, ask = (fastapi_app, ask_asgi) if kind == "fastapi" else (django_app, ask_wsgi)
-        print(ask(make(side, sampled == "1"), int(count)) * 1e6)
-        sys.stdout.flush()
+    if len(sys.argv) == 3:
+        print(json.dumps(measure(*sys.argv[1:])), flush=True)
         return
-    count = sys.argv[1] if len(sys.argv) > 1 else "4000"
-    for kind in KINDS:
-        for sampled in "10":
-            sides = SIDES if kind == "fastapi" else SIDES[:3]
-            best = dict.fromkeys(sides, float("inf"))
-            for _ in range(RUNS):
-                for side in sides:
-                    ran = subprocess.run(
-                        [sys.executable, __file__, kind, side, sampled, count],
-                        check=True,
-                        capture_output=True,
-                        text=True,
-                    )
-                    best[side] = min(best[side], float(ran.stdout.split()[-1]))
-            added = {side: best[side] - best["bare"] for side in sides[1:]}
-            told = ", ".join(f"{side} {cost:.1f}" for side, cost in added.items())
-            ratio = added["tracekit"] / added["contrib"]
-            which = "sampled" if sampled == "1" else "unsampled"
-            print(f"{kind} {which}: µs added: {told}; {ratio:.2f} x contrib")
+    rows = []
+    for kind, which in ASKED:
+        ran = subprocess.run(
+            [sys.executable, __file__, kind, which], check=True, capture_output=True, text=True
+        )
+        rows.append(Row(*json.loads(ran.stdout.splitlines()[-1])))
+    tell("services", rows)
 
 
 if __name__ == "__main__":

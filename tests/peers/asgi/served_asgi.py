@@ -30,8 +30,7 @@ async def plain(scope, receive, send):
         return
     body = b"abc"
     if scope["path"] == "/spans":
-        told = [(span.name, span.attributes.get("error.type")) for span in tracing.sink.spans]
-        body = json.dumps(told).encode()
+        body = json.dumps(_told()).encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": body[:1], "more_body": True})
     await send({"type": "http.response.body", "body": body[1:]})
@@ -144,7 +143,10 @@ def of_django():
 
 
 def _told():
-    return [[span.name, span.attributes.get("error.type")] for span in tracing.sink.spans]
+    return [
+        [span.attributes["url.path"], span.name, span.attributes.get("error.type")]
+        for span in tracing.sink.spans
+    ]
 
 
 async def _bare(scope, receive, send):

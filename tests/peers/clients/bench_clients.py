@@ -1,26 +1,23 @@
 """What tracing adds to a request of httpx and of aiohttp, beside contrib's packages.
 
-    .build/peers/clients/bin/python tests/peers/clients/bench_clients.py [REQUESTS]
+    make bench-services
 
-httpx asks a pool that answers at once, aiohttp a server on loopback. Each side in a process of
-its own, in turns; the best of several runs, less the bare program.
+httpx asks a pool that answers at once, aiohttp a server on loopback.
 """
 
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
-import time
+from pathlib import Path
 
 import aiohttp
 import httpcore
 import httpx
 from aiohttp import web
-from opentelemetry import trace
-from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
+from opentelemetry.instrumentation.aiohttp_client import create_trace_config
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import TracerProvider, sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 import tracekit
@@ -29,9 +26,11 @@ import tracekit.httpx
 from tracekit.testing import MemoryTransport
 from tracekit.transport import SendResult
 
-SIDES = ("bare", "tracekit", "contrib")
-KINDS = ("httpx", "httpx-async", "aiohttp")
-RUNS = 3
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from paired import BARE, CONTRIB, OURS, compare, tell
+
+URL = "http://stock:80/apples?page=2"
+COUNT = 200
 
 
 class Pool:
@@ -66,54 +65,78 @@ class Nowhere(MemoryTransport, SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-def traced(side):
-    if side == "tracekit":
-        tracekit.init(
-            "bench", environ={}, sampler_type="const", sampler_param=1, transport=Nowhere()
+class Pipelines:
+    """Ours and OpenTelemetry's, that sample all or nothing."""
+
+    def __init__(self, *, sampled):
+        self.ours = tracekit.init(
+            "bench",
+            environ={},
+            set_global=False,
+            sampler_type="const",
+            sampler_param=int(sampled),
+            transport=Nowhere(),
         )
-        tracekit.httpx.instrument()
-        tracekit.aiohttp.instrument()
-    elif side == "contrib":
-        provider = TracerProvider()
-        provider.add_span_processor(BatchSpanProcessor(Nowhere()))
-        trace.set_tracer_provider(provider)
-        HTTPXClientInstrumentor().instrument()
-        AioHttpClientInstrumentor().instrument()
+        self.theirs = TracerProvider(
+            sampler=sampling.ParentBased(sampling.ALWAYS_ON if sampled else sampling.ALWAYS_OFF)
+        )
+        self.theirs.add_span_processor(BatchSpanProcessor(Nowhere()))
+
+    def flush(self):
+        self.ours.flush()
+        self.theirs.force_flush()
 
 
-def of_httpx(count):
-    transport = httpx.HTTPTransport()
-    transport._pool = Pool()
-    with httpx.Client(transport=transport) as client:
-        return timed_each(lambda: client.get("http://stock:80/apples?page=2"), count)
+def clients(kind, transport_kind, pipelines):
+    """Return a client of httpx for each side."""
+    made = {}
+    for side in (BARE, OURS, CONTRIB):
+        transport = transport_kind()
+        transport._pool = Pool()
+        made[side] = kind(transport=transport)
+    tracekit.httpx.instrument(made[OURS], tracing=pipelines.ours)
+    HTTPXClientInstrumentor.instrument_client(made[CONTRIB], tracer_provider=pipelines.theirs)
+    return made
 
 
-def timed_each(call, count):
-    for _ in range(200):
-        call()
-    began = time.perf_counter()
-    for _ in range(count):
-        call()
-    return (time.perf_counter() - began) / count
+def blocking(client):
+    async def ask(count):
+        for _ in range(count):
+            client.get(URL)
+
+    return ask
 
 
-async def timed_awaiting(call, count):
-    for _ in range(200):
-        await call()
-    began = time.perf_counter()
-    for _ in range(count):
-        await call()
-    return (time.perf_counter() - began) / count
+def awaiting(client):
+    async def ask(count):
+        for _ in range(count):
+            await client.get(URL)
+
+    return ask
 
 
-async def of_httpx_async(count):
-    transport = httpx.AsyncHTTPTransport()
-    transport._pool = Pool()
-    async with httpx.AsyncClient(transport=transport) as client:
-        return await timed_awaiting(lambda: client.get("http://stock:80/apples?page=2"), count)
+def of_session(session, url):
+    async def ask(count):
+        for _ in range(count):
+            async with session.get(url) as response:
+                await response.read()
+
+    return ask
 
 
-async def of_aiohttp(count):
+async def of_httpx(which, pipelines):
+    made = clients(httpx.Client, httpx.HTTPTransport, pipelines)
+    sides = {side: blocking(client) for side, client in made.items()}
+    return await compare(f"httpx, {which}", 0.45, sides, pipelines.flush, count=COUNT)
+
+
+async def of_httpx_async(which, pipelines):
+    made = clients(httpx.AsyncClient, httpx.AsyncHTTPTransport, pipelines)
+    sides = {side: awaiting(client) for side, client in made.items()}
+    return await compare(f"httpx on asyncio, {which}", 0.45, sides, pipelines.flush, count=COUNT)
+
+
+async def of_aiohttp(which, pipelines):
     async def answer(request):
         return web.Response(text="ok")
 
@@ -123,45 +146,29 @@ async def of_aiohttp(count):
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    port = site._server.sockets[0].getsockname()[1]
-
-    async with aiohttp.ClientSession() as session:
-
-        async def ask():
-            async with session.get(f"http://127.0.0.1:{port}/") as response:
-                await response.read()
-
-        taken = await timed_awaiting(ask, count)
+    url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/"
+    configs = {
+        BARE: [],
+        OURS: [tracekit.aiohttp.trace_config(tracing=pipelines.ours)],
+        CONTRIB: [create_trace_config(tracer_provider=pipelines.theirs)],
+    }
+    sessions = {side: aiohttp.ClientSession(trace_configs=each) for side, each in configs.items()}
+    sides = {side: of_session(session, url) for side, session in sessions.items()}
+    title = f"aiohttp's client, {which}"
+    row = await compare(title, 0.45, sides, pipelines.flush, count=COUNT)
+    for session in sessions.values():
+        await session.close()
     await runner.cleanup()
-    return taken
-
-
-def run(kind, count):
-    if kind == "httpx":
-        return of_httpx(count)
-    return asyncio.run((of_httpx_async if kind == "httpx-async" else of_aiohttp)(count))
+    return row
 
 
 def main():
-    if len(sys.argv) == 4:
-        kind, side, count = sys.argv[1:]
-        traced(side)
-        print(run(kind, int(count)) * 1e6, flush=True)
-        return
-    count = sys.argv[1] if len(sys.argv) > 1 else "3000"
-    for kind in KINDS:
-        best = dict.fromkeys(SIDES, float("inf"))
-        for _ in range(RUNS):
-            for side in SIDES:
-                ran = subprocess.run(
-                    [sys.executable, __file__, kind, side, count],
-                    check=True,
-                    capture_output=True,
-                    text=True,
-                )
-                best[side] = min(best[side], float(ran.stdout.split()[-1]))
-        ours, theirs = (best[side] - best["bare"] for side in SIDES[1:])
-        print(f"{kind}: µs added: tracekit {ours:.1f}, contrib {theirs:.1f}; {ours / theirs:.2f} x")
+    rows = []
+    for measure in (of_httpx, of_httpx_async, of_aiohttp):
+        for which in ("sampled", "not sampled"):
+            pipelines = Pipelines(sampled=which == "sampled")
+            rows.append(asyncio.run(measure(which, pipelines)))
+    tell("clients", rows)
 
 
 if __name__ == "__main__":
