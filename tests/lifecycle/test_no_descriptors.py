@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 import pytest
+from faults import wire
+from otlp_grpc import collecting
 
 from tracekit.testing import FakeAgent, FakeCollector
 
@@ -34,14 +36,15 @@ assert tracing.stats().sent == 100
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
-@pytest.mark.parametrize("kind", ["udp", "http", "otlp"])
+@pytest.mark.parametrize("kind", ["udp", "http", "otlp", "otlp-grpc"])
 def test_no_descriptor_at_the_first_batch(kind):
     """Nothing is lost; all is sent once there are descriptors again."""
-    with FakeAgent() as agent, FakeCollector() as collector:
+    with FakeAgent() as agent, FakeCollector() as collector, collecting() as port:
         environ = {
             "udp": agent.environ,
             "http": collector.environ,
             "otlp": collector.otlp_environ,
+            "otlp-grpc": wire("otlp-grpc", port),
         }[kind]
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM],

@@ -136,6 +136,7 @@ class HttpReceiver(Receiver):
     """OTLP over HTTP."""
 
     protocol = "http/protobuf"
+    connections = 0  # so far
 
     def start(self):
         receiver = self
@@ -171,6 +172,7 @@ class HttpReceiver(Receiver):
 
             def process_request(self, request, address):
                 receiver._open.add(request)
+                receiver.connections += 1
                 super().process_request(request, address)
 
             def handle_error(self, request, address):

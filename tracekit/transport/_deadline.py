@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from tracekit.transport._cause import NoAddressError
+from tracekit.transport._owned import Owned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +88,7 @@ class Connection(http.client.HTTPConnection):
         """Whether the latest address that was tried is one of this host's own."""
         self._resolver = resolver
         self._tls = tls
+        self._owned: Owned | None = None
 
     def connect(self) -> None:
         """Connect by the deadline. OSError when that does not work."""
@@ -106,6 +108,20 @@ class Connection(http.client.HTTPConnection):
         except OSError:
             plain.close()
             raise
+        self._owned = Owned(self.sock)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether nobody has taken the descriptor; see ``Owned``."""
+        return self._owned is None or self._owned.is_ours
+
+    def close(self) -> None:
+        """Close the connection; the next request opens one."""
+        owned, self._owned = self._owned, None
+        if owned is not None and self.sock is owned.socket:
+            self.sock = None
+            owned.close()
+        super().close()
 
     def _wrap(self, plain: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
         context.sslsocket_class = kind = _bounded(ssl.SSLSocket)

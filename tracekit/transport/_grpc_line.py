@@ -9,7 +9,10 @@ not touch gRPC at all.
 
 from __future__ import annotations
 
+import _thread
+import errno
 import os
+import threading
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
 # moment. A call with a stream of answers, driven by who reads it, is the same on the wire.
 READER_DRIVES = ("SingleThreadedUnaryStream", 1)
 """An option of the channels that ``open_channel`` makes (``grpc.experimental.ChannelOptions``)."""
+
+_DESCRIPTORS = 12
+_THREADS = 8
+"""How many gRPC needs to begin with, and some more."""
 
 
 class Failure(Protocol):
@@ -85,7 +92,10 @@ class Line:
         metadata: Sequence[tuple[str, str]],
         compression: grpc.Compression,
     ) -> bytes:
-        """Return the answer; ``CallFailedError`` unless the status is OK."""
+        """Return the answer; ``CallFailedError`` unless the status is OK.
+
+        OSError where the process has no room for what gRPC needs to begin with.
+        """
         with self._undivided.work():  # until gRPC has nothing of the call any more
             answer = self._call_now(request, timeout_s, metadata, compression)
         if isinstance(answer, CallFailedError):
@@ -101,6 +111,8 @@ class Line:
     ) -> bytes | CallFailedError:
         self.broken_off = False
         if self._channel is None:
+            if self._anchor is None:  # gRPC has not begun
+                _ensure_room()
             self._channel = self._open()
         call = self._channel.unary_stream(self._method)(
             request, timeout=timeout_s, metadata=metadata, compression=compression
@@ -175,3 +187,23 @@ def _attend_forks() -> None:
     if not _hooked and hasattr(os, "register_at_fork"):
         _hooked.append(True)
         os.register_at_fork(after_in_child=lambda: _inherit(told=True))
+
+
+def _ensure_room() -> None:
+    """Raise OSError unless some descriptors and threads can be had.
+
+    gRPC aborts the process where it cannot have its own ("Check failed: init_epoll1_linux()").
+    """
+    opened: list[int] = []
+    done = threading.Event()
+    try:
+        for _ in range(_DESCRIPTORS):
+            opened.append(os.open(os.devnull, os.O_RDONLY))  # noqa: PERF401 - those so far are closed
+        for _ in range(_THREADS):
+            _thread.start_new_thread(done.wait, ())
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, "can't start new thread") from error
+    finally:
+        done.set()
+        for each in opened:
+            os.close(each)

@@ -152,7 +152,7 @@ class HttpTransport:
     def _connect(self) -> None:
         """See to a connection that is open as far as one can know. OSError: nobody is there."""
         connection = self._connection
-        if connection.sock is not None and _is_stale(connection):
+        if connection.sock is not None and (not connection.is_ours or _is_stale(connection)):
             connection.close()
         if connection.sock is None:
             connection.connect()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from tracekit._causes import Cause
 from tracekit._protocols import SendResult
 from tracekit.transport._cause import NoAddressError, cause_of
+from tracekit.transport._owned import Owned
 from tracekit.transport._pacing import Pace
 from tracekit.transport._resolver import REFRESH_S, Resolver
 
@@ -82,7 +83,7 @@ class UdpTransport:
         self._clock = clock
         self._resolver = Resolver(host, port, clock=clock, refresh_s=lookup_s, family=family)
         self._name = f"{host}:{port}"
-        self._socket: socket.socket | None = None
+        self._owned: Owned | None = None
         self._address: Address | None = None
         self._local = False
         self._recent: deque[tuple[float, Payload]] = deque(maxlen=_MAX_RECENT)
@@ -120,7 +121,9 @@ class UdpTransport:
 
     def _watch(self, payload: Payload) -> SendResult:
         """Answer for a datagram that was sent ``LINGER_S`` ago."""
-        error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if self._socket else 0
+        owned, error = self._owned, 0
+        if owned is not None and owned.is_ours:
+            error = owned.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             return self._failed(payload, OSError(error, os.strerror(error)), sent=True)
         return self._accepted(payload)
@@ -136,18 +139,19 @@ class UdpTransport:
 
     def close(self) -> None:
         """Close the socket; the next send opens one."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._owned is not None:
+            self._owned.close()
+            self._owned = None
 
     def _connected(self, deadline: float) -> socket.socket:
         address = self._resolver.address(deadline)
         if address is None:
             raise NoAddressError("it has no address (yet)")
-        if address != self._address:
+        owned = self._owned
+        if address != self._address or (owned is not None and not owned.is_ours):
             self.close()
             self._address = address
-        if self._socket is None:
+        if self._owned is None:
             opened = socket.socket(address.family, socket.SOCK_DGRAM)
             try:
                 opened.setblocking(False)
@@ -156,8 +160,8 @@ class UdpTransport:
             except OSError:
                 opened.close()
                 raise
-            self._socket = opened
-        return self._socket
+            self._owned = Owned(opened)
+        return self._owned.socket
 
     def _refused(self, payload: Payload, why: str, *, sent: bool) -> SendResult:
         """Answer a refusal: of ``payload`` if it was ``sent``, else of an earlier datagram.
