@@ -15,6 +15,7 @@ from tracekit.encoding import jaeger_compact
 from tracekit.reporting import Reporter
 from tracekit.reporting._worker import start_worker
 from tracekit.testing import FakeAgent, FakeClock
+from tracekit.transport._owned import Owned
 from tracekit.transport._pacing import Pace
 from tracekit.transport._resolver import Resolver
 from tracekit.transport._udp import UdpTransport
@@ -101,6 +102,9 @@ class FarSocket:
     def close(self):
         pass
 
+    def fileno(self):
+        return -1
+
     def getsockopt(self, level, option):
         return self.refused.pop() if self.refused else 0
 
@@ -114,8 +118,9 @@ def far(transport):
     """Connect ``transport`` to a host across a network, without one."""
     found = transport._resolver.address(deadline())
     transport._address = found
-    transport._socket = FarSocket()
-    return transport._socket
+    sock = FarSocket()
+    transport._owned = Owned(sock)
+    return sock
 
 
 def test_a_late_refusal_puts_the_datagram_before_in_doubt(wire):
@@ -211,7 +216,7 @@ def test_a_full_send_buffer_is_no_failure_and_a_dead_network_is_one(wire):
     sock.errors = [BlockingIOError(errno.EAGAIN, "again"), OSError(errno.ENETUNREACH, "no way")]
     assert transport.send(payload(), deadline()).outcome is Outcome.PACED
     assert transport.send(payload(), deadline()).outcome is Outcome.RETRY
-    assert transport._socket is None
+    assert transport._owned is None
 
 
 def test_a_name_that_is_unknown_is_retried_not_raised(wire):
