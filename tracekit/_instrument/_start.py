@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from tracekit._display import quoted
 from tracekit._instrument._launch import RUN_OPTIONS, Options, other_launcher
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def start() -> None:
@@ -30,8 +26,11 @@ def start() -> None:
 
 
 def _start(options: Options) -> None:
-    from tracekit._assembly.init import init  # noqa: PLC0415 - not before the other launcher is told
+    # Not before the other launcher is told.
+    from tracekit._assembly import ending  # noqa: PLC0415
+    from tracekit._assembly.init import init  # noqa: PLC0415
     from tracekit._instrument.instrumented import Choice, Instrumented  # noqa: PLC0415
+    from tracekit._process.exit import drain_on_sigterm  # noqa: PLC0415
 
     if options.as_jaeger_client:
         from tracekit.jaeger_client._alias import alias  # noqa: PLC0415 - not the whole bridge
@@ -39,10 +38,17 @@ def _start(options: Options) -> None:
         alias()
     tracing = init()
     tracing.gives_way = True
-    told: Callable[[str], object] | None = None
     if options.verbose:
         _say(f"{sys.executable}: {tracing.settings.summary()}")
-        told = lambda name: _say(f"on: {name}")  # noqa: E731
+
+    def told(name: str) -> None:
+        # A worker may have put SIGTERM back to its default since (gunicorn's of uvicorn does) and
+        # imports its application only now. A program that calls ``init`` itself does it there.
+        if tracing.settings.reporter.drain_on_sigterm:
+            drain_on_sigterm(ending.drain)
+        if options.verbose:
+            _say(f"on: {name}")
+
     done = Instrumented(None)
     done._begin(Choice.of(None, (), None), told)
     if options.verbose:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -87,6 +89,8 @@ def serve(environ, tmp_path):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(20)
+        with contextlib.suppress(ProcessLookupError):  # a reloader leaves its child behind
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture

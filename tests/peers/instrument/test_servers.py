@@ -2,64 +2,140 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import pytest
 import urllib3
 
 for name in ("fastapi", "uvicorn", "gunicorn", "gevent", "hypercorn"):
     pytest.importorskip(name)
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
+# A process that works does not accept: another one has to.
 APPS = """
+    import os, time
     import flask
     from fastapi import FastAPI
 
+    def work():
+        time.sleep(0.02)
+        return str(os.getpid())
+
     wsgi = flask.Flask("shop")
-    wsgi.add_url_rule("/orders/<n>", view_func=lambda n: n, endpoint="orders")
+    wsgi.add_url_rule("/orders/<n>", view_func=lambda n: work(), endpoint="orders")
     asgi = FastAPI()
 
     @asgi.get("/orders/{n}")
     async def orders(n: str):
-        return n
+        return work()
 """
 WSGI, ASGI = "GET /orders/<n>", "GET /orders/{n}"
+
+
+class Server(NamedTuple):
+    """How one is started and ended, and how many of its processes answer."""
+
+    command: str
+    operation: str
+    processes: int = 1
+    ends_by: int = signal.SIGTERM
+    as_group: bool = False
+    at_rest: bool = False
+    """End it only when all has arrived: nothing of ours runs at its workers' end."""
+
+
+GUNICORN = "gunicorn -w 2 -b 127.0.0.1:{port}"
 SERVERS = {
-    "gunicorn": ("gunicorn -w 2 -b 127.0.0.1:{port} apps:wsgi", WSGI),
-    "gunicorn preload": ("gunicorn --preload -w 2 -b 127.0.0.1:{port} apps:wsgi", WSGI),
-    "gunicorn gthread": ("gunicorn -k gthread --threads 2 -b 127.0.0.1:{port} apps:wsgi", WSGI),
-    "gunicorn gevent": ("gunicorn -k gevent -b 127.0.0.1:{port} apps:wsgi", WSGI),
-    "uvicorn": ("uvicorn --port {port} apps:asgi", ASGI),
-    "uvicorn workers": ("uvicorn --workers 2 --port {port} apps:asgi", ASGI),
-    "uvicorn reload": ("uvicorn --reload --port {port} apps:asgi", ASGI),
-    "hypercorn": ("hypercorn -b 127.0.0.1:{port} apps:asgi", ASGI),
-    "flask run": ("flask --app apps:wsgi run --port {port}", WSGI),
-    "flask debug": ("flask --app apps:wsgi run --debug --port {port}", WSGI),
-    "python -m": ("python -m flask --app apps:wsgi run --port {port}", WSGI),
+    "gunicorn": Server(f"{GUNICORN} apps:wsgi", WSGI, 2),
+    "gunicorn preload": Server(f"{GUNICORN} --preload apps:wsgi", WSGI, 2),
+    "gunicorn gthread": Server(f"{GUNICORN} -k gthread --threads 2 apps:wsgi", WSGI, 2),
+    "gunicorn gevent": Server(f"{GUNICORN} -k gevent apps:wsgi", WSGI, 2),
+    "gunicorn uvicorn": Server(f"{GUNICORN} -k {{uvicorn}} apps:asgi", ASGI, 2),
+    # This worker has SIGTERM kill it, set after all that is imported before the fork.
+    "gunicorn uvicorn preload": Server(
+        f"{GUNICORN} --preload -k {{uvicorn}} apps:asgi", ASGI, 2, at_rest=True
+    ),
+    "gunicorn, quickly": Server(f"{GUNICORN} apps:wsgi", WSGI, 2, signal.SIGINT),
+    "uvicorn": Server("uvicorn --port {port} apps:asgi", ASGI),
+    "uvicorn, Ctrl-C": Server("uvicorn --port {port} apps:asgi", ASGI, 1, signal.SIGINT, True),
+    "uvicorn workers": Server("uvicorn --workers 2 --port {port} apps:asgi", ASGI, 2),
+    "uvicorn reload": Server("uvicorn --reload --port {port} apps:asgi", ASGI),
+    "hypercorn": Server("hypercorn -b 127.0.0.1:{port} apps:asgi", ASGI),
+    "hypercorn workers": Server("hypercorn -w 2 -b 127.0.0.1:{port} apps:asgi", ASGI, 2),
+    "flask run": Server("flask --app apps:wsgi run --port {port}", WSGI),
+    # By any other way than Ctrl-C its reloader leaves its child behind.
+    "flask debug": Server(
+        "flask --app apps:wsgi run --debug --port {port}", WSGI, 1, signal.SIGINT, True
+    ),
+    "python -m": Server("python -m flask --app apps:wsgi run --port {port}", WSGI),
 }
+
+
+def uvicorn_worker():
+    """The class that gunicorn takes; uvicorn's own has moved to a package of its own."""
+    pytest.importorskip("uvicorn.workers")
+    return "uvicorn.workers.UvicornWorker"
+
+
+def answers(port, processes):
+    """Send requests until so many processes have answered; return which of them were answered."""
+    http = urllib3.PoolManager(maxsize=4, retries=False, timeout=10)
+    numbers, answered, pids = itertools.count(), [], set()
+
+    def ask(number):
+        url = f"http://127.0.0.1:{port}/orders/{number}"
+        try:
+            response = http.request("GET", url, headers={"Connection": "close"})
+        except urllib3.exceptions.HTTPError:
+            return None
+        return (number, response.data) if response.status == 200 else None
+
+    def ready():
+        with ThreadPoolExecutor(4) as pool:
+            found = list(filter(None, pool.map(ask, itertools.islice(numbers, 8))))
+        answered.extend(number for number, _ in found)
+        pids.update(pid for _, pid in found)
+        return len(pids) >= processes
+
+    return ready, answered
 
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_server_is_traced_and_ends_as_the_bare_one(server, write, serve, agent, wait_until, port):
-    """Twice the same command: with ``tracekit run`` and without; both get SIGTERM."""
+    """Twice the same command: with ``tracekit run`` and without; no answer is without its span."""
     write(apps=APPS)
-    command, operation = SERVERS[server]
+    row = SERVERS[server]
+    worker = uvicorn_worker() if "{uvicorn}" in row.command else ""
     statuses = []
     for traced in (True, False):
-        process = serve(*command.format(port=port).split(), traced=traced)
-        http = urllib3.PoolManager(retries=False, timeout=10)
-
-        def answered(http=http):
-            try:
-                return http.request("GET", f"http://127.0.0.1:{port}/orders/7").status == 200
-            except urllib3.exceptions.HTTPError:
-                return False
-
-        wait_until(answered, server)
-        if traced:
-            (span,) = agent.wait(1)[:1]
-            assert (span.service, span.operation, span.kind) == ("shop", operation, "server")
-        http.clear()
-        process.send_signal(signal.SIGTERM)
+        command = row.command.format(port=port, uvicorn=worker).split()
+        process = serve(*command, traced=traced)
+        ready, answered = answers(port, row.processes)
+        wait_until(ready, server)
+        if traced and row.at_rest:
+            accounted(answered, agent, wait_until)
+        (os.killpg if row.as_group else os.kill)(process.pid, row.ends_by)
         statuses.append(process.wait(40))
+        if traced:
+            spans = accounted(answered, agent, wait_until)
     assert statuses[0] == statuses[1]
+    assert {(span.service, span.operation, span.kind) for span in spans} == {
+        ("shop", row.operation, "server")
+    }
+    assert len({span.trace_id for span in spans}) == len(spans)
+
+
+def accounted(answered, agent, wait_until):
+    """Return the spans, when each request that was answered has one."""
+
+    def arrived():
+        return not {f"/orders/{number}" for number in answered} - {
+            span.tags.get("url.path") for span in agent.spans()
+        }
+
+    wait_until(arrived, "a request has no span")
+    return agent.spans()
