@@ -7,6 +7,8 @@ import resource
 import signal
 import subprocess
 import sys
+import textwrap
+import zipapp
 from pathlib import Path
 
 import pytest
@@ -174,6 +176,70 @@ def test_options_behind_the_command_are_the_commands(environ):
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert done.stdout == "-v -- --as-jaeger-client\n"
+
+
+def test_a_zipapp_is_traced_and_ends_as_the_bare_one(environ, tmp_path, agent):
+    """Named by its archive, and given to an interpreter."""
+    source = tmp_path / "app"
+    source.mkdir()
+    (source / "__main__.py").write_text(f"{APP}\nraise SystemExit(3)")
+    archive = tmp_path / "app.pyz"
+    zipapp.create_archive(source, archive)
+    bare = [sys.executable, str(archive)]
+    commands = ([TRACEKIT, "run", "--", str(archive)], [TRACEKIT, "run", "--", *bare], bare)
+    ended = [subprocess.run(each, env=environ, check=False).returncode for each in commands]
+    assert ended == [3, 3, 3]
+    assert [span.operation for span in agent.wait(2)] == ["GET /a", "GET /a"]
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_test_run_is_traced_and_ends_as_the_bare_one(environ, tmp_path, agent, workers):
+    """Also by the workers of pytest-xdist."""
+    if workers:
+        pytest.importorskip("xdist")
+    case = f"def test_it():\n{textwrap.indent(APP, '    ')}\n"
+    for number in range(4):
+        failing = "    assert number\n".replace("number", str(number))
+        (tmp_path / f"test_{number}.py").write_text(case + failing)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers]
+    ended = [
+        subprocess.run(
+            [*before, *command], env=environ, cwd=tmp_path, capture_output=True, check=False
+        ).returncode
+        for before in ([TRACEKIT, "run", "--"], [])
+    ]
+    assert ended == [1, 1]
+    assert [span.operation for span in agent.wait(4)] == ["GET /a"] * 4
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "FlaskTracing(app, exclude=['/quiet'], response_headers=True)",
+        "FlaskTracing(exclude=['/quiet'], response_headers=True).init_app(app)",
+        "mine = FlaskTracing(app, trace_all=False, response_headers=True); wanted = mine.trace()",
+    ],
+)
+def test_what_a_program_says_of_its_application_holds_under_the_launcher(python, agent, said):
+    """One span a request, of what it wants traced, with the options that it gave."""
+    done = python(
+        f"""
+        import flask
+        from tracekit.flask import FlaskTracing
+
+        app = flask.Flask("shop")
+        wanted = lambda view: view
+        {said}
+        app.add_url_rule("/a", view_func=wanted(lambda: "a"), endpoint="a")
+        app.add_url_rule("/quiet", view_func=lambda: "q", endpoint="quiet")
+        for path in ("/quiet", "/a"):
+            headers = app.test_client().get(path).headers
+        print("traceresponse" in headers)
+        """,
+        TRACEKIT, "run", "--",
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+    assert [span.operation for span in agent.wait(1)] == ["GET /a"]
 
 
 def test_as_jaeger_client_the_retired_names_mean_ours(python):
