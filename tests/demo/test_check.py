@@ -413,6 +413,28 @@ def test_in_a_mesh_formats_that_are_not_read_are_worth_a_look(check):
         assert found["propagation"]["result"] == "ok"
 
 
+@pytest.mark.parametrize("without", [False, True])
+def test_a_package_that_the_settings_need(without):
+    """Where it is not there, that is a failure, and the line that installs it is the next step."""
+    program = "import runpy, sys\nsys.argv = ['tracekit', 'check', '--json']\n"
+    if without:
+        program += "sys.modules['grpc'] = None\n"
+    program += "runpy.run_module('tracekit', run_name='__main__')"
+    with grpc_collector() as port:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | ALL | over_grpc(port),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    (found,) = [each for each in json.loads(done.stdout)["checks"] if each["check"] == "packages"]
+    assert done.returncode == int(without), done.stdout
+    assert found["result"] == ("fail" if without else "ok")
+    assert ("tracekit-jaeger[otlp]" in (found["next_step"] or "")) is without
+
+
 def test_colours_only_where_they_are_wanted():
     """A pipe gets plain lines; the status is that of the checks."""
     command = [sys.executable, "-m", "tracekit", "check", "transport=none"]
