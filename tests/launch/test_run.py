@@ -287,9 +287,10 @@ def test_the_launcher_imports_next_to_nothing(environ, tmp_path):
         [sys.executable, "-c", "from tracekit._cli.main import main; main(['run', '-v', 'x'])"],
         env={**environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    imported = {name for name in done.stdout.split() if not name.startswith("tracekit")}
-    assert imported <= {"__future__", "importlib", "importlib._bootstrap",
-                        "importlib._bootstrap_external", "warnings"}, done.stderr  # fmt: skip
+    imported = set(done.stdout.split())
+    assert "tracekit._cli.run" in imported, done.stderr
+    slow = {"argparse", "enum", "pathlib", "re", "shutil", "typing", "opentelemetry"}
+    assert not imported & slow
 
 
 @pytest.mark.slow
