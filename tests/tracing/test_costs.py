@@ -108,8 +108,9 @@ def byte_codes(tracer):
 def test_calls_of_a_child_span(request, pair, most, share):
     """A child span with three attributes makes few Python and C calls, far fewer than a peer."""
     ours, theirs = (warmed(tracer, calls) for tracer in pair)
-    if FREE_THREADED and request.node.callspec.params["pair"] in ("sampled", "kept"):
-        most, share = 60, 0.45  # without the GIL each change takes the span's lock
+    if FREE_THREADED:  # there each change takes the span's lock, and its trace's if it is kept
+        own = {"sampled": (60, 0.45), "kept": (72, 0.85)}
+        most, share = own.get(request.node.callspec.params["pair"], (most, share))
     assert ours <= most
     if pair[1].__class__ is not trace.NoOpTracer:  # the old no-op tracer did next to nothing
         assert ours <= share * theirs
