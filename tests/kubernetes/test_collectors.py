@@ -13,10 +13,10 @@ import os
 import re
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
 import pytest
+import urllib3
 import yaml
 from elasticsearch_answers import Elasticsearch
 from ports import free_ports
@@ -109,8 +109,8 @@ def running(name, tmp_path, replaced=()):
     def healthy():
         assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
         url = f"http://127.0.0.1:{ports[probe['port']]}{probe['path']}"
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
-            return answer.status == 200
+        with contextlib.suppress(urllib3.exceptions.HTTPError):
+            return urllib3.request("GET", url, timeout=5, retries=False).status == 200
         return False
 
     try:
