@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 from weakref import WeakSet
 
@@ -62,17 +63,15 @@ def fork_mark() -> ForkMark:
 
 
 _pages: WeakSet[mmap.mmap] = WeakSet()
-_hooked: list[bool] = []
 
 
+@cache
 def _attend_forks() -> None:
     """Wipe the marks ourselves, too, where Python forks.
 
     Emulators of Linux (qemu-user among them) accept the advice and ignore it.
     """
-    if not _hooked:
-        _hooked.append(True)
-        os.register_at_fork(after_in_child=_wipe)
+    os.register_at_fork(after_in_child=_wipe)
 
 
 def _wipe() -> None:

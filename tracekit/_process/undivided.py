@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
@@ -109,12 +110,11 @@ class _AtForks(threading.local):
 
 _all: WeakValueDictionary[int, Undivided] = WeakValueDictionary()
 _at_forks = _AtForks()
-_hooked: list[bool] = []
 
 
+@cache
 def _attend_forks() -> None:
-    if not _hooked and hasattr(os, "register_at_fork"):
-        _hooked.append(True)
+    if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_at_forks.close, after_in_parent=_at_forks.open)
 
 

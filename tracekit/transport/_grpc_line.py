@@ -13,6 +13,7 @@ import _thread
 import errno
 import os
 import threading
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
@@ -171,7 +172,6 @@ _inherited: list[tuple[Line, bool]] = []
 
 They are never let go of: what gRPC does to end a channel would reach the parent's connection, or
 wait for a thread that is not here."""
-_hooked: list[bool] = []
 
 
 def _inherit(*, told: bool) -> None:
@@ -183,9 +183,9 @@ def _inherit(*, told: bool) -> None:
             _inherited.append((line, cut or not told))
 
 
+@cache
 def _attend_forks() -> None:
-    if not _hooked and hasattr(os, "register_at_fork"):
-        _hooked.append(True)
+    if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: _inherit(told=True))
 
 
