@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import urllib3
+from pasted import run_as_pasted
 
 from tracekit.local import Receiver
 
@@ -153,22 +154,10 @@ def test_every_block_runs_as_pasted(code, tmp_path):
         r"import (?:tracekit\.)?(fastapi|django|aiohttp)$", code, re.MULTILINE
     ):
         pytest.importorskip(framework, reason="tests/peers run it")
-    (tmp_path / "pasted.py").write_text(code)
     environ = os.environ | {"JAEGER_SERVICE_NAME": "docs", "JAEGER_AGENT_HOST": "127.0.0.1"}
     if "multiprocess" in code:  # as the page says before it
         environ["PROMETHEUS_MULTIPROC_DIR"] = str(tmp_path)
-    ran = subprocess.run(
-        [sys.executable, "pasted.py"],
-        cwd=tmp_path,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-
-    assert ran.returncode == 0, ran.stderr
+    run_as_pasted(code, tmp_path, environ)
 
 
 def _links(page):

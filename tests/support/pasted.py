@@ -25,16 +25,17 @@ def blocks(*pages):
     ]
 
 
-def run_as_pasted(code, folder):
-    """Run ``code`` in ``folder`` with this interpreter; fail if it does."""
+def run_as_pasted(code, folder, environ=None):
+    """Run ``code`` in ``folder`` with this interpreter and ``environ``; fail if it does."""
     (folder / "pasted.py").write_text(code)
     ran = subprocess.run(
         [sys.executable, "pasted.py"],
         cwd=folder,
+        env=environ,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=90,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr

@@ -11,6 +11,7 @@ from wsgiref.util import setup_testing_defaults
 import flask
 import pytest
 import requests
+from nowhere import to_nowhere
 from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -19,29 +20,13 @@ import tracekit.flask
 import tracekit.requests
 import tracekit.testing
 import tracekit.wsgi
-from tracekit.testing import MemoryTransport
-from tracekit.transport import SendResult
 from tracekit.wsgi._exchange import KEY
-
-
-class Nowhere(MemoryTransport):
-    """Takes payloads and keeps none."""
-
-    def send(self, payload, deadline_s):
-        return SendResult.sent()
 
 
 @pytest.fixture(params=[1, 0], ids=["sampled", "unsampled"])
 def tracing(request):
     """Return a handle that sends its spans to nowhere, so that they are freed as well."""
-    handle = tracekit.init(
-        "memory",
-        environ={},
-        set_global=False,
-        sampler_type="const",
-        sampler_param=request.param,
-        transport=Nowhere(),
-    )
+    handle = to_nowhere(sampled=request.param)
     yield handle
     handle.shutdown()
 

@@ -24,16 +24,12 @@ from django.test import override_settings
 from django.urls import path
 from opentelemetry.instrumentation.django import DjangoInstrumentor
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-from opentelemetry.sdk.trace import TracerProvider, sampling
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-import tracekit
 import tracekit.fastapi
-from tracekit.testing import MemoryTransport
-from tracekit.transport import SendResult
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from paired import BARE, CONTRIB, OURS, Row, compare, tell
+from pipelines import Pipelines
 
 OWN = "FastAPI's own"
 ASKED = {
@@ -42,38 +38,6 @@ ASKED = {
     ("django", "sampled"): 0.35,
     ("django", "not sampled"): 0.35,
 }
-
-
-class Nowhere(MemoryTransport, SpanExporter):
-    """Takes what either pipeline gives it."""
-
-    def send(self, payload, deadline_s):
-        return SendResult.sent()
-
-    def export(self, spans):
-        return SpanExportResult.SUCCESS
-
-
-class Pipelines:
-    """Ours and OpenTelemetry's, that sample all or nothing."""
-
-    def __init__(self, *, sampled):
-        self.ours = tracekit.init(
-            "bench",
-            environ={},
-            set_global=False,
-            sampler_type="const",
-            sampler_param=int(sampled),
-            transport=Nowhere(),
-        )
-        self.theirs = TracerProvider(
-            sampler=sampling.ParentBased(sampling.ALWAYS_ON if sampled else sampling.ALWAYS_OFF)
-        )
-        self.theirs.add_span_processor(BatchSpanProcessor(Nowhere()))
-
-    def flush(self):
-        self.ours.flush()
-        self.theirs.force_flush()
 
 
 def fastapi_app(**options):

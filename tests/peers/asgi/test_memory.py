@@ -19,6 +19,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import override_settings
 from django.urls import path
+from nowhere import to_nowhere
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
@@ -26,8 +27,6 @@ from starlette.routing import Route
 import tracekit
 import tracekit.asgi
 import tracekit.fastapi
-from tracekit.testing import MemoryTransport
-from tracekit.transport import SendResult
 
 if not settings.configured:
     settings.configure(
@@ -44,24 +43,10 @@ BARE = {"ROOT_URLCONF": urls.__name__, "MIDDLEWARE": []}
 TRACED = {"ROOT_URLCONF": urls.__name__, "MIDDLEWARE": ["tracekit.django.Middleware"]}
 
 
-class Nowhere(MemoryTransport):
-    """Takes payloads and keeps none."""
-
-    def send(self, payload, deadline_s):
-        return SendResult.sent()
-
-
 @pytest.fixture(params=[1, 0], ids=["sampled", "unsampled"])
 def tracing(request):
     """Return a handle that sends its spans to nowhere, so that they are freed as well."""
-    handle = tracekit.init(
-        "memory",
-        environ={},
-        set_global=False,
-        sampler_type="const",
-        sampler_param=request.param,
-        transport=Nowhere(),
-    )
+    handle = to_nowhere(sampled=request.param)
     yield handle
     handle.shutdown()
 

@@ -17,17 +17,13 @@ import httpx
 from aiohttp import web
 from opentelemetry.instrumentation.aiohttp_client import create_trace_config
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
-from opentelemetry.sdk.trace import TracerProvider, sampling
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-import tracekit
 import tracekit.aiohttp
 import tracekit.httpx
-from tracekit.testing import MemoryTransport
-from tracekit.transport import SendResult
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from paired import BARE, CONTRIB, OURS, compare, tell
+from pipelines import Pipelines
 
 URL = "http://stock:80/apples?page=2"
 COUNT = 200
@@ -53,38 +49,6 @@ class Pool:
 
     async def __aexit__(self, *_):
         pass
-
-
-class Nowhere(MemoryTransport, SpanExporter):
-    """Takes what either pipeline gives it."""
-
-    def send(self, payload, deadline_s):
-        return SendResult.sent()
-
-    def export(self, spans):
-        return SpanExportResult.SUCCESS
-
-
-class Pipelines:
-    """Ours and OpenTelemetry's, that sample all or nothing."""
-
-    def __init__(self, *, sampled):
-        self.ours = tracekit.init(
-            "bench",
-            environ={},
-            set_global=False,
-            sampler_type="const",
-            sampler_param=int(sampled),
-            transport=Nowhere(),
-        )
-        self.theirs = TracerProvider(
-            sampler=sampling.ParentBased(sampling.ALWAYS_ON if sampled else sampling.ALWAYS_OFF)
-        )
-        self.theirs.add_span_processor(BatchSpanProcessor(Nowhere()))
-
-    def flush(self):
-        self.ours.flush()
-        self.theirs.force_flush()
 
 
 def clients(kind, transport_kind, pipelines):
