@@ -35,7 +35,7 @@ def measured(compare):
 
 
 @pytest.mark.integration
-def test_every_span_of_a_measurement_is_counted(compare, measured):
+def test_a_run_counts_every_span(compare, measured):
     """A run against the sink has a figure, and the sink has counted exactly what was made."""
     result = measured["tracekit"]
     assert result["arrived"] == result["expected"] > 0
@@ -44,7 +44,7 @@ def test_every_span_of_a_measurement_is_counted(compare, measured):
 
 
 @pytest.mark.integration
-def test_a_side_that_fails_is_named_with_its_error(compare, measured):
+def test_a_side_that_fails_is_named(compare, measured):
     """A measurement that breaks is a result, too: with the last line that it said."""
     assert "nobody" in measured["nobody"]["error"]
     table = compare["page"].section("cpu", {"ddtrace": [measured["nobody"]]}, {})
@@ -55,7 +55,7 @@ def result(us, arrived):
     return {"figures": {"us": us}, "expected": 100, "arrived": arrived, "load": 0.5}
 
 
-def test_a_run_with_missing_spans_is_marked_and_not_counted(compare):
+def test_a_run_that_lost_spans_is_left_out(compare):
     """The fast run that lost a span changes neither median nor ratio, and is told."""
     runs = {
         "tracekit": [result(2.0, 100)],
@@ -67,7 +67,7 @@ def test_a_run_with_missing_spans_is_marked_and_not_counted(compare):
     assert "2 of 3; not counted: 99 of 100 spans arrived" in line
 
 
-def test_a_side_without_a_whole_run_has_no_figure(compare):
+def test_no_whole_run_means_no_figure(compare):
     """Where every run lost spans there is no median to be fast with, and no ratio either."""
     runs = {"tracekit": [result(2.0, 100)], "otel-http": [result(1.0, 99)]}
     table = compare["page"].section("child", runs, {})
@@ -76,13 +76,13 @@ def test_a_side_without_a_whole_run_has_no_figure(compare):
     assert compare["page"].ratio_of(target, {"child": runs}) is None
 
 
-def test_a_peer_that_does_not_install_is_named(compare):
+def test_a_peer_not_installed_is_named(compare):
     """Its lines stand in the tables with the reason."""
     table = compare["page"].section("child", {}, {"ddtrace": "no wheel"})
     assert "| ddtrace, msgpack | | not installed | | | no wheel |" in table
 
 
-def test_what_was_measured_is_taken_up_again_while_nothing_changed(compare, tmp_path):
+def test_results_are_reused_while_unchanged(compare, tmp_path):
     """Results are kept by cell and belong to the code that gave them."""
     kept = compare["runs"].Results(tmp_path, "key")
     kept.save("child", {"tracekit": [result(2.0, 100)]})
@@ -92,7 +92,7 @@ def test_what_was_measured_is_taken_up_again_while_nothing_changed(compare, tmp_
     assert kept.load("child") == {}
 
 
-def test_every_target_speaks_of_a_cell_and_sides_that_are_measured(compare):
+def test_every_target_has_a_measured_cell(compare):
     """A target on a figure that no cell has would never be missed."""
     cells, peers = compare["cells"], compare["peers"]
     for target in cells.TARGETS:
@@ -103,7 +103,7 @@ def test_every_target_speaks_of_a_cell_and_sides_that_are_measured(compare):
     assert {side for cell in cells.CELLS.values() for side in cell.sides} <= set(peers.SIDES)
 
 
-def test_results_are_json_that_another_run_can_read(compare, tmp_path):
+def test_results_are_plain_json(compare, tmp_path):
     """A file of results is plain: the key and the runs of each side."""
     compare["runs"].Results(tmp_path, "key").save("child", {"bare": [result(1.0, 100)]})
     content = json.loads((tmp_path / "child.json").read_text())
@@ -115,7 +115,7 @@ def found(**us):
     return {side.replace("_", "-"): [result(value, 100)] for side, value in us.items()}
 
 
-def test_what_python_alone_gives_stands_beside_what_native_frames_give(compare):
+def test_pure_python_stands_beside_native(compare):
     """Each against what is asked of it: one may meet it where the other does not."""
     page = compare["page"]
     measured = {"cpu": found(tracekit=9.0, tracekit_pure=13.0, otel_http=50.0)}
@@ -126,8 +126,8 @@ def test_what_python_alone_gives_stands_beside_what_native_frames_give(compare):
     assert "| ≤ 0.25 | 0.18 | ≤ 0.18 | not built |  |" in line
 
 
-def test_a_side_under_another_interpreter_is_compared_with_ours_under_it(compare):
-    """A ratio across two interpreters would speak of the interpreters."""
+def test_ratios_stay_within_one_interpreter(compare):
+    """A side under another interpreter is compared with ours under that same one."""
     runs = {"tracekit": [result(2.0, 100)], "tracekit-3.14": [result(1.0, 100)],
             "otel-http-3.14": [result(4.0, 100)]}  # fmt: skip
     table = compare["page"].section("child", runs, {})
@@ -135,7 +135,7 @@ def test_a_side_under_another_interpreter_is_compared_with_ours_under_it(compare
     assert "| 0.25 | 1 |" in line
 
 
-def test_the_page_gives_reasons_for_what_was_missed_and_for_nothing_else(compare):
+def test_the_page_gives_reasons_for_misses(compare):
     """What was met in this run needs none, whatever a former one missed."""
     known = "About.\n\n## cpu, rate\nIt sleeps.\n\n## child\nIt dreams.\n"
     slow = {"cpu": found(tracekit=50.0, tracekit_pure=50.0, otel_http=50.0)}
@@ -146,7 +146,7 @@ def test_the_page_gives_reasons_for_what_was_missed_and_for_nothing_else(compare
     assert compare["page"].reasons(known, fast, native=True) == ""
 
 
-def test_every_cell_with_a_target_has_a_reason_or_none_is_needed(compare):
+def test_every_reason_names_a_cell(compare):
     """A reason that names no cell would never be shown."""
     known = (COMPARE / "reasons.md").read_text(encoding="utf-8")
     for part in known.split("\n## ")[1:]:
@@ -175,7 +175,7 @@ def begins(label):
     return float(label.get("x", 0)) - left
 
 
-def test_no_label_of_the_published_picture_is_cut_off():
+def test_no_label_of_the_picture_is_cut_off():
     """Those that end at a bar begin within the picture."""
     picture = Path(__file__).parents[2] / "docs" / "reference" / "performance.svg"
     labels = [each for each in ET.parse(picture).iter() if each.tag.endswith("text")]
@@ -183,8 +183,8 @@ def test_no_label_of_the_published_picture_is_cut_off():
     assert not [label.text for label in labels if begins(label) < 0]
 
 
-def test_the_page_and_its_pictures_come_from_the_runs_alone(compare, tmp_path):
-    """With a run of every cell, and with cells in which every run lost spans."""
+def test_the_page_comes_from_the_runs_alone(compare, tmp_path):
+    """Its pictures too, with a run of every cell, and with cells in which every run lost spans."""
     cells, page = compare["cells"], compare["page"]
     facts = page.Facts("a machine", "3.11", {"ddtrace": "1"}, {}, 1, native=True)
     whole = {

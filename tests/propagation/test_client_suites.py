@@ -319,7 +319,7 @@ def test_w3c_baggage(header, expected):
 
 
 @pytest.mark.parametrize("name", ["baggage", "jaeger"])
-def test_value_that_has_no_text_costs_only_itself(name):
+def test_a_value_without_text_costs_itself(name):
     """An entry whose ``str`` raises is left out and counted; the others go."""
 
     class Bad:

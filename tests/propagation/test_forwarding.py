@@ -37,7 +37,7 @@ def served(propagator):
     return trace.set_span_in_context(span, context)
 
 
-def test_configured_formats_are_own_the_rest_is_forwarded():
+def test_unconfigured_formats_are_forwarded():
     """B3 describes the client span; W3C, x-request-id and sw8 go on as they came."""
     propagator = Propagator(("b3",))
     outgoing = propagator.outgoing(served(propagator))
@@ -64,7 +64,7 @@ def test_by_hand_and_automatic_together(fold):
     assert sent["x-request-id"] == "r-1"
 
 
-def test_callers_headers_win_over_captured_ones_by_family():
+def test_the_callers_headers_win_by_family():
     """What the caller set is kept; a captured header of the same family is not mixed into it."""
     outgoing = Outgoing({"uber-trace-id": "1:2:0:1"}, dict(B3) | {"x-request-id": "captured"})
     merged = dict(merge_headers(outgoing, [("X-B3-TraceId", "mine"), ("X-Request-ID", "mine")]))
@@ -75,7 +75,7 @@ def test_callers_headers_win_over_captured_ones_by_family():
     }
 
 
-def test_without_a_span_the_callers_headers_stay():
+def test_without_a_span_callers_headers_stay():
     """Where there is nothing to say, nothing of the caller's is replaced."""
     outgoing = Propagator(("b3",)).outgoing(Context())
     assert merge_headers(outgoing, B3.items()) == list(B3.items())
@@ -121,14 +121,14 @@ def test_hosts_by_rule(hosts):
     assert outside == Outgoing({}, {})
 
 
-def test_predicate_that_raises_keeps_headers_at_home():
+def test_a_broken_predicate_forwards_nothing():
     """A host rule that fails lets nothing out, and the request goes on."""
     rule = ForwardRule.of(hosts=lambda host: 1 / 0)
     assert not rule.lets_trace("a")
     assert not rule.lets_application("a")
 
 
-def test_listed_headers_are_captured_from_then_on():
+def test_listed_headers_are_captured():
     """``forward`` makes ingress capture application headers that an egress lists."""
     propagator = Propagator(("jaeger",))
     rule = ForwardRule.of(["cookie", "Host", "TE"], lambda _: True)
@@ -138,7 +138,7 @@ def test_listed_headers_are_captured_from_then_on():
     assert propagator.outgoing(context, "h", rule).forwarded == {"cookie": "c=1"}
 
 
-def test_baggage_of_a_format_that_is_not_configured_goes_on():
+def test_unconfigured_baggage_goes_on():
     """Jaeger's headers, baggage too, pass verbatim through a service that speaks B3."""
     propagator = Propagator(("b3",))
     carrier = {"uber-trace-id": "1:2:0:1", "uberctx-user": "a%20b"}
@@ -149,8 +149,8 @@ def test_baggage_of_a_format_that_is_not_configured_goes_on():
     }
 
 
-def test_metadata_drops_and_counts_what_grpc_refuses():
-    """Names and values that would fail the call are left out; the caller's own stay as they are."""
+def test_metadata_drops_what_grpc_refuses():
+    """Names and values that would fail the call are left out and counted; the caller's own stay."""
     counters = Counters(lambda: 0.0)
     outgoing = Outgoing(
         {"X-B3-Sampled": "1", "uberctx-a=b": "1", "uberctx-c": "é"},
@@ -179,7 +179,7 @@ def test_the_recipe_for_any_other_client():
 
 
 @pytest.mark.parametrize("others", [{}, {"x-request-id": "r"}])
-def test_foreign_baggage_is_captured_whatever_stands_beside_it(others):
+def test_foreign_baggage_is_captured(others):
     """Jaeger's baggage goes on through a service that speaks B3 only."""
     headers = {"uberctx-user": "7", **others}
     propagator = Propagator(("b3",))

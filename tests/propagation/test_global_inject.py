@@ -26,7 +26,7 @@ ARRIVED = {
 pytestmark = pytest.mark.spans(propagation="w3c")
 
 
-def test_mesh_headers_go_on_and_nothing_else_does(spans):
+def test_only_mesh_headers_go_on(spans):
     """Trace families and ``x-request-id``; never an application's header, never baggage unread."""
     token = otel.attach(propagate.extract(dict(ARRIVED)))
     carrier = {}
@@ -37,8 +37,8 @@ def test_mesh_headers_go_on_and_nothing_else_does(spans):
     assert names == {"x-request-id", "x-b3-traceid", "x-b3-spanid"}
 
 
-def test_allowed_application_headers_stay_at_home(spans):
-    """``inject`` knows no host, so it cannot tell the mesh from the rest of the world."""
+def test_allowed_headers_stay_at_home(spans):
+    """An application's too: ``inject`` knows no host, so it cannot tell the mesh from the world."""
     tracekit.httpx.instrument(allow=["end-user"])()
     carrier = {}
     propagate.inject(carrier, context=propagate.extract(dict(ARRIVED)))
@@ -94,8 +94,8 @@ PROBE = {"url.path": "/healthz"}
         ("shop.own", PROBE, True),
     ],
 )
-def test_probes_are_left_out_of_others_instrumentations_as_well(spans, scope, attributes, recorded):
-    """Nothing below starts a trace either; a span that the program makes itself is its own."""
+def test_probes_stay_untraced_for_others(spans, scope, attributes, recorded):
+    """Other instrumentations start no trace below one; a span that the program makes is its own."""
     tracer = trace.get_tracer(scope)
     server = tracer.start_span("GET", kind=trace.SpanKind.SERVER, attributes=attributes)
     with trace.use_span(server, end_on_exit=True), tracer.start_as_current_span("select"):
@@ -103,7 +103,7 @@ def test_probes_are_left_out_of_others_instrumentations_as_well(spans, scope, at
     assert len(spans) == (2 if recorded else 0)
 
 
-def test_below_a_probe_of_a_caller_the_callers_trace_goes_on(spans):
+def test_a_probe_keeps_the_callers_trace(spans):
     """As under an excluded path of our own edges: no span, and no trace is cut."""
     context = propagate.extract({"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"})
     tracer = trace.get_tracer("fastapi")

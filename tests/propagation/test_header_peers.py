@@ -34,7 +34,7 @@ T, S = 0x80F198EE56343BA864FE8B2A57D3EFF7, 0xE457B5A2E4D86BD1
 
 
 @given(ids_128, ids_64, st.sampled_from([0, 1, 3]), baggages)
-def test_jaeger_client_reads_ours_and_we_read_its(trace_id, span_id, flags, baggage):
+def test_jaeger_client_reads_ours_and_we_its(trace_id, span_id, flags, baggage):
     """jaeger-client's HTTP codec and ours understand each other's ids, flags and baggage."""
     codec = TextCodec(url_encoding=True)
     ours = Remote(trace_id, span_id, None, bool(flags), flags == 3, None, baggage)

@@ -68,7 +68,7 @@ def test_agreement_is_no_conflict(left, right):
 
 @pytest.mark.parametrize("order", ["first", "last"])
 @pytest.mark.parametrize("decision", [Decision.DEBUG, Decision.DEFER])
-def test_what_w3c_cannot_say_another_format_says(order, decision):
+def test_b3_says_what_w3c_cannot(order, decision):
     """DEBUG and DEFER of B3 stay when W3C names the same span with its two-valued flag."""
     remote = Remote(T, S, sampled=None, debug=False)
     if decision is Decision.DEBUG:
@@ -127,7 +127,7 @@ def test_strongest_lone_hint_wins():
         assert root_hint(context) == (Decision.DEBUG, "look")
 
 
-def test_debug_id_passes_through_without_a_span():
+def test_a_debug_id_passes_without_a_span():
     """A service that does not trace hands the debug id on; one with a span hands on flag 3."""
     propagator = quiet(("jaeger",))
     context = propagator.extract({"Jaeger-Debug-Id": "look"})
@@ -329,7 +329,7 @@ def test_fields_is_what_inject_sets(name):
     assert seen | {"x-b3-parentspanid"} == propagator.fields | {"x-b3-parentspanid"}
 
 
-def test_inject_replaces_what_describes_another_span():
+def test_inject_replaces_stale_headers():
     """In a dict with headers, stale ones of the format go in any case; all others stay."""
     propagator = quiet(("b3",))
     context = propagator.extract(encode("b3", Remote(T, S, sampled=True)))
@@ -353,8 +353,8 @@ def test_custom_header_names():
     assert not span_context(propagator.extract({"uber-trace-id": "1:2:0:1"})).is_valid
 
 
-def test_decode_errors_are_counted_by_format_and_reason():
-    """Each malformed header is one count, and means no parent."""
+def test_decode_errors_are_counted():
+    """Each malformed header is one count, by format and reason, and means no parent."""
     propagator = quiet(("jaeger", "b3", "w3c"))
     context = propagator.extract(
         {
@@ -390,7 +390,7 @@ def test_one_log_line_per_reason_and_minute(caplog):
     ]
 
 
-def test_baggage_joins_what_the_context_holds():
+def test_baggage_joins_the_given_contexts():
     """Extracted baggage is added to the given context's, which is not changed."""
     context = baggage.set_baggage("mine", "1", Context())
     made = quiet(("w3c",)).extract({"baggage": "theirs=2"}, context)
@@ -398,7 +398,7 @@ def test_baggage_joins_what_the_context_holds():
     assert baggage.get_all(context) == {"mine": "1"}
 
 
-def test_extract_leaves_the_current_context_alone():
+def test_extract_ignores_the_current_context():
     """Without a context, extract starts from an empty one, not from a thread's leftovers."""
     token = otel_context.attach(baggage.set_baggage("left", "over", Context()))
     try:
@@ -427,7 +427,7 @@ def test_extract_and_inject_never_raise(carrier, formats):
     assert propagator.counters.unsendable == {}
 
 
-def test_captured_headers_are_whole_and_not_empty():
+def test_captured_headers_are_whole():
     """Captured for the mesh: other formats, x-request-id; nothing empty, nothing over 8 KiB."""
     propagator = quiet(("jaeger",))
     context = propagator.extract(
@@ -502,8 +502,8 @@ NAMED = {"b3": "x-b3-traceid", "b3single": "b3", "w3c": "traceparent", "jaeger":
 
 @pytest.mark.parametrize("format_name", sorted(NAMED))
 @pytest.mark.parametrize("way_in", ["dict", "pairs", "metadata", "environ"])
-def test_a_trace_that_is_not_joined_is_told_once_and_counted(format_name, way_in, caplog):
-    """The header and the variable that would read it are named, however the headers came."""
+def test_an_ignored_trace_is_told_once(format_name, way_in, caplog):
+    """Header and variable that would read it are named, however it came; each time is counted."""
     read = "b3" if format_name == "jaeger" else "jaeger"
     propagator = Propagator((read,), alone=True)
     headers = encode(format_name, Remote(T, S, sampled=True))
@@ -532,7 +532,7 @@ def test_a_trace_that_is_not_joined_is_told_once_and_counted(format_name, way_in
     ],
     ids=["no trace", "no ids", "another format is read"],
 )
-def test_nothing_is_ignored_where_nothing_could_be_joined(headers, caplog):
+def test_nothing_joinable_is_nothing_ignored(headers, caplog):
     """Headers without a trace, or beside one that is joined, are worth no word."""
     propagator = Propagator(("jaeger",), alone=True)
     propagator.extract(headers)
@@ -540,13 +540,13 @@ def test_nothing_is_ignored_where_nothing_could_be_joined(headers, caplog):
     assert caplog.records == []
 
 
-def test_beside_other_propagators_nothing_is_called_ignored(caplog):
+def test_beside_others_nothing_is_ignored(caplog):
     """As a part of somebody's composite, another part may read what this one does not."""
     jaeger_propagator().extract(encode("w3c", Remote(T, S, sampled=True)))
     assert caplog.records == []
 
 
-def test_a_new_trace_on_a_request_of_a_mesh_is_told_by_the_handle(caplog):
+def test_a_handle_tells_of_an_ignored_trace(caplog):
     """``init`` with defaults, a request with B3: one warning, and a figure among the metrics."""
     tracing = tracekit.testing.tracing()
     try:

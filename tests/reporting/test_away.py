@@ -52,8 +52,8 @@ WIRES = {
 
 
 @pytest.mark.parametrize("wire", sorted(WIRES))
-def test_the_first_failure_is_one_warning_with_address_cause_and_remedy(wire, caplog):
-    """Before any span is lost, without a flush, and once however often it is tried."""
+def test_the_first_failure_is_one_warning(wire, caplog):
+    """With address, cause and remedy: before any span is lost, without a flush, and only once."""
     port = unused_port(socket.SOCK_DGRAM if wire == "udp" else socket.SOCK_STREAM)
     tracing = tracekit.init(environ=environ(**WIRES[wire](port)), set_global=False)
     try:
@@ -98,8 +98,8 @@ def outage():
 REFUSED_HERE = SendResult.retry("refused").because(Cause.NOBODY_HERE)
 
 
-def test_a_receiver_that_stumbles_is_told_twice_a_minute_at_most(outage, caplog):
-    """Each further outage within the pause costs a figure, and no line."""
+def test_a_stumbling_receiver_is_told_rarely(outage, caplog):
+    """Twice a minute at most: a further outage within the pause costs a figure, and no line."""
     it, clock = outage
     for _ in range(100):
         it.note(REFUSED_HERE, 0)
@@ -111,7 +111,7 @@ def test_a_receiver_that_stumbles_is_told_twice_a_minute_at_most(outage, caplog)
     assert len([each for each in told if "sent again" in each]) == 2
 
 
-def test_a_loss_that_was_told_tells_of_the_outage(outage, caplog):
+def test_a_told_loss_tells_of_the_outage(outage, caplog):
     """Who has read why spans were dropped need not read it twice."""
     it, _ = outage
     it.note(SendResult.failed("401"), 5)
@@ -132,8 +132,8 @@ def test_a_loss_that_was_told_tells_of_the_outage(outage, caplog):
         ([REFUSED_HERE, SendResult.retry("slow").because(Cause.TIMED_OUT)], False),
     ],
 )
-def test_only_a_host_where_nobody_ever_listened_is_in_vain(outage, results, in_vain):
-    """One success, another host or another trouble: the whole budget is worth it."""
+def test_only_an_absent_host_is_in_vain(outage, results, in_vain):
+    """Where nobody ever listened. A success, another host or trouble is worth the whole budget."""
     it, _ = outage
     for result in results:
         it.note(result, 0)
@@ -152,8 +152,8 @@ began = time.monotonic()
 """A program that prints how long its end took, in seconds."""
 
 
-def test_a_script_beside_a_host_without_an_agent_ends_after_a_quarter_of_the_budget():
-    """The span is counted, the advice is not to wait longer."""
+def test_without_an_agent_a_script_ends_soon():
+    """After a quarter of the budget; the span is counted, the advice is not to wait longer."""
     done = subprocess.run(
         [sys.executable, "-c", ENDS.format(middle="")],
         env=os.environ | environ(**WIRES["udp"](unused_port()), TRACEKIT_EXIT_BUDGET="4s"),
@@ -169,7 +169,7 @@ def test_a_script_beside_a_host_without_an_agent_ends_after_a_quarter_of_the_bud
     assert "raise TRACEKIT_EXIT_BUDGET" not in done.stderr
 
 
-def test_an_agent_that_was_there_is_waited_for():
+def test_a_known_agent_is_waited_for():
     """It may be restarting, so the whole budget is used."""
     middle = """
 assert tracing.flush(20)

@@ -306,7 +306,7 @@ Program.TestCase.settings = settings(max_examples=300, stateful_step_count=50, d
 TestProgram = Program.TestCase
 
 
-def test_however_much_waits_little_of_it_is_encoded():
+def test_of_what_waits_little_is_encoded():
     """With nobody to take payloads, 10 000 spans wait as they are, two payloads of bytes apart."""
     clock = FakeClock()
     transport = MoodyTransport()

@@ -165,7 +165,7 @@ def test_the_program_passes_every_fate():
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a debugger or coverage traces already")
-def test_no_interrupt_loses_or_doubles_a_span():
+def test_interrupts_lose_or_double_no_span():
     """Wherever the flush is interrupted, the next one brings each span to exactly one figure."""
     counting = Interrupting(None)
     lives(counting)
@@ -183,7 +183,7 @@ def test_no_interrupt_loses_or_doubles_a_span():
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a debugger or coverage traces already")
 @pytest.mark.parametrize("policy", ["newest", "oldest"])
-def test_an_interrupted_end_is_counted_with_what_became_of_it_or_not_at_all(policy):
+def test_an_interrupted_end_counts_truly(policy):
     """Wherever ``on_end`` is interrupted, nothing is counted that no flush could ever bring."""
 
     def ended(interrupting):

@@ -90,7 +90,7 @@ AWAY = SendResult.retry("connection refused", unreached=True)
 
 @pytest.mark.parametrize("away_s", [1.0, 3.0, 6.0])
 @pytest.mark.parametrize("spans_per_s", [400, 1500])
-def test_a_collector_that_restarts_is_found_before_the_queue_overflows(away_s, spans_per_s):
+def test_a_restarted_collector_is_found_soon(away_s, spans_per_s):
     """Six seconds at 1500 spans a second fit into the queue, so nothing is lost."""
     wire, stats = outage(AWAY, away_s, spans_per_s)
     assert stats.dropped["queue_full"] == 0
@@ -98,7 +98,7 @@ def test_a_collector_that_restarts_is_found_before_the_queue_overflows(away_s, s
     assert len([at for at in wire.asked if at < away_s]) <= 30
 
 
-def test_while_the_queue_is_nearly_empty_the_pauses_stay_long():
+def test_pauses_stay_long_for_an_empty_queue():
     """A service without traffic leaves a receiver alone: the back-off grows to seconds."""
     wire, _ = outage(AWAY, 60.0, 1)
     pauses = [b - a for a, b in itertools.pairwise(wire.asked)]
@@ -106,7 +106,7 @@ def test_while_the_queue_is_nearly_empty_the_pauses_stay_long():
     assert len(wire.asked) < 40
 
 
-def test_the_pauses_never_get_shorter_than_a_quarter_of_a_second():
+def test_pauses_last_a_quarter_of_a_second():
     """However full the queue: who comes back is not met by a crowd of attempts."""
     wire, stats = outage(AWAY, 30.0, 1500, queue_size=1000)
     late = [at for at in wire.asked if 5.0 < at < 30.0]
@@ -120,7 +120,7 @@ def test_the_pauses_never_get_shorter_than_a_quarter_of_a_second():
     [(SendResult.retry("503"), 2.4), (SendResult.retry("429", after_s=4.0), 3.9)],
     ids=["busy", "told to wait"],
 )
-def test_a_receiver_that_is_there_and_busy_is_not_pressed(answer, least_s):
+def test_a_busy_receiver_is_not_pressed(answer, least_s):
     """Its back-off stays as it is although the queue overflows: the receiver sets the pace."""
     wire, stats = outage(answer, 40.0, 1500)
     assert stats.dropped["queue_full"] > 0

@@ -58,7 +58,7 @@ def end(reporter, count, size=30):
 
 
 @pytest.mark.parametrize("after_s", [0.0, -5.0, 1e-9])
-def test_a_receiver_does_not_shorten_our_pauses(after_s):
+def test_a_receiver_does_not_shorten_pauses(after_s):
     """Whatever it asks for, attempts are no closer than the back-off's own."""
     wire = Wire(lambda _size: SendResult.retry("busy", after_s=after_s))
     reporter, clock = driven(wire)
@@ -70,7 +70,7 @@ def test_a_receiver_does_not_shorten_our_pauses(after_s):
 
 
 @given(st.floats(0.2, 60.0))
-def test_a_pause_that_was_asked_for_is_kept_and_spread(after_s):
+def test_a_requested_pause_is_kept(after_s):
     """Not sooner than asked, and processes that were told the same do not come back together."""
     wire = Wire(lambda _size: SendResult.retry("busy", after_s=after_s))
     dues = set()
@@ -101,7 +101,7 @@ def test_one_span_alone_is_always_tried():
 
 
 @pytest.mark.parametrize("limit", [40, 250, 999])
-def test_a_receiver_that_stays_narrow_is_asked_rarely(limit):
+def test_a_narrow_receiver_is_asked_rarely(limit):
     """All spans arrive, and few payloads are refused on the way to that."""
     wire = Wire(lambda n: SendResult.too_large("") if n > limit else SendResult.sent())
     reporter, _ = driven(wire)
@@ -113,7 +113,7 @@ def test_a_receiver_that_stays_narrow_is_asked_rarely(limit):
     assert refused < 30 + len(wire.sizes) / 50
 
 
-def test_a_receiver_that_refuses_every_span_is_not_hammered():
+def test_a_refusing_receiver_is_not_hammered():
     """One attempt a second at last, not one for each span as fast as they come."""
     wire = Wire(lambda _size: SendResult.too_large("413"))
     reporter, clock = driven(wire)
@@ -125,8 +125,8 @@ def test_a_receiver_that_refuses_every_span_is_not_hammered():
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5000)), max_size=200), st.integers(1, 5000))
-def test_the_shared_limit_stays_between_one_and_the_wires(answers, max_bytes):
-    """Whatever is answered; and enough full payloads that are taken bring it back to the whole."""
+def test_the_shared_limit_stays_in_its_range(answers, max_bytes):
+    """Between one byte and the wire's own, whatever is answered; full payloads taken restore it."""
     limit = SharedLimit()
     for accepted, size in answers:
         if accepted:
@@ -221,7 +221,7 @@ class NumberingEncoder(TinyEncoder):
         return super().seal(process, frames, seq_no, loss)
 
 
-def test_the_parts_of_a_payload_are_numbered_apart():
+def test_the_parts_of_a_payload_are_numbered():
     """An agent learns from the numbers how many were sent: none is left out, none comes twice."""
     encoder, clock = NumberingEncoder(), FakeClock()
     wire = Wire(lambda n: SendResult.too_large("") if n > 200 else SendResult.sent())

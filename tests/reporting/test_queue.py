@@ -28,7 +28,7 @@ def in_threads(work, count=8):
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_a_tally_loses_no_count_among_threads():
+def test_a_count_survives_a_race_of_threads():
     """Eight threads that add 5,000 times each make 40,000, read at any time without moving it."""
     tally = Tally()
 
@@ -56,7 +56,7 @@ def test_the_bound_is_exact_among_threads():
     assert ledger.snapshot().queued == 1_000
 
 
-def test_refusals_during_a_snapshot_are_not_taken_for_queued_spans():
+def test_a_refusal_is_no_queued_span():
     """A reader that has to wait its turn between two figures reads both again."""
 
     class Waiting(Tally):
@@ -85,8 +85,8 @@ def test_refusals_during_a_snapshot_are_not_taken_for_queued_spans():
 
 
 @pytest.mark.parametrize("policy", ["newest", "oldest"])
-def test_no_span_is_lost_or_seen_twice_between_offer_and_take(policy):
-    """What is taken and what is dropped adds up to what was offered, span by span."""
+def test_no_span_is_lost_from_offer_to_take(policy):
+    """None is seen twice either: what is taken and what is dropped adds up, span by span."""
     ledger = Ledger()
     queue = SpanQueue(50, policy, ledger)
     taken = []
@@ -123,7 +123,7 @@ def test_oldest_goes_first_when_asked():
     assert ledger.snapshot().dropped["queue_full"] == 7
 
 
-def test_a_closed_queue_still_gives_what_it_has():
+def test_a_closed_queue_gives_what_it_has():
     """After ``close`` spans are refused as lost by the shutdown, the queued ones can be taken."""
     ledger = Ledger()
     queue = SpanQueue(3, "newest", ledger)
@@ -141,7 +141,7 @@ def test_a_capacity_below_one_is_refused():
         SpanQueue(0, "newest", Ledger())
 
 
-def test_a_bell_keeps_one_ring_and_never_waits_to_ring():
+def test_a_wakeup_keeps_one_ring():
     """Many rings wake the next waiter once; without any it waits its time out."""
     wakeup = Wakeup()
     for _ in range(3):

@@ -80,7 +80,7 @@ def test_no_thread_before_the_first_span(rig):
     eventually(lambda: it.received == 1)
 
 
-def test_many_spans_wake_the_worker_before_its_interval(rig):
+def test_many_spans_wake_the_worker_early(rig):
     """With an interval of an hour, full batches still go out: the count wakes the worker."""
     it = rig(flush_s=3600.0)
     it.spans(1)
@@ -101,7 +101,7 @@ def test_unsampled_spans_of_other_sdks(rig):
     assert (stats.started, stats.finished, stats.unsampled) == (0, 0, 1)
 
 
-def test_signal_handlers_may_do_anything_anywhere(rig):
+def test_signal_handlers_may_do_anything(rig):
     """A handler that traces, flushes and reads figures never deadlocks and never breaks the law."""
     it = rig()
     verdicts = []
@@ -127,7 +127,7 @@ def test_signal_handlers_may_do_anything_anywhere(rig):
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("fork", [os.fork, ctypes.PyDLL(None).fork], ids=["hooks", "no hooks"])
-def test_a_forked_child_counts_from_zero_and_sends_its_own(rig, fork):
+def test_a_forked_child_counts_from_zero(rig, fork):
     """The parent's queue is the parent's to send; inherited open spans are foreign in the child."""
     it = rig(flush_s=3600.0)
     it.spans(30)
@@ -162,7 +162,7 @@ def test_a_forked_child_counts_from_zero_and_sends_its_own(rig, fork):
     assert it.received == it.reporter.stats().sent == 31
 
 
-def test_without_threads_a_flush_drains_on_the_calling_thread(rig):
+def test_without_threads_the_caller_drains(rig):
     """When no thread can be started ``end`` does not raise, and nothing is lost."""
 
     def no_threads(_pipeline):
@@ -175,7 +175,7 @@ def test_without_threads_a_flush_drains_on_the_calling_thread(rig):
     assert it.received == 10
 
 
-def test_one_warning_says_how_many_why_and_what_to_do(rig, caplog):
+def test_one_warning_says_how_many_and_why(rig, caplog):
     """A thousand dropped spans cost one log line with their number, reason and remedy."""
     it = rig(queue_size=10, spawn=lambda _pipeline: None)
     with caplog.at_level(logging.WARNING, "tracekit"):
@@ -188,7 +188,7 @@ def test_one_warning_says_how_many_why_and_what_to_do(rig, caplog):
     assert "JAEGER_REPORTER_MAX_QUEUE_SIZE" in record.message
 
 
-def test_the_end_tells_of_losses_that_no_warning_told(rig, caplog):
+def test_the_end_tells_of_untold_losses(rig, caplog):
     """What cannot be sent before the end is counted and told, not waited for."""
     it = rig(lambda _payload: SendResult.retry("nobody listens"))
     it.spans(5)
@@ -204,7 +204,7 @@ def test_the_end_tells_of_losses_that_no_warning_told(rig, caplog):
     assert all(wire.closed for wire in it.wires)
 
 
-def test_a_flush_during_a_send_that_hangs_is_bounded(rig):
+def test_a_flush_beside_a_stuck_send_returns(rig):
     """While the worker is stuck in a send, flush and shutdown return in time and keep the law."""
     stuck, go_on = threading.Event(), threading.Event()
     sending = []
@@ -242,7 +242,7 @@ def test_own_traffic_is_not_traced(rig):
     assert get_value(_SUPPRESS_INSTRUMENTATION_KEY) is None
 
 
-def test_reported_spans_are_logged_when_asked(rig, caplog):
+def test_reported_spans_are_logged(rig, caplog):
     """With ``log_spans`` each span costs one INFO line with its ids, name and duration."""
     it = rig(log_spans=True)
     with caplog.at_level(logging.INFO, "tracekit.spans"):

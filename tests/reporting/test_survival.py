@@ -82,7 +82,7 @@ def settled(stats):
 
 @pytest.mark.parametrize("step", ["frame", "overhead_bytes", "seal"])
 @pytest.mark.parametrize("spawn", [start_worker, lambda _pipeline: None], ids=["worker", "caller"])
-def test_an_encoder_that_raises_costs_what_is_at_hand(report, step, spawn):
+def test_an_encoder_may_raise(report, step, spawn):
     """At whatever step, the span or its payload is ``encode_failed``, and the others are sent."""
     wire = MemoryTransport()
     reporter = Reporter(
@@ -122,7 +122,7 @@ def test_a_worker_that_is_killed_is_replaced(report):
     reporter.shutdown(5.0)
 
 
-def test_a_worker_that_cannot_be_started_never_breaks_the_end_of_a_span(report):
+def test_a_worker_that_cannot_be_started(report):
     """Whatever starting it raises, ``on_end`` returns, and a later span tries again."""
     now = [0.0]
     tries = []
@@ -144,7 +144,7 @@ def test_a_worker_that_cannot_be_started_never_breaks_the_end_of_a_span(report):
     assert reporter.stats().sent == 10
 
 
-def test_an_interrupt_while_the_worker_starts_leaves_the_start_to_a_later_span(report):
+def test_an_interrupted_start_is_tried_again(report):
     """An exception out of a signal handler goes through, and the pipeline stays startable."""
     tries = []
 
@@ -175,7 +175,7 @@ class UnspeakableError(Exception):
         raise RuntimeError("no words")
 
 
-def test_a_transport_that_raises_without_words_costs_its_payload(report):
+def test_an_exception_may_have_no_words(report):
     """An exception whose ``__str__`` raises is a failed send like any other."""
 
     def answer(payload):
@@ -191,7 +191,7 @@ def test_a_transport_that_raises_without_words_costs_its_payload(report):
     assert (reporter.stats().sent, reporter.stats().dropped["send_failed"]) == (2, 1)
 
 
-def test_who_is_told_of_sends_and_raises_makes_no_twins(report):
+def test_a_raising_listener_makes_no_twins(report):
     """A payload that was sent is settled before anybody is told, so it is not sent again."""
     wire = MemoryTransport()
     reporter = Reporter(jaeger_compact(), lambda: wire, spawn=lambda _: None, wait=time.sleep)
@@ -206,7 +206,7 @@ def test_who_is_told_of_sends_and_raises_makes_no_twins(report):
     assert (reporter.stats().sent, len(wire.payloads)) == (1, 1)
 
 
-def test_a_transport_that_raises_when_it_is_closed_ends_nothing(report, caplog):
+def test_a_transport_that_raises_in_close(report, caplog):
     """The shutdown returns, everything is counted, and the log has the reason."""
 
     class Jammed(MemoryTransport):
@@ -221,7 +221,7 @@ def test_a_transport_that_raises_when_it_is_closed_ends_nothing(report, caplog):
     assert "jammed" in caplog.text
 
 
-def test_spans_that_come_after_the_shutdown_are_told_of_once(report, caplog):
+def test_late_spans_are_told_once(report, caplog):
     """They are counted as ever, and one warning says so, not one a span."""
     reporter = Reporter(jaeger_compact(), MemoryTransport, spawn=start_worker, wait=time.sleep)
     report(reporter, "in time")
@@ -235,7 +235,7 @@ def test_spans_that_come_after_the_shutdown_are_told_of_once(report, caplog):
     assert (reporter.stats().sent, reporter.stats().dropped["shutdown"]) == (1, 3)
 
 
-def test_a_program_without_threads_is_told_once(report, caplog):
+def test_a_threadless_program_is_told_once(report, caplog):
     """A first failure may be the end of the interpreter; one a second later is worth a warning."""
     now = [0.0]
 
@@ -256,7 +256,7 @@ def test_a_program_without_threads_is_told_once(report, caplog):
     assert reporter.flush(5.0)
 
 
-def test_spans_that_are_reported_at_their_end_may_share_an_id():
+def test_spans_reported_may_share_an_id():
     """Client and server of one call had one id in Zipkin's way; both are sent, from any thread."""
     provider = TracerProvider(shutdown_on_exit=False)
     span = provider.get_tracer("t").start_span("shared")
@@ -294,7 +294,7 @@ def test_a_fork_does_not_undo_a_shutdown(report):
     assert os.waitpid(pid, 0)[1] == 0
 
 
-def test_a_flush_that_comes_while_another_one_is_served_is_not_ended_with_it(report):
+def test_a_later_flush_is_not_ended_early(report):
     """The worker ends the flushes whose spans it has settled or looked for, and no other one."""
     late = []
 
