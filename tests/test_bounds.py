@@ -155,7 +155,7 @@ def _closed_over(function):
     return {n.id for each in inner for n in ast.walk(each) if isinstance(n, ast.Name)}
 
 
-def test_every_container_has_a_bound_or_does_not_grow_with_traffic():
+def test_every_growing_container_has_a_bound():
     """The page names each of those that do; it names none that is not there."""
     told = set(re.findall(r"^\| `([^`]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     fixed = set().union(*NOT_BY_TRAFFIC.values())
@@ -197,7 +197,7 @@ def flood(encoder, size: int, count: int) -> None:
 
 @pytest.mark.parametrize("make", [jaeger_compact, jaeger_binary, OtlpEncoder])
 @pytest.mark.parametrize(("size", "most"), [(20_000, 2e6), (3_000, 3e6), (150, 30e6)])
-def test_what_an_encoder_remembers_is_bounded_in_bytes(make, size, most):
+def test_an_encoders_memory_is_bounded(make, size, most):
     """However long names, keys, events and scopes are: long ones are not kept, short ones few."""
 
     def work():

@@ -12,7 +12,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=5000)
 
 
 @given(ANY_TEXT, st.integers(2, 500))
-def test_quoted_text_is_one_printable_bounded_line(text, limit):
+def test_quoted_text_is_one_bounded_line(text, limit):
     """Whatever was sent: no control character, no more characters than the limit."""
     line = quoted(text, limit)
     assert line.isprintable()
@@ -47,7 +47,7 @@ def test_a_cut_is_seen():
     assert quoted("\n" * 60_000).endswith("…")
 
 
-def test_an_object_whose_text_raises_is_quoted():
+def test_an_object_without_text_is_quoted():
     """It is named by its type."""
 
     class OddError(Exception):
@@ -80,7 +80,7 @@ def test_an_object_whose_text_raises_is_quoted():
         ("what? a; b", "what? a; b"),
     ],
 )
-def test_an_address_is_shown_without_its_secrets(written, shown):
+def test_an_address_hides_its_secrets(written, shown):
     """Whether it is good or bad."""
     assert masked(written) == shown
 
@@ -97,6 +97,6 @@ def test_no_value_of_a_query_is_shown(scheme, name, before):
     assert "S3CR3T" not in shown
 
 
-def test_what_is_cited_can_stand_in_a_sentence():
+def test_a_citation_fits_a_sentence():
     """In quotation marks, masked and bounded."""
     assert cited("http://u:p@h/?a=b\n") == "'http://***@h/?a=***'"

@@ -60,7 +60,7 @@ assert mine.now() is parent
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
 @pytest.mark.parametrize("fork", ["os.fork", "ctypes.PyDLL(None).fork"], ids=["hooks", "no hooks"])
-def test_each_generation_gets_one_value_of_its_own(fork):
+def test_each_generation_has_its_own_value(fork):
     """Threads that look first, at once, agree on it; the parent's stays what it was.
 
     In a program of its own: a fork that skips Python's hooks is good only where no other thread
@@ -80,8 +80,8 @@ class Ignoring(mmap.mmap):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_fork_is_noticed_where_the_kernel_only_says_that_it_wipes(monkeypatch):
-    """Python's own hook wipes the mark as well."""
+def test_a_fork_is_noticed_by_the_mark(monkeypatch):
+    """Where the kernel only says that it wipes: Python's own hook wipes the mark as well."""
     monkeypatch.setattr(mmap, "mmap", Ignoring)
     mine = PerProcess(os.getpid)
     mine.now()
@@ -92,7 +92,7 @@ def test_a_fork_is_noticed_where_the_kernel_only_says_that_it_wipes(monkeypatch)
     assert mine.now() == os.getpid()
 
 
-def test_ids_are_drawn_afresh_after_a_restore():
+def test_a_restore_draws_ids_afresh():
     """What a snapshot holds of random numbers is forgotten."""
     tracing = tracekit.init(
         "s", environ={}, transport=MemoryTransport(), sampler_type="const", sampler_param=1

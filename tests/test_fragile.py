@@ -33,7 +33,7 @@ def test_opentelemetrys_runtime_context():
     assert {"get", "set", "reset"} <= set(dir(runtime._current_context))
 
 
-def test_a_span_that_records_nothing_holds_its_context():
+def test_an_idle_span_holds_its_context():
     """Under the name by which we read and write it."""
     held = trace.INVALID_SPAN_CONTEXT
     assert trace.NonRecordingSpan(held)._context is held
@@ -67,11 +67,11 @@ def test_grpcs_state_of_an_rpc():
     assert state.trailing_metadata is None
 
 
-def test_requests_asks_for_an_adapter_by_its_own_method():
+def test_requests_asks_for_an_adapter():
     """Once for each request that is sent."""
     assert inspect.getsource(requests.Session.send).count("self.get_adapter(") == 1
 
 
-def test_urllib3_gives_a_connection_back_by_a_method():
+def test_urllib3_gives_a_connection_back():
     """That tells the end of a body that nobody reads to its end."""
     assert callable(urllib3.HTTPResponse.release_conn)

@@ -10,8 +10,8 @@ import pytest
 import tracekit
 
 
-def test_importing_the_package_loads_nothing_of_it_and_no_opentelemetry():
-    """A plugin or launcher may import the front in every process."""
+def test_importing_loads_nothing():
+    """Of the package or OpenTelemetry: a plugin or launcher may import the front in any process."""
     program = (
         "import sys, tracekit\n"
         "loaded = {m.partition('.')[0] for m in sys.modules}\n"
@@ -23,18 +23,18 @@ def test_importing_the_package_loads_nothing_of_it_and_no_opentelemetry():
 
 
 @pytest.mark.parametrize("name", tracekit.__all__)
-def test_every_name_of_the_front_is_there_and_listed(name):
+def test_every_name_of_the_front_is_listed(name):
     """What ``__all__`` says can be had, and ``dir`` shows it."""
     assert getattr(tracekit, name) is getattr(tracekit, name)
     assert name in dir(tracekit)
 
 
-def test_the_table_of_homes_and_the_list_of_names_agree():
+def test_the_table_and_the_list_agree():
     """A name cannot be added to one alone."""
     assert set(tracekit._HOMES) == set(tracekit.__all__)
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error():
+def test_absent_names_are_attribute_errors():
     """``hasattr`` and ``from tracekit import …`` work as with any module."""
     assert not hasattr(tracekit, "inti")
     with pytest.raises(ImportError):

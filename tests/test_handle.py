@@ -41,19 +41,19 @@ def run(program: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_init_twice_with_equal_settings_returns_the_same_handle(handle):
+def test_init_twice_returns_one_handle(handle):
     """A second init is free and silent when it asks for what runs already."""
     assert tracekit.init(environ=ENVIRON) is handle
 
 
-def test_init_with_other_settings_warns_and_keeps_what_runs(handle, caplog):
+def test_init_twice_otherwise_warns(handle, caplog):
     """Two parts of a program that disagree get one warning and one pipeline."""
     with caplog.at_level(logging.WARNING, "tracekit"):
         assert tracekit.init("other", environ=ENVIRON) is handle
     assert "called again with other settings" in caplog.text
 
 
-def test_a_tracer_taken_before_init_follows_the_handle():
+def test_an_early_tracer_follows_the_handle():
     """OpenTelemetry's global tracers are re-pointed at init and at shutdown."""
     tracekit.init(environ=ENVIRON, transport=MemoryTransport()).shutdown()
     early = trace.get_tracer("library")
@@ -69,7 +69,7 @@ def test_a_tracer_taken_before_init_follows_the_handle():
     assert isinstance(early.start_span("idle again"), NonRecordingSpan)
 
 
-def test_the_fronts_tracer_follows_the_handle_over_init_and_shutdown():
+def test_the_fronts_tracer_follows_too():
     """A module takes its tracer at import, which may be before ``init`` or between two."""
     early = tracekit.get_tracer("shop.stock")
     assert tracekit.get_tracer("shop.stock") is early
@@ -96,7 +96,7 @@ def test_the_fronts_tracer_follows_the_handle_over_init_and_shutdown():
         assert not count().get_span_context().is_valid
 
 
-def test_a_decorator_of_one_handles_tracer_stays_with_that_handle(handle):
+def test_a_decorator_stays_with_its_handle(handle):
     """Only tracers of the process' handle follow it; who asked one handle has that one."""
     apart = tracekit.init(environ=ENVIRON, set_global=False, transport=MemoryTransport())
 
@@ -109,14 +109,14 @@ def test_a_decorator_of_one_handles_tracer_stays_with_that_handle(handle):
     apart.shutdown()
 
 
-def test_the_fronts_tracer_starts_spans_by_the_handles_own_road(handle):
+def test_the_fronts_tracer_costs_no_more(handle):
     """Following the handle is done when the handle changes and costs a span nothing."""
     front, own = tracekit.get_tracer("road"), handle.tracer("road")
     assert front.start_span.__func__ is type(own).start_span
     assert front.start_as_current_span.__func__ is type(own).start_as_current_span
 
 
-def test_a_handle_that_is_not_global_leaves_the_global_one_alone(handle):
+def test_a_local_handle_is_independent(handle):
     """``set_global=False`` makes an independent pipeline."""
     other = tracekit.init(environ=ENVIRON, set_global=False, transport=MemoryTransport())
     assert other is not handle
@@ -125,7 +125,7 @@ def test_a_handle_that_is_not_global_leaves_the_global_one_alone(handle):
     assert _handle.current() is handle
 
 
-def test_shutdown_is_idempotent_and_flush_is_truthy_afterwards(handle):
+def test_shutdown_is_idempotent(handle):
     """Calling shutdown twice, or flush after it, is as harmless as calling them once."""
     handle.tracer("t").start_span("s").end()
     handle.shutdown()
@@ -134,7 +134,7 @@ def test_shutdown_is_idempotent_and_flush_is_truthy_afterwards(handle):
     assert handle.stats().sent == 1
 
 
-def test_settings_and_single_fields_cannot_be_mixed():
+def test_settings_exclude_single_fields():
     """Two sources for one value are an error of the caller, said at once."""
     settings = tracekit.Settings.resolve(environ=ENVIRON)
     with pytest.raises(TypeError, match="cannot be given together"):
@@ -160,7 +160,7 @@ def test_init_starts_no_thread():
     other.shutdown()
 
 
-def test_a_disabled_handle_makes_no_spans_and_flushes_at_once():
+def test_a_disabled_handle_makes_no_spans():
     """JAEGER_DISABLED costs nothing: no-op spans, nothing counted, truthy flush."""
     off = tracekit.init(environ={"JAEGER_DISABLED": "true"}, set_global=False)
     with off.tracer("t").start_as_current_span("s") as span:
@@ -173,7 +173,7 @@ def test_a_disabled_handle_makes_no_spans_and_flushes_at_once():
 @pytest.mark.parametrize(
     ("environ", "level"), [({}, "WARNING"), ({"JAEGER_SAMPLER_TYPE": "remote"}, "INFO")]
 )
-def test_the_start_up_line_says_why_a_newcomer_sees_no_traces(caplog, environ, level):
+def test_the_start_up_line_helps_newcomers(caplog, environ, level):
     """Whoever chose no sampler reads how to change it, even where INFO is not shown."""
     with caplog.at_level(logging.INFO, "tracekit"):
         tracekit.init("shop", environ=environ, set_global=False).shutdown()
@@ -182,7 +182,7 @@ def test_the_start_up_line_says_why_a_newcomer_sees_no_traces(caplog, environ, l
     assert "JAEGER_SAMPLER_TYPE=const" in line.getMessage()
 
 
-def test_what_is_worth_saying_about_the_settings_is_logged_once(caplog):
+def test_what_is_noted_is_logged_once(caplog):
     """A misspelt variable is named with the one that is read."""
     environ = {**ENVIRON, "JAEGER_AGENT_HOSTT": "agent"}
     tracekit.init(environ=environ, set_global=False).shutdown()
@@ -191,7 +191,7 @@ def test_what_is_worth_saying_about_the_settings_is_logged_once(caplog):
     assert "JAEGER_AGENT_HOST?" in line
 
 
-def test_resolve_takes_a_handle_something_with_one_or_none(handle):
+def test_resolve_takes_three_kinds(handle):
     """Edges accept the handle, a tracer of ours that holds one, or nothing."""
 
     class Bridge:
@@ -204,7 +204,7 @@ def test_resolve_takes_a_handle_something_with_one_or_none(handle):
         _handle.resolve("shop")
 
 
-def test_a_foreign_global_provider_is_kept_with_one_warning():
+def test_a_foreign_global_provider_is_kept():
     """A program that configured OpenTelemetry keeps its provider and its headers."""
     result = run(
         """
@@ -227,7 +227,7 @@ def test_a_foreign_global_provider_is_kept_with_one_warning():
     assert result.stderr.count("is kept") == 1
 
 
-def test_the_programs_random_numbers_stay_its_own():
+def test_a_seed_gives_what_it_gave():
     """Nothing of ours draws from the shared generator: what a seed gave before, it gives traced."""
     result = run(
         """
@@ -252,7 +252,7 @@ def test_the_programs_random_numbers_stay_its_own():
     assert result.returncode == 0, result.stderr
 
 
-def test_spans_ended_before_exit_are_sent_at_exit():
+def test_exit_sends_what_ended():
     """The interpreter's exit drains the queue: a short script loses nothing."""
     with tracekit.testing.FakeAgent() as agent:
         result = run(
@@ -269,7 +269,7 @@ def test_spans_ended_before_exit_are_sent_at_exit():
         assert (span.service, span.operation) == ("script", "only")
 
 
-def test_the_test_handle_gives_each_span_once():
+def test_a_test_handle_gives_each_span_once():
     """``testing.tracing`` is strict: what was not taken is said."""
     t = tracing()
     with t.tracer("t").start_as_current_span("a"):
@@ -312,7 +312,7 @@ def test_a_handle_says_what_it_is():
     ],
     ids=["nothing", "basicConfig", "a handler of ours", "no last resort"],
 )  # fmt: skip
-def test_messages_say_whose_they_are_where_logging_is_not_set_up(setup, said):
+def test_messages_name_us_without_logging(setup, said):
     """Python's last resort prints bare messages; a program's own handlers get them as they are."""
     done = subprocess.run(
         [sys.executable, "-c", f"{setup}\nimport tracekit\ntracekit.init('shop', environ={{}})"],
@@ -325,7 +325,7 @@ def test_messages_say_whose_they_are_where_logging_is_not_set_up(setup, said):
     assert done.stderr.count("tracing shop") == (1 if said else 0)
 
 
-def test_a_message_of_ours_waits_for_no_lock_of_logging_but_its_handlers():
+def test_a_message_waits_for_no_lock():
     """A program that was interrupted in ``logging`` may hold its lock for good; it still ends."""
     program = """
 import logging, threading, tracekit

@@ -148,7 +148,7 @@ KNOWN = modules()
 
 
 @pytest.mark.parametrize("module", sorted(KNOWN))
-def test_a_module_imports_only_its_own_floor_and_those_below(module: str) -> None:
+def test_a_module_imports_no_higher_floor(module: str) -> None:
     """No import, deferred or not, climbs; launchers alone may reach anything."""
     floor = floor_of(module)
     if floor == 5 or module == "tracekit":
@@ -169,19 +169,19 @@ def test_a_module_imports_only_its_own_floor_and_those_below(module: str) -> Non
             assert below <= floor, f"{module} (floor {floor}) -> {target} (floor {below})"
 
 
-def test_the_page_on_the_architecture_shows_these_floors() -> None:
+def test_the_page_shows_these_floors() -> None:
     """Its picture is this table; ``make docs`` prints it."""
     assert f"```text\n{picture()}```" in ARCHITECTURE.read_text(encoding="utf-8")
 
 
-def test_every_room_has_a_floor_and_every_floor_its_rooms() -> None:
+def test_every_room_has_a_floor() -> None:
     """A folder that is gone stands in no table; one that is new fails until it does."""
     assert set(KNOWN) >= EFFECTS
     rooms = {module.split(".")[1] for module in KNOWN if "." in module}
     assert rooms == set(FLOORS) - {"tracekit"}
 
 
-def test_modules_import_each_other_in_no_circle() -> None:
+def test_imports_form_no_circle() -> None:
     """The graph of imports at load time can be sorted."""
     graph = {name: imports_of(path, KNOWN, deferred=False) - {name} for name, path in KNOWN.items()}
     list(graphlib.TopologicalSorter(graph).static_order())
@@ -202,7 +202,7 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
     return [set(group) for group in found if group]
 
 
-def test_modules_name_each_other_in_no_circle_of_types() -> None:
+def test_types_form_no_circle() -> None:
     """Imports for the type checker count here: each module can be read after what it names."""
     graph = {
         name: imports_of(path, KNOWN, deferred=False, types=True) - {name}
@@ -228,7 +228,7 @@ def private_of(tree: ast.AST) -> set[str]:
     return {name for name in found if re.fullmatch(r"_[a-zA-Z0-9]\w*", name)}
 
 
-def test_no_package_touches_private_attributes_of_another() -> None:
+def test_packages_keep_to_public_attributes() -> None:
     """Of an object that another package defines, its public names do; see ``PRIVATE`` for why not.
 
     What is private in the package itself may be touched there, and what none of ours defines is
@@ -251,8 +251,8 @@ def test_no_package_touches_private_attributes_of_another() -> None:
 
 
 @pytest.mark.parametrize("module", sorted(name for name in KNOWN if floor_of(name) in (0, 1)))
-def test_an_engine_touches_no_socket_environment_sleep_or_thread(module: str) -> None:
-    """Words and engines are pure: a lock is the only thing of ``threading`` they may name."""
+def test_an_engine_is_pure(module: str) -> None:
+    """No socket, environment, sleep or thread: only a lock of ``threading`` may be named."""
     tree = ast.parse(KNOWN[module].read_text(encoding="utf-8"))
     names = {
         ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute | ast.Name)

@@ -61,7 +61,7 @@ def test_flask_headers():
         assert forward_headers(request.environ) == EXPECTED
 
 
-def test_application_headers_only_when_listed():
+def test_application_headers_must_be_listed():
     """``end-user``, cookies, ``authorization`` and own names go on when ``allow`` names them."""
     assert forward_headers(PAIRS, allow=("End-User",)) == {**EXPECTED, "end-user": "ann"}
     assert "cookie" not in forward_headers(PAIRS)
@@ -131,7 +131,7 @@ def test_without_init():
     assert done.stdout.strip() == "{'x-request-id': 'r'} 1"
 
 
-def test_what_belongs_to_one_request_is_never_forwarded():
+def test_a_requests_own_is_never_forwarded():
     """A length or an encoding of another body would break the request, even where it is listed."""
     headers = {"Content-Length": "5", "Transfer-Encoding": "chunked", "End-User": "jason"}
     assert forward_headers(headers, allow=headers) == {"end-user": "jason"}

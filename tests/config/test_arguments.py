@@ -27,7 +27,7 @@ def wire(**fields):
         ("collector:4318", "http/protobuf", "false"),
     ],
 )
-def test_a_target_means_what_it_means_in_a_variable(written, protocol, insecure):
+def test_a_target_means_as_in_a_variable(written, protocol, insecure):
     """Wire, scheme and path of ``host:port``, with the protocol and ``insecure`` beside it."""
     environ = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": written,
@@ -55,7 +55,7 @@ def test_a_target_means_what_it_means_in_a_variable(written, protocol, insecure)
         ),
     ],
 )
-def test_the_collectors_own_port_and_urls_keep_their_meaning(fields, expected):
+def test_ports_and_urls_keep_their_meaning(fields, expected):
     """A URL says its scheme itself; Thrift's port has Thrift's path."""
     assert wire(**fields) == expected
 

@@ -33,7 +33,7 @@ def report(monkeypatch, capsys):
     return report
 
 
-def test_every_setting_has_a_row_with_value_and_source(report):
+def test_every_setting_has_a_row(report):
     """Name, value and source, for all of them."""
     status, out = report(JAEGER_SERVICE_NAME="shop", JAEGER_AGENT_HOST="h")
     rows = {line.split()[0]: line.split() for line in out.splitlines() if line}
@@ -44,7 +44,7 @@ def test_every_setting_has_a_row_with_value_and_source(report):
     assert rows["extract_order"] == ["extract_order", "first", "default"]
 
 
-def test_json_holds_the_values_of_flat_and_all_kinds_of_sources(report, tmp_path):
+def test_json_holds_values_and_their_sources(report, tmp_path):
     """Default, variable, file with its line, argument."""
     file = tmp_path / "t.yaml"
     file.write_text("\nsampler:\n  param: 0.5\n")
@@ -65,8 +65,8 @@ def test_json_holds_the_values_of_flat_and_all_kinds_of_sources(report, tmp_path
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
-def test_a_bad_setting_is_told_and_makes_the_status_2(report, form):
-    """So that a deployment can be checked before it is rolled out."""
+def test_a_bad_setting_makes_the_status_2(report, form):
+    """It is told, so that a deployment can be checked before it is rolled out."""
     status, out = report(*form, JAEGER_SERVICE_NAME="shop", JAEGER_AGENT_PORT="sixty")
     assert status == 2
     assert "JAEGER_AGENT_PORT" in out
@@ -90,14 +90,14 @@ def test_a_name_that_is_no_setting_is_misuse(report, capsys):
     assert "did you mean 'queue_size'?" in capsys.readouterr().err
 
 
-def test_values_that_a_terminal_would_obey_are_quoted(report):
+def test_control_characters_are_quoted(report):
     """Escape sequences in a tag are shown, not sent."""
     _, out = report(JAEGER_TAGS="a=\x1b[31m")
     assert "\x1b" not in out
 
 
-def test_an_ascii_terminal_gets_escapes_not_a_traceback(monkeypatch):
-    """Old locales cannot show every service's name."""
+def test_an_ascii_terminal_gets_escapes(monkeypatch):
+    """Old locales cannot show every service's name: no traceback."""
     screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr("sys.stdout", screen)
     monkeypatch.setattr("os.environ", {"JAEGER_SERVICE_NAME": "k\u00e4se"})
@@ -107,7 +107,7 @@ def test_an_ascii_terminal_gets_escapes_not_a_traceback(monkeypatch):
 
 
 @pytest.mark.integration
-def test_the_installed_command_prints_the_report(tmp_path):
+def test_the_installed_command_prints(tmp_path):
     """The console script, in a process of its own, without a traceback for bad values."""
     command = Path(sys.executable).with_name("tracekit")
     done = subprocess.run(

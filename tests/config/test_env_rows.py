@@ -258,7 +258,7 @@ def test_every_row_of_the_table_is_tested():
 
 
 @each_variable
-def test_a_good_value_is_used_and_named_as_the_source(name):
+def test_a_good_value_is_used_and_its_source(name):
     """The effective value is the written one, and its source is the variable."""
     written, expected = CASES[name].good
     found = settings(name, written)
@@ -270,7 +270,7 @@ def test_a_good_value_is_used_and_named_as_the_source(name):
 
 
 @each_variable
-def test_a_bad_value_is_one_problem_and_changes_nothing(name):
+def test_a_bad_value_is_one_problem(name):
     """The problem names the variable; the settings are those without it."""
     case = CASES[name]
     found = settings(name, case.bad)
@@ -294,14 +294,14 @@ def test_an_empty_value_counts_as_unset(name):
 
 
 @each_variable
-def test_an_odd_value_that_is_right_is_understood(name):
+def test_an_odd_value_is_understood(name):
     """Blanks, letter case, signs, IPv6, escapes: what other clients took is taken."""
     written, expected = CASES[name].odd
     assert effective(name, written) == expected
 
 
 @each_variable
-def test_the_example_of_the_reference_page_is_a_good_one(name):
+def test_the_pages_example_is_a_good_one(name):
     """What the page shows can be copied."""
     row = next(row for row in variables.ROWS if row.name == name)
     assert settings(name, row.example).problems == ()

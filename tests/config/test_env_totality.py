@@ -61,8 +61,8 @@ def test_no_environment_makes_settings_raise(environ):
 @pytest.mark.parametrize("row", variables.ROWS, ids=lambda row: row.name)
 @settings(max_examples=8, deadline=None)
 @given(written=VALUES)
-def test_no_text_in_one_variable_makes_settings_raise(row, written):
-    """Row by row, with its neighbours at their examples so that its value matters."""
+def test_no_text_makes_settings_raise(row, written):
+    """Row by row: any text in one variable, with its neighbours at examples so that it matters."""
     environ = {other.name: other.example for other in variables.ROWS if other.wire == row.wire}
     use_everything(Settings.from_env({**environ, row.name: written}))
     use_everything(Settings.from_env({row.name: written}))
@@ -93,7 +93,7 @@ def test_no_file_makes_settings_raise(tmp_path_factory, document):
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=80) | PIECES.map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_no_bytes_of_a_file_make_settings_raise(tmp_path_factory, content):
+def test_no_bytes_make_settings_raise(tmp_path_factory, content):
     """A file of anything is one problem."""
     for name in ("bytes.json", "bytes.yaml"):
         file = tmp_path_factory.getbasetemp() / name
@@ -156,7 +156,7 @@ def test_a_secret_is_never_shown(environ, name, form):
         },
     ],
 )
-def test_the_password_in_a_url_is_never_shown(environ):
+def test_a_urls_password_is_never_shown(environ):
     """URLs carry passwords as well, in good values and in bad ones."""
     found = Settings.from_env(environ)
     shown = (repr(found), found.summary(), json.dumps(found.masked()), str(found.problems))

@@ -71,7 +71,7 @@ def lines(settings):
         ("braces-without-a-suffix", OWN_JSON, None),
     ],
 )  # fmt: skip
-def test_flat_names_and_sections_with_their_lines(write, name, content, where):
+def test_names_and_sections_with_their_lines(write, name, content, where):
     """YAML and JSON say the same, and each value knows its line."""
     settings = Settings.from_file(write(content, name), strict=True)
     flat = settings.flat()
@@ -83,8 +83,8 @@ def test_flat_names_and_sections_with_their_lines(write, name, content, where):
 
 
 @pytest.mark.parametrize("name", ["t.yaml", "t.json"])
-def test_an_unknown_key_is_a_problem_with_a_suggestion_and_its_line(write, name):
-    """Mistyped keys are told; the other keys count."""
+def test_an_unknown_key_is_a_problem(write, name):
+    """Mistyped keys are told with line and suggestion; the other keys count."""
     path = write('{\n"sampler": {"typ": "const"},\n"queue_sise": 5,\n"log_spans": true}', name)
     settings = Settings.from_file(path)
     assert [(bad.name, bad.message) for bad in settings.problems] == [
@@ -96,21 +96,21 @@ def test_an_unknown_key_is_a_problem_with_a_suggestion_and_its_line(write, name)
         Settings.from_file(path, strict=True)
 
 
-def test_a_bad_value_is_a_problem_with_its_line(write):
+def test_a_bad_value_is_told_with_its_line(write):
     """What is used instead is said as well."""
     path = write("\nagent_port: sixty\n")
     (bad,) = Settings.from_file(path).problems
     assert bad == (f"{path}:2: agent_port", "sixty", "is not a whole number", "6831")
 
 
-def test_a_key_without_a_value_counts_as_unset(write):
+def test_a_key_without_a_value_is_unset(write):
     """``agent_host:`` with nothing behind it is what a template leaves."""
     settings = Settings.from_file(write("agent_host:\nsampler:\n"), strict=True)
     assert settings.transport.agent_host == "localhost"
 
 
 @pytest.mark.parametrize("version", ["v1alpha1", "v1beta1", "v1"])
-def test_a_kubernetes_tracing_configuration_is_understood(write, version):
+def test_a_kubernetes_file_is_understood(write, version):
     """The API server's file: OTLP over gRPC, W3C headers, rate per million."""
     settings = Settings.from_file(write(KUBERNETES.format(version=version)), strict=True)
     assert settings.transport.kind == "otlp-grpc"
@@ -124,14 +124,14 @@ def test_a_kubernetes_tracing_configuration_is_understood(write, version):
     ("rate", "expected"),
     [("", ("const", 0.0)), ("0", ("const", 0.0)), ("1000000", ("probabilistic", 1.0))],
 )
-def test_without_a_rate_only_what_the_caller_sampled_is_recorded(write, rate, expected):
+def test_without_a_rate_the_caller_decides(write, rate, expected):
     """As in Kubernetes: unset and 0 start no trace."""
     content = KUBERNETES.format(version="v1").replace("100", rate)
     settings = Settings.from_file(write(content), strict=True)
     assert (settings.sampler.type, settings.sampler.param) == expected
 
 
-def test_kubernetes_defaults_are_kubernetes_own(write):
+def test_kubernetes_defaults_are_its_own(write):
     """No endpoint means the collector beside the process; no rate, nothing of its own."""
     path = write("apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\n")
     settings = Settings.from_file(path, strict=True)
@@ -150,7 +150,7 @@ def test_kubernetes_defaults_are_kubernetes_own(write):
         ("samplingRatePerMillion", "samplingRate", "4: samplingRate", "no setting"),
     ],
 )
-def test_what_is_wrong_in_a_kubernetes_file_is_named(write, change, to, blamed, message):
+def test_a_kubernetes_mistake_is_named(write, change, to, blamed, message):
     """Key and line of each mistake."""
     path = write(KUBERNETES.format(version="v1").replace(change, to))
     (bad,) = Settings.from_file(path).problems
@@ -174,7 +174,7 @@ def test_what_is_wrong_in_a_kubernetes_file_is_named(write, change, to, blamed, 
     ids=["broken", "list", "python object", "alias", "broken json", "json list", "deep json",
          "deep yaml", "huge"],
 )  # fmt: skip
-def test_a_file_that_cannot_be_read_is_one_problem(write, name, content, message, line):
+def test_an_unreadable_file_is_one_problem(write, name, content, message, line):
     """Broken, hostile or huge: one problem, at its line where there is one."""
     path = write(content, name)
     (bad,) = Settings.from_file(path).problems
@@ -183,15 +183,15 @@ def test_a_file_that_cannot_be_read_is_one_problem(write, name, content, message
     assert bad.value == path
 
 
-def test_a_missing_file_is_a_problem_of_the_variable_that_names_it(tmp_path):
-    """The service starts without it."""
+def test_a_missing_file_is_a_problem(tmp_path):
+    """The variable that names it is told; the service starts without it."""
     path = str(tmp_path / "missing.yaml")
     (bad,) = Settings.from_env({"TRACEKIT_CONFIG_FILE": path}).problems
     assert (bad.name, bad.value) == ("TRACEKIT_CONFIG_FILE", path)
     assert bad.message == "cannot be read: No such file or directory"
 
 
-def test_a_pipe_or_a_directory_is_refused_without_waiting(tmp_path):
+def test_a_pipe_or_a_directory_is_refused(tmp_path):
     """Opening a pipe would wait for a writer for ever."""
     pipe = tmp_path / "pipe.yaml"
     os.mkfifo(pipe)
@@ -209,7 +209,7 @@ def test_an_alias_bomb_is_shown_shortly(write):
     assert len(bad.value) <= 201
 
 
-def test_yaml_without_its_extra_says_what_to_install(write, monkeypatch):
+def test_yaml_without_its_extra_names_it(write, monkeypatch):
     """JSON works without; for YAML the message names the extra."""
     path = write(OWN_YAML)
     monkeypatch.setitem(sys.modules, "yaml", None)
@@ -239,7 +239,7 @@ def aliases(depth, *, merge=False):
     ],
     ids=["lists", "merges", "mappings", "itself", "in itself", "merged", "key", "scalar"],
 )
-def test_a_hostile_yaml_file_is_refused_in_no_time(text, tmp_path):
+def test_a_hostile_yaml_is_refused_quickly(text, tmp_path):
     """Its few bytes must not become seconds and hundreds of megabytes."""
     pytest.importorskip("yaml")
     file = tmp_path / "tracing.yaml"

@@ -35,7 +35,7 @@ def test_no_environment_makes_init_raise(environ):
         tracing.shutdown(0.5)
 
 
-def test_each_bad_variable_costs_one_log_line(caplog):
+def test_each_bad_variable_is_one_log_line(caplog):
     """The line says name, value, reason, and what is used instead; good ones say nothing."""
     environ = {
         "JAEGER_SERVICE_NAME": "shop",
@@ -91,7 +91,7 @@ tracing.shutdown()
 """
 
 
-def test_disabled_beats_bad_values_and_touches_nothing():
+def test_disabled_beats_bad_values():
     """No thread, no socket, no span, no log line; the caller's context still passes through."""
     done = subprocess.run(
         [sys.executable, "-c", DISABLED],

@@ -35,7 +35,7 @@ EVERYTHING = {
 }
 
 
-def test_every_key_of_the_old_dictionary_is_understood():
+def test_every_old_key_is_understood():
     """The keys that jaeger_client documents, with the units that it had."""
     settings = Settings.from_jaeger_config(EVERYTHING, strict=True)
     flat = settings.flat()
@@ -64,13 +64,13 @@ def test_every_key_of_the_old_dictionary_is_understood():
     assert {name: flat[name] for name in expected} == expected
 
 
-def test_a_sampler_with_true_as_its_parameter_is_const():
+def test_true_makes_a_sampler_const():
     """``{'type': 'const', 'param': True}`` is what most samples of the old client say."""
     config = {"sampler": {"type": "const", "param": True}}
     assert Settings.from_jaeger_config(config, "x", strict=True).sampler.param == 1.0
 
 
-def test_without_a_sampler_the_agents_sampling_port_is_asked():
+def test_no_sampler_means_asking_the_agent():
     """The remote sampler is chosen by leaving the sampler out."""
     config = {"local_agent": {"reporting_host": "::1", "sampling_port": 99}}
     sampler = Settings.from_jaeger_config(config, "x", strict=True).sampler
@@ -78,13 +78,13 @@ def test_without_a_sampler_the_agents_sampling_port_is_asked():
     assert sampler.endpoint == "http://[::1]:99/sampling"
 
 
-def test_the_dictionarys_service_name_wins_over_the_argument():
+def test_its_service_name_beats_the_argument():
     """As in ``jaeger_client.Config``."""
     assert Settings.from_jaeger_config({"service_name": "a"}, "b").service_name == "a"
     assert Settings.from_jaeger_config({}, "b").service_name == "b"
 
 
-def test_the_dictionary_wins_over_the_environment_but_for_tags():
+def test_it_beats_all_variables_but_tags():
     """As in ``jaeger_client``, where the environment's tags replaced the dictionary's."""
     settings = Settings.from_jaeger_config(
         {"local_agent": {"reporting_port": 1}, "tags": {"a": "config", "b": "config"}},
@@ -107,8 +107,8 @@ def test_the_dictionary_wins_over_the_environment_but_for_tags():
         ({"local_agent": {"reporting_port": "x"}}, "local_agent.reporting_port", "whole number"),
     ],
 )
-def test_what_is_wrong_in_the_dictionary_is_named(config, name, message):
-    """By the path of its key."""
+def test_a_mistake_is_named_by_its_path(config, name, message):
+    """Each thing that is wrong in the dictionary, by the path of its key."""
     (bad,) = Settings.from_jaeger_config(config, "x").problems
     assert bad.name == name
     assert message in bad.message
@@ -129,7 +129,7 @@ def test_tags_of_any_type_go_as_text():
     assert settings.flat()["tags"] == expected
 
 
-def test_tags_that_cannot_be_printed_are_named():
+def test_unprintable_tags_are_named():
     """No ``__str__`` of the program's stops it from starting."""
     (bad,) = Settings.from_jaeger_config({"tags": {"a": Mute()}}, "x").problems
     assert bad.name == "tags"

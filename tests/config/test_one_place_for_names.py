@@ -40,14 +40,14 @@ def modules():
     ]
 
 
-def test_what_other_modules_name_is_in_the_table():
+def test_names_elsewhere_are_in_the_table():
     """Elsewhere a variable is only named as advice in a message, which must not go stale."""
     known = {row.name for row in variables.ROWS} | {variables.CONFIG_FILE, RUN_OPTIONS}
     assert {name for path in modules() for name in named_in(path)} - known == set()
 
 
-def test_the_environment_is_taken_where_a_process_starts_and_nowhere_else():
-    """One snapshot at ``init``, at a command, or where OpenTelemetry's SDK calls a factory."""
+def test_only_a_start_takes_the_environment():
+    """One snapshot: at ``init``, at a command, or where OpenTelemetry's SDK calls a factory."""
     takers = {
         path.relative_to(PACKAGE).as_posix()
         for path in modules()

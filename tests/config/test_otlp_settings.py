@@ -54,21 +54,21 @@ def resolved(environ):
         ),
     ],
 )
-def test_variables_choose_the_wire_and_nothing_is_noted(environ, kind, endpoint):
+def test_clear_variables_choose_the_wire(environ, kind, endpoint):
     """Each of these says clearly where spans go."""
     settings = resolved(environ)
     assert (settings.transport.kind, settings.transport.endpoint) == (kind, endpoint)
     assert settings.notes == ()
 
 
-def test_a_thrift_endpoint_on_an_otlp_port_is_named_with_its_remedy():
+def test_thrift_on_an_otlp_port_is_named():
     """The variable is to blame, and what the note advises does work (see above)."""
     (note,) = resolved({"JAEGER_ENDPOINT": "http://c:4318/api/traces"}).notes
     assert note.startswith("JAEGER_ENDPOINT: that port speaks OTLP")
     assert "TRACEKIT_TRANSPORT" in note
 
 
-def test_a_thrift_endpoint_beside_otlp_is_named():
+def test_a_thrift_endpoint_beside_otlp():
     """It is not silently replaced by the default."""
     settings = resolved(
         {"TRACEKIT_TRANSPORT": "otlp-http", "JAEGER_ENDPOINT": "http://c:14268/api/traces"}
@@ -78,8 +78,8 @@ def test_a_thrift_endpoint_beside_otlp_is_named():
     assert note.startswith("JAEGER_ENDPOINT is not used")
 
 
-def test_an_otlp_endpoint_that_loses_to_an_agent_is_named():
-    """Whoever forgets the old variable finds the reason in the log."""
+def test_an_otlp_endpoint_beside_an_agent():
+    """It loses, and whoever forgot the old variable finds the reason in the log."""
     settings = resolved({"JAEGER_AGENT_HOST": "agent", ENDPOINT: "http://c:4318"})
     assert settings.transport.kind == "udp"
     assert settings.notes == (f"{ENDPOINT} is not used: JAEGER_AGENT_HOST says where spans go",)
@@ -105,8 +105,8 @@ def test_spans_go_one_way(written, kind, bad):
     assert [bad in problem.message for problem in settings.problems] == [True] * bool(bad)
 
 
-def test_jaegers_variables_beat_opentelemetrys_none():
-    """Whoever set a destination for Jaeger finds in the log which of the two is heeded."""
+def test_jaegers_variables_beat_none():
+    """OpenTelemetry's ``none`` loses to a destination for Jaeger; the log says which is heeded."""
     settings = resolved({"JAEGER_AGENT_HOST": "agent", "OTEL_TRACES_EXPORTER": "none"})
     assert settings.transport.kind == "udp"
     assert settings.notes == (
@@ -115,6 +115,6 @@ def test_jaegers_variables_beat_opentelemetrys_none():
 
 
 @pytest.mark.parametrize("name", ["jaeger", "tracekit", "tracekit,jaeger"])
-def test_jaegers_exporter_by_name_is_what_is_the_default_anyway(name):
+def test_jaegers_exporter_is_the_default(name):
     """``OTEL_TRACES_EXPORTER`` may name our wires, or those of the retired exporters."""
     assert resolved({"OTEL_TRACES_EXPORTER": name}).transport.kind == "udp"

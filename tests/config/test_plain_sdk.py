@@ -32,7 +32,7 @@ def run(program, **environ):
 
 
 @pytest.mark.parametrize("name", ["jaeger_remote", "parentbased_jaeger_remote"])
-def test_the_remote_sampler_works_under_the_plain_sdk(name):
+def test_a_plain_sdk_takes_the_sampler(name):
     """OTEL_TRACES_SAMPLER names it; with a rate of 0, only the server can make it sample.
 
     The SDK is set up as ``opentelemetry-instrument`` does it: by the SDK's configurator.
@@ -67,7 +67,7 @@ def test_the_remote_sampler_works_under_the_plain_sdk(name):
     ("name", "header"),
     [("tracekit", "uber-trace-id"), ("tracekit_b3", "x-b3-traceid")],
 )
-def test_the_propagators_work_under_the_plain_sdk(name, header):
+def test_a_plain_sdk_takes_the_propagators(name, header):
     """OTEL_PROPAGATORS names them, beside OpenTelemetry's own."""
     program = """
         from opentelemetry import propagate
@@ -83,7 +83,7 @@ def test_the_propagators_work_under_the_plain_sdk(name, header):
 
 
 @pytest.mark.parametrize("group", ["opentelemetry_distro", "opentelemetry_configurator"])
-def test_nobodys_auto_instrumentation_is_taken_over(group):
+def test_auto_instrumentation_is_left_alone(group):
     """OpenTelemetry loads the first distro and configurator it finds: never ours."""
     ours = [found for found in entry_points(group=group) if found.value.startswith("tracekit")]
     assert ours == []

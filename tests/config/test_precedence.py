@@ -94,8 +94,8 @@ def resolve(row, given, directory):
 
 
 @pytest.mark.parametrize("row", variables.ROWS, ids=lambda row: row.name)
-def test_argument_beats_environment_beats_file_beats_default(row, tmp_path):
-    """In every combination of sources the value and its source are those of the best one."""
+def test_argument_environment_file_default(row, tmp_path):
+    """In every combination of these sources value and source are those of the best one."""
     alone, _ = resolve(row, ("environment",), tmp_path)
     by_environment = alone.flat()[row.setting]
     for given in SUBSETS:
@@ -131,7 +131,7 @@ BOTH_FAMILIES = [
 @pytest.mark.parametrize(
     ("jaeger", "otel"), BOTH_FAMILIES, ids=[f"{a.name}-{b.name}" for a, b in BOTH_FAMILIES]
 )
-def test_jaegers_variable_beats_opentelemetrys(jaeger, otel):
+def test_jaegers_variable_beats_otels(jaeger, otel):
     """Whoever moves from a Jaeger client keeps what the deployment says in its words."""
     alone = Settings.from_env({jaeger.name: jaeger.example}).flat()[jaeger.setting]
     both = Settings.from_env({jaeger.name: jaeger.example, otel.name: otel.example})
@@ -139,7 +139,7 @@ def test_jaegers_variable_beats_opentelemetrys(jaeger, otel):
     assert both.sources[jaeger.setting].startswith(jaeger.name)
 
 
-def test_a_parameter_belongs_to_the_type_beside_it(tmp_path):
+def test_a_parameter_belongs_to_its_type(tmp_path):
     """The file's rate of a probabilistic sampler says nothing to the environment's const."""
     file = tmp_path / "tracekit.json"
     file.write_text('{"sampler_type": "probabilistic", "sampler_param": 0.25}')
@@ -151,14 +151,14 @@ def test_a_parameter_belongs_to_the_type_beside_it(tmp_path):
     assert (rate.sampler.type, rate.sampler.param) == ("probabilistic", 0.5)
 
 
-def test_a_bad_type_takes_its_parameter_with_it():
+def test_a_bad_type_voids_its_parameter():
     """A parameter meant for a sampler that does not exist is not the remote sampler's."""
     environ = {"JAEGER_SAMPLER_TYPE": "everything", "JAEGER_SAMPLER_PARAM": "1"}
     sampler = Settings.from_env(environ).sampler
     assert (sampler.type, sampler.param) == ("remote", 0.001)
 
 
-def test_tags_of_all_sources_unite_key_by_key(tmp_path):
+def test_tags_of_all_sources_unite(tmp_path):
     """A deployment adds its tags to the program's; on the same key the better source wins."""
     file = tmp_path / "tracekit.json"
     file.write_text('{"tags": {"a": "file", "b": "file", "c": "file", "d": "file"}}')

@@ -17,7 +17,7 @@ def test_the_page_is_what_its_table_prints(name):
     assert (DOCS / "reference" / name).read_text(encoding="utf-8") == PAGES[name]()
 
 
-def test_the_changelog_is_made_from_the_fragments():
+def test_the_changelog_comes_from_fragments():
     """It says nothing that no fragment says (``make docs`` adds what it does not say yet)."""
     made = runpy.run_path(str(DOCS / "__main__.py"))["changelog"]()
     said = (DOCS / "changelog.md").read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ def test_the_rationale_lists_its_questions():
         assert f"]({page.name}#why" in said
 
 
-def test_the_diagrams_are_drawn_from_their_tables():
+def test_the_diagrams_come_from_their_tables():
     """``make docs`` would change none, and each is on a page."""
     pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
     for name, picture in runpy.run_path(str(DOCS / "__main__.py"))["diagrams"]().items():

@@ -17,7 +17,7 @@ def from_env(**environ):
     return Settings.from_env(NAME | environ)
 
 
-def test_every_setting_has_its_place_and_every_place_its_setting():
+def test_each_setting_has_one_place():
     """The table and the classes name the same attributes."""
     settings = from_env()
     for part in ("", *PARTS):
@@ -27,7 +27,7 @@ def test_every_setting_has_its_place_and_every_place_its_setting():
         assert fields == {row.attribute for row in SETTINGS.values() if row.part == part}
 
 
-def test_settings_are_equal_by_what_they_make_not_by_their_source(tmp_path):
+def test_settings_are_equal_by_their_values(tmp_path):
     """Two ways to say the same make the same pipeline, so ``init`` may return the running one."""
     file = tmp_path / "t.json"
     file.write_text('{"service_name": "shop", "queue_size": 5}')
@@ -47,8 +47,8 @@ def test_settings_cannot_be_changed():
         settings.tags["c"] = "d"
 
 
-def test_flat_is_json_and_resolves_to_the_same_settings():
-    """What was printed can be given back as keyword arguments."""
+def test_flat_resolves_to_the_same_settings():
+    """It is JSON: what was printed can be given back as keyword arguments."""
     settings = from_env(JAEGER_TAGS="a=b", JAEGER_PROPAGATION="b3,w3c", JAEGER_SAMPLER_TYPE="const")
     flat = json.loads(json.dumps(settings.flat()))
     assert flat.pop("authorization") is None
@@ -58,8 +58,8 @@ def test_flat_is_json_and_resolves_to_the_same_settings():
 @pytest.mark.parametrize(
     ("name", "hint"), [("quee_size", "queue_size"), ("agent_hots", "agent_host")]
 )
-def test_an_unknown_keyword_is_a_type_error_with_a_suggestion(name, hint):
-    """A typing mistake in the program is the program's, not the deployment's."""
+def test_an_unknown_keyword_is_a_type_error(name, hint):
+    """With a suggestion: a typing mistake in the program is the program's, not the deployment's."""
     with pytest.raises(TypeError, match=f"no setting '{name}'; did you mean '{hint}'"):
         Settings.resolve(environ={}, **{name: 1})
 
@@ -71,7 +71,7 @@ def test_none_means_not_given():
     assert settings.reporter.queue_size == SETTINGS["queue_size"].default
 
 
-def test_without_a_name_the_service_is_unknown_and_that_is_said():
+def test_without_a_name_it_is_unknown():
     """Jaeger's clients refuse to start; a service must not fail because of tracing."""
     settings = Settings.from_env({})
     assert settings.service_name == "unknown_service:python"
@@ -123,7 +123,7 @@ def test_without_a_name_the_service_is_unknown_and_that_is_said():
         ),
     ],
 )
-def test_the_transport_follows_from_what_is_set(environ, kind, endpoint):
+def test_the_transport_follows_the_settings(environ, kind, endpoint):
     """Endpoint before agent, Jaeger before OpenTelemetry; a service link is no agent."""
     transport = from_env(**environ).transport
     assert (transport.kind, transport.endpoint) == (kind, endpoint)
@@ -137,8 +137,8 @@ def test_a_destination_that_lost_is_told():
     )
 
 
-def test_otlps_credentials_never_go_to_jaegers_collector():
-    """Headers, certificates and timeouts of one receiver are not sent to another."""
+def test_otlps_secrets_stay_with_otlp():
+    """Its headers, certificates and timeouts are not sent to Jaeger's collector, nor back."""
     settings = from_env(
         JAEGER_ENDPOINT="http://c/x",
         OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20x",
@@ -164,7 +164,7 @@ def test_otlps_credentials_never_go_to_jaegers_collector():
         ({}, None),
     ],
 )
-def test_authorization_is_basic_before_bearer(environ, expected):
+def test_basic_goes_before_bearer(environ, expected):
     """As in Java."""
     settings = from_env(JAEGER_ENDPOINT="http://c/x", **environ)
     assert settings.flat()["authorization"] == expected
@@ -194,7 +194,7 @@ def test_authorization_is_basic_before_bearer(environ, expected):
          "http://h:1/p"),
     ],
 )  # fmt: skip
-def test_the_sampling_server_is_found_as_in_go(environ, expected):
+def test_the_sampling_server_is_gos(environ, expected):
     """Endpoint, host:port, the agent's host, this machine; nobody where only a collector is set."""
     assert from_env(**environ).sampler.endpoint == expected
 
@@ -223,14 +223,14 @@ def test_the_sampling_server_is_found_as_in_go(environ, expected):
           "JAEGER_SAMPLER_PARAM": "2"}, ("ratelimiting", 2.0), []),
     ],
 )  # fmt: skip
-def test_sampler_type_and_parameter_are_checked_together(environ, expected, bad):
+def test_sampler_and_parameter_go_together(environ, expected, bad):
     """The default of each type, its range, and both families' ways to say it."""
     settings = from_env(**environ)
     assert (settings.sampler.type, settings.sampler.param) == expected
     assert [problem.name.rpartition("_")[2] for problem in settings.problems] == bad
 
 
-def test_the_remote_samplers_argument_is_read_key_by_key():
+def test_the_remote_samplers_argument():
     """The specification's example, with gRPC's port; a bad key costs itself only."""
     settings = from_env(
         OTEL_TRACES_SAMPLER="parentbased_jaeger_remote",
@@ -248,7 +248,7 @@ def test_the_remote_samplers_argument_is_read_key_by_key():
     assert "'colour'" in bad.message
 
 
-def test_the_order_of_extraction_goes_with_the_list_it_came_with():
+def test_the_order_of_extraction():
     """First wins for Jaeger's list, last for OpenTelemetry's, unless it is said."""
     assert from_env(JAEGER_PROPAGATION="b3,w3c").extract_order == "first"
     assert from_env(OTEL_PROPAGATORS="b3,tracecontext").extract_order == "last"
@@ -269,19 +269,19 @@ def test_the_order_of_extraction_goes_with_the_list_it_came_with():
         ("b3,b3", ["b3single"]),
     ],
 )
-def test_opentelemetrys_propagators_in_our_words(environ, expected):
+def test_otels_propagators_in_our_words(environ, expected):
     """What OpenTelemetry calls b3 is the single header; none means none."""
     assert from_env(OTEL_PROPAGATORS=environ).flat()["propagation"] == expected
 
 
-def test_a_user_without_a_password_is_a_problem():
+def test_a_user_without_a_password():
     """Go refuses to start; here there is no authentication, and that is said."""
     settings = from_env(JAEGER_ENDPOINT="http://c/x", JAEGER_USER="u")
     assert [bad.name for bad in settings.problems] == ["JAEGER_USER"]
     assert settings.transport.user is None
 
 
-def test_a_batch_larger_than_the_queue_is_a_problem():
+def test_a_batch_larger_than_the_queue():
     """It could never be full; the batch is then as large as its bytes allow."""
     assert from_env(JAEGER_REPORTER_MAX_QUEUE_SIZE="100").problems == ()
     asked = from_env(JAEGER_REPORTER_MAX_QUEUE_SIZE="100", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="101")
@@ -305,14 +305,14 @@ def test_a_batch_larger_than_the_queue_is_a_problem():
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else str(value),
 )
-def test_a_batch_to_a_collector_holds_no_more_spans_than_its_queue(environ, spans):
+def test_a_batch_fits_a_collectors_queue(environ, spans):
     """What is dropped behind a 2xx nobody tells of; a datagram is full long before."""
     settings = from_env(**environ)
     assert settings.reporter.max_batch_spans == spans
     assert not settings.problems
 
 
-def test_kubernetes_service_links_are_recognised():
+def test_kubernetes_service_links_are_known():
     """A Service named jaeger-agent sets JAEGER_AGENT_PORT in every pod of its namespace."""
     settings = from_env(
         JAEGER_AGENT_PORT="udp://10.0.0.1:5775",
@@ -341,7 +341,7 @@ def test_kubernetes_service_links_are_recognised():
         ),
     ],
 )
-def test_what_is_no_mistake_but_surprising_is_noted(environ, note):
+def test_what_is_surprising_is_noted(environ, note):
     """One note, no problem."""
     settings = from_env(**environ)
     (said,) = settings.notes
@@ -363,7 +363,7 @@ def test_what_is_no_mistake_but_surprising_is_noted(environ, note):
         ({"JAEGER_DISABLED": "1"}, ["tracing of shop is disabled (JAEGER_DISABLED)"]),
     ],
 )  # fmt: skip
-def test_the_start_up_line_says_where_to_and_how_sampled(environ, parts):
+def test_the_start_up_line_says_where_to(environ, parts):
     """A newcomer who sees no traces finds the reason in it; secrets are masked."""
     summary = from_env(**environ).summary()
     assert [part for part in parts if part not in summary] == []
@@ -388,7 +388,7 @@ def from_config(config, environ=None):
         ("TRACEKIT_MAX_BATCH_SPANS", "+9", lambda one: from_config({}, {**one, **SMALL_QUEUE})),
     ],
 )
-def test_what_contradicts_is_shown_as_it_was_written(name, value, make):
+def test_a_contradiction_is_shown_as_written(name, value, make):
     """Under the name and with the letters that the user can search for."""
     (bad,) = make({name: value}).problems
     assert (bad.name, bad.value) == (name, value)
@@ -399,7 +399,7 @@ def test_what_contradicts_is_shown_as_it_was_written(name, value, make):
     ("written", "budget_s", "told"),
     [("2", 0.002, True), ("1.5", 0.0015, True), ("2s", 2.0, False), ("2000", 2.0, False)],
 )
-def test_an_exit_budget_of_a_few_milliseconds_is_told(written, budget_s, told):
+def test_a_tiny_exit_budget_is_told(written, budget_s, told):
     """Whoever writes 2 means seconds."""
     settings = from_env(TRACEKIT_EXIT_BUDGET=written, JAEGER_SERVICE_NAME="shop")
     assert settings.reporter.exit_budget_s == budget_s

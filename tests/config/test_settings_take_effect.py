@@ -229,14 +229,14 @@ def test_a_setting_reaches_what_it_is_about(name):
     assert look(Built(**fields)) == expected
 
 
-def test_the_length_of_a_span_s_attributes_follows_that_of_all():
+def test_a_spans_length_follows_that_of_all():
     """Without a limit of their own, a span's attributes have the one of all attributes."""
     assert Built(max_attribute_length=7).limits.max_span_attribute_length == 7
     own = Built(max_span_attribute_length=5, max_attribute_length=7).limits
     assert (own.max_span_attribute_length, own.max_attribute_length) == (5, 7)
 
 
-def test_semconv_names_the_attributes_of_requests():
+def test_semconv_names_request_attributes():
     """With ``old``, the span of a WSGI request has the attributes' former names."""
     tracing = testing.tracing(semconv="old")
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "wsgi.url_scheme": "http"}
@@ -252,7 +252,7 @@ def test_semconv_names_the_attributes_of_requests():
     assert tracing.sink.spans[0].attributes["http.method"] == "GET"
 
 
-def test_exit_budget_bounds_the_end_of_the_process():
+def test_exit_budget_bounds_the_end():
     """A process that may not take any time to end sends nothing, and says what it dropped."""
     program = """
 import tracekit

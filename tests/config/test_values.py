@@ -15,7 +15,7 @@ UNITS_S = {"h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns"
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.sampled_from(list(UNITS_S))), min_size=1))
-def test_a_go_duration_is_the_sum_of_its_parts(parts):
+def test_a_go_duration_sums_its_parts(parts):
     """In any order and repetition, as ``time.ParseDuration`` adds them."""
     written = "".join(f"{amount}{unit}" for amount, unit in parts)
     expected = sum(amount * UNITS_S[unit] for amount, unit in parts)
@@ -26,8 +26,8 @@ def test_a_go_duration_is_the_sum_of_its_parts(parts):
     ("written", "expected_s"),
     [("1s", 1), ("500ms", 0.5), ("1m30s", 90), ("1.5h", 5400), (".5s", 0.5), ("1000", 1), ("0", 0)],
 )
-def test_plain_numbers_are_milliseconds_and_units_are_gos(written, expected_s):
-    """What Java, Node, C++ and C# write, and what Go writes, means what it meant."""
+def test_plain_numbers_are_milliseconds(written, expected_s):
+    """What Java, Node, C++ and C# write means what it meant; units are those that Go writes."""
     assert v.milliseconds(written) == expected_s
 
 
@@ -41,7 +41,7 @@ def test_what_go_refuses_is_no_duration(written):
 
 
 @given(st.timedeltas(dt.timedelta(0), dt.timedelta(days=1000)))
-def test_a_number_from_the_program_is_seconds(duration):
+def test_a_programs_number_is_seconds(duration):
     """Settings whose name ends in ``_s`` take seconds."""
     assert v.seconds()(duration.total_seconds()) == duration.total_seconds()
 
@@ -121,7 +121,7 @@ def test_what_is_no_host_is_refused(written):
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "udp", "sctp"])
-def test_a_service_link_is_named_as_what_it_is(scheme):
+def test_a_service_link_is_called_one(scheme):
     """Whoever reads the message knows why the variable exists."""
     with pytest.raises(ValueError, match="Kubernetes service link"):
         v.port(f"{scheme}://10.0.0.1:5775")
@@ -152,7 +152,7 @@ def test_tags_round_trip(tags):
         ("${A:d}x", {"A": "v"}, "${A:d}x"),
     ],
 )
-def test_a_tag_takes_its_value_from_the_environment(written, environ, expected):
+def test_a_tag_may_name_a_variable(written, environ, expected):
     """Only when it is all ``${VAR:default}``, as in Go."""
     assert v.tags(f"k={written}", environ).values == {"tags": {"k": expected}}
 

@@ -113,8 +113,8 @@ def thrift(port, scheme="http"):
 # --- UDP ---
 
 
-def test_an_agent_that_listens_is_well_and_udp_says_no_more(check):
-    """Nothing can be acknowledged, and the verdict says so."""
+def test_udp_says_no_more_of_an_agent(check):
+    """That it listens is well; nothing can be acknowledged, and the verdict says so."""
     with Receiver() as agent:
         status, found = check(JAEGER_AGENT_HOST="127.0.0.1", JAEGER_AGENT_PORT=str(agent.port))
         assert list(agent.wait(0)) == []
@@ -123,7 +123,7 @@ def test_an_agent_that_listens_is_well_and_udp_says_no_more(check):
     assert "--send" in found["destination"]["next_step"]
 
 
-def test_an_agent_that_is_not_there_is_a_refusal(check):
+def test_an_absent_agent_is_a_refusal(check):
     """With the address, and where to say another one."""
     port = unused_port(socket.SOCK_DGRAM)
     status, found = check(JAEGER_AGENT_HOST="127.0.0.1", JAEGER_AGENT_PORT=str(port))
@@ -140,7 +140,7 @@ def test_a_host_without_an_address(check):
     assert "destination" not in found
 
 
-def test_a_marked_span_is_sent_when_asked_for(check):
+def test_a_marked_span_is_sent_when_asked(check):
     """Whatever the sampler: its trace is named as the receiver got it."""
     with Receiver() as agent:
         status, found = check(
@@ -172,7 +172,7 @@ def test_a_marked_span_is_sent_when_asked_for(check):
     ids=lambda value: str(value[0]) if isinstance(value, tuple) else value.value,
 )
 @pytest.mark.parametrize("wire", ["http", "otlp-http"])
-def test_what_a_server_answers_has_a_verdict_of_its_own(check, answer, cause, wire):
+def test_each_answer_has_its_verdict(check, answer, cause, wire):
     """Credentials, path, another server, overload: each with its own next step."""
     with collector(*answer) as port:
         environ = (
@@ -217,7 +217,7 @@ def test_a_server_that_never_answers(check):
     assert found["destination"]["said"].startswith(f"{Cause.TIMED_OUT.value}:")
 
 
-def test_an_untrusted_certificate_and_the_same_trusted(check, authority):
+def test_an_untrusted_certificate(check, authority):
     """The variable that names the authority is the next step, and it is enough."""
     context, file = authority
     with collector(tls=context) as port:
@@ -227,7 +227,7 @@ def test_an_untrusted_certificate_and_the_same_trusted(check, authority):
         assert (status, found["certificates"]["result"]) == (0, "ok")
 
 
-def test_tls_where_there_is_none_and_none_where_there_is(check, authority):
+def test_tls_on_one_side_only(check, authority):
     """The scheme of the endpoint is wrong, this way or that."""
     context, file = authority
     with collector() as port:
@@ -238,7 +238,7 @@ def test_tls_where_there_is_none_and_none_where_there_is(check, authority):
         assert (status, found["destination"]["next_step"]) == (1, Cause.TLS_ONLY.remedy)
 
 
-def test_a_certificate_file_that_is_not_there(check, tmp_path):
+def test_a_certificate_file_that_is_missing(check, tmp_path):
     """It is told by its name before anything is sent."""
     status, found = check(
         **thrift(unused_port(), "https"), TRACEKIT_CA_FILE=str(tmp_path / "none.pem")
@@ -311,7 +311,7 @@ def test_another_service_is_no_collector(check):
     assert (status, found["destination"]["next_step"]) == (1, Cause.NO_COLLECTOR.remedy)
 
 
-def test_failures_of_tls_over_grpc_are_told_as_such(check):
+def test_tls_over_grpc_fails_by_name(check):
     """Untrusted, plain to TLS and TLS to plain; never the refusal of another address."""
     ca = trustme.CA()
     leaf = ca.issue_cert("127.0.0.1", "localhost")
@@ -336,7 +336,7 @@ def test_failures_of_tls_over_grpc_are_told_as_such(check):
 # --- what asks nobody, and what asks the sampling server ---
 
 
-def test_the_sampling_server_says_what_it_orders(check):
+def test_the_sampling_server_says_its_orders(check):
     """For this service, in its words; one that is not there is a failure if it was chosen."""
     with Receiver() as agent, SamplingServer() as server:
         server.serve(Strategy("probabilistic", 0.25))
@@ -365,7 +365,7 @@ def test_a_bad_setting_is_status_2(check):
     assert status == 2
 
 
-def test_the_second_destination_is_checked_as_well(check):
+def test_the_second_destination_is_checked(check):
     """Under a name of its own."""
     with Receiver() as agent:
         status, found = check(
@@ -403,7 +403,7 @@ def test_kinds_of_processes_are_recognised(environ, modules, said):
     assert said in " ".join(each.said for each in standing.of_process(environ, modules))
 
 
-def test_in_a_mesh_formats_that_are_not_read_are_worth_a_look(check):
+def test_unread_mesh_formats_are_told(check):
     """Where Istio's sidecar sets its variables, and the default reads neither of its formats."""
     with Receiver() as agent:
         here = {"JAEGER_AGENT_PORT": str(agent.port), "ISTIO_META_MESH_ID": "m"}
@@ -456,7 +456,7 @@ def test_colours_only_where_they_are_wanted():
 # --- the running process ---
 
 
-def test_the_report_says_of_the_running_process_what_both_would_say():
+def test_the_report_of_a_running_process():
     """What came, what went, why it did not, the settings; no secret, and nothing is sent."""
     wire = MemoryTransport(lambda _payload: SendResult.retry("10.0.0.1 refuses"))
     tracing = tracekit.init(

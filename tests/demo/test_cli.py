@@ -59,7 +59,7 @@ def test_the_command_line_needs_no_framework():
     assert said.stdout.strip() == ""
 
 
-def test_a_reader_that_leaves_is_no_traceback():
+def test_a_reader_that_leaves():
     """With the reading end of its output closed a command ends quietly with status 1."""
     with subprocess.Popen(
         [sys.executable, "-m", "tracekit._cli.main", "env"],

@@ -55,14 +55,14 @@ def test_a_whole_trace_has_no_fault():
 
 
 @pytest.mark.parametrize("lost", ["frontend", "driver", "route"])
-def test_the_spans_of_a_lost_service_are_missed_by_name(lost):
+def test_a_lost_services_spans_are_missed(lost):
     """Without one service's spans, exactly the hops that touch it are at fault."""
     found = _faults([span for span in _whole_trace() if span.service != lost])
 
     assert set(found) == {hop for hop in DISPATCHED if lost in (hop.caller, hop.callee)}
 
 
-def test_nothing_received_is_every_hop_missing():
+def test_no_spans_miss_every_hop():
     """No span at all is the most faulty trace, not an empty success."""
     assert set(_faults([])) == set(DISPATCHED)
 
@@ -111,7 +111,7 @@ def test_too_few_calls_are_a_fault():
         ),
     ],
 )
-def test_a_wrong_parent_or_process_is_a_fault(change, hop, fault):
+def test_a_wrong_parent_or_process(change, hop, fault):
     """A span under the wrong parent, or from an unmarked process, is seen although it arrived."""
     trace = [
         span._replace(**change) if span.span_id == change["span_id"] else span

@@ -27,7 +27,7 @@ UNITS = {"burst_pause_s": 0.001}
 
 
 @pytest.mark.parametrize("pattern", FACTS)
-def test_a_default_in_a_sentence_is_the_settings_own(pattern):
+def test_a_default_told_is_the_settings(pattern):
     """Whoever changes a default changes every page that tells it."""
     stated = [
         (page.name, float(found.replace(" ", "")))
@@ -40,7 +40,7 @@ def test_a_default_in_a_sentence_is_the_settings_own(pattern):
     assert {value * UNITS.get(name, 1) for _, value in stated} == {default}, stated
 
 
-def test_a_measured_ratio_stands_beside_its_command():
+def test_a_ratio_stands_beside_its_command():
     """No page but those that name what prints their tables says how many times as fast we are."""
     ratio = re.compile("[0-9] \N{MULTIPLICATION SIGN}")
     measured = [page for page in PAGES if ratio.search(page.read_text("utf-8"))]

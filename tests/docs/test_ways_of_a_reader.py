@@ -50,7 +50,7 @@ PAGES = sorted(page for page in DOCS.rglob("*.md") if page.parent.name != "chang
 
 
 @pytest.mark.parametrize("question", ASKED)
-def test_a_question_of_a_newcomer_is_answered_one_click_away(question):
+def test_an_answer_is_one_click_away(question):
     """The front page asks it, and the page behind its link holds the answer."""
     front = (DOCS / "index.md").read_text(encoding="utf-8")
     (row,) = re.findall(rf"^\| {re.escape(question)} \| (.*) \|$", front, re.MULTILINE)
@@ -58,13 +58,13 @@ def test_a_question_of_a_newcomer_is_answered_one_click_away(question):
     assert ASKED[question] in (DOCS / target).read_text(encoding="utf-8")
 
 
-def test_the_front_page_asks_no_other_questions():
+def test_each_question_asked_is_checked():
     """Each of its questions is one whose answer is looked for here."""
     front = (DOCS / "index.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| (.*\?) \|", front, re.MULTILINE)) == set(ASKED)
 
 
-def test_every_page_is_within_two_clicks_of_the_front_page():
+def test_every_page_is_within_two_clicks():
     """And so is whatever it answers."""
     front = (DOCS / "index.md").resolve()
     first = links(front)
@@ -73,7 +73,7 @@ def test_every_page_is_within_two_clicks_of_the_front_page():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
-def test_links_lead_to_pages_and_headings_that_are_there(page):
+def test_links_lead_somewhere(page):
     """Also without the site's builder, which knows more kinds of links."""
     for target, anchor in LINK.findall(prose(page)):
         other = (page.parent / target).resolve() if target else page
@@ -90,7 +90,7 @@ def test_the_vocabulary_is_in_order():
     assert len(words) > 30
 
 
-def test_the_newest_of_the_built_versions_comes_first(tmp_path):
+def test_the_newest_version_comes_first(tmp_path):
     """By numbers and not by letters; the front page leads there."""
     versions = runpy.run_path(str(DOCS / "_versions.py"))
     for version in ("0.9.1", "0.10.0", "0.2.0"):

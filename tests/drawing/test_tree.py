@@ -35,7 +35,7 @@ def _span(span_id, parent_id=None, *, start_us=0, duration_us=1000, **fields):
     )
 
 
-def test_a_trace_is_drawn_with_branches_bars_and_the_reason_of_an_error():
+def test_a_trace_is_drawn_as_a_whole():
     """The whole picture: header, branches, columns, bars to scale, a failed span's reason below."""
     failed = Tags([("error", True), ("otel.status_description", "NOT_FOUND: no car")])
     trace = [
@@ -55,7 +55,7 @@ def test_a_trace_is_drawn_with_branches_bars_and_the_reason_of_an_error():
     ]
 
 
-def test_the_reason_falls_back_to_the_exception_and_the_type():
+def test_the_reason_has_fallbacks():
     """Without a description the exception's message is shown, without one the type of error."""
     raised = Log(0, Tags([("event", "exception"), ("exception.message", "redis\nis away")]))
     error = Tags([("error", True)])
@@ -70,7 +70,7 @@ def test_the_reason_falls_back_to_the_exception_and_the_type():
     assert reasons == ["✗ redis is away", "✗ 503", "✗ failed"]
 
 
-def test_spans_are_grouped_by_trace_and_sorted_by_start():
+def test_spans_are_grouped_and_sorted():
     """The order of arrival does not matter."""
     late, early = _span(1, start_us=5), _span(2, start_us=1)
     other = _span(3, start_us=3, trace_id=7)
@@ -103,7 +103,7 @@ def test_every_span_has_exactly_one_row(trace):
 
 
 @given(trace=SPANS, width=st.integers(60, 160))
-def test_whatever_a_span_says_the_picture_keeps_its_form(trace, width):
+def test_the_picture_keeps_its_form(trace, width):
     """Any names and times give printable lines of the asked width and well-formed SVG."""
     picture = lines(trace, width)
 
@@ -114,7 +114,7 @@ def test_whatever_a_span_says_the_picture_keeps_its_form(trace, width):
     ET.fromstring(svg(picture, "a <trace>"))
 
 
-def test_a_trace_deeper_than_the_recursion_limit_is_drawn():
+def test_a_very_deep_trace_is_drawn():
     """Depth costs lines, not the interpreter's stack."""
     deep = [_span(number, number - 1) for number in range(1, 5001)]
 
@@ -141,7 +141,7 @@ def test_colour_is_added_only_when_asked():
         (False, {"TERM": "xterm"}, False),
     ],
 )
-def test_colours_are_for_terminals_that_want_them(tty, environ, wanted):
+def test_colours_are_for_terminals(tty, environ, wanted):
     """A pipe, a dumb terminal and NO_COLOR get plain text."""
     stream = io.StringIO()
     stream.isatty = lambda: tty
@@ -149,7 +149,7 @@ def test_colours_are_for_terminals_that_want_them(tty, environ, wanted):
     assert wants_color(stream, environ) is wanted
 
 
-def test_svg_has_the_words_and_a_rectangle_for_each_bar():
+def test_svg_has_all_words_and_bars():
     """The picture carries the title, every word as text and every bar as a shape."""
     root = ET.fromstring(svg(lines([_span(1), _span(2, 1)]), "two spans"))
 

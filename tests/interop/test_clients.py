@@ -169,7 +169,7 @@ PROGRAM = HERE / "beside.py"
 
 
 @pytest.mark.parametrize("peer", ["jaeger-client", "opentelemetry-sdk"])
-def test_the_same_program_leaves_the_same_tree(jaeger, noted, peer):
+def test_a_program_leaves_the_same_tree(jaeger, noted, peer):
     """Ours and a peer's in one process each, into the same Jaeger."""
     trees = {}
     for who in ("tracekit", peer):

@@ -74,7 +74,7 @@ def _tags(what, name, want, got, differences):
 @pytest.mark.parametrize(
     ("wire", "gzipped"), VARIANTS, ids=[wire + " gzip" * zipped for wire, zipped in VARIANTS]
 )
-def test_everything_that_was_made_is_what_jaeger_has(jaeger, noted, wire, gzipped):
+def test_jaeger_has_everything(jaeger, noted, wire, gzipped):
     """But for what the table of docs/how-to/interop.md lists, by wire and by whose doing it is."""
     service = f"golden-{wire}-{gzipped}".replace(" ", "-")
     tracing = tracekit.init(
@@ -129,7 +129,7 @@ def test_everything_that_was_made_is_what_jaeger_has(jaeger, noted, wire, gzippe
     )
 
 
-def test_gzip_to_the_thrift_endpoint_is_found_out(jaeger, caplog):
+def test_gzip_to_thrift_is_found_out(jaeger, caplog):
     """Jaeger 1.48 answers it by 400: everything is stored all the same, and one line says so."""
     tracing = tracekit.init(
         "zipped",
@@ -149,7 +149,7 @@ def test_gzip_to_the_thrift_endpoint_is_found_out(jaeger, caplog):
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_no_span_breaks_the_search_of_its_service(jaeger, wire):
+def test_no_span_breaks_the_search(jaeger, wire):
     """Jaeger answers 500 to any that finds a NaN as a number or a time before 1970."""
     service = f"search-{wire}".replace(" ", "-")
     tracing = tracekit.init(

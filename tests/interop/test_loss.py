@@ -44,7 +44,7 @@ def burst(tracing, count):
 
 @pytest.mark.parametrize("count", [3_500, 15_000, 100_000])
 @pytest.mark.parametrize("wire", WIRES)
-def test_a_burst_is_stored_to_the_span_or_told_as_dropped(make_jaeger, noted, wire, count):
+def test_a_burst_is_stored_or_told(make_jaeger, noted, wire, count):
     """Stored and dropped are what was created; over UDP with the kernel's and Jaeger's figures."""
     service = f"burst-{next(_number)}"
     with make_jaeger() as jaeger:
@@ -84,7 +84,7 @@ def test_a_burst_is_stored_to_the_span_or_told_as_dropped(make_jaeger, noted, wi
 
 
 @pytest.mark.parametrize("wire", [wire for wire in WIRES if wire not in UDP])
-def test_payloads_as_large_as_their_bytes_allow_overflow_the_collector(make_jaeger, noted, wire):
+def test_full_payloads_overflow_a_collector(make_jaeger, noted, wire):
     """Why 512: what its queue of 2000 has no room for, Jaeger drops behind its 2xx, and tells."""
     service = f"large-{next(_number)}"
     with make_jaeger() as jaeger:

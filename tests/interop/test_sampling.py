@@ -105,7 +105,7 @@ def is_near(count, rate, roots=ROOTS):
 
 @pytest.mark.parametrize("port", PORTS)
 @pytest.mark.parametrize("service", EXPECTED)
-def test_a_service_samples_as_the_server_orders(served, noted, port, service):
+def test_a_service_samples_as_ordered(served, noted, port, service):
     """Rates of roots, by operation where there are some, and a limit a second."""
     jaeger, _ = served
     expected = EXPECTED[service]
@@ -135,7 +135,7 @@ def test_a_service_samples_as_the_server_orders(served, noted, port, service):
     noted("Jaeger", f"strategy of {service} from {port}", f"equal: {found}")
 
 
-def test_a_file_that_changes_and_a_server_that_dies(served, noted):
+def test_a_changing_file_and_a_dying_server(served, noted):
     """The new rate is followed without a restart; without a server the last one stays."""
     jaeger, file = served
     tracing = following(jaeger, "5778", "tenth")
@@ -168,7 +168,7 @@ WITH_OPERATIONS = {
 }
 
 
-def test_our_reading_of_a_file_is_the_servers(make_jaeger, tmp_path, noted):
+def test_we_read_a_file_as_the_server_does(make_jaeger, tmp_path, noted):
     """But for a rate limit beside the default's operations, which Jaeger 1.48 keeps."""
     text = json.dumps(WITH_OPERATIONS)
     file = tmp_path / "strategies.json"
@@ -194,8 +194,8 @@ def test_our_reading_of_a_file_is_the_servers(make_jaeger, tmp_path, noted):
     noted("Jaeger", "our reading of a strategies file", "documented difference: a rate limit stays")
 
 
-def test_adaptive_sampling_raises_the_rate_of_a_quiet_service(make_jaeger, noted):
-    """Jaeger calculates rates from the sampled roots; ours carry what it reads."""
+def test_adaptive_sampling_finds_quiet_ones(make_jaeger, noted):
+    """Jaeger raises their rates by the sampled roots; ours carry what it reads."""
     with make_jaeger(
         "--sampling.initial-sampling-probability=0.5",
         "--sampling.target-samples-per-second=1000",

@@ -61,7 +61,7 @@ LIFE = """
 """
 
 
-def test_the_development_mode_has_nothing_to_say(agent):
+def test_development_mode_is_silent(agent):
     """No warning of any kind from start to end, with every warning an error."""
     assert "Warning" not in ran(agent, LIFE, "-X", "dev", "-W", "error")
     assert len(agent.wait(8)) == 8
@@ -86,7 +86,7 @@ def test_a_jit_build_counts_the_same(agent):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="concurrent.interpreters came with 3.14")
-def test_each_subinterpreter_has_a_handle_of_its_own(agent):
+def test_each_subinterpreter_has_a_handle(agent):
     """Two interpreters of one process trace apart: each sends and counts its own spans."""
     program = """
         from concurrent import interpreters
@@ -149,8 +149,8 @@ FORKS = """
 
 @pytest.mark.parametrize("how", ["os", "libc"])
 @pytest.mark.parametrize("kernel", ["", NO_WIPING], ids=["as it is", "wipes no page"])
-def test_a_fork_is_noticed_where_the_kernel_wipes_no_page(agent, how, kernel):
-    """Old kernels and macOS lack MADV_WIPEONFORK: the process id tells there."""
+def test_the_process_id_tells_of_a_fork(agent, how, kernel):
+    """Where the kernel wipes no page: old ones and macOS lack MADV_WIPEONFORK."""
     ran(agent, f"{kernel}\n    HOW = {how!r}\n{FORKS}", "-W", "ignore")
     assert sorted(span.operation for span in agent.wait(2)) == ["child", "parent"]
 

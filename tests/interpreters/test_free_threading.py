@@ -29,7 +29,7 @@ def ended(*arguments, **environ):
     return done
 
 
-def test_init_says_once_that_it_is_experimental():
+def test_init_calls_it_experimental_once():
     """Two handles in one process, one sentence."""
     program = """
 import free_threaded, logging

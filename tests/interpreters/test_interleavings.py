@@ -181,13 +181,13 @@ def test_the_bound_of_the_queue_is_exact(policy):
     assert explore(lambda: offers(SpanQueue, policy), most=2) > 500
 
 
-def test_a_permit_in_two_steps_would_break_the_bound():
-    """The orders find a queue that looks before it takes."""
+def test_a_permit_in_two_steps_is_found():
+    """A queue that looks before it takes breaks its bound, and the orders find it."""
     with pytest.raises(AssertionError, match="in the order"):
         explore(lambda: offers(PlantedQueue, "newest"), most=2)
 
 
-def test_nothing_is_left_in_a_queue_that_is_given_up():
+def test_nothing_is_left_in_a_closed_queue():
     """A span that is offered while the queue closes is counted, whoever comes first."""
 
     def scenario():

@@ -25,7 +25,7 @@ def aliased():
 
 
 @pytest.mark.usefixtures("aliased")
-def test_the_names_are_the_very_modules_of_ours():
+def test_the_names_are_our_very_modules():
     """Classes too, so ``isinstance`` holds whoever imported them; and no module forgets its own."""
     assert import_module("jaeger_client") is tracekit.jaeger_client
     assert import_module("jaeger_client.config").Config is Config
@@ -36,7 +36,7 @@ def test_the_names_are_the_very_modules_of_ours():
 
 
 @pytest.mark.usefixtures("aliased")
-def test_a_module_that_we_lack_says_what_to_do():
+def test_a_module_we_lack_says_what_to_do():
     """Rather than a copy of the retired one, half of it."""
     with pytest.raises(
         ModuleNotFoundError, match=r"nothing that stands in for jaeger_client\.TUDP"
@@ -77,7 +77,7 @@ assert sys.modules["jaeger_client"] is not tracekit.jaeger_client
 
 
 @pytest.mark.usefixtures("aliased")
-def test_the_official_example_of_grpcio_opentracing_runs():
+def test_grpcio_opentracings_example_runs():
     """A span that is started and not active, a server that is there, a decorator."""
     old, grpcext = map(import_module, ("grpc_opentracing", "grpc_opentracing.grpcext"))
 
@@ -149,7 +149,7 @@ def test_the_official_example_of_grpcio_opentracing_runs():
     assert [tag.vStr for tag in tags] == ["/shop.Orders/Place"] * 2
 
 
-def test_interceptors_of_grpcexts_own_kind_are_refused():
+def test_grpcext_interceptors_are_refused():
     """With what to derive from."""
 
     class Old:

@@ -81,7 +81,7 @@ def test_what_is_written_is_read_again(codec, written):
             call()
 
 
-def test_text_holds_a_debug_id_and_baggage_by_hand():
+def test_text_holds_debug_id_and_baggage():
     """Also without ids."""
     read = TextCodec().extract({"Jaeger-Debug-Id": "find me", "jaeger-baggage": "a=1, b=2 ,c"})
     assert (read.debug_id, dict(read.baggage)) == ("find me", {"a": "1", "b": "2"})
@@ -121,7 +121,7 @@ def test_zipkins_parts_may_be_attributes():
         ZipkinCodec().extract(parts)
 
 
-def test_bytes_are_the_ones_that_the_go_client_writes():
+def test_bytes_are_the_go_clients():
     """A sample of its own, read and written."""
     sample = bytes.fromhex(
         "615d85e0e006d55b366b9d86aabc5c8f236306806a56df82366b9d86aabc5c8f01"

@@ -64,15 +64,15 @@ def test_properties_show_what_they_showed(ask_both):
         assert (case, found) == (case, expected)
 
 
-def test_a_key_that_never_existed_is_refused_if_asked():
+def test_an_unknown_key_is_refused_if_asked():
     """And only then: otherwise it is one line in the log."""
     with pytest.raises(ValueError, match="Unexpected keys found in config:colour"):
         Config({"colour": "red"}, service_name="shop", validate=True)
     assert Config({"colour": "red"}, service_name="shop").service_name == "shop"
 
 
-def test_custom_header_names_go_over_the_wire_of_tracer_and_edges(agent, to_agent):
-    """Ids, baggage and debug id travel under the names of the dictionary, in any spelling."""
+def test_custom_header_names_reach_the_wire(agent, to_agent):
+    """Ids, baggage, debug id of tracer and edges, under the dictionary's names in any spelling."""
     names = {
         "trace_id_header": "X_Trace_ID",
         "baggage_header_prefix": "X-Bag-",
@@ -106,8 +106,8 @@ def test_custom_header_names_go_over_the_wire_of_tracer_and_edges(agent, to_agen
     assert "jaeger-debug-id" not in dict(debug.tags.pairs)
 
 
-def test_b3_is_for_http_and_text_maps_stay_jaegers(to_agent):
-    """As ``propagation: b3`` meant it: queues between old and new services go on working."""
+def test_b3_is_for_http_alone(to_agent):
+    """As ``propagation: b3`` meant it: text maps stay Jaeger's, queues with old services work."""
     tracer = Config({**to_agent, "propagation": "b3"}, service_name="shop").new_tracer()
     http, queue = {}, {}
     with tracer.start_span("send") as span:
@@ -135,7 +135,7 @@ def pong(depth):
     ("config", "tag", "stack"),
     [({}, 1024, 4096), ({"max_tag_value_length": 9, "max_traceback_length": 20}, 9, 20)],
 )
-def test_text_is_cut_where_the_dictionary_says(config, tag, stack):
+def test_text_is_cut_where_it_says(config, tag, stack):
     """Tags, log fields and tracebacks, at 1024 and 4096 characters if it says nothing."""
     reporter = InMemoryReporter()
     tracer = Config(config, service_name="shop").create_tracer(reporter, ConstSampler(True))
@@ -186,7 +186,7 @@ def test_a_service_without_a_name_is_refused():
 
 
 @pytest.mark.usefixtures("uninitialized")
-def test_the_first_initialization_makes_the_global_tracer(agent, to_agent, caplog):
+def test_the_first_makes_the_global_tracer(agent, to_agent, caplog):
     """Of OpenTracing, and tracekit's handle for all edges; later calls warn and give None."""
     config = Config(to_agent, service_name="shop")
     assert not Config.initialized()
@@ -205,7 +205,7 @@ def test_the_first_initialization_makes_the_global_tracer(agent, to_agent, caplo
 
 
 @pytest.mark.usefixtures("uninitialized")
-def test_a_pipeline_that_runs_already_is_kept_with_its_settings(agent, caplog):
+def test_a_running_pipeline_is_kept(agent, caplog):
     """Initialized otherwise before: one warning, and the tracer goes where everything goes."""
     tracing = tracekit.init("first", environ=agent.environ)
     config = Config({"sampler": ConstSampler(False)}, service_name="second")
@@ -220,7 +220,7 @@ def test_a_pipeline_that_runs_already_is_kept_with_its_settings(agent, caplog):
 
 
 @pytest.mark.usefixtures("uninitialized")
-def test_equal_settings_share_the_pipeline_in_silence(to_agent, caplog):
+def test_equal_settings_share_the_pipeline(to_agent, caplog):
     """Whoever initialized it first."""
     config = Config(to_agent, service_name="shop")
     tracing = tracekit.init(settings=Config(to_agent, service_name="shop").settings)

@@ -58,7 +58,7 @@ def test_a_factory_hears_of_every_span(agent, to_agent):
     assert factory.of("jaeger:reporter_queue_length") == 0
 
 
-def test_every_series_is_there_from_the_start():
+def test_every_series_starts_at_zero():
     """At 0, before there is any span: what is missing cannot be told from what is fine."""
     made = set()
 
@@ -89,7 +89,7 @@ def test_every_series_is_there_from_the_start():
     handle.shutdown()
 
 
-def test_it_hears_within_its_interval_whoever_makes_the_spans():
+def test_it_hears_within_its_interval():
     """Edges alone, and nothing after them; what was told is not told again."""
     heard = threading.Event()
 
@@ -114,7 +114,7 @@ def test_it_hears_within_its_interval_whoever_makes_the_spans():
     handle.shutdown()
 
 
-def test_a_factory_that_raises_costs_one_line(caplog):
+def test_a_factory_that_raises_is_one_line(caplog):
     """However often it is told something."""
 
     class Broken(Factory):
@@ -130,7 +130,7 @@ def test_a_factory_that_raises_costs_one_line(caplog):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_tells_its_own_figures():
+def test_a_forked_child_has_its_own_figures():
     """From 0, by a thread of its own: a worker's factory goes on where the master's stood."""
     factory, handle = Factory(), tracing()
     figures = Figures(factory, handle, interval_s=0.01)
@@ -183,7 +183,7 @@ def test_functions_of_every_kind_are_made():
             assert kind("a", {"b": "c"})(1) is None
 
 
-def test_prometheus_has_the_series_that_it_had():
+def test_prometheus_has_its_former_series():
     """One per name and labels, with the service as a label if wanted."""
     factory = PrometheusMetricsFactory(namespace="old", service_name_label="shop")
     for _ in range(2):
@@ -194,7 +194,7 @@ def test_prometheus_has_the_series_that_it_had():
     assert sample("bare_jaeger:length") == 7
 
 
-def test_the_error_reporter_is_quiet_for_its_interval(caplog):
+def test_the_error_reporter_keeps_quiet(caplog):
     """Of a configuration that logs; else for ever."""
     reporter = utils.ErrorReporter(None, logging.getLogger("test"), log_interval_minutes=0)
     reporter.error("%s failed", "it")

@@ -120,7 +120,7 @@ def test_two_lines_of_the_sample_are_new():
     ]
 
 
-def test_the_sample_traces_its_probe_and_its_work(agent, github, service):
+def test_the_sample_traces_probe_and_work(agent, github, service):
     """Both routes, each with the spans below it, arrive as the old libraries sent them."""
     get = urllib3.PoolManager(timeout=20, retries=False).request
     assert get("GET", f"{service}/ready").data == b"ok"
@@ -158,8 +158,8 @@ def run(code, agent, **more):
     return done
 
 
-def test_the_service_that_left_contrib_keeps_its_own_spans(agent):
-    """A request gives the server span of the new edge, and the service's span below it."""
+def test_a_service_off_contrib_keeps_spans(agent):
+    """A request gives the server span of the new edge, and the service's own span below it."""
     code = program("migrate-from-opentelemetry-contrib.md", "contrib.py")
     code += "\napp.test_client().get('/pulls/bob', buffered=True)\n"
     code += "carrier = {}\nwith tracer.start_as_current_span('out'):\n"
@@ -174,7 +174,7 @@ def test_the_service_that_left_contrib_keeps_its_own_spans(agent):
 
 
 @pytest.mark.parametrize("name", ["orders.py", "old_names.py"])
-def test_interceptors_around_a_tracer_trace_a_call(agent, name):
+def test_interceptors_around_a_tracer(agent, name):
     """Client, server and what the handler starts with the tracer are one trace."""
     code = program("migrate-from-grpcio-opentracing.md", name)
     code += """
@@ -203,8 +203,8 @@ tracer.close().result(5)
     assert spans["store", "internal"].parent_id == server.span_id
 
 
-def test_the_alias_stands_in_for_libraries_that_cannot_be_edited(agent):
-    """As the page shows it: the old names are ours from there on."""
+def test_the_alias_serves_fixed_libraries(agent):
+    """Those that cannot be edited, as the page shows it: the old names are ours from there on."""
     code = program("migrate.md", "alias.py")
     code += """
 config = {"sampler": {"type": "const", "param": 1}}

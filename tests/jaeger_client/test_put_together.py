@@ -30,7 +30,7 @@ from tracekit.testing import tracing
 # --- what libraries look for in a tracer ---
 
 
-def test_a_tracer_hides_nothing_that_libraries_look_through():
+def test_a_tracer_hides_nothing():
     """redis_opentracing and its like take ``tracer._tracer`` for the real one, if there is any."""
     handle = tracing()
     for tracer in (
@@ -55,7 +55,7 @@ def tracer(reporter):
     return Tracer("shop", reporter, ConstSampler(True))
 
 
-def test_a_library_may_number_its_spans_itself(tracer, reporter):
+def test_a_library_may_number_its_spans(tracer, reporter):
     """As osprofiler does: the ids go over the wire, to children, and to the reporter."""
     parent = SpanContext(trace_id=0xA, span_id=0xB, parent_id=None, flags=span_module.SAMPLED_FLAG)
     span = tracer.start_span("op", child_of=parent)
@@ -74,7 +74,7 @@ def test_a_library_may_number_its_spans_itself(tracer, reporter):
     assert (stats.started, stats.finished, stats.open) == (2, 2, 0)
 
 
-def test_every_part_of_a_live_context_can_be_set(tracer, reporter):
+def test_a_live_contexts_parts_can_be_set(tracer, reporter):
     """The decision as a priority would: taken out, or forced for what follows."""
     span = tracer.start_span("op")
     span.context.trace_id, span.context.span_id, span.context.parent_id = 1, 2, 3
@@ -95,7 +95,7 @@ def test_every_part_of_a_live_context_can_be_set(tracer, reporter):
     assert (unsampled.span_id, unsampled.parent_id, unsampled.flags) == (7, 8, 0)
 
 
-def test_a_context_can_be_filled_part_by_part(tracer):
+def test_a_context_is_filled_part_by_part(tracer):
     """In any order, as dictionaries of messages give them; half of one is no parent."""
     context = SpanContext(None, None, None, None)
     context.flags = 1
@@ -139,7 +139,7 @@ class Custom(Config):
 
 
 @pytest.mark.usefixtures("uninitialized")
-def test_properties_of_a_subclass_are_honoured(agent, to_agent):
+def test_properties_of_a_subclass_count(agent, to_agent):
     """By tracer and edges alike, and super() shows what the dictionary says."""
     del to_agent["local_agent"]["reporting_port"]
     config = Custom({**to_agent, "agent_port": agent.port}, service_name="shop")
@@ -177,7 +177,7 @@ def test_codecs_of_a_subclass_are_honoured(to_agent):
 
 
 @pytest.mark.usefixtures("uninitialized")
-def test_what_makes_the_tracer_may_be_overridden(agent, to_agent):
+def test_the_tracers_maker_may_be_overridden(agent, to_agent):
     """With a reporter beside the one given, or a tracer of the program's own class."""
     beside = InMemoryReporter()
 
@@ -262,8 +262,8 @@ def sampling_server():
         thread.join()
 
 
-def test_reporter_and_sampler_take_an_agent_for_a_channel(agent, sampling_server):
-    """The way to make a tracer before there was ``Config``; the sampler asks when it is asked."""
+def test_an_agent_serves_as_a_channel(agent, sampling_server):
+    """Reporter and sampler took one before ``Config`` was; the sampler asks when it is asked."""
     channel = LocalAgentSender("127.0.0.1", sampling_server.server_port, agent.port)
     sampler = RemoteControlledSampler(
         channel,

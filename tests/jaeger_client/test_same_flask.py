@@ -51,8 +51,8 @@ def shape(span, spans):
     return parent, span.kind, span.flags, span.service, span.trace_id == 0xABC, span.references
 
 
-def test_operations_parents_kinds_and_flags_are_the_same(both):
-    """Endpoints as operations, probes traced, a caller's trace joined."""
+def test_operations_and_flags_are_the_same(both):
+    """Parents and kinds too: endpoints as operations, probes traced, a caller's trace joined."""
     theirs, ours = both
     assert theirs.keys() == ours.keys() >= {"plain", "child/below", "metrics", "chosen", *FAILED}
     for operation, span in theirs.items():
@@ -70,7 +70,7 @@ def test_all_tags_are_there_that_were(both):
         assert all(type(found[key]) is type(before[key]) for key in before)
 
 
-def test_logs_are_the_same_unless_the_request_failed(both):
+def test_logs_are_the_same_but_for_failures(both):
     """The service's own; an exception is told with its type and stack."""
     theirs, ours = both
     for operation in theirs.keys() - FAILED:

@@ -139,8 +139,8 @@ def comparable(outcome):
     return outcome
 
 
-def test_random_programs_look_the_same_under_every_scope_manager():
-    """And OpenTelemetry is in step after each step: the active span is its current one."""
+def test_programs_are_alike_in_every_scope():
+    """Random ones, under every scope manager; at each step the active span is OpenTelemetry's."""
     managers = [lambda: None, ThreadLocalScopeManager, GeventScopeManager]
     if find_spec("opentracing.scope_managers.contextvars"):  # from 2.4 on
         module = import_module("opentracing.scope_managers.contextvars")

@@ -84,8 +84,8 @@ def both(oracle):
     return run(oracle, "jaeger_client"), run(sys.executable, "tracekit.jaeger_client")
 
 
-def test_operations_parents_flags_tags_logs_and_references_are_the_same(both):
-    """Span by span, types included."""
+def test_spans_are_the_same_in_every_part(both):
+    """Operations, parents, flags, tags, logs and references, span by span, types included."""
     theirs, ours = map(described, both)
     assert theirs
     assert sorted(ours) == sorted(theirs)

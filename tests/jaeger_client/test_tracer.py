@@ -54,7 +54,7 @@ def tags(span):
     return {it.key: next(value for value in it[2:] if value is not None) for it in span.tags}
 
 
-def test_a_reporter_of_the_program_gets_the_spans(tracer, reporter):
+def test_a_programs_reporter_gets_the_spans(tracer, reporter):
     """With everything that it may look at: ids, times, tags, logs, references."""
     with tracer.start_span("parent", start_time=10.25) as parent:
         pass
@@ -83,7 +83,7 @@ def test_a_reporter_of_the_program_gets_the_spans(tracer, reporter):
     assert str(child) == f"{child.trace_id:x}:{child.span_id:x}:{parent.span_id:x}:1 shop.child"
 
 
-def test_only_sampled_spans_are_reported_and_only_once(tracer, reporter):
+def test_sampled_spans_are_reported_once(tracer, reporter):
     """The sampler may be replaced, a priority forces, a second finish does nothing."""
     tracer.sampler = ConstSampler(False)
     with tracer.start_span("unsampled") as span:
@@ -100,7 +100,7 @@ def test_only_sampled_spans_are_reported_and_only_once(tracer, reporter):
     assert tracer.sampler == ConstSampler(False) != ConstSampler(True)
 
 
-def test_the_reporter_gets_the_spans_of_edges_too(tracer, reporter):
+def test_the_reporter_gets_edges_spans_too(tracer, reporter):
     """A request that Flask serves on this tracer, as an OpenTracing span."""
     app = flask.Flask(__name__)
     FlaskTracing(tracer, True, app)
@@ -118,8 +118,8 @@ def test_the_reporter_gets_the_spans_of_edges_too(tracer, reporter):
     assert not server.is_rpc_client()
 
 
-def test_a_reporter_hears_whose_spans_they_are_and_may_be_replaced(tracer, reporter):
-    """By keyword, as tracers of old told it; what comes after the change is the new one's."""
+def test_a_reporter_may_be_replaced(tracer, reporter):
+    """It hears whose spans they are by keyword, as of old; what comes later is the new one's."""
 
     class Told(NullReporter):
         def set_process(self, service_name, tags, max_length):
@@ -136,7 +136,7 @@ def test_a_reporter_hears_whose_spans_they_are_and_may_be_replaced(tracer, repor
     assert [span.operation_name for span in other.get_spans()] == ["after"]
 
 
-def test_reporters_can_be_composed_and_may_fail(caplog):
+def test_composed_reporters_may_fail(caplog):
     """Each gets each span; one that raises costs a log line, never the program's span."""
 
     class Broken(BaseReporter):
@@ -179,7 +179,7 @@ def test_a_span_may_be_made_by_hand(tracer, reporter):
     assert reporter.get_spans()[-1].flags == 3
 
 
-def test_one_span_per_rpc_takes_up_the_ids_of_the_caller(reporter):
+def test_one_span_per_rpc_shares_its_ids(reporter):
     """Zipkin's way: the server's span is the client's, with the same parent."""
     tracer = Tracer("shop", reporter, ConstSampler(True), one_span_per_rpc=True)
     arrived = SpanContext(10, 11, 12, 1, {"k": "v"})
@@ -198,7 +198,7 @@ def test_one_span_per_rpc_takes_up_the_ids_of_the_caller(reporter):
     assert tracer.tracing.stats().unsampled == 1
 
 
-def test_a_product_page_in_a_mesh_forwards_what_it_got(reporter):
+def test_a_product_page_forwards_what_it_got(reporter):
     """Istio's sample: B3 by hand, one span per RPC, nothing reported."""
     tracer = Tracer(
         one_span_per_rpc=True,
@@ -251,7 +251,7 @@ def test_a_program_may_bring_its_own_codec(tracer):
         tracer.extract(object(), {})
 
 
-def test_a_throttler_is_asked_before_a_trace_is_forced(reporter):
+def test_a_throttler_is_asked_before_forcing(reporter):
     """By a debug id and by a priority, at the start and later."""
 
     class Once(Throttler):
@@ -275,7 +275,7 @@ def test_a_throttler_is_asked_before_a_trace_is_forced(reporter):
     assert tracer.tags[constants.CLIENT_UUID_TAG_KEY] == throttler.client_id
 
 
-def test_lengths_may_be_changed_while_it_runs(tracer):
+def test_lengths_may_be_changed_meanwhile(tracer):
     """They are attributes of the tracer, as they were."""
     assert (tracer.max_tag_value_length, tracer.max_traceback_length) == (1024, 4096)
     tracer.max_tag_value_length = 3
@@ -288,7 +288,7 @@ def test_lengths_may_be_changed_while_it_runs(tracer):
     assert wide.start_span("op").trace_id >= 1 << 64
 
 
-def test_close_can_be_waited_for_in_every_way(tracer, to_agent):
+def test_close_can_be_waited_for(tracer, to_agent):
     """With a timeout, by a callback, in a coroutine."""
     done = []
     tracer.close().add_done_callback(lambda future: done.append(future.result()))
@@ -302,7 +302,7 @@ def test_close_can_be_waited_for_in_every_way(tracer, to_agent):
     assert done == [True]
 
 
-def test_tracers_that_nobody_closes_are_closed_at_exit(agent, to_agent):
+def test_forgotten_tracers_close_at_exit(agent, to_agent):
     """All of them, also dropped ones; with no agent at all in the time of one of them."""
     code = f"""
 from tracekit.jaeger_client import Config
@@ -319,7 +319,7 @@ for number in range(3):
     assert time.monotonic() - began_s < 20  # 40 budgets are 80 s
 
 
-def test_samplers_keep_their_names_and_answers():
+def test_samplers_keep_names_and_answers():
     """``is_sampled`` gives a decision and tags; each says what it is."""
     assert ConstSampler(False).is_sampled(1) == (
         False,
@@ -346,7 +346,7 @@ def test_samplers_keep_their_names_and_answers():
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # its search for the host's address
-def test_the_spans_of_a_tracer_that_stays_go_through_this_pipeline(agent):
+def test_a_kept_tracers_spans_go_through_us(agent):
     """An existing ``jaeger_client.Tracer`` with our reporter: same ids, tags, logs, process."""
     try:
         import jaeger_client  # noqa: PLC0415 (it may be missing, or too old for this Python)
@@ -380,7 +380,7 @@ def test_the_spans_of_a_tracer_that_stays_go_through_this_pipeline(agent):
     assert (stats.started, stats.finished, stats.sent, stats.open) == (3, 3, 3, 0)
 
 
-def test_a_span_that_cannot_be_read_costs_a_line_in_the_log(caplog):
+def test_an_unreadable_span_is_a_line(caplog):
     """Whatever somebody else's tracer hands over."""
     tracing = tracekit.testing.tracing()
     tracekit.jaeger_client.Reporter(tracing).report_span(SimpleNamespace(tags=None))

@@ -76,7 +76,7 @@ def test_its_program_takes_the_configuration(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_its_program_refuses_a_key_that_it_does_not_know(name, tmp_path):
+def test_its_program_refuses_an_unknown_key(name, tmp_path):
     """So what is taken is known, part by part."""
     config = yaml.safe_load(data(name)["config.yaml"])
     for part in ("receivers", "processors", "exporters", "extensions"):
@@ -181,7 +181,7 @@ def sent(environ):
     return int(done.stdout)
 
 
-def test_jaeger_serves_strategies_and_stores_what_the_service_sends(tmp_path):
+def test_jaeger_serves_strategies_and_stores(tmp_path):
     """Jaeger v2 on its manifest: sampled as ``strategies.json`` says, stored below its prefix."""
     strategies = tmp_path / "strategies.json"
     strategies.write_text(data("jaeger/jaeger.yaml")["strategies.json"])
@@ -202,7 +202,7 @@ def test_jaeger_serves_strategies_and_stores_what_the_service_sends(tmp_path):
     assert {"key": "sampler.param", "type": "float64", "value": 0.1} in span["tags"]
 
 
-def test_the_cleaner_deletes_what_is_older_than_a_week():
+def test_the_cleaner_deletes_after_a_week():
     """By the manifest's command line, among the names that Jaeger gives below this prefix."""
     (job,) = documents("jaeger/index-cleaner.yaml")
     (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
@@ -238,7 +238,7 @@ def test_the_cleaner_deletes_what_is_older_than_a_week():
         ("collector/collector.yaml", "collector/deployment.yaml"),
     ],
 )
-def test_what_the_service_sends_goes_through_the_collector(collector, service, tmp_path):
+def test_spans_go_through_the_collector(collector, service, tmp_path):
     """UDP to an agent or OTLP to a collector, with the manifests' variables, and on over OTLP.
 
     Strategies are not asked for: the extension that serves them cannot be had.

@@ -36,7 +36,7 @@ def decode(*arguments):
     )
 
 
-def test_every_manifest_is_decoded_into_its_projects_types():
+def test_every_manifest_fits_its_types():
     """No field, kind or value that its own program would not know."""
     done = decode(*FILES)
     assert (done.returncode, done.stderr) == (0, "")
@@ -44,7 +44,7 @@ def test_every_manifest_is_decoded_into_its_projects_types():
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - UNKNOWN_TYPES))
-def test_a_field_that_a_kind_does_not_have_is_refused(kind, tmp_path):
+def test_a_kinds_unknown_field_is_refused(kind, tmp_path):
     """At the top, and in what it specifies."""
     document = KINDS[kind]
     for spoiled in (
@@ -59,7 +59,7 @@ def test_a_field_that_a_kind_does_not_have_is_refused(kind, tmp_path):
         assert str(file) in done.stderr
 
 
-def test_istios_own_messages_are_read_strictly(tmp_path):
+def test_istios_messages_are_read_strictly(tmp_path):
     """A field of the mesh's configuration, a provider or a tracing rule that Istio has not."""
     mesh, telemetry = KINDS["IstioOperator"], KINDS["Telemetry"]
     (provider,) = mesh["spec"]["meshConfig"]["extensionProviders"]
@@ -76,7 +76,7 @@ def test_istios_own_messages_are_read_strictly(tmp_path):
         assert decode(file).returncode == 1, spoiled
 
 
-def test_what_a_controller_mounts_is_the_api_servers_file(tmp_path):
+def test_a_mounted_file_is_the_api_servers(tmp_path):
     """The ``TracingConfiguration`` within a ConfigMap is one."""
     documents = yaml.safe_load_all((PAGES / "control-plane" / "controller.yaml").read_text())
     file = tmp_path / "tracing.yaml"

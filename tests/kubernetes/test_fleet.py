@@ -28,8 +28,8 @@ def runs():
     return both
 
 
-def test_nothing_is_lost_where_the_kernel_tells(runs):
-    """Restarts of the agents and half a minute without any cost no span; what waits is sent."""
+def test_nothing_is_lost_where_it_is_told(runs):
+    """Where the kernel tells that agents are away, no span is lost; what waits is sent."""
     rows, account, _ = runs[True]
     assert account["made"] == account["arrived"] + account["waiting"] > 1_000
     assert account["dropped"] == account["vanished"] == 0
@@ -37,8 +37,8 @@ def test_nothing_is_lost_where_the_kernel_tells(runs):
     assert rows[fleet.OUTAGE_END_S + 5].queued < max(row.queued for row in rows)
 
 
-def test_what_nobody_tells_is_lost_in_those_seconds_only(runs):
-    """Losses lie within the restarts and the outage."""
+def test_losses_lie_within_the_restarts(runs):
+    """What nobody tells is lost in the seconds of the restarts and the outage only."""
     rows, account, _ = runs[False]
     away = range(fleet.RESTART_S, fleet.RESTART_S + 10 * fleet.AWAY_S + 1)
     outage = range(fleet.OUTAGE_S, fleet.OUTAGE_END_S + 1)

@@ -179,7 +179,7 @@ SAID = {
 
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(not VALIDATE.exists(), reason="`make test-manifests` installs the validator")
-def test_manifests_follow_the_schemas_of_kubernetes():
+def test_manifests_follow_the_schemas():
     """Strictly: a field that the API server does not know is an error."""
     done = subprocess.run(
         [VALIDATE, "--strict", *(path for path in FILES if path.name != "scrape.yaml")],
@@ -214,7 +214,7 @@ def test_every_variable_is_known_and_good(name):
 
 
 @pytest.mark.parametrize("name", TRACED)
-def test_the_variables_give_what_the_page_says(name):
+def test_variables_give_the_pages_settings(name):
     """Each service of a manifest gets the settings that its page tells."""
     environ = environment(TRACED[name][1]) | INJECTED.get(name, {})
     environ.pop(variables.CONFIG_FILE, None)
@@ -222,7 +222,7 @@ def test_the_variables_give_what_the_page_says(name):
     assert {key: flat[key] for key in SAID[name]} == SAID[name]
 
 
-def test_the_picture_shows_the_wires_of_the_manifests():
+def test_the_picture_shows_the_wires():
     """The first arrow of each way in it is what the folder's service sends over."""
     drawn = runpy.run_path(str(PAGES.parent / "_diagrams.py"))
     wires = {"OTLP/HTTP": "otlp-http", "OTLP/gRPC": "otlp-grpc", "UDP": "udp"}
@@ -233,7 +233,7 @@ def test_the_picture_shows_the_wires_of_the_manifests():
         assert ours == {wires[way.boxes[0].after]}, way.title
 
 
-def test_the_api_servers_file_configures_tracekit(tmp_path):
+def test_the_api_servers_file_configures_us(tmp_path):
     """The file of the control plane, and the one of a controller, say endpoint, rate and format."""
     (shared,) = documents(PAGES / "control-plane" / "tracing-configuration.yaml")
     mounted = documents(PAGES / "control-plane" / "controller.yaml")[0]["data"]["tracing.yaml"]
@@ -255,7 +255,7 @@ def sleep_of(container):
 
 
 @pytest.mark.parametrize("name", TRACED)
-def test_the_grace_period_holds_the_exit_budget(name):
+def test_the_grace_period_holds_the_exit(name):
     """It holds preStop, longest request, exit budget and air; other containers wait as long."""
     pod, container = TRACED[name]
     environ = environment(container) | {"JAEGER_SERVICE_NAME": "x"}
@@ -270,7 +270,7 @@ def test_the_grace_period_holds_the_exit_budget(name):
         assert native["restartPolicy"] == "Always"
 
 
-def test_the_page_computes_the_same_grace_period():
+def test_the_page_computes_that_grace_period():
     """The table of the overview adds up to less than the grace period that it ends with."""
     table = dict(
         re.findall(r"\| (.*?) \| (?:at least )?(\d+) s \|", (PAGES / "README.md").read_text())
@@ -280,7 +280,7 @@ def test_the_page_computes_the_same_grace_period():
     assert {"the longest request": "15", "`TRACEKIT_EXIT_BUDGET`": "2"}.items() <= table.items()
 
 
-def test_the_proxy_drains_for_as_long_as_the_service_ends():
+def test_the_proxy_drains_long_enough():
     """Istio's ``terminationDrainDuration`` is preStop + the longest request + the exit budget."""
     (document,) = documents(PAGES / "istio" / "deployment.yaml")
     template = document["spec"]["template"]
@@ -304,7 +304,7 @@ def addresses():
     return {(host, port) for host, port, _ in found}
 
 
-def test_every_address_is_a_service_of_the_manifests():
+def test_every_address_is_a_service():
     """A host:port that any file names is a port of some Service here, or the pod's own."""
     address = r"\b((?:jaeger|collector|elasticsearch|driver|route|frontend)(?:\.tracing)?):(\d+)\b"
     named = {
@@ -329,7 +329,7 @@ def admitted(policy, namespace):
     return False
 
 
-def test_network_policies_admit_whoever_the_manifests_send():
+def test_network_policies_admit_the_senders():
     """A pod of any file that names a guarded Service is in a namespace that may reach it."""
     policies = [document for _, document in RESOURCES if document["kind"] == "NetworkPolicy"]
     seen = set()
@@ -370,7 +370,7 @@ def test_ports_and_volumes_lead_somewhere():
             assert {row["name"] for row in container.get("volumeMounts", ())} <= have
 
 
-def test_configurations_of_collectors_use_what_they_define():
+def test_collectors_use_what_they_define():
     """Every receiver, processor, exporter and extension of a pipeline is defined, and used."""
     seen = 0
     for _, document in RESOURCES:
@@ -397,7 +397,7 @@ def images():
                 yield path, repository, tag, comment
 
 
-def test_every_image_has_a_tag_whose_source_is_told():
+def test_every_tag_has_its_source():
     """None is ``latest``, and beside each stands where the tag is known from."""
     seen = list(images())
     assert len(seen) > 8
@@ -406,8 +406,8 @@ def test_every_image_has_a_tag_whose_source_is_told():
         assert re.match(r" # \w", comment), (path, repository)
 
 
-def test_images_are_of_the_releases_that_load_the_configurations():
-    """Jaeger and the collector by their Go modules: 1.76 of Jaeger's is its release 2.13."""
+def test_images_load_their_configurations():
+    """Of their releases by the Go modules of Jaeger and collector: 1.76 of Jaeger's is 2.13."""
     modules = dict(
         re.findall(
             r"^\t?(\S+) v(\S+)",
@@ -428,7 +428,7 @@ def test_images_are_of_the_releases_that_load_the_configurations():
     assert tags["jaegertracing/jaeger-es-index-cleaner"] == {release}
 
 
-def test_the_cleaner_deletes_what_jaeger_writes():
+def test_the_cleaner_deletes_what_is_written():
     """Index prefixes are the same, with the plain manifests and with the operator."""
     config = yaml.safe_load(documents(PAGES / "jaeger/jaeger.yaml")[1]["data"]["config.yaml"])
     elastic = config["extensions"]["jaeger_storage"]["backends"]["elastic"]["elasticsearch"]
@@ -439,7 +439,7 @@ def test_the_cleaner_deletes_what_jaeger_writes():
     assert cleaner["args"][1] in elastic["server_urls"]
 
 
-def test_strategies_are_ones_that_tracekit_takes(tmp_path):
+def test_we_take_jaegers_strategies(tmp_path):
     """The strategies file that Jaeger serves is good for ``TRACEKIT_SAMPLER_FILE``, too."""
     file = tmp_path / "strategies.json"
     file.write_text(documents(PAGES / "jaeger/jaeger.yaml")[1]["data"]["strategies.json"])
@@ -455,7 +455,7 @@ def test_the_alerts_are_those_of_the_page():
     assert rule["spec"]["groups"] == yaml.safe_load(published.read_text())["groups"]
 
 
-def test_a_line_of_the_log_has_each_field_once():
+def test_a_line_of_the_log_has_a_field_once():
     """What the output adds is taken out of our lines first: Elasticsearch refuses fields twice."""
     (config,) = (
         yaml.safe_load(document["data"]["fluent-bit.yaml"])
@@ -479,7 +479,7 @@ PROMTOOL = shutil.which("promtool")
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool (Debian: prometheus) is not installed")
-def test_prometheus_takes_the_scrape_configuration(tmp_path):
+def test_prometheus_takes_its_configuration(tmp_path):
     """Prometheus takes it, but for the search for pods: Debian builds it without Kubernetes."""
     config = yaml.safe_load((PAGES / "prometheus" / "scrape.yaml").read_text())
     (job,) = config["scrape_configs"]

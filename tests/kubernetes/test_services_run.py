@@ -99,7 +99,7 @@ def test_the_shop_runs_on_its_manifests(backend, start):
     assert len({span.trace_id for span in spans}) == 1
 
 
-def test_the_image_fills_the_path_that_the_operator_sets(backend, tmp_path):
+def test_the_image_fills_the_operators_path(backend, tmp_path):
     """A program that knows nothing of tracekit, and has a sitecustomize of its own, is traced."""
     mount = tmp_path / "otel-auto-instrumentation-python"
     first = mount / "opentelemetry" / "instrumentation" / "auto_instrumentation"
@@ -148,7 +148,7 @@ def test_the_image_fills_the_path_that_the_operator_sets(backend, tmp_path):
     assert len({span.trace_id for span in spans}) == 1
 
 
-def test_a_sitecustomize_of_the_programs_that_fails_fails_as_ever(backend, tmp_path):
+def test_a_programs_sitecustomize_may_fail(backend, tmp_path):
     """What it raises is told by Python as without the image, and tracing starts."""
     ours, own = tmp_path / "ours", tmp_path / "own"
     ours.mkdir()
@@ -167,7 +167,7 @@ def test_a_sitecustomize_of_the_programs_that_fails_fails_as_ever(backend, tmp_p
     assert "RuntimeError: theirs" in done.stderr
 
 
-def test_an_image_that_lacks_something_starts_the_program(tmp_path):
+def test_a_lacking_image_starts_the_program(tmp_path):
     """What fails while tracing is started is one line on standard error."""
     (tmp_path / "tracekit.py").write_text("raise RuntimeError('built for another Python')\n")
     first = tmp_path / "first"

@@ -44,7 +44,7 @@ def test_ten_services_at_a_thousand_requests():
         (("services=2000", "rps=500", "keep=20000"), "remote", "0.001"),
     ],
 )
-def test_the_sampler_follows_from_what_is_kept(words, kind, param):
+def test_the_sampler_follows_from_the_volume(words, kind, param):
     """All if it fits, a share, or adaptive sampling where services would be seen too rarely."""
     rows = table(*words)
     assert (rows["sampler_type"].figure, rows["sampler_param"].figure) == (
@@ -94,7 +94,7 @@ def test_nothing_sampled_divides_nothing():
     assert rows["queue lasts"].figure == "for ever"
 
 
-def test_bytes_of_a_span_are_what_the_encoders_make():
+def test_bytes_of_a_span_are_the_encoders():
     """The default of ``bytes`` lies within a third of both wires' frames, payload's head aside."""
     tracer = tracing().tracer("size")
     with tracer.start_as_current_span("parent"), tracer.start_as_current_span("GET /x") as ended:
@@ -106,7 +106,7 @@ def test_bytes_of_a_span_are_what_the_encoders_make():
         assert found == pytest.approx(size.INPUTS["bytes"].default, rel=0.34)
 
 
-def test_measured_numbers_are_those_of_the_performance_page():
+def test_figures_are_the_performance_pages():
     """Memory of a span is the page's figure, rounded up; its CPU at least that, at most twice.
 
     The page is made anew on any machine, in Python alone and with native frames: what is sized by
@@ -133,7 +133,7 @@ PAGE = PERFORMANCE.parent / "sizing.md"
     ("words", "printed"),
     re.findall(r"<!-- size: (.*?) -->\n```\n(.*?)```", PAGE.read_text(), re.DOTALL),
 )
-def test_the_page_shows_what_the_command_prints(words, printed, capsys):
+def test_the_page_shows_the_commands_output(words, printed, capsys):
     """The tables of the page on sizing are the command's output."""
     assert main(["size", *words.split()]) == 0
     assert capsys.readouterr().out == printed

@@ -80,7 +80,7 @@ def test_an_unsampled_span_has_ids_too(installed, log):
 
 
 @pytest.mark.parametrize("style", FORMATS)
-def test_formats_may_name_the_fields_without_any_tracing(style, log):
+def test_formats_may_name_fields_untraced(style, log):
     """Before init, and without it, no format string raises."""
     undo = tracekit.logging.install()
     stream = io.StringIO()
@@ -117,7 +117,7 @@ def test_any_record_factory_may_be_set(tracing, log, when):
     assert log.records[0].service == "shop"
 
 
-def test_extra_wins_nothing_and_loses_nothing(tracing, installed, log):
+def test_extra_and_fields_both_stay(tracing, installed, log):
     """Own names in ``extra`` arrive; a span's neither raise nor replace the truth."""
     with tracing.tracer("t").start_as_current_span("work") as span:
         log.info("said", extra={"customer": 392, "trace_id": "mine", "service": "theirs"})
@@ -142,7 +142,7 @@ def test_a_service_of_the_programs_own_stays(tracing, installed, log, value):
         assert line_of(record, tracing=tracing).get("service", "") == value
 
 
-def test_a_factory_or_a_filter_may_name_the_service(tracing, installed, log):
+def test_others_may_name_the_service(tracing, installed, log):
     """A factory's stays, since the fields come after it; a filter has the last word."""
 
     class Named(logging.LogRecord):
@@ -192,7 +192,7 @@ def test_no_name_is_invented(log, named):
         assert line_of(record).get("service", "") == wanted
 
 
-def test_a_record_is_stamped_twice_without_harm(tracing, log):
+def test_a_second_stamp_harms_nothing(tracing, log):
     """A filter over an installed stamp, or a second stamp, moves nothing aside."""
     stamp = tracekit.logging._Stamp(tracing)
     with tracing.tracer("t").start_as_current_span("work"):
@@ -202,13 +202,13 @@ def test_a_record_is_stamped_twice_without_harm(tracing, log):
     assert not [name for name in vars(log.records[0]) if name.startswith("extra_")]
 
 
-def test_extra_that_logging_refuses_is_refused_still(installed, log):
+def test_refused_extra_is_refused_still(installed, log):
     """What raises KeyError without us does so with us."""
     with pytest.raises(KeyError, match="message"):
         log.info("said", extra={"message": "x"})  # noqa: G101 (on purpose)
 
 
-def test_a_record_of_another_process_keeps_its_ids(tracing, installed, log):
+def test_anothers_record_keeps_its_ids(tracing, installed, log):
     """A record that was pickled there and is handled here names the span it was made in."""
     with tracing.tracer("t").start_as_current_span("there"):
         log.info("said")
@@ -311,7 +311,7 @@ def with_events(tracing):
 
 
 @pytest.mark.usefixtures("with_events")
-def test_a_value_that_cannot_be_printed_does_not_break_the_call(tracing, log):
+def test_unprintable_values_are_the_handlers(tracing, log):
     """A message, an exception or an extra of that kind is the handler's to deal with."""
     with tracing.tracer("t").start_as_current_span("s"):
         log.info(Sullen())
@@ -395,7 +395,7 @@ def test_a_json_line_has_the_indexed_shape(tracing, installed, log):
     }
 
 
-def test_a_json_line_outside_of_a_span_has_no_ids(tracing, log):
+def test_a_line_outside_a_span_has_no_ids(tracing, log):
     """An empty id would be indexed as one; install is not needed for a formatter."""
     log.info("said")
     line = line_of(log.records[0], tracing=tracing, defaults={"env": "test"})
@@ -473,7 +473,7 @@ def test_every_line_is_one_line_of_json(extra):
     line.encode("ascii")
 
 
-def test_a_configuration_file_can_name_the_formatter(capsys):
+def test_a_file_can_name_the_formatter(capsys):
     """It takes what dictConfig and fileConfig hand to a formatter class."""
     import logging.config  # noqa: PLC0415 (where it is shown)
 

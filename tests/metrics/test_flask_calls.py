@@ -60,7 +60,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize("sampled", [0, 1])
-def test_counts_are_what_the_bare_application_served(sampled):
+def test_counts_are_the_bare_applications(sampled):
     """By endpoint, error and class of status, sampled or not; excluded paths are not counted."""
     tracing = tracekit.testing.tracing(sampler_param=sampled, rpc_metrics=True)
     bare, traced = shop().test_client(), shop()

@@ -64,20 +64,20 @@ def read(handle):
     return {family.instrument.prometheus: dict(family.points) for family in handle.metrics()}
 
 
-def test_names_and_labels_are_those_of_the_go_client():
+def test_names_and_labels_are_the_go_clients():
     """Dashboards and alerts that were written for Jaeger's clients find every series."""
     ours = {row.prometheus: row.labels for row in TABLE if row.name.startswith("jaeger.")}
     assert ours == GO_LABELS
 
 
-def test_a_new_handle_shows_every_series_of_the_go_client_at_zero(tracing):
-    """A counter that exists from the start lets ``rate`` see its first increase."""
+def test_every_series_is_shown_at_zero(tracing):
+    """Of the Go client's, by a new handle: ``rate`` then sees a counter's first increase."""
     shown = read(tracing)
     assert {name: set(shown[name]) for name in GO} == GO
     assert all(value == 0 for name in GO for value in shown[name].values())
 
 
-def test_names_are_unique_and_fit_both_worlds():
+def test_names_are_unique_and_fit_both():
     """Every name is one of OpenTelemetry's grammar and, translated, one of Prometheus'."""
     names = [row.name for row in TABLE]
     assert len(set(names)) == len(names) == len({row.prometheus for row in TABLE})
@@ -89,7 +89,7 @@ def test_names_are_unique_and_fit_both_worlds():
         assert row.figure
 
 
-def test_every_span_of_stats_is_in_the_figures():
+def test_stats_and_figures_agree():
     """Sent, dropped by reason, queued, open, unsampled: each stands where operators look."""
     answers = itertools.cycle(
         [SendResult.sent(), SendResult.failed("no"), SendResult.sent(rejected=1)]
@@ -152,7 +152,7 @@ def test_traces_are_started_here_or_joined(sampled, letter):
     handle.shutdown()
 
 
-def test_a_withdrawn_span_makes_no_counter_fall(tracing):
+def test_withdrawn_spans_lower_no_counter(tracing):
     """``sampling.priority`` 0 on a live span moves it to unsampled, and it has started sampled."""
     import tracekit.opentracing  # noqa: PLC0415 (only here)
 
@@ -166,7 +166,7 @@ def test_a_withdrawn_span_makes_no_counter_fall(tracing):
     assert tracing.stats().started == 0
 
 
-def test_propagation_is_counted_by_format_reason_and_winner():
+def test_propagation_is_counted():
     """Headers that cannot be read and formats that disagree have a figure each."""
     handle = tracekit.testing.tracing(propagation="jaeger,b3")
     extract = handle.propagator.extract
@@ -188,7 +188,7 @@ def test_a_disabled_handle_shows_zeros():
     assert {value for points in shown.values() for value in points.values()} == {0}
 
 
-def test_the_collector_may_be_registered_before_init():
+def test_the_collector_may_come_before_init():
     """It follows the process' handle, whichever that is when Prometheus asks."""
     registry = CollectorRegistry(auto_describe=True)
     registry.register(tracekit.prometheus.collector())
@@ -208,21 +208,21 @@ def test_the_collector_may_be_registered_before_init():
         handle.shutdown()
 
 
-def test_two_collectors_on_one_registry_are_refused():
-    """Figures of two handles under one name would be nobody's."""
+def test_two_collectors_are_refused():
+    """On one registry, figures of two handles under one name would be nobody's."""
     registry = CollectorRegistry()
     registry.register(tracekit.prometheus.collector())
     with pytest.raises(ValueError, match="Duplicated"):
         registry.register(tracekit.prometheus.collector())
 
 
-def test_what_is_no_handle_is_refused_at_once():
+def test_what_is_no_handle_is_refused():
     """A mistake shows where it was made, not at the first scrape."""
     with pytest.raises(TypeError):
         tracekit.prometheus.collector("shop")
 
 
-def test_each_reported_span_is_a_log_line_when_asked(caplog):
+def test_each_reported_span_is_a_log_line(caplog):
     """``log_spans`` says operation, ids and duration at INFO, on a logger of its own."""
     handle = tracekit.testing.tracing(log_spans=True)
     span = handle.tracer("test").start_span("dispatch", start_time=1_000_000_000)

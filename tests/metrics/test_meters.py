@@ -62,7 +62,7 @@ def tracing(meters):
     handle.shutdown()
 
 
-def test_every_figure_is_observed_under_its_name(tracing, meters):
+def test_every_figure_has_its_name(tracing, meters):
     """What a scrape shows, a metric reader collects: names, attributes, values."""
     tracer = tracing.tracer("test")
     with tracer.start_as_current_span("a"), tracer.start_as_current_span("b"):
@@ -85,7 +85,7 @@ def test_every_figure_is_observed_under_its_name(tracing, meters):
             assert found.data.is_monotonic
 
 
-def test_the_names_of_self_observability_are_the_conventions():
+def test_self_observability_is_conventional():
     """Names, units and instruments are those of the installed semantic conventions."""
     conventions = pytest.importorskip(
         "opentelemetry.semconv._incubating.metrics.otel_metrics",
@@ -106,7 +106,7 @@ def test_the_names_of_self_observability_are_the_conventions():
     }
 
 
-def test_starts_are_told_apart_by_parent_and_decision(meters):
+def test_starts_are_told_apart(meters):
     """No parent, a local one, a remote one; sampled or dropped."""
     for sampled in (0, 1):
         handle = tracekit.testing.tracing(sampler_param=sampled)
@@ -129,7 +129,7 @@ def test_starts_are_told_apart_by_parent_and_decision(meters):
         handle.shutdown()
 
 
-def test_processor_and_exporter_account_for_every_ended_span(meters):
+def test_every_ended_span_is_accounted_for(meters):
     """Processed is what was taken or lost before; exported is what was taken, by how it went."""
     answers = iter([SendResult.sent(rejected=1), SendResult.failed("no"), SendResult.sent()])
     transport = tracekit.testing.MemoryTransport(lambda payload: next(answers))
@@ -171,7 +171,7 @@ def test_processor_and_exporter_account_for_every_ended_span(meters):
     assert kind == "tracekit.testing.MemoryTransport"
 
 
-def test_where_an_exporter_sends_is_an_attribute(meters):
+def test_the_receiver_is_an_attribute(meters):
     """An operator sees which collector is behind a figure; credentials are not in it."""
     handle = tracekit.init(
         environ={}, set_global=False, transport="http", endpoint="http://u:p@collector:14268/x"
@@ -191,7 +191,7 @@ def test_publishing_twice_observes_once(tracing, meters):
     assert meters.values("jaeger.tracer.started_spans") == {("y",): 1, ("n",): 0}
 
 
-def test_the_duration_of_requests_has_the_conventions_attributes(tracing, meters):
+def test_http_durations_are_conventional(tracing, meters):
     """``http.server.request.duration`` by method, route, status and error, with its trace."""
     app = flask.Flask("shop")
     tracekit.flask.init_app(app, tracing)
@@ -221,7 +221,7 @@ def test_the_duration_of_requests_has_the_conventions_attributes(tracing, meters
     assert bounds[:3] == (0.005, 0.01, 0.025)
 
 
-def test_the_duration_of_rpcs_has_the_conventions_attributes(tracing, meters):
+def test_rpc_durations_are_conventional(tracing, meters):
     """``rpc.server.call.duration`` by method and final code."""
 
     def answer(request, context):
@@ -256,7 +256,7 @@ def test_the_duration_of_rpcs_has_the_conventions_attributes(tracing, meters):
     assert measured == pytest.approx(lasted, abs=0.05)
 
 
-def test_without_rpc_metrics_no_call_is_measured(meters):
+def test_durations_of_calls_are_optional(meters):
     """Durations of calls are part of what ``rpc_metrics`` asks for."""
     handle = tracekit.testing.tracing()
     handle.publish_metrics(meters.provider)

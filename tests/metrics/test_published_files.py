@@ -45,7 +45,7 @@ EXPRESSIONS = alert_expressions() | dashboard_expressions()
 
 
 @pytest.mark.parametrize("where", EXPRESSIONS)
-def test_an_expression_names_only_series_and_labels_that_exist(where):
+def test_an_expression_names_what_exists(where):
     """A renamed figure cannot leave a dead alert or an empty panel behind."""
     expression = EXPRESSIONS[where]
     names = re.findall(r"(?:jaeger|tracekit)_\w+", expression)
@@ -78,7 +78,7 @@ def test_promtool_accepts_the_rules():
 
 
 @needs_promtool
-def test_each_alert_fires_for_its_trouble_only(tmp_path):
+def test_each_alert_fires_for_its_trouble(tmp_path):
     """A healthy service raises none; each trouble raises the one that is meant for it."""
     scenario = tmp_path / "alerts_test.yml"
     text = (HERE / "alerts_test.yml").read_text()

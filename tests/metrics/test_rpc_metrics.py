@@ -42,7 +42,7 @@ def counted(metrics):
 
 
 @given(st.text())
-def test_a_safe_name_is_safe_and_as_long_as_the_bytes(operation):
+def test_a_safe_name_keeps_the_length(operation):
     """Each byte outside the safe set is one dash, as in the Go client; the others stay."""
     name = safe_name(operation)
     assert re.fullmatch(r"[a-zA-Z0-9./_-]*", name)
@@ -66,7 +66,7 @@ def test_safe_names_by_example(operation, name):
 
 
 @given(st.lists(st.text(max_size=3), max_size=60), st.integers(0, 8))
-def test_endpoints_are_bounded_and_no_call_is_lost(operations, limit):
+def test_endpoints_are_bounded(operations, limit):
     """The first ``limit`` operations have a name, all others share ``other``; the sum is exact."""
     metrics = CallMetrics(limit)
     for operation in operations:
@@ -87,7 +87,7 @@ def test_two_hundred_endpoints_is_the_limit():
 
 
 @given(st.lists(st.floats(0, 30), min_size=1), st.booleans())
-def test_durations_fall_into_prometheus_buckets(durations, failed):
+def test_durations_fall_into_buckets(durations, failed):
     """A bucket holds what is not longer than its bound; count and sum belong to the same calls."""
     metrics = CallMetrics()
     for seconds in durations:
@@ -159,7 +159,7 @@ def test_a_forked_child_counts_from_zero():
     os.close(writing)
 
 
-def test_a_sampled_call_leaves_its_ids_as_exemplar():
+def test_a_sampled_call_leaves_an_exemplar():
     """Of each bucket the latest sampled call is known; unsampled ones leave nothing."""
     tracing = tracekit.testing.tracing()
     metrics = CallMetrics(clock=lambda: 1234.5)

@@ -58,7 +58,7 @@ def found(path):
     return {(it.kind, it.old): (it.line, it.new) for it in read(path)}
 
 
-def test_each_thing_is_named_on_its_line_with_its_row(program):
+def test_each_finding_has_line_and_row(program):
     """Imports under any name, options, keys, variables, idioms; "" where there is no row."""
     said = found(program)
     at = lambda text: PROGRAM[: PROGRAM.index(text)].count("\n") + 1  # noqa: E731
@@ -82,7 +82,7 @@ def test_each_thing_is_named_on_its_line_with_its_row(program):
     assert said["idiom", "initialize_tracer(io_loop)"][0] == at("initialize_tracer")
 
 
-def test_a_folder_is_read_and_nothing_is_changed(program, capsys):
+def test_a_folder_is_read_only(program, capsys):
     """Programs, requirements and manifests; not what others installed there, nothing hidden."""
     folder = program.parent
     (folder / "requirements.txt").write_text("flask\njaeger-client==4.8.0\nthreadloop<2\n")
@@ -104,7 +104,7 @@ def test_a_folder_is_read_and_nothing_is_changed(program, capsys):
     assert {path: path.read_bytes() for path in folder.rglob("*.py")} == before
 
 
-def test_a_program_that_has_it_all_or_nothing_of_it_is_fine(tmp_path, capsys):
+def test_all_or_nothing_found_is_fine(tmp_path, capsys):
     """Status 0; 2 for what is not there."""
     (tmp_path / "a.py").write_text("from jaeger_client import Config\n")
     assert main(["migrate", str(tmp_path)]) == 0
@@ -116,7 +116,7 @@ def test_a_program_that_has_it_all_or_nothing_of_it_is_fine(tmp_path, capsys):
     assert ended.value.code == 2
 
 
-def test_a_program_for_python_2_is_searched_by_line(tmp_path):
+def test_python_2_is_searched_by_line(tmp_path):
     """And the reader is told that no more than imports were looked for."""
     path = tmp_path / "old.py"
     path.write_text("from jaeger_client import Config, Span\nprint 'JAEGER_TAGS'\n")
@@ -168,7 +168,7 @@ sys.exit(main(["migrate", {str(program)!r}]))
     assert "tracekit.jaeger_client.Config" in done.stdout
 
 
-def test_rows_are_told_once_and_name_what_there_is():
+def test_each_row_is_told_once():
     """No two rows for one name; requirements are distributions' normal names."""
     names = [row.old for row in (*LIBRARIES, *NAMES)]
     assert len(names) == len(set(names))
@@ -185,7 +185,7 @@ def test_each_library_of_the_table_is_tried():
         assert row.install
 
 
-def test_programs_that_use_every_library_have_a_row_for_each():
+def test_every_library_has_its_rows():
     """Those of tests/libraries: nothing that they import of a retired library is without one."""
     programs = read(Path(__file__).parents[1] / "libraries" / "programs.py")
     imports = {it.old.partition(".")[0]: it.new for it in programs if it.kind == "import"}
@@ -193,7 +193,7 @@ def test_programs_that_use_every_library_have_a_row_for_each():
     assert all(imports.values())
 
 
-def test_the_retired_packages_themselves_can_be_read():
+def test_retired_packages_can_be_read():
     """Each file of them, where they are installed, with a row for what of it is public."""
     libraries = Path(__file__).parents[2] / ".build" / "jaeger-client" / "lib"
     names = ("jaeger_client", "flask_opentracing", "grpc_opentracing", "redis_opentracing")

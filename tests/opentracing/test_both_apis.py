@@ -82,7 +82,7 @@ def test_the_newer_one_is_current_for_both(ot, otel):
     assert not trace.get_current_span().get_span_context().is_valid
 
 
-def test_a_span_of_opentelemetry_is_a_parent_by_any_name(tracing, ot, otel):
+def test_otels_spans_are_parents_by_any_name(tracing, ot, otel):
     """Span, span context, reference, or the span as OpenTracing shows it."""
     parent = otel.start_span("parent")
     shown = ot.span_of(parent)
@@ -94,7 +94,7 @@ def test_a_span_of_opentelemetry_is_a_parent_by_any_name(tracing, ot, otel):
     assert {ids(child)[0] for child in children} == {parent.context.span_id}
 
 
-def test_what_one_says_about_a_span_the_other_reads(tracing, ot, otel):
+def test_what_one_says_the_other_reads(tracing, ot, otel):
     """Tags are attributes, logs are events, the operation is the name."""
     with otel.start_as_current_span("otel") as span:
         active = ot.active_span
@@ -199,7 +199,7 @@ def test_a_priority_decides_a_trace(ot, otel, value, sampled, debug):
         assert carrier["uber-trace-id"].endswith(":3" if debug else ":0")
 
 
-def test_a_span_that_is_forced_in_the_middle_is_recorded_from_there_on():
+def test_a_span_forced_late_records_the_rest():
     """Its start time, name and links are kept; OpenTelemetry's current span is the same one."""
     tracing = tracekit.testing.tracing(sampler_type="const", sampler_param=0)
     tracer = tracekit.opentracing.tracer(tracing)
@@ -217,7 +217,7 @@ def test_a_span_that_is_forced_in_the_middle_is_recorded_from_there_on():
 
 
 @pytest.mark.parametrize("manager", MANAGERS.values(), ids=MANAGERS)
-def test_a_forced_span_can_be_activated_again(manager):
+def test_a_forced_span_is_activated_again(manager):
     """It is current for both, as the span that records, until its scope is closed."""
     tracing = tracekit.testing.tracing(sampler_type="const", sampler_param=0)
     tracer = tracekit.opentracing.tracer(tracing, manager())
@@ -265,7 +265,7 @@ def test_each_thread_and_task_has_its_own(tracing, otel):
     assert {ids(span)[0] for span in inner} == {outer.context.span_id}
 
 
-def test_a_wrapped_function_takes_opentracings_scope_along(tracing):
+def test_a_wrapped_function_takes_its_scope(tracing):
     """To a thread, as it takes OpenTelemetry's span."""
     ot = tracekit.opentracing.tracer(tracing)
     with ot.start_active_span("outer"):
@@ -277,7 +277,7 @@ def test_a_wrapped_function_takes_opentracings_scope_along(tracing):
     assert ids(inner)[0] == outer.context.span_id
 
 
-def test_a_scope_may_be_closed_by_another_task_or_twice(tracing):
+def test_a_scope_may_be_closed_elsewhere(tracing):
     """What was current before is current again, wherever that is; nothing is raised."""
     ot = tracekit.opentracing.tracer(tracing)
     scope = ot.start_active_span("op")
@@ -291,7 +291,7 @@ def test_a_scope_may_be_closed_by_another_task_or_twice(tracing):
     assert ot.active_span is None
 
 
-def test_a_foreign_span_can_be_active_without_being_anybodys_parent(ot):
+def test_a_foreign_span_can_be_active(ot):
     """One of another library: its scope works, and nobody takes it for ours."""
     theirs = opentracing.Tracer().start_span()
     with ot.scope_manager.activate(theirs, False):

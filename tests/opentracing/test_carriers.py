@@ -98,7 +98,7 @@ def test_nothing_or_nonsense_is_no_parent(tracer):
     assert sum(tracer.tracing.propagator.counters.decode_errors.values()) >= 3
 
 
-def test_wrong_carriers_and_formats_are_named(tracer):
+def test_wrong_carriers_are_named(tracer):
     """With OpenTracing's exceptions, in both directions."""
     context = SpanContext(1, 2, None, 1)
     for form, carrier, error in (

@@ -305,8 +305,8 @@ def test_what_is_no_tracer_of_ours_is_named(factory):
         factory(Theirs())
 
 
-def test_a_tracer_that_does_nothing_lets_requests_through(tracing, serve):
-    """And traces nothing."""
+def test_an_idle_tracer_lets_requests_pass(tracing, serve):
+    """One that does nothing: they go on, and nothing is traced."""
     url = serve(tracekit.wsgi.middleware(application(opentracing.Tracer()), opentracing.Tracer()))
     assert get(url).text == "hello"
     tracing.sink.assert_empty()

@@ -91,7 +91,7 @@ class Program:
 
 @pytest.mark.parametrize("sampled", [0, 1])
 @pytest.mark.parametrize("manager", MANAGERS.values(), ids=MANAGERS)
-def test_what_was_made_current_last_is_current_for_both(manager, sampled):
+def test_the_last_made_current_is_so_in_both(manager, sampled):
     """After each step, whatever scope manager is in charge, sampled or not."""
     tracing = tracekit.testing.tracing(sampler_type="const", sampler_param=sampled)
     for seed in range(300):

@@ -53,7 +53,7 @@ def named(spans):
     return {span.name: span for span in spans}
 
 
-def test_an_active_span_can_be_replaced_and_comes_back(case):
+def test_a_replaced_active_span_comes_back(case):
     """A task activates another trace's span, finishes it, and its own span is the parent again."""
     tracer = case.tracer
     initial = tracer.start_span("initial")
@@ -77,7 +77,7 @@ def test_an_active_span_can_be_replaced_and_comes_back(case):
 
 
 @pytest.mark.parametrize("form", [opentracing.Format.TEXT_MAP, opentracing.Format.BINARY])
-def test_a_server_continues_what_its_client_injected(case, form):
+def test_a_server_continues_its_client(case, form):
     """Client and server run in tasks of their own; only the carrier connects them."""
     tracer = case.tracer
 
@@ -138,7 +138,7 @@ def test_hooks_of_two_requests_do_not_meet(case):
     assert first.context.trace_id != second.context.trace_id
 
 
-def test_a_hook_can_ignore_or_be_given_the_active_span(case):
+def test_a_hook_ignores_or_takes_a_span(case):
     """With ignore_active_span the caller's span is not the parent; as an argument it is."""
     tracer = case.tracer
 
@@ -156,7 +156,7 @@ def test_a_hook_can_ignore_or_be_given_the_active_span(case):
     assert is_child(second, parent)
 
 
-def test_a_hook_finds_the_active_span_where_tasks_inherit_it(case):
+def test_a_hook_finds_the_inherited_span(case):
     """Which is what the scope manager in charge says of its tasks."""
     tracer = case.tracer
 
@@ -172,7 +172,7 @@ def test_a_hook_finds_the_active_span_where_tasks_inherit_it(case):
     assert outside.parent is None
 
 
-def test_a_span_may_outlive_the_scopes_it_was_active_in(case):
+def test_a_span_may_outlive_its_scopes(case):
     """Tasks activate a span without finishing it; it is finished after them, by whoever made it."""
     tracer = case.tracer
     parent = tracer.start_span("parent")
@@ -193,7 +193,7 @@ def test_a_span_may_outlive_the_scopes_it_was_active_in(case):
     assert max(first.end_time, second.end_time) <= last.end_time
 
 
-def test_a_listener_finishes_the_span_it_was_given(case):
+def test_a_listener_finishes_its_span(case):
     """The response arrives in another task, which knows nothing but the listener."""
 
     def main():
@@ -205,7 +205,7 @@ def test_a_listener_finishes_the_span_it_was_given(case):
     assert span.kind.name == "CLIENT"
 
 
-def test_the_last_of_several_callbacks_finishes_their_span(case):
+def test_the_last_callback_finishes_the_span(case):
     """The parent's scope is closed early; the span ends with the last task below it."""
     tracer = case.tracer
     open_tasks = []
@@ -231,7 +231,7 @@ def test_the_last_of_several_callbacks_finishes_their_span(case):
     assert all(is_child(span, parent) for span in tasks)
 
 
-def test_nested_callbacks_see_the_span_they_activate(case):
+def test_nested_callbacks_see_their_span(case):
     """Each callback starts the next; the last one finishes the span, which has all their tags."""
     tracer = case.tracer
 
@@ -254,7 +254,7 @@ def test_nested_callbacks_see_the_span_they_activate(case):
     assert {"key1": "1", "key2": "2", "key3": "3"}.items() <= dict(span.attributes).items()
 
 
-def test_a_subtask_is_below_the_span_it_is_given(case):
+def test_a_subtask_is_below_its_given_span(case):
     """The parent waits for the subtask within its own scope."""
     tracer = case.tracer
 
@@ -272,7 +272,7 @@ def test_a_subtask_is_below_the_span_it_is_given(case):
     assert is_child(child, parent)
 
 
-def test_tasks_that_start_tasks_form_a_chain_where_they_inherit(case):
+def test_tasks_that_inherit_form_a_chain(case):
     """Each is below the one that started it, or all are roots; a scope ends before its tasks."""
     tracer = case.tracer
 

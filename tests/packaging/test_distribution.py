@@ -28,7 +28,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_whatever_installs_something_names_ours(path):
+def test_every_install_hint_names_ours(path):
     """The name ``tracekit`` is somebody else's: a hint that names it would bring his."""
     told = path.read_text()
     assert re.findall(r"""\binstall\b[^\n`]*?[\s'"`]tracekit(?=[\s'"`\[]|$)""", told) == []
@@ -85,7 +85,7 @@ def _install(directory, files):
         (directory / file).touch()
 
 
-def test_a_stranger_in_our_directory_is_told_once(tmp_path):
+def test_a_stranger_is_told_once(tmp_path):
     """The other project of that name is named with its version and the way out."""
     _install(tmp_path, ["tracekit/__init__.py", "tracekit/wave.py"])
     said = _said_at_init(tmp_path)
@@ -93,7 +93,7 @@ def test_a_stranger_in_our_directory_is_told_once(tmp_path):
     assert "pip uninstall tracekit" in said
 
 
-def test_a_distribution_that_touches_nothing_of_ours_is_no_stranger(tmp_path):
+def test_a_name_alone_is_no_stranger(tmp_path):
     """The name alone harms nobody: an editable install of old leaves no such file."""
     _install(tmp_path, ["__editable__.tracekit.pth"])
     assert "1.2.3" not in _said_at_init(tmp_path)
@@ -103,7 +103,7 @@ TWINE = ROOT / ".build" / "tools" / "bin" / "twine"
 
 
 @pytest.mark.integration
-def test_the_distributions_are_what_an_index_takes(tmp_path):
+def test_an_index_takes_the_distributions(tmp_path):
     """Wheel and source are built, and ``twine check --strict`` has nothing to say."""
     if not TWINE.exists():
         pytest.skip("twine is not installed: make .build/tools/.tried")

@@ -54,8 +54,8 @@ def wheel(tmp_path, **environ):
 
 
 @needs_compiler
-def test_with_a_compiler_the_wheel_serves_every_cpython_of_its_platform(tmp_path):
-    """One binary with the limited API: tagged abi3."""
+def test_a_compiled_wheel_serves_them_all(tmp_path):
+    """One binary with the limited API for every CPython of its platform: tagged abi3."""
     name, files, said = wheel(tmp_path, TRACEKIT_BUILD_NATIVE="1")
     assert "-cp310-abi3-" in str(name), said
     assert "tracekit/encoding/_frames.abi3.so" in files
@@ -90,7 +90,7 @@ hatch_build.NativeFrames(".", {}, None, None, "", "").initialize(sys.argv[1], {}
     ("version", "age_s", "kept"),
     [("editable", 0, True), ("editable", 60, False), ("standard", 0, False)],
 )
-def test_interpreters_that_share_a_tree_share_what_one_could_build(tmp_path, version, age_s, kept):
+def test_interpreters_share_a_trees_binary(tmp_path, version, age_s, kept):
     """An editable install under one without headers takes it from no other, unless it is old."""
     source = copied(tmp_path)
     built = source / "tracekit" / "encoding" / "_frames.abi3.so"
@@ -103,14 +103,14 @@ def test_interpreters_that_share_a_tree_share_what_one_could_build(tmp_path, ver
     assert built.exists() is kept
 
 
-def test_where_it_is_asked_for_a_failure_is_one(tmp_path):
-    """A release does not ship the pure wheel by accident."""
+def test_a_required_binary_fails_the_build(tmp_path):
+    """Where it is asked for: a release does not ship the pure wheel by accident."""
     name, _, said = wheel(tmp_path, TRACEKIT_BUILD_NATIVE="1", CC="false", PATH="/nonexistent")
     assert name is None
     assert "the native frames were not built" in said
 
 
-def test_the_binary_means_the_same_to_every_interpreter_whatever_it_was_built_with():
-    """Formats with ``#`` changed their meaning in 3.13's headers; the limited API does not say."""
+def test_the_binary_is_the_same_to_all():
+    """Formats with ``#`` changed in 3.13's headers, of which the limited API does not tell."""
     source = (REPOSITORY / "tracekit" / "encoding" / "_frames.c").read_text(encoding="utf-8")
     assert not re.findall(r"PyArg_\w*Parse\w*|Py_\w*BuildValue", source)

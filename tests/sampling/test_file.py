@@ -41,12 +41,12 @@ FILE = {
         ("limited-own", AdaptiveStrategy(0.001, 0.0, {"health": 0.0, "op1": 0.2})),
     ],
 )
-def test_operations_of_the_default_strategy_apply_to_every_service(service, expected):
+def test_default_operations_apply_to_all(service, expected):
     """A service's own operations and own rate win over the default's."""
     assert expected == parse_strategies_file(json.dumps(FILE), service)
 
 
-def test_a_rate_limit_gives_way_to_operations_of_the_default_strategy():
+def test_operations_beat_a_rate_limit():
     """As from Jaeger 2. Jaeger 1.48 keeps the limit; ``make interop`` asks it, the docs say so."""
     content = {
         "default_strategy": rule("probabilistic", 0.5, health=0.0),
@@ -65,7 +65,7 @@ def test_a_rate_limit_gives_way_to_operations_of_the_default_strategy():
         ("unknown", Strategy("probabilistic", 0.001)),
     ],
 )
-def test_without_a_default_strategy_each_service_has_its_own(service, expected):
+def test_without_a_default_each_has_its_own(service, expected):
     """Services that the file does not know get a thousandth, as from a server."""
     content = {"service_strategies": FILE["service_strategies"]}
     assert expected == parse_strategies_file(json.dumps(content), service)
@@ -79,7 +79,7 @@ def test_an_operation_cannot_be_rate_limited():
     assert found == AdaptiveStrategy(0.5, 0.0, {})
 
 
-def test_a_service_without_a_type_has_the_servers_default_rate():
+def test_a_service_without_a_type():
     """Its operations count all the same."""
     listed = [{"operation": "op", "type": "probabilistic", "param": 1}]
     content = {"service_strategies": [{"service": "any", "operation_strategies": listed}]}
@@ -87,7 +87,7 @@ def test_a_service_without_a_type_has_the_servers_default_rate():
     assert found == AdaptiveStrategy(0.001, 0.0, {"op": 1.0})
 
 
-def test_a_mistake_in_another_services_entry_is_not_ours():
+def test_anothers_mistake_is_not_ours():
     """A file is shared by many; of two entries for one service the last one counts."""
     entries = [
         {"service": "ours", **rule("probabilistic", 0.1)},
@@ -101,7 +101,7 @@ def test_a_mistake_in_another_services_entry_is_not_ours():
 
 
 @pytest.mark.parametrize("text", ["null", "{}", '{"service_strategies": null}'])
-def test_a_file_that_says_nothing_orders_a_thousandth(text):
+def test_an_empty_file_orders_a_thousandth(text):
     """As a server without strategies."""
     assert Strategy("probabilistic", 0.001) == parse_strategies_file(text, "any")
 
@@ -118,7 +118,7 @@ def test_a_file_that_says_nothing_orders_a_thousandth(text):
         {"service_strategies": ["any"]},
     ],
 )
-def test_a_file_with_a_mistake_is_refused_as_a_whole(content):
+def test_a_file_with_a_mistake_is_refused(content):
     """The last good strategy stays in force; half a file is never obeyed."""
     with pytest.raises(StrategyError):
         parse_strategies_file(json.dumps(content), "any")

@@ -32,8 +32,8 @@ def test_vectors_of_sequences(case):
 
 
 @given(st.floats(0.0, 50.0, allow_subnormal=False), steps)
-def test_no_stretch_of_time_admits_more_than_rate_times_time_plus_burst(rate, pauses):
-    """Between any two admitted calls the law holds, not only from the start."""
+def test_no_stretch_of_time_admits_too_much(rate, pauses):
+    """Rate times time plus burst holds between any two admitted calls, not only from the start."""
     clock = FakeClock(0.0)
     limiter = RateLimiter(rate, clock=clock)
     taken: list[float] = []
@@ -48,7 +48,7 @@ def test_no_stretch_of_time_admits_more_than_rate_times_time_plus_burst(rate, pa
 
 
 @given(st.floats(0.1, 50.0), st.floats(0.1, 10.0))
-def test_after_a_pause_the_bucket_holds_what_was_earned(rate, pause):
+def test_a_pause_fills_the_bucket(rate, pause):
     """It admits no less than the whole tokens of the time that passed, up to its size."""
     clock = FakeClock(0.0)
     limiter = RateLimiter(rate, clock=clock)
@@ -59,7 +59,7 @@ def test_after_a_pause_the_bucket_holds_what_was_earned(rate, pause):
     assert sum(limiter.take() for _ in range(100)) >= int(earned - 1e-6)
 
 
-def test_a_rate_of_a_tenth_admits_one_in_ten_seconds():
+def test_a_tenth_admits_one_in_ten_seconds():
     """Rates below one save up for one token."""
     clock = FakeClock(0.0)
     limiter = RateLimiter(0.1, clock=clock)
@@ -71,7 +71,7 @@ def test_a_rate_of_a_tenth_admits_one_in_ten_seconds():
     assert admitted == [0, 10, 20, 30]
 
 
-def test_a_clock_that_goes_back_earns_nothing():
+def test_a_clock_that_goes_back():
     """Time lost is not paid twice."""
     clock = FakeClock(100.0)
     limiter = RateLimiter(1.0, clock=clock)
@@ -82,7 +82,7 @@ def test_a_clock_that_goes_back_earns_nothing():
     assert not limiter.take()
 
 
-def test_an_update_keeps_the_bucket_as_full_in_proportion():
+def test_an_update_keeps_the_proportion():
     """Half full of 4 becomes half full of 8, and a higher rate earns from now on only."""
     clock = FakeClock(0.0)
     limiter = RateLimiter(4.0, clock=clock)
@@ -94,7 +94,7 @@ def test_an_update_keeps_the_bucket_as_full_in_proportion():
     assert sum(limiter.take() for _ in range(20)) == 4
 
 
-def test_threads_together_take_no_more_than_there_is():
+def test_threads_share_what_there_is():
     """Eight threads race for 100 tokens that never come back: exactly 100 are taken."""
     limiter = RateLimiter(100.0, clock=FakeClock(0.0))
     taken: list[int] = []
@@ -121,8 +121,8 @@ class Interrupted(float):
         return float(self) - other
 
 
-def test_a_call_that_interrupts_another_cannot_hang_or_take_the_same_token():
-    """A signal handler in the middle of ``take`` gets the token; the interrupted call sees that."""
+def test_a_call_may_interrupt_another():
+    """A handler amid ``take`` gets the token; the interrupted call sees that, and nothing hangs."""
     clock = FakeClock(0.0)
     limiter = RateLimiter(1.0, clock=clock)
     assert limiter.take()
@@ -133,7 +133,7 @@ def test_a_call_that_interrupts_another_cannot_hang_or_take_the_same_token():
     assert inner == [True]
 
 
-def test_an_update_in_the_middle_of_a_take_is_not_lost():
+def test_an_update_during_a_take_is_not_lost():
     """The interrupted call starts over from the updated level."""
     clock = FakeClock(0.0)
     limiter = RateLimiter(1.0, clock=clock)
@@ -145,7 +145,7 @@ def test_an_update_in_the_middle_of_a_take_is_not_lost():
 
 
 @pytest.mark.parametrize("rate", [0.0, 3.0, 25.0])
-def test_ratelimiting_holds_its_rate_in_random_traffic(rate):
+def test_random_traffic_is_held_to_the_rate(rate):
     """Over 200 seconds of seeded traffic the count is the rate's, give or take the burst."""
     draw = random.Random(7)
     clock = FakeClock(0.0)

@@ -20,7 +20,7 @@ def ask(sampler, trace_id, name="operation"):
     return result.decision.is_sampled(), result.attributes["sampler.type"]
 
 
-def test_what_the_rate_refuses_the_lower_bound_admits():
+def test_the_lower_bound_admits_the_refused():
     """Its traces are labelled lowerbound, with the rate as parameter, as the back end expects."""
     sampler = GuaranteedThroughput(0.25, 1.0, clock=FakeClock())
     result = sampler.should_sample(None, NEVER, "operation")
@@ -29,14 +29,14 @@ def test_what_the_rate_refuses_the_lower_bound_admits():
     assert ask(sampler, NEVER) == (False, "lowerbound")
 
 
-def test_a_trace_that_the_rate_admits_is_charged_to_the_lower_bound():
-    """The floor guarantees a minimum; it adds nothing to traffic that is sampled anyway."""
+def test_an_admitted_trace_is_charged_too():
+    """To the lower bound: a floor is a minimum, it adds nothing to what is sampled anyway."""
     sampler = GuaranteedThroughput(0.25, 1.0, clock=FakeClock())
     assert ask(sampler, ALWAYS) == (True, "probabilistic")
     assert ask(sampler, NEVER) == (False, "lowerbound")
 
 
-def test_each_operation_has_its_own_rate_and_floor():
+def test_each_operation_has_rate_and_floor():
     """Listed operations follow their rate; others the default."""
     strategy = AdaptiveStrategy(0.0, 1.0, {"all": 1.0, "": 1.0})
     sampler = PerOperation(strategy, clock=FakeClock())
@@ -47,8 +47,8 @@ def test_each_operation_has_its_own_rate_and_floor():
     assert ask(sampler, NEVER, "another") == (True, "lowerbound")
 
 
-def test_a_full_table_leaves_newcomers_the_default_rate_without_a_floor():
-    """Operation names without end cost no memory without end."""
+def test_a_full_table_gives_the_default_rate():
+    """Without a floor: operation names without end cost no memory without end."""
     sampler = PerOperation(AdaptiveStrategy(0.5, 1.0, {}), max_operations=2, clock=FakeClock())
     for name in ("a", "b"):
         assert ask(sampler, NEVER, name) == (True, "lowerbound")
@@ -56,15 +56,15 @@ def test_a_full_table_leaves_newcomers_the_default_rate_without_a_floor():
     assert sampler.operations() == {"a": 0.5, "b": 0.5}
 
 
-def test_a_strategy_longer_than_the_table_is_cut():
-    """The bound holds for what the server lists, too."""
+def test_a_long_strategy_is_cut():
+    """The bound of the table holds for what the server lists, too."""
     operations = {f"operation {n}": 0.1 for n in range(50)}
     sampler = PerOperation(AdaptiveStrategy(0.5, 0.0, operations), max_operations=10)
     ask(sampler, NEVER, "newcomer")
     assert list(operations)[:10] == list(sampler.operations())
 
 
-def test_threads_that_bring_new_names_do_not_overfill_the_table():
+def test_threads_do_not_overfill_the_table():
     """The table ends at its bound however many threads race to the last place."""
     sampler = PerOperation(AdaptiveStrategy(0.5, 0.0, {}), max_operations=100)
     names = [f"operation {n}" for n in range(300)]
@@ -81,7 +81,7 @@ def test_threads_that_bring_new_names_do_not_overfill_the_table():
     assert len(sampler.operations()) == 100
 
 
-def test_an_update_keeps_the_balance_of_what_stays_and_forgets_the_rest():
+def test_an_update_keeps_what_stays():
     """As in the Go and Java clients: a listed operation gets no second burst, others start anew."""
     clock = FakeClock()
     remote = RemoteSampler(clock=clock)
@@ -97,8 +97,8 @@ def test_an_update_keeps_the_balance_of_what_stays_and_forgets_the_rest():
 
 
 @given(st.floats(0.0, 1.0), st.floats(0.0, 20.0), st.integers(0, 2**32))
-def test_an_operation_gets_its_rate_and_at_least_its_floor(rate, floor, seed):
-    """Over a minute of steady traffic neither the rate nor the floor is missed."""
+def test_a_floor_and_a_rate_are_both_met(rate, floor, seed):
+    """Over a minute of steady traffic an operation gets its rate, and at least its floor."""
     draw = random.Random(seed)
     clock = FakeClock(0.0)
     sampler = PerOperation(AdaptiveStrategy(rate, floor, {}), clock=clock)

@@ -45,7 +45,7 @@ def test_a_parents_decision_is_final(flags, marks, sampled, root_param, is_remot
 
 
 @pytest.mark.parametrize("root_param", [0, 1])
-def test_an_undecided_parent_leaves_it_to_the_root_sampler(root_param):
+def test_an_undecided_parent_asks_the_root(root_param):
     """DEFER: our sampler decides and says so, and the trace state goes on."""
     context = parent(NOT_SAMPLED, _context.DEFER, state=STATE)
     result = ask(from_type("const", root_param), context, {"user": 7})
@@ -54,7 +54,7 @@ def test_an_undecided_parent_leaves_it_to_the_root_sampler(root_param):
     assert result.trace_state == STATE
 
 
-def test_a_foreign_parent_has_no_marks_and_is_followed():
+def test_a_foreign_parent_is_followed():
     """OpenTelemetry's own span contexts know sampled and not sampled."""
     foreign = trace.SpanContext(1, 2, is_remote=True, trace_flags=SAMPLED)
     context = trace.set_span_in_context(trace.NonRecordingSpan(foreign), Context())
@@ -78,7 +78,7 @@ def test_the_parents_trace_state_goes_on(flags, state):
     ],
 )
 @pytest.mark.parametrize("root_param", [0, 1])
-def test_a_decision_without_ids_binds_the_root(decision, sampled, root_param):
+def test_a_lone_decision_binds_the_root(decision, sampled, root_param):
     """A lone ``b3: 0`` denies, ``b3: 1`` accepts, ``b3: d`` debugs."""
     context = _context.with_root_hint(_context.RootHint(decision), Context())
     result = ask(from_type("const", root_param), context)
@@ -86,7 +86,7 @@ def test_a_decision_without_ids_binds_the_root(decision, sampled, root_param):
     assert not result.attributes
 
 
-def test_a_debug_id_forces_the_root_and_is_its_attribute():
+def test_a_debug_id_forces_the_root():
     """``jaeger-debug-id`` is how a person finds the forced trace again."""
     hint = _context.RootHint(_context.Decision.DEBUG, "case 7")
     context = _context.with_root_hint(hint, Context())
@@ -95,8 +95,8 @@ def test_a_debug_id_forces_the_root_and_is_its_attribute():
     assert dict(result.attributes) == {"user": 7, "jaeger-debug-id": "case 7"}
 
 
-def test_a_decision_without_ids_says_nothing_to_a_child():
-    """A parent with ids has the last word."""
+def test_a_parent_with_ids_has_the_last_word():
+    """A decision without ids says nothing to a child."""
     hint = _context.RootHint(_context.Decision.DEBUG, "case 7")
     context = _context.with_root_hint(hint, parent(NOT_SAMPLED))
     assert not ask(from_type("const", 1), context).decision.is_sampled()
@@ -107,22 +107,22 @@ def test_a_decision_without_ids_says_nothing_to_a_child():
     ("value", "sampled"),
     [(1, True), ("1", True), (5, True), (True, True), (2.0, True), (0, False), ("0", False)],
 )
-def test_sampling_priority_overrides_everybody(context, value, sampled):
+def test_sampling_priority_overrides_all(context, value, sampled):
     """The program's own word about a span, as the Jaeger clients took it."""
     result = ask(from_type("const", not sampled), context, {"sampling.priority": value})
     assert sampled == result.decision.is_sampled()
 
 
 @pytest.mark.parametrize("value", ["high", "", float("nan"), float("inf"), (1,), "1.5"])
-def test_a_priority_that_is_no_integer_says_nothing(value):
+def test_a_priority_is_an_integer(value):
     """The root sampler decides as if it were not there."""
     assert ask(from_type("const", 1), Context(), {"sampling.priority": value}).decision.is_sampled()
     denied = ask(from_type("const", 0), Context(), {"sampling.priority": value})
     assert not denied.decision.is_sampled()
 
 
-def test_a_root_of_a_plain_sdk_carries_the_samplers_attributes_and_its_child_none():
-    """Only sampled roots are labelled."""
+def test_only_a_plain_sdks_root_is_labelled():
+    """A sampled root carries the sampler's attributes; its child and unsampled roots have none."""
     provider = TracerProvider(sampler=ParentRule(from_type("probabilistic", 1.0)))
     tracer = provider.get_tracer("test")
     with (
@@ -134,7 +134,7 @@ def test_a_root_of_a_plain_sdk_carries_the_samplers_attributes_and_its_child_non
         assert dict(child.attributes) == {"user": 8}
 
 
-def test_a_root_sampler_of_another_library_is_asked_in_full():
+def test_anothers_root_sampler_is_asked():
     """Any OpenTelemetry sampler may stand at the root."""
     rule = ParentRule(sampling.TraceIdRatioBased(1.0))
     result = rule.should_sample(Context(), 1, "operation", attributes={"user": 7})

@@ -94,7 +94,7 @@ def made():
     assert not polling_threads()
 
 
-def test_the_thread_starts_with_the_first_root_decision_and_not_before(made):
+def test_the_first_root_starts_the_thread(made):
     """Building, describing and asking for the state starts nothing."""
     sampler = made(MemorySource(Strategy("probabilistic", 1.0)))
     state_of(ParentRule(sampler))
@@ -106,7 +106,7 @@ def test_the_thread_starts_with_the_first_root_decision_and_not_before(made):
 
 
 @pytest.mark.parametrize(("interval_s", "within_s"), [(60.0, 1.0), (0.2, 0.2)])
-def test_the_first_poll_comes_within_a_second_or_one_interval(made, interval_s, within_s):
+def test_the_first_poll_comes_soon(made, interval_s, within_s):
     """Even the latest moment that jitter picks lies within ``min(1 s, interval)``."""
     waits = []
 
@@ -125,7 +125,7 @@ def test_the_first_poll_comes_within_a_second_or_one_interval(made, interval_s, 
     assert waits[0][1] * min(1.0, interval_s) < within_s
 
 
-def test_polls_follow_each_other_within_the_interval(made):
+def test_polls_keep_to_the_interval(made):
     """Jitter shortens a wait and never lengthens it."""
     drawn = []
 
@@ -140,7 +140,7 @@ def test_polls_follow_each_other_within_the_interval(made):
     assert all(0.0 < low < high < 1.0 for low, high in drawn[1:])
 
 
-def test_a_failure_keeps_the_last_good_strategy_and_is_counted():
+def test_a_failure_keeps_the_last_strategy():
     """A failed query and a bad answer have a counter each, and the next good answer heals."""
     sampler = RemoteSampler()
     good = Strategy("ratelimiting", 5.0)
@@ -163,7 +163,7 @@ class BytesSource(MemorySource):
 
 
 @given(st.binary() | st.text().map(lambda text: f'{{"operationSampling": {text}'.encode()))
-def test_any_answer_is_applied_or_counted_and_the_last_good_one_stays(answer):
+def test_any_answer_is_applied_or_counted(answer):
     """One poll moves exactly one of the two update counters, whatever came."""
     good = b'{"rateLimitingSampling": {"maxTracesPerSecond": 5}}'
     sampler = RemoteSampler()
@@ -175,7 +175,7 @@ def test_any_answer_is_applied_or_counted_and_the_last_good_one_stays(answer):
     assert applied or state["strategy"] == {"type": "ratelimiting", "param": 5.0}
 
 
-def test_the_age_of_the_strategy_is_the_time_since_it_was_applied():
+def test_a_strategy_ages_since_it_applies():
     """Before the first answer there is none."""
     clock = FakeClock()
     sampler = RemoteSampler(clock=clock)
@@ -197,7 +197,7 @@ def test_errors_are_logged_once_a_minute(caplog):
     assert "refused" in caplog.text
 
 
-def test_close_is_prompt_in_the_middle_of_a_fetch(made):
+def test_close_is_prompt_during_a_fetch(made):
     """A hanging server delays nobody's shutdown, and the thread ends."""
     source = HangingSource()
     sampler = made(source)
@@ -280,7 +280,7 @@ FORKS = [
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 @pytest.mark.parametrize("fork", FORKS)
-def test_a_forked_child_polls_for_itself_and_counts_from_zero(made, fork):
+def test_a_forked_child_polls_for_itself(made, fork):
     """The parent's strategy is inherited; its thread, its counters and its fetch are not."""
     source = MemorySource(Strategy("probabilistic", 0.5))
     # The first poll comes at once and the next one in a minute: at the fork the thread sleeps,
@@ -304,7 +304,7 @@ def test_a_forked_child_polls_for_itself_and_counts_from_zero(made, fork):
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_a_child_forked_while_another_thread_takes_tokens_is_not_stuck():
+def test_a_child_forked_during_a_take():
     """No lock can be left behind: forks hit a limiter that is being used all the time."""
     sampler = from_type("ratelimiting", 1e6)
     stop = threading.Event()
@@ -325,7 +325,7 @@ def test_a_child_forked_while_another_thread_takes_tokens_is_not_stuck():
             thread.join(10)
 
 
-def test_a_file_is_in_force_at_once_and_followed_when_it_changes(tmp_path):
+def test_a_file_is_in_force_and_followed(tmp_path):
     """The first root already sees it; a change, a mistake and a repair are followed."""
     path = tmp_path / "strategies.json"
     path.write_text('{"default_strategy": {"type": "probabilistic", "param": 1}}')
@@ -346,7 +346,7 @@ def test_a_file_is_in_force_at_once_and_followed_when_it_changes(tmp_path):
         sampler.close()
 
 
-def test_a_file_that_is_missing_leaves_the_initial_rate_and_says_so(tmp_path, caplog):
+def test_a_missing_file_keeps_the_first_rate(tmp_path, caplog):
     """One warning at the start, and the state shows it."""
     sampler = following_file(str(tmp_path / "none.json"), "service", initial_rate=0.25)
     assert sampler.state()["strategy"] == {"type": "probabilistic", "param": 0.25}
@@ -358,13 +358,13 @@ def test_a_file_that_is_missing_leaves_the_initial_rate_and_says_so(tmp_path, ca
 @pytest.mark.parametrize(
     "endpoint", ["", "ftp://host/", "http://", "http://host:99999/", "grpc://:1", "host:5778"]
 )
-def test_an_endpoint_that_cannot_be_is_refused(endpoint):
+def test_an_impossible_endpoint_is_refused(endpoint):
     """Only http, https, grpc and grpcs URLs with a host name a server."""
     with pytest.raises(ValueError):
         source_for(endpoint, "service")
 
 
-def test_a_password_in_the_endpoint_is_never_shown():
+def test_a_password_is_never_shown():
     """Neither the state nor the log names it."""
     sampler = following_server("http://user:secret@127.0.0.1:1/sampling", "service")
     assert "secret" not in str(sampler.state())

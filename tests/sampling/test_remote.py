@@ -47,7 +47,7 @@ def follow(tracer, expected, server):
 
 
 @pytest.mark.parametrize("kind", ["endpoint", "grpc_endpoint"])
-def test_spans_follow_the_servers_strategy_within_one_interval(server, kind):
+def test_spans_follow_the_servers_strategy(server, kind):
     """All, none, then by operation: each change is seen with the next poll, over both protocols."""
     server.serve(Strategy("probabilistic", 1.0))
     sampler = following_server(
@@ -70,7 +70,7 @@ def test_spans_follow_the_servers_strategy_within_one_interval(server, kind):
 
 
 @pytest.mark.parametrize("kind", ["endpoint", "grpc_endpoint"])
-def test_what_a_service_sends_follows_the_agents_strategy(kind):
+def test_what_is_sent_follows_the_strategy(kind):
     """From ``init`` to the datagram: the spans that the agent receives change with what it says."""
     with FakeAgent(with_grpc=True) as agent:
         agent.sampling.serve(Strategy("probabilistic", 1.0))
@@ -113,7 +113,7 @@ def test_what_a_service_sends_follows_the_agents_strategy(kind):
             tracing.shutdown()
 
 
-def test_a_server_that_fails_for_a_while_changes_nothing(server):
+def test_a_server_that_fails_for_a_while(server):
     """The last good strategy stays through errors and nonsense."""
     server.serve(Strategy("probabilistic", 1.0))
     sampler = following_server(server.endpoint, "shop", initial_rate=0.0, interval_s=0.05)
@@ -131,7 +131,7 @@ def test_a_server_that_fails_for_a_while_changes_nothing(server):
         sampler.close()
 
 
-def test_a_plain_sdk_finds_the_sampler_by_opentelemetrys_name(server, monkeypatch):
+def test_a_plain_sdk_finds_the_sampler(server, monkeypatch):
     """``OTEL_TRACES_SAMPLER_ARG`` says where and how often, the environment says who asks."""
     server.serve(Strategy("probabilistic", 1.0))
     monkeypatch.setenv("OTEL_SERVICE_NAME", "plain")
@@ -148,7 +148,7 @@ def test_a_plain_sdk_finds_the_sampler_by_opentelemetrys_name(server, monkeypatc
         sampler.root.close()
 
 
-def test_the_sdk_itself_finds_both_names_among_the_entry_points():
+def test_the_sdk_finds_both_entry_points():
     """``OTEL_TRACES_SAMPLER`` is enough: no import, no code."""
     program = (
         "from opentelemetry.sdk._configuration import _import_sampler as find\n"
@@ -169,8 +169,8 @@ def test_the_sdk_itself_finds_both_names_among_the_entry_points():
     assert done.stdout.split() == [remote, f"ParentRule{{{remote}}}"]
 
 
-def test_an_argument_with_mistakes_costs_a_warning_and_the_defaults(monkeypatch, caplog):
-    """The SDK would otherwise drop the sampler as a whole."""
+def test_a_bad_argument_costs_a_warning(monkeypatch, caplog):
+    """And the defaults: the SDK would otherwise drop the sampler as a whole."""
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=plain")
     sampler = jaeger_remote("initialSamplingRate=2,pollingIntervalMs=soon,colour=red")
     assert len(caplog.records) == 3
@@ -188,6 +188,6 @@ def test_an_argument_with_mistakes_costs_a_warning_and_the_defaults(monkeypatch,
         ("localhost:5778", "http://localhost:5778/sampling"),
     ],
 )
-def test_the_argument_names_http_and_grpc_endpoints(endpoint, source):
+def test_the_argument_names_http_or_grpc(endpoint, source):
     """Both the specification's form (gRPC) and the Go samplers' (HTTP) are understood."""
     assert jaeger_remote(f"endpoint={endpoint}").state()["source"] == source

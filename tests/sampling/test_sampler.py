@@ -46,14 +46,14 @@ def test_vectors_of_local_samplers(case):
 
 
 @given(rates, trace_ids)
-def test_probabilistic_decides_as_jaeger_client_does(rate, trace_id):
+def test_probabilistic_is_as_jaeger_client(rate, trace_id):
     """For every rate and id, 64 or 128 bits long, the retired Python client decides the same."""
     theirs, _ = JaegerProbabilistic(rate).is_sampled(trace_id)
     assert theirs == decided(from_type("probabilistic", rate), trace_id)
 
 
 @given(rates, st.integers(-2, 2))
-def test_probabilistic_agrees_with_jaeger_client_next_to_the_boundary(rate, offset):
+def test_the_boundary_is_jaeger_clients(rate, offset):
     """The ids around ``rate * 2**64`` are decided alike, where rounding would show."""
     trace_id = min(max(int(rate * 2.0**64) + offset, 0), (1 << 64) - 1)
     theirs, _ = JaegerProbabilistic(rate).is_sampled(trace_id)
@@ -88,7 +88,7 @@ def test_probabilistic_samples_its_share(rate):
         ("", 1),
     ],
 )
-def test_a_parameter_that_the_type_cannot_take_is_refused(kind, param):
+def test_an_impossible_parameter_is_refused(kind, param):
     """Nothing is guessed: a bad type or parameter is a ValueError."""
     with pytest.raises(ValueError):
         from_type(kind, param)
@@ -104,19 +104,19 @@ def test_a_parameter_that_the_type_cannot_take_is_refused(kind, param):
         ("rate_limiting", 2, 2.0),
     ],
 )
-def test_types_are_read_in_any_case_and_both_spellings(kind, param, tag):
+def test_types_are_read_in_any_spelling(kind, param, tag):
     """The attribute has exactly the type that the back end's adaptive sampling reads."""
     attributes = from_type(kind, param).should_sample(None, 1, "operation").attributes
     assert repr(tag) == repr(attributes["sampler.param"])
 
 
-def test_the_decision_is_made_without_allocating_an_answer():
+def test_an_answer_is_not_allocated_anew():
     """Two roots get the very same answer object."""
     sampler = from_type("probabilistic", 0.5)
     assert sampler.should_sample(None, 1, "a") is sampler.should_sample(None, 2, "b")
 
 
-def test_under_a_plain_sdk_the_callers_attributes_stay():
+def test_a_plain_sdk_keeps_attributes():
     """The SDK takes all start attributes from the answer, so the caller's are in it."""
     tracer = TracerProvider(sampler=from_type("const", 1)).get_tracer("test")
     with tracer.start_as_current_span("root", attributes={"user": 7}) as span:
@@ -124,7 +124,7 @@ def test_under_a_plain_sdk_the_callers_attributes_stay():
 
 
 @pytest.mark.parametrize("param", [0, 1])
-def test_under_a_plain_sdk_the_parents_trace_state_stays(param):
+def test_a_plain_sdk_keeps_the_trace_state(param):
     """The SDK takes the trace state from the answer too, sampled or not."""
     state = trace.TraceState([("vendor", "1")])
     remote = trace.SpanContext(1, 2, is_remote=True, trace_state=state)
@@ -143,6 +143,6 @@ def test_local_samplers_start_no_thread():
 
 
 @pytest.mark.parametrize("kind", ["const", "probabilistic", "ratelimiting"])
-def test_a_description_names_sampler_and_parameter(kind):
+def test_a_description_names_the_sampler(kind):
     """``get_description`` is what a person reads in a log."""
     assert from_type(kind, 1).get_description().lower().startswith(kind + "{")

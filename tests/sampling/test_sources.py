@@ -66,7 +66,7 @@ def http(url, **arguments):
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda each: type(each).__name__)
 @pytest.mark.parametrize("kind", ["endpoint", "grpc_endpoint"])
-def test_every_strategy_arrives_over_both_protocols(server, kind, strategy):
+def test_both_protocols_bring_strategies(server, kind, strategy):
     """JSON over HTTP and protobuf over gRPC mean the same."""
     server.serve(strategy)
     source = source_for(getattr(server, kind), "a service & more")
@@ -74,7 +74,7 @@ def test_every_strategy_arrives_over_both_protocols(server, kind, strategy):
     assert server.asked[-1] == "a service & more"
 
 
-def test_the_question_says_that_it_is_no_part_of_a_trace():
+def test_the_question_is_no_part_of_a_trace():
     """``b3: 0`` keeps the mesh from tracing it; there is no body, no other trace header."""
     requests = []
 
@@ -90,7 +90,7 @@ def test_the_question_says_that_it_is_no_part_of_a_trace():
     assert "\r\nAuthorization: Basic dXNlcjpwQHNz\r\n" in head
 
 
-def test_each_address_of_a_name_is_asked_before_the_question_fails(monkeypatch):
+def test_each_address_of_a_name_is_asked(monkeypatch):
     """A name's first address refuses, the second answers: the strategy arrives at once."""
 
     def talk(sock, _request):
@@ -112,7 +112,7 @@ def test_each_address_of_a_name_is_asked_before_the_question_fails(monkeypatch):
         source.fetch()
 
 
-def test_instrumentation_is_suppressed_while_the_poller_asks():
+def test_the_poller_is_not_instrumented():
     """An instrumented HTTP library makes no span of our own question."""
     seen = []
 
@@ -139,8 +139,8 @@ def test_instrumentation_is_suppressed_while_the_poller_asks():
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "404 Not Found", "500 Oops"])
-def test_an_answer_without_success_is_a_failed_fetch(status):
-    """Its body is not read."""
+def test_an_answer_must_say_success(status):
+    """Anything but 2xx is a failed fetch, and its body is not read."""
 
     def talk(sock, request):
         sock.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}".encode())
@@ -163,7 +163,7 @@ def test_an_answer_without_success_is_a_failed_fetch(status):
     ],
     ids=["nothing", "http2", "cut", "chunk", "huge", "endless", "many headers", "long header"],
 )
-def test_a_server_that_speaks_nonsense_costs_a_counter(answer):
+def test_nonsense_costs_a_counter(answer):
     """No answer, however broken or large, raises out of a poll or changes the strategy."""
 
     def talk(sock, request):
@@ -178,7 +178,7 @@ def test_a_server_that_speaks_nonsense_costs_a_counter(answer):
 
 
 @pytest.mark.parametrize("before", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
-def test_a_server_that_drips_is_left_at_the_deadline(before):
+def test_a_dripping_server_is_left(before):
     """The time limit is for the whole answer, not for each byte of it."""
     stop = threading.Event()
 
@@ -238,7 +238,7 @@ def test_closing_cuts_a_grpc_fetch_short():
         stop.set()
 
 
-def test_a_grpc_server_that_hangs_is_left_at_the_deadline():
+def test_a_hanging_grpc_server_is_left():
     """The status is named, for the log."""
     stop = threading.Event()
 
@@ -252,7 +252,7 @@ def test_a_grpc_server_that_hangs_is_left_at_the_deadline():
         stop.set()
 
 
-def test_https_checks_the_servers_certificate(tmp_path, monkeypatch):
+def test_https_checks_the_certificate(tmp_path, monkeypatch):
     """A certificate that nobody vouches for is refused; one that the system trusts is taken."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"

@@ -91,14 +91,14 @@ def read(parse, text):
 @example('{"probabilisticSampling": {"samplingRate": NaN}}')
 @example('{"probabilisticSampling": {"samplingRate": 1e999}}')
 @example('{"probabilisticSampling": {"samplingRate": -0.5}}')
-def test_any_text_is_a_usable_strategy_or_a_strategy_error(text):
+def test_any_text_is_a_strategy_or_an_error(text):
     """Whatever a server sends or a file holds, nothing else is raised."""
     read(parse_strategy, text)
     read(lambda each: parse_strategies_file(each, "service"), text)
 
 
 @given(values)
-def test_any_json_is_a_usable_strategy_or_a_strategy_error(value):
+def test_any_json_is_a_strategy_or_an_error(value):
     """Wrong types and values in the right places are refused as a whole."""
     text = json.dumps(value)
     read(parse_strategy, text)
@@ -123,14 +123,14 @@ def test_a_truncated_answer_is_refused(cut):
 
 
 @pytest.mark.parametrize("kind", ['"RATE_LIMITING"', "1", '"0"', "null", "[]", "17"])
-def test_the_part_that_is_there_decides_whatever_the_type_says(kind):
+def test_the_part_that_is_there_decides(kind):
     """Servers write the type as string, as number or not at all."""
     text = f'{{"strategyType": {kind}, "probabilisticSampling": {{"samplingRate": 0.5}}}}'
     assert Strategy("probabilistic", 0.5) == parse_strategy(text)
 
 
-def test_per_operation_goes_before_probabilistic_before_rate_limiting():
-    """The precedence of the Go and Java clients."""
+def test_precedence_is_that_of_go_and_java():
+    """Per operation before probabilistic before rate limiting."""
     limiting = {"rateLimitingSampling": {"maxTracesPerSecond": 5}}
     rate = {"probabilisticSampling": {"samplingRate": 0.5}}
     operations = {"operationSampling": {"defaultSamplingProbability": 0.25}}
@@ -140,7 +140,7 @@ def test_per_operation_goes_before_probabilistic_before_rate_limiting():
     assert AdaptiveStrategy(0.25, 0.0, {}) == found
 
 
-def test_numbers_left_out_are_zero_as_in_protobuf():
+def test_numbers_left_out_are_zero():
     """Protobuf's JSON leaves zeros and empty names out."""
     assert Strategy("probabilistic", 0.0) == parse_strategy('{"probabilisticSampling": {}}')
     entry = '{"probabilisticSampling": {}}'
@@ -149,7 +149,7 @@ def test_numbers_left_out_are_zero_as_in_protobuf():
 
 
 @pytest.mark.parametrize("status", [199, 204 + 96, 404, 500])
-def test_an_answer_without_success_is_refused(status):
+def test_an_error_page_is_refused(status):
     """What an error page says is not obeyed."""
     with pytest.raises(StrategyError, match=str(status)):
         parse_strategy('{"probabilisticSampling": {"samplingRate": 0.5}}', status)

@@ -59,7 +59,7 @@ POOL = _pool()
 
 
 @given(st.text())
-def test_the_question_is_what_the_runtime_reads(service):
+def test_the_runtime_reads_our_question(service):
     """Any service name arrives as it is."""
     assert service == peer("Parameters").FromString(encode_parameters(service)).serviceName
 
@@ -111,14 +111,14 @@ def test_a_negative_limit_is_refused():
 @example(b"\x0b" * 10)
 @example(b"\xff" * 20)
 @example(b"\x11\x00")
-def test_any_bytes_are_a_strategy_or_a_strategy_error(data):
+def test_bytes_are_a_strategy_or_an_error(data):
     """Whatever comes over the wire, nothing else is raised."""
     with suppress(StrategyError):
         RemoteSampler().apply(decode_response(data))
 
 
 @given(st.data())
-def test_a_truncated_answer_is_never_a_strategy_with_other_operations(data):
+def test_a_prefix_is_no_other_strategy(data):
     """A prefix is refused, or at most ends between two whole parts."""
     answer = peer("Response")()
     answer.perOperation.defaultRate = 0.5

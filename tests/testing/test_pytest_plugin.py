@@ -44,7 +44,7 @@ def run(tmp_path):
     return run
 
 
-def test_the_spans_of_the_process_handle_are_recorded_whoever_makes_them(run):
+def test_all_makers_of_spans_are_recorded(run):
     """Our tracers, OpenTelemetry's globals, edges, and an ``init`` in the program under test."""
     shown = run(
         """
@@ -82,7 +82,7 @@ def test_the_spans_of_the_process_handle_are_recorded_whoever_makes_them(run):
     assert "3 passed" in shown, shown
 
 
-def test_what_a_test_leaves_behind_fails_it_and_is_named(run):
+def test_what_a_test_leaves_fails_it(run):
     """An open span with its place, a context that is still attached, a thread of ours."""
     shown = run(
         """
@@ -112,7 +112,7 @@ def test_what_a_test_leaves_behind_fails_it_and_is_named(run):
     assert "4 passed, 3 errors" in shown
 
 
-def test_a_span_of_an_earlier_test_is_told_from_ones_own(run):
+def test_an_earlier_tests_span_is_told_apart(run):
     """A thread of the first test goes on and makes a child in the second."""
     shown = run(
         """
@@ -131,7 +131,7 @@ def test_a_span_of_an_earlier_test_is_told_from_ones_own(run):
     assert "2 passed, 1 error" in shown
 
 
-def test_a_wrong_tree_is_shown_as_a_difference(run):
+def test_a_wrong_tree_is_a_difference(run):
     """What was expected and what ended stand line by line."""
     shown = run(
         """
@@ -149,7 +149,7 @@ def test_a_wrong_tree_is_shown_as_a_difference(run):
     assert "+ dispatch {n=1}" in shown
 
 
-def test_the_marker_records_without_the_fixture_and_takes_settings(run):
+def test_the_marker_takes_settings(run):
     """Also on unittest classes; ``sampler`` and any setting of ``init`` may be given."""
     shown = run(
         """
@@ -182,7 +182,7 @@ def test_the_marker_records_without_the_fixture_and_takes_settings(run):
     assert "3 passed" in shown, shown
 
 
-def test_a_foreign_global_provider_is_lent_and_given_back(run):
+def test_a_foreign_provider_is_lent_and_back(run):
     """OpenTelemetry's own SDK set up globally by the program's conftest."""
     shown = run(
         """
@@ -206,8 +206,8 @@ def test_a_foreign_global_provider_is_lent_and_given_back(run):
     assert "2 passed" in shown, shown
 
 
-def test_programs_that_a_test_starts_report_to_an_agent_or_a_collector(run):
-    """One by UDP, one by Thrift over HTTP, one by OTLP, configured by variables alone."""
+def test_started_programs_report_to_the_test(run):
+    """To an agent or a collector by variables alone: UDP, Thrift over HTTP, OTLP."""
     shown = run(
         """
         import os, subprocess, sys
@@ -230,7 +230,7 @@ def test_programs_that_a_test_starts_report_to_an_agent_or_a_collector(run):
     assert "2 passed" in shown, shown
 
 
-def test_the_plugin_unused_loads_nothing_of_tracekit_and_no_opentelemetry(run):
+def test_the_unused_plugin_loads_nothing(run):
     """Whoever has tracekit installed and does not test spans pays one small import."""
     shown = run(
         """

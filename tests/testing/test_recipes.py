@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "test-your-spans.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_every_recipe_of_the_page_passes_as_pasted(tmp_path):
+def test_every_recipe_passes_as_pasted(tmp_path):
     """All of its blocks, one below the other, in an empty folder."""
     for needed in ("flask", "grpc", "requests", "celery"):
         pytest.importorskip(needed)

@@ -40,8 +40,8 @@ def tracer(spans):
 
 
 @given(tree=TREES)
-def test_a_drawn_tree_matches_itself_in_any_order_of_siblings(tree):
-    """Names with blanks, brackets and words of the form included."""
+def test_a_drawn_tree_matches_in_any_order(tree):
+    """Of siblings, names with blanks, brackets and words of the form included."""
     with recording() as spans:
         grow(spans.tracing.tracer("t"), tree)
         drawn = spans.tree("n")
@@ -100,7 +100,7 @@ def test_what_is_not_so_fails(spans, tracer, expected):
         assert_trace(spans, expected)
 
 
-def test_a_span_that_failed_must_be_expected_to(spans, tracer):
+def test_a_failed_span_must_be_expected(spans, tracer):
     """An error that nobody asked for is news."""
     span = tracer.start_span("b")
     span.set_status(Status(StatusCode.ERROR))
@@ -110,7 +110,7 @@ def test_a_span_that_failed_must_be_expected_to(spans, tracer):
     assert_trace(spans, "b ERROR")
 
 
-def test_many_siblings_alike_are_matched_without_trying_every_order(spans, tracer):
+def test_many_siblings_match_at_once(spans, tracer):
     """Sixty siblings of which one is missing: an answer at once, not after 60! tries."""
     with tracer.start_as_current_span("a"):
         for _ in range(60):
@@ -157,8 +157,8 @@ def test_recordings_may_stand_in_each_other(spans, tracer):
     assert [span.name for span in spans] == ["outer"]
 
 
-def test_a_block_that_raises_is_not_checked_and_everything_is_put_back():
-    """Its own error is what a reader needs."""
+def test_a_raising_block_is_not_checked():
+    """All is put back, and its own error is what a reader needs."""
     with pytest.raises(KeyError), recording() as spans:
         raise KeyError(spans.tracing.tracer("t").start_span("open"))
     assert not tracekit.get_tracer("t").start_span("x").is_recording()

@@ -23,7 +23,7 @@ WRONG = {
 pytestmark = pytest.mark.integration
 
 
-def test_every_setting_is_a_typed_argument_and_nothing_else_is():
+def test_every_setting_is_a_typed_argument():
     """The typed fields are the rows of the table; two of those are arguments of their own."""
     assert set(SettingsFields.__annotations__) | {"transport", "service_name"} == set(SETTINGS)
     named = set(NamedSettingsFields.__annotations__) | set(SettingsFields.__annotations__)
@@ -49,7 +49,7 @@ def _rejected(command):
 
 
 @pytest.mark.timeout(600)
-def test_mypy_accepts_and_rejects_what_it_should():
+def test_mypy_finds_the_marked_errors():
     """Under ``--strict``, exactly the marked lines are errors."""
     pytest.importorskip("mypy", reason="the group `types` is not installed")
     rejected, said = _rejected(
@@ -59,7 +59,7 @@ def test_mypy_accepts_and_rejects_what_it_should():
 
 
 @pytest.mark.timeout(600)
-def test_pyright_accepts_and_rejects_what_it_should():
+def test_pyright_finds_the_marked_errors():
     """So are they under Pyright, where it is installed (``make .build/tools/.tried``)."""
     if not PYRIGHT.exists():
         pytest.skip("pyright is not installed: make .build/tools/.tried")

@@ -85,7 +85,7 @@ def test_a_flood_is_cut(told):
     assert f"… 30 more traces at the same time: {backend.url}" in said
 
 
-def test_losses_that_a_client_reports_are_told_when_they_grow(told):
+def test_losses_are_told_as_they_grow(told):
     """Its own figures, by reason, and datagrams that did not arrive by the gaps in its numbers."""
     backend, live, _, said = told
 

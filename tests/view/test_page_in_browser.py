@@ -128,7 +128,7 @@ def rows(browser):
     )
 
 
-def test_an_empty_page_says_where_it_listens_and_what_may_be_wrong(browser, backend):
+def test_an_empty_page_says_what_is_wrong(browser, backend):
     """Ports as they are, and what services that asked were told about sampling."""
     sampling = f"http://127.0.0.1:{backend.ports['sampling']}/sampling?service=quiet"
     assert urllib3.request("GET", sampling).status == 200
@@ -141,7 +141,7 @@ def test_an_empty_page_says_where_it_listens_and_what_may_be_wrong(browser, back
     assert "quiet has asked how to sample and was told: every trace" in text
 
 
-def test_a_search_finds_by_tag_error_and_duration(browser, two_orders):
+def test_a_search_finds_spans(browser, two_orders):
     """The form asks Jaeger's questions; the address keeps the answer."""
     browser.open(two_orders.url)
     browser.wait("document.querySelectorAll('.traces li').length === 2")
@@ -158,7 +158,7 @@ def test_a_search_finds_by_tag_error_and_duration(browser, two_orders):
     browser.wait("document.body.innerText.includes('No trace matches')")
 
 
-def test_a_trace_is_opened_expanded_and_looked_into(browser, two_orders):
+def test_a_trace_can_be_looked_into(browser, two_orders):
     """A click on a span shows its tags, events, links and ids; folding hides what is below."""
     browser.open(two_orders.url)
     browser.wait("document.querySelector('.traces li')")
@@ -181,7 +181,7 @@ def test_a_trace_is_opened_expanded_and_looked_into(browser, two_orders):
     assert "span=0000000000000002" in browser.run("return location.search")
 
 
-def test_the_critical_path_is_what_the_end_waited_for(browser, two_orders):
+def test_the_critical_path_was_waited_for(browser, two_orders):
     """Of every span, what no child that finished later covers."""
     browser.open(f"{two_orders.url}/trace/{1:x}?span={1:016x}")
     browser.wait("document.querySelector('aside .facts')")
@@ -243,7 +243,7 @@ def test_two_traces_are_compared(browser, two_orders):
     assert "\u22124 ms faster" in browser.text()
 
 
-def test_the_services_are_drawn_with_their_calls(browser, two_orders):
+def test_services_are_drawn_with_their_calls(browser, two_orders):
     """Boxes and arrows, and the same as tables."""
     browser.open(f"{two_orders.url}/dependencies")
 
@@ -263,7 +263,7 @@ def test_a_search_follows_what_comes(browser, two_orders):
     assert browser.run("return document.querySelector('.traces li').dataset.id") == f"{9:016x}"
 
 
-def test_what_was_lost_and_how_to_sample_are_on_the_status_page(browser, two_orders):
+def test_the_status_page_tells_of_losses(browser, two_orders):
     """A broken message is told everywhere; a strategy that is set there is what a service gets."""
     url = f"http://127.0.0.1:{two_orders.ports['otlp']}/v1/traces"
     headers = {"Content-Type": "application/json"}
@@ -279,7 +279,7 @@ def test_what_was_lost_and_how_to_sample_are_on_the_status_page(browser, two_ord
     assert two_orders.strategies.of("shop").param == 0.25
 
 
-def test_dark_and_light_follow_the_system_until_one_is_chosen(browser, two_orders):
+def test_dark_and_light_follow_until_chosen(browser, two_orders):
     """The button's choice stays when the page is loaded again."""
     ground = "return getComputedStyle(document.body).backgroundColor"
     browser.open(two_orders.url)
@@ -348,7 +348,7 @@ def test_a_saved_page_needs_no_server(browser, two_orders, tmp_path):
     assert [each for each in asked if not each.startswith("data:")] == []
 
 
-def test_a_trace_that_makes_no_sense_is_drawn_all_the_same(browser, backend):
+def test_a_senseless_trace_is_drawn(browser, backend):
     """Rings of parents, orphans, ends before starts, no names, ten thousand levels."""
     odd = [span("a", 2, 3), span("b", 3, 2), span("orphan", 4, 99), span("", 5, 4)]
     odd.append(span("back", 6, 4, 5000, -3000))
@@ -367,7 +367,7 @@ def test_a_trace_that_makes_no_sense_is_drawn_all_the_same(browser, backend):
 
 
 @pytest.mark.parametrize("width", [390, 1360, 1920])
-def test_the_span_of_a_link_is_in_sight_with_its_name_and_bar(browser, backend, width):
+def test_the_span_of_a_link_is_in_sight(browser, backend, width):
     """Also far down, forty levels deep, at the very end of the trace, beside its details."""
     chain = [span(f"d{n}", n, n - 1, n * 1000, 0) for n in range(2, 81)]
     send(backend, {"deep": [span("d1", 1, 0, 0, 80_000), *chain]})
@@ -392,7 +392,7 @@ def test_the_span_of_a_link_is_in_sight_with_its_name_and_bar(browser, backend, 
 
 @pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed: make test-browser")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_that_shuts_somebody_out(browser, two_orders, scheme):
+def test_axe_finds_no_barrier(browser, two_orders, scheme):
     """Deque's axe-core, every rule that it has for WCAG and good practice, on every view."""
     browser.scheme(scheme)
     found = []

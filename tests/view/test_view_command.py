@@ -122,7 +122,7 @@ def test_somebody_elses_file_is_left_alone(view, tmp_path):
     assert other.read_bytes() == before
 
 
-def test_the_page_is_opened_in_the_browser_of_the_user(view, tmp_path, monkeypatch):
+def test_the_users_browser_opens_the_page(view, tmp_path, monkeypatch):
     """What BROWSER names is given the page's address."""
     told = tmp_path / "told"
     browser = tmp_path / "browser"
@@ -145,7 +145,7 @@ def _attribute(key, value):
 
 
 @pytest.mark.parametrize("name", ["trace.json", "trace.perfetto.json", "trace.html"])
-def test_a_trace_is_handed_over_and_drawn_again(view, send, tmp_path, capsys, name):
+def test_a_trace_is_written_and_drawn_again(view, send, tmp_path, capsys, name):
     """The newest trace that passes the filters is written, and ``tracekit draw`` shows it."""
     running = view("--quiet")
     port, query = running.port(OTLP), running.port(QUERY)
@@ -174,7 +174,7 @@ def test_a_trace_is_handed_over_and_drawn_again(view, send, tmp_path, capsys, na
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"{}", b"[1]", b'{"data": 1}', b"\xff", b"[" * 10**5]
 )
-def test_a_file_that_holds_no_traces_is_said_so(content, tmp_path, capsys):
+def test_a_file_without_traces_is_refused(content, tmp_path, capsys):
     """Status 1 and the reason, whatever the file is."""
     file = tmp_path / "file.json"
     file.write_bytes(content)
