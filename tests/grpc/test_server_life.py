@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import grpc.aio
 import pytest
+from waiting import eventually
 
 import tracekit
 import tracekit.grpc
@@ -98,6 +100,95 @@ def cancels(request, context):
     while context.is_active():
         time.sleep(0.001)
     return request
+
+
+def in_another_thread(function):
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join(5)
+
+
+def cancels_and_returns(request, context):
+    context.cancel()
+    return request
+
+
+def cancels_and_raises(request, context):
+    context.cancel()
+    raise KeyError(request)
+
+
+def cancels_and_aborts(request, context):
+    context.cancel()
+    context.abort(grpc.StatusCode.NOT_FOUND, "gone")
+
+
+def cancels_with_a_code(request, context):
+    context.set_code(grpc.StatusCode.DATA_LOSS)
+    context.cancel()
+    return request
+
+
+def cancels_with_trailers(request, context):
+    context.set_trailing_metadata((("late", "1"),))
+    context.cancel()
+    return request
+
+
+def cancels_with_illegal_trailers(request, context):
+    context.set_trailing_metadata((("Late", "1"),))
+    context.cancel()
+    return request
+
+
+def cancels_and_raises_with_illegal_trailers(request, context):
+    context.set_trailing_metadata((("Late", "1"),))
+    context.cancel()
+    raise KeyError(request)
+
+
+def cancels_a_large_response(request, context):
+    context.cancel()
+    return b"x" * 5000
+
+
+def cancels_what_cannot_be_sent(request, context):
+    context.cancel()
+    return 5
+
+
+def cancels_thrice(request, context):
+    for _ in range(3):
+        assert context.cancel() is None
+    return request
+
+
+def cancels_from_a_thread(request, context):
+    in_another_thread(context.cancel)
+    return request
+
+
+def cancels_after_sending(request, context):
+    context.send_initial_metadata((("early", "1"),))
+    context.cancel()
+    return request
+
+
+CANCELLING = (
+    cancels,
+    cancels_and_returns,
+    cancels_and_raises,
+    cancels_and_aborts,
+    cancels_with_a_code,
+    cancels_with_trailers,
+    cancels_with_illegal_trailers,
+    cancels_and_raises_with_illegal_trailers,
+    cancels_a_large_response,
+    cancels_what_cannot_be_sent,
+    cancels_thrice,
+    cancels_from_a_thread,
+    cancels_after_sending,
+)
 
 
 def trailing_only(request, context):
@@ -191,6 +282,104 @@ def test_an_odd_handler_gives_what_it_gives_bare(stack, tracing, name):
     expected = ask(bare, kind)
     assert ask(traced, kind) == expected
     assert codes(tracing) == [expected[1].name]
+
+
+def of_kind(kind, behavior):
+    """Return a handler that does what ``behavior`` does, of streams with its one message."""
+
+    def handler(requests, context):
+        return behavior(next(requests) if kind.startswith("stream") else requests, context)
+
+    def stream(requests, context):
+        yield handler(requests, context)
+
+    return stream if kind.endswith("_stream") else handler
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("behavior", CANCELLING, ids=lambda behavior: behavior.__name__)
+def test_a_handler_that_cancels_its_own_call(stack, tracing, kind, behavior):
+    """What it does then is never sent, and nobody waits: the client's code is the span's."""
+    behavior = of_kind(kind, behavior)
+    _, bare = serve(stack, None, {kind: behavior})
+    _, traced = serve(stack, tracing, {kind: behavior})
+    expected = ask(bare, kind)[1:]
+    assert ask(traced, kind)[1:] == expected
+    assert codes(tracing) == [expected[0].name]
+    assert expected[0] is grpc.StatusCode.CANCELLED
+
+
+def test_a_call_cancelled_for_good_measure_is_still_ok(stack, tracing):
+    """A cancel behind the response, from a thread that outlived the handler, changes nothing."""
+    kept = []
+
+    def behavior(request, context):
+        kept.append(context.cancel)
+        return request
+
+    _, channel = serve(stack, tracing, {"unary_unary": behavior})
+    for _ in range(3):
+        assert ask(channel)[1] is grpc.StatusCode.OK
+        assert codes(tracing) == ["OK"]
+        in_another_thread(kept.pop())
+    assert tracing.stats().open == 0
+
+
+def test_a_cancel_of_an_interceptor_further_out(stack, tracing):
+    """A context that somebody wrapped, or gave another ``cancel``, does what it does bare."""
+
+    class Wrapped:
+        def __init__(self, context):
+            self._context = context
+
+        def __getattr__(self, name):
+            return getattr(self._context, name)
+
+    class Outer(grpc.ServerInterceptor):
+        def intercept_service(self, continuation, details):
+            handler = continuation(details)
+
+            def wrapped(request, context):
+                if request == b"own":
+                    inner, context.cancel = context.cancel, lambda: told.append(inner)
+                    return handler.unary_unary(request, context)
+                return handler.unary_unary(request, Wrapped(context))
+
+            return grpc.unary_unary_rpc_method_handler(
+                wrapped, handler.request_deserializer, handler.response_serializer
+            )
+
+    told = []
+    service = handlers(unary_unary=cancels_and_returns)
+    ours = [Outer(), tracekit.grpc.server_interceptor(tracing)]
+    server = grpc.server(ThreadPoolExecutor(2), service, ours)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    stack.callback(lambda: server.stop(0).wait(5))
+    channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}"))
+    assert ask(channel)[1] is grpc.StatusCode.CANCELLED
+    assert codes(tracing) == ["CANCELLED"]
+    assert ask(channel, request=b"own") == ([b"own"], grpc.StatusCode.OK, "")
+    assert codes(tracing) == ["OK"]
+    assert len(told) == 1
+
+
+def test_a_context_leads_to_no_circle(stack, tracing):
+    """What gRPC knows of a call is freed with it, also when it was cancelled."""
+    contexts = []
+
+    def behavior(request, context):
+        contexts.append(weakref.ref(context))
+        if request == b"cancel":
+            context.cancel()
+        return request
+
+    _, channel = serve(stack, tracing, {"unary_unary": behavior})
+    for request in (b"", b"cancel"):
+        ask(channel, request=request)
+        tracing.sink.take_many(1)
+    eventually(lambda: not any(context() for context in contexts))
+    assert len(contexts) == 2
 
 
 @pytest.mark.parametrize("name", NEVER_ANSWERED)

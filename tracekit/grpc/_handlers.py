@@ -70,6 +70,11 @@ def rebuilt(
     return _handler((False, True, deserializer, serializer, None, wrapped, None, None))
 
 
+def is_abort(error: BaseException | None) -> bool:
+    """Return whether this is how ``ServicerContext.abort`` leaves a blocking handler."""
+    return type(error) is Exception and not error.args
+
+
 class Rebuilt(grpc.RpcMethodHandler):
     """A handler of somebody else's class, which may hold more: as it is but for what gRPC calls."""
 

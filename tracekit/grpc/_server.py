@@ -23,9 +23,10 @@ from tracekit._assembly.handle import slot
 from tracekit._calls.lifecycle import Step
 from tracekit._context import SUPPRESSED_PLAINLY, attach, detach, get_current
 from tracekit.grpc import _conventions as conventions
-from tracekit.grpc._foreign_context import OWN_CONTEXT, KnownContext, known, was_cut_off
-from tracekit.grpc._handlers import Rebuilt, behavior_of, rebuilt, rewrap
-from tracekit.grpc._server_call import SURE_BYTES, ServerRpc, seen
+from tracekit.grpc._foreign_context import OWN_CONTEXT, known
+from tracekit.grpc._handlers import Rebuilt, behavior_of, is_abort, rebuilt, rewrap
+from tracekit.grpc._server_call import SURE_BYTES, seen
+from tracekit.grpc._server_doubt import DoubtfulRpc
 from tracekit.grpc._started_in import without
 from tracekit.grpc._trailers import illegal_in
 from tracekit.propagation._extracted import enter
@@ -98,18 +99,10 @@ class ServerInterceptor(grpc.ServerInterceptor):
             return handler
 
 
-class BlockingServerCall(ServerRpc):
+class BlockingServerCall(DoubtfulRpc):
     """An RPC on a blocking server: begun and ended in its handler's thread, or by gRPC's own."""
 
     if_unconvertible = grpc.StatusCode.INTERNAL
-
-    def served(self, context: grpc.ServicerContext | KnownContext) -> None:
-        """Called with the context that the handler has, in its thread."""
-        added = context.add_callback(self.on_closed)
-        if not added:
-            self.closed = added is False
-            self.ends_with_handler = True
-            self.cancelled_now()
 
     def cancelled_now(self) -> None:
         context = self._served
@@ -138,11 +131,12 @@ class BlockingServerCall(ServerRpc):
             return
         code = context.code()  # interceptors further out may have set one since
         if code is None or code is _OK:
-            if self.sent_bytes > SURE_BYTES or context.trailing_metadata() is not None:
+            trailers = context.trailing_metadata()
+            if self.cancels or self.sent_bytes > SURE_BYTES or trailers is not None:
                 self.doubt(context)
-                return
-            self.complete(_OK, response_metadata=context.trailing_metadata)
-            self._served = None
+            else:
+                self.complete(_OK, response_metadata=context.trailing_metadata)
+                self._served = None
         else:
             self.end(over=False)
 
@@ -154,31 +148,13 @@ class BlockingServerCall(ServerRpc):
         else:
             self.doubt(context)
 
-    def doubt(self, context: grpc.ServicerContext | KnownContext) -> None:
-        """Wait for gRPC to be done with the RPC, since it may yet fail to send its status.
-
-        Not for trailing metadata that is illegal: old versions of gRPC never get done with that.
-        """
-        if illegal_in(context.trailing_metadata()) is not None:
-            self.end()
-            return
-        self.unsure = True
-        if self.closed:
-            self.on_closed()
-
-    def on_closed(self) -> None:
-        self.closed = True
-        if not self.live:  # nearly always
-            return
-        context = self._served
-        if self.unsure and context is not None:
-            self.end(over=was_cut_off(context))
-        else:
-            super().on_closed()
-
     def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
         context = self._served
         if not self.live or context is None:
+            return
+        if over is None:
+            over = not context.is_active()
+        if self.cancels and (over := self.cut_off(context, over)) is None:
             return
         code = conventions.code_of(context.code())
         remaining_s = self.remaining_s
@@ -186,8 +162,8 @@ class BlockingServerCall(ServerRpc):
             code,
             context.details(),
             error,
-            aborted=code is not None and _is_abort(error),
-            over=not context.is_active() if over is None else over,
+            aborted=code is not None and is_abort(error),
+            over=over,
             remaining_s=context.time_remaining() if remaining_s is None else remaining_s,
             response_metadata=context.trailing_metadata,
         )
@@ -200,15 +176,11 @@ class BlockingServerCall(ServerRpc):
             return
         over = self.closed or self.ends_with_handler or not context.is_active()
         final = over or illegal_in(context.trailing_metadata()) is not None
-        if final or context.code() is None or not _is_abort(error):
+        if final or context.code() is None or not is_abort(error):
             self.raised(error, final=final)
         else:
             self.raised_text = ""  # nothing but what the code says
             self.leave()
-
-
-def _is_abort(error: BaseException | None) -> bool:
-    return type(error) is Exception and not error.args
 
 
 def _passing(
