@@ -136,8 +136,8 @@ def compare(run, tracing, edge, story):
 @EDGES
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("message", [b"ok", b"abort"])
-def test_a_call_is_the_bare_object_and_tells_the_same(run, tracing, edge, kind, message):
-    """Its class and all it can be asked; a callback hears of its end once."""
+def test_a_call_is_the_bare_object(run, tracing, edge, kind, message):
+    """Its class and all it can be asked are the bare call's; a callback hears of its end once."""
 
     async def story(channel, _):
         ended = asyncio.Event()
@@ -157,8 +157,8 @@ def test_a_call_is_the_bare_object_and_tells_the_same(run, tracing, edge, kind, 
 
 @EDGES
 @pytest.mark.parametrize("kind", KINDS)
-def test_initial_metadata_and_the_connection_can_be_awaited_first(run, tracing, edge, kind):
-    """Before any message was read, as bare."""
+def test_initial_metadata_can_come_first(run, tracing, edge, kind):
+    """So can the connection: before any message was read, as bare."""
 
     async def story(channel, _):
         call = method_of(channel, kind)(request_of(kind, b"ok"), timeout=5)
@@ -173,7 +173,7 @@ def test_initial_metadata_and_the_connection_can_be_awaited_first(run, tracing, 
 
 @EDGES
 @pytest.mark.parametrize("kind", ["stream_unary", "stream_stream"])
-def test_a_call_can_be_written_to_and_read_from(run, tracing, edge, kind):
+def test_a_call_can_be_written_and_read(run, tracing, edge, kind):
     """The writer's way: ``write``, ``done_writing``, ``read`` to the end."""
 
     async def story(channel, _):
@@ -229,7 +229,7 @@ def test_metadata_arrives_or_fails_as_bare(run, tracing, edge, kind, metadata):
 
 @EDGES
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_request_that_cannot_be_converted_fails_as_bare(run, tracing, edge, kind):
+def test_a_bad_request_fails_as_bare(run, tracing, edge, kind):
     """The error is the program's own; on the span it is, if that has seen the messages."""
 
     def refuse(message):
@@ -249,7 +249,7 @@ def test_a_request_that_cannot_be_converted_fails_as_bare(run, tracing, edge, ki
 
 @EDGES
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_callers_span_is_current_all_the_time(run, tracing, edge, kind):
+def test_the_callers_span_stays_current(run, tracing, edge, kind):
     """Before, between and after messages; only the request iterator runs under the call's span."""
     seen = []
 

@@ -278,7 +278,7 @@ def tracing():
 
 @pytest.mark.parametrize("edge", ["trace_channel", "interceptors"])
 @pytest.mark.parametrize("way", WAYS)
-def test_a_call_given_up_ends_as_bare_and_as_soon(run, tracing, caplog, way, edge):
+def test_a_cancelled_call_ends_as_bare(run, tracing, caplog, way, edge):
     """The client sees the same, the handler stops as soon, spans tell it, nothing is logged."""
     for _ in range(5):  # only the best counts: the machine may be busy with something else
         caplog.clear()

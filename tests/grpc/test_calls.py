@@ -160,7 +160,7 @@ def future_story(shop, channel, kind, message):
     ("message", "final"),
     [(b"ok", "OK"), (b"wait", "OK"), (b"abort", "NOT_FOUND"), (b"cancel", "CANCELLED")],
 )
-def test_a_future_tells_what_the_bare_one_tells(shop, tracing, edge, kind, message, final):
+def test_a_future_tells_what_it_tells_bare(shop, tracing, edge, kind, message, final):
     """Result, exception, traceback, timeouts, order of callbacks: class and all."""
     with channel_to(shop, edge, None) as channel:
         bare = future_story(shop, channel, kind, message)
@@ -209,9 +209,7 @@ METHODS = (
 @pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("options", [None, SINGLE_THREADED], ids=["", "single-threaded"])
 @pytest.mark.parametrize("message", [b"wait", b"abort", b"cancel"])
-def test_a_stream_is_the_bare_call_object_and_reads_alike(
-    shop, tracing, edge, kind, options, message
-):
+def test_a_stream_is_the_bare_call_object(shop, tracing, edge, kind, options, message):
     """Its class, methods and what they say during and after the call are those of gRPC."""
 
     def story(channel):
@@ -238,7 +236,7 @@ def test_a_stream_is_the_bare_call_object_and_reads_alike(
 @pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("options", [None, SINGLE_THREADED], ids=["", "single-threaded"])
 @pytest.mark.parametrize("leave", ["cancel", "break", "close the channel"])
-def test_a_stream_left_half_read_is_cancelled(shop, tracing, edge, kind, options, leave):
+def test_a_half_read_stream_is_cancelled(shop, tracing, edge, kind, options, leave):
     """However it is left, its span ends CANCELLED, once."""
     shop.go_on.clear()
     with channel_to(shop, edge, tracing, options) as channel:
@@ -260,7 +258,7 @@ def test_a_stream_left_half_read_is_cancelled(shop, tracing, edge, kind, options
 
 @EDGES
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_callers_span_is_current_all_the_time(shop, tracing, edge, kind):
+def test_the_callers_span_stays_current(shop, tracing, edge, kind):
     """Before, between and after messages; only the request iterator runs under the call's span."""
     seen = []
 
@@ -304,7 +302,7 @@ def test_the_callers_span_is_current_all_the_time(shop, tracing, edge, kind):
     ],
     ids=["good", "bytes", "upper", "newline", "triple", "number", "text", "not-iterable"],
 )
-def test_odd_metadata_arrives_or_fails_as_bare(shop, tracing, edge, kind, metadata):
+def test_odd_metadata_fares_as_bare(shop, tracing, edge, kind, metadata):
     """What gRPC takes arrives whole; what it refuses is refused in its own words."""
 
     def story(channel):
@@ -331,7 +329,7 @@ def test_odd_metadata_arrives_or_fails_as_bare(shop, tracing, edge, kind, metada
 
 @EDGES
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_request_that_cannot_be_converted_fails_as_bare(shop, tracing, edge, kind):
+def test_a_bad_request_fails_as_bare(shop, tracing, edge, kind):
     """The code is gRPC's, the exception is on the client's span, and that ends."""
 
     def refuse(message):
@@ -435,7 +433,7 @@ def test_every_argument_goes_on_as_it_came(tracing, kind):
     tracing.sink.take_many(2 * len(verbs))
 
 
-def test_the_rest_of_a_channel_is_the_bare_one(tracing):
+def test_the_rest_of_a_channel_is_bare(tracing):
     """Subscriptions, closing and private parts reach the channel that was wrapped."""
     recorded = Recorded()
     channel = tracekit.grpc.trace_channel(recorded, tracing)
@@ -448,7 +446,7 @@ def test_the_rest_of_a_channel_is_the_bare_one(tracing):
     assert channel.made is recorded.made
 
 
-def test_a_call_that_waits_for_a_server_ends_when_there_is_one(tracing):
+def test_a_call_may_wait_for_its_server(tracing):
     """``wait_for_ready`` waits; without it the call fails UNAVAILABLE at once, as its span says."""
     with grpc.insecure_channel("127.0.0.1:1") as bare:
         method = tracekit.grpc.trace_channel(bare, tracing).unary_unary("/shop.Orders/x")

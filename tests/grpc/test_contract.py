@@ -94,9 +94,7 @@ def both(pair_of, shared_tracing, flavour, kind, command, *, sampled=True, **how
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_outcome_is_the_bare_one_and_both_spans_tell_it(
-    pair_of, shared_tracing, flavour, kind, command
-):
+def test_both_spans_tell_the_bare_outcome(pair_of, shared_tracing, flavour, kind, command):
     """Result, code, details and metadata are those of the bare program; both spans agree."""
     seen = both(pair_of, shared_tracing, flavour, kind, command)
     client, server = take_pair(shared_tracing)
@@ -129,9 +127,7 @@ def test_an_unsampled_call_is_the_bare_one(pair_of, shared_tracing, flavour, kin
 @pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("command", ["raise", "abort", "set_code", "bad_response"])
-def test_a_stream_that_fails_late_keeps_its_first_message(
-    pair_of, shared_tracing, flavour, kind, command
-):
+def test_a_late_failure_keeps_first_messages(pair_of, shared_tracing, flavour, kind, command):
     """What came before the failure arrives and is counted, and the code is the true one."""
     if (flavour, command) == ("aio_threads", "abort"):
         pytest.skip("grpc.aio leaves the client waiting for the status, bare as well")
@@ -144,7 +140,7 @@ def test_a_stream_that_fails_late_keeps_its_first_message(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("flavour", ["blocking", "aio", "aio_writer"])
-def test_a_rich_status_arrives_with_its_trailers(pair_of, shared_tracing, flavour, kind):
+def test_a_rich_status_keeps_its_trailers(pair_of, shared_tracing, flavour, kind):
     """``abort_with_status`` keeps code, details and trailing metadata."""
     seen = both(pair_of, shared_tracing, flavour, kind, "abort_with_status")
     client, server = take_pair(shared_tracing)
@@ -155,7 +151,7 @@ def test_a_rich_status_arrives_with_its_trailers(pair_of, shared_tracing, flavou
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_deadline_is_the_code_of_both_sides(pair_of, shared_tracing, flavour, kind):
+def test_a_deadline_is_told_on_both_sides(pair_of, shared_tracing, flavour, kind):
     """A handler that outlives the deadline ends DEADLINE_EXCEEDED, cancelled, on both sides."""
     seen = both(pair_of, shared_tracing, flavour, kind, "wait", timeout=0.15)
     client, server = take_pair(shared_tracing)
@@ -168,7 +164,7 @@ def test_a_deadline_is_the_code_of_both_sides(pair_of, shared_tracing, flavour, 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_cancelled_call_is_cancelled_on_both_sides(pair_of, shared_tracing, flavour, kind):
+def test_a_cancel_is_told_on_both_sides(pair_of, shared_tracing, flavour, kind):
     """Cancelling a call or a future ends it CANCELLED on both sides."""
     late = "late_wait" if kind in STREAMS else "wait"
     seen = both(pair_of, shared_tracing, flavour, kind, late, end="cancel")
@@ -181,8 +177,8 @@ def test_a_cancelled_call_is_cancelled_on_both_sides(pair_of, shared_tracing, fl
 
 
 @pytest.mark.parametrize("kind", STREAMS)
-def test_a_dropped_stream_is_cancelled_as_promptly_as_bare(pair_of, shared_tracing, kind):
-    """When the last reference to a call goes, the handler is stopped and both spans end."""
+def test_a_dropped_stream_is_cancelled(pair_of, shared_tracing, kind):
+    """When the last reference to a call goes, the handler stops as soon as bare; both spans end."""
     for traced in (False, True):
         pair = pair_of("blocking", traced=traced)
         pair.call(kind, "late_wait", end="drop")
@@ -193,7 +189,7 @@ def test_a_dropped_stream_is_cancelled_as_promptly_as_bare(pair_of, shared_traci
 
 @pytest.mark.parametrize("kind", ["stream_unary", "stream_stream"])
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_request_iterator_that_fails_is_recorded_once(pair_of, shared_tracing, flavour, kind):
+def test_a_failing_iterator_is_recorded_once(pair_of, shared_tracing, flavour, kind):
     """The code is gRPC's own, and the exception is on the client's span."""
     bare = pair_of(flavour, traced=False).call(kind, "requests_fail")
     traced = pair_of(flavour, traced=True).call(kind, "requests_fail")

@@ -58,7 +58,7 @@ def server_span(tracing, count=1):
     return next(span for span in spans if span.kind is SpanKind.SERVER)
 
 
-def test_what_a_handler_starts_is_a_child_of_its_span(shop, tracing):
+def test_a_handlers_spans_are_children(shop, tracing):
     """Spans and outgoing calls of a handler have the server span as parent."""
     other = shop.serve(tracekit.grpc.server_interceptor(tracing))
     inner = tracekit.grpc.trace_channel(shop.channel(other), tracing)
@@ -111,8 +111,8 @@ def test_a_handler_passes_on_what_arrived(shop, tracing, serve_on_asyncio, on_as
     tracing.sink.take_many(int(decision))
 
 
-def test_metadata_arrives_whole_and_the_callers_object_is_left_alone(shop, tracing):
-    """Repeated keys and bytes arrive; tuple, list, iterator and None are all taken."""
+def test_metadata_arrives_whole(shop, tracing):
+    """Repeated keys, bytes; a tuple, list, iterator, None is taken and left as it was."""
     target = shop.serve(tracekit.grpc.server_interceptor(tracing))
     got = []
 
@@ -131,7 +131,7 @@ def test_metadata_arrives_whole_and_the_callers_object_is_left_alone(shop, traci
     tracing.sink.take_many(8)
 
 
-def test_a_malformed_header_costs_its_parent_only(shop, tracing):
+def test_a_malformed_header_costs_its_parent(shop, tracing):
     """Nonsense in every format means a root span, not a failed call."""
     target = shop.serve(tracekit.grpc.server_interceptor(tracing))
     nonsense = (("uber-trace-id", "x:y:z"), ("traceparent", "00-"), ("b3", "?"))
@@ -139,8 +139,8 @@ def test_a_malformed_header_costs_its_parent_only(shop, tracing):
     assert server_span(tracing).parent is None
 
 
-def test_health_reflection_and_collectors_are_not_traced_unless_asked(shop, tracing):
-    """The default list is replaced by ``exclude``."""
+def test_health_checks_are_not_traced(shop, tracing):
+    """Nor is reflection, unless ``exclude`` replaces the default list."""
     default = shop.serve(tracekit.grpc.server_interceptor(tracing), service="grpc.health.v1.Health")
     asked = shop.serve(
         tracekit.grpc.server_interceptor(tracing, exclude=()), service="grpc.health.v1.Health"
@@ -150,7 +150,7 @@ def test_health_reflection_and_collectors_are_not_traced_unless_asked(shop, trac
     assert server_span(tracing).name == "grpc.health.v1.Health/Echo"
 
 
-def test_the_peer_is_named_as_far_as_grpc_knows_it(shop, tracing, tmp_path):
+def test_the_peer_is_named_as_far_as_known(shop, tracing, tmp_path):
     """A Unix socket has a path on the client's span, and nothing on the server's."""
     path = tmp_path / "sock"
     target = shop.serve(tracekit.grpc.server_interceptor(tracing), at=f"unix:{path}")
@@ -164,8 +164,8 @@ def test_the_peer_is_named_as_far_as_grpc_knows_it(shop, tracing, tmp_path):
 @pytest.mark.parametrize(
     "exclude", [["shop.Orders"], ["shop.Orders/Echo"], [lambda name: name.endswith("Echo")]]
 )
-def test_exclude_takes_services_methods_and_predicates(shop, tracing, exclude):
-    """What is excluded runs untraced on either side."""
+def test_exclude_takes_names_and_predicates(shop, tracing, exclude):
+    """A service, method or predicate that excludes an RPC leaves it untraced on either side."""
     target = shop.serve(tracekit.grpc.server_interceptor(tracing, exclude=exclude))
     channel = tracekit.grpc.trace_channel(shop.channel(target), tracing, exclude=exclude)
     assert channel.unary_unary(ECHO)(b"hi") == b"hi"
@@ -230,7 +230,7 @@ def test_message_events_number_the_messages(shop, tracing):
     ]
 
 
-def test_only_slow_and_failing_calls_are_kept_when_asked(shop, tracing):
+def test_slow_s_keeps_slow_and_failed_calls(shop, tracing):
     """With ``slow_s`` a quick success leaves no span; a failure does, as its own caller's child."""
     target = shop.serve(tracekit.grpc.server_interceptor(tracing, slow_s=30))
     call = shop.channel(target).unary_unary(ECHO)
@@ -247,8 +247,8 @@ def test_only_slow_and_failing_calls_are_kept_when_asked(shop, tracing):
     assert span.attributes["rpc.response.status_code"] == "UNKNOWN"
 
 
-def test_a_slow_call_that_is_not_kept_leaves_the_callers_span_open(shop, tracing):
-    """Putting a client span off never touches the span in which the call is made."""
+def test_slow_s_leaves_the_callers_span_open(shop, tracing):
+    """Putting a client span off, kept or not, never touches the span in which the call is made."""
     channel = tracekit.grpc.trace_channel(shop.channel(shop.serve()), tracing, slow_s=30)
     with tracing.tracer("shop").start_as_current_span("caller") as caller:
         channel.unary_unary(ECHO)(b"")
@@ -265,7 +265,7 @@ def test_a_slow_call_that_is_not_kept_leaves_the_callers_span_open(shop, tracing
     ],
 )
 @pytest.mark.parametrize("by", ["argument", "settings"])
-def test_the_generation_of_names_is_chosen_by_edge_or_process(shop, by, semconv, expected):
+def test_the_edge_or_process_chooses_semconv(shop, by, semconv, expected):
     """``semconv`` chooses current names, old ones, or both; unsaid, the settings do."""
     other = "old" if semconv == "current" else "current"
     tracing = tracekit.testing.tracing(semconv=semconv if by == "settings" else other)
@@ -279,7 +279,7 @@ def test_the_generation_of_names_is_chosen_by_edge_or_process(shop, by, semconv,
     assert ("network.peer.address" in span.attributes) == (semconv != "old")
 
 
-def test_a_misspelt_generation_of_names_is_refused():
+def test_a_misspelt_semconv_is_refused():
     """An unknown ``semconv`` is said where it is written, by name."""
     with pytest.raises(ValueError, match="'newest'"):
         tracekit.grpc.server_interceptor(semconv="newest")
@@ -306,7 +306,7 @@ class Bare(NamedTuple):
     invocation_metadata: tuple = ()
 
 
-def test_rpcs_without_metadata_are_not_taken_for_one_another(tracing, run):
+def test_rpcs_without_metadata_stay_apart(tracing, run):
     """All empty tuples are one object; still each RPC is traced, and once."""
     handler = grpc.unary_unary_rpc_method_handler(lambda request, context: request)
     outer, inner = (tracekit.grpc.server_interceptor(tracing) for _ in range(2))
@@ -350,7 +350,7 @@ class Other(grpc.ServerInterceptor):
 
 
 @pytest.mark.parametrize("outermost", [True, False])
-def test_other_interceptors_may_stand_on_either_side(shop, tracing, outermost):
+def test_interceptors_may_be_on_either_side(shop, tracing, outermost):
     """One that forgets our serializer costs the sizes, not the span; codes stay readable."""
     seen = []
     ours, other = tracekit.grpc.server_interceptor(tracing), Other(seen)
@@ -378,7 +378,7 @@ class Failing(grpc.UnaryUnaryClientInterceptor):
         raise UnspeakableError
 
 
-def test_an_error_without_words_reaches_the_caller_as_itself(shop, tracing):
+def test_an_unprintable_error_goes_on(shop, tracing):
     """What tracing cannot write down stays what is raised, and the span has its type."""
     channel = grpc.intercept_channel(shop.channel("127.0.0.1:1"), Failing())
     with pytest.raises(UnspeakableError):
@@ -387,7 +387,7 @@ def test_an_error_without_words_reaches_the_caller_as_itself(shop, tracing):
     assert span.attributes["error.type"] == "UnspeakableError"
 
 
-def test_instrument_traces_what_is_constructed_and_undoes_itself(shop, tracing):
+def test_instrument_traces_and_undoes_itself(shop, tracing):
     """Servers and channels made while it is in force are traced, once, in any call style."""
     bare = grpc.insecure_channel
     undo = tracekit.grpc.instrument(tracing)
@@ -407,7 +407,7 @@ def test_instrument_traces_what_is_constructed_and_undoes_itself(shop, tracing):
     assert grpc.insecure_channel is bare
 
 
-def test_importing_tracekit_needs_no_grpc_and_the_edge_says_what_it_needs():
+def test_a_missing_grpc_names_the_extra():
     """``import tracekit`` leaves grpc alone; ``tracekit.grpc`` without it names the extra."""
     program = """
         import sys

@@ -151,7 +151,7 @@ STREAMS = [generator, Iterating, Hidden, Reiterable, Delegating]
 
 @pytest.mark.parametrize("ours", ["channel", "interceptor"])
 @pytest.mark.parametrize("make", STREAMS)
-def test_a_stream_of_ones_own_has_a_span_until_its_end(target, tracing, stack, make, ours):
+def test_an_interceptors_stream_has_a_span(target, tracing, stack, make, ours):
     """It is read as it is bare, and the span lasts as long as the reading, with its code."""
     method = traced(target, Streams(make), tracing, stack, ours=ours).unary_stream(
         "/shop.Orders/Watch"
@@ -167,7 +167,7 @@ def test_a_stream_of_ones_own_has_a_span_until_its_end(target, tracing, stack, m
 
 
 @pytest.mark.parametrize("make", STREAMS)
-def test_a_stream_of_ones_own_keeps_its_nature(target, tracing, stack, make):
+def test_an_interceptors_stream_is_itself(target, tracing, stack, make):
     """``isinstance`` and attributes say what they say bare, and to drop it half-read ends it."""
     method = traced(target, Streams(make), tracing, stack).unary_stream("/shop.Orders/Watch")
     stream = method(b"")
@@ -181,15 +181,15 @@ def test_a_stream_of_ones_own_keeps_its_nature(target, tracing, stack, make):
     assert tracing.sink.take().attributes["rpc.response.status_code"] == "CANCELLED"
 
 
-def test_a_generator_that_is_never_started_ends_its_span(target, tracing, stack):
+def test_an_unread_generator_ends_its_span(target, tracing, stack):
     """Dropped unread it is cancelled, as gRPC's own call is."""
     traced(target, Streams(generator), tracing, stack).unary_stream("/shop.Orders/Watch")(b"")
     gc.collect()
     assert tracing.sink.take().attributes["rpc.response.status_code"] == "CANCELLED"
 
 
-def test_messages_that_an_interceptor_has_already_are_an_answer(target, tracing, stack):
-    """A list in place of a stream is read as it is; nothing more is to come."""
+def test_a_list_of_messages_is_an_answer(target, tracing, stack):
+    """An interceptor's list in place of a stream is read as it is; nothing more is to come."""
     method = traced(target, Streams(lambda call: [b"cached"]), tracing, stack).unary_stream(
         "/shop.Orders/Watch"
     )
@@ -230,10 +230,8 @@ class FutureOfOnesOwn(grpc.Future):
 
 @pytest.mark.parametrize("wrap", [lambda future: future, FutureOfOnesOwn], ids=["plain", "grpc"])
 @pytest.mark.parametrize("ours", ["channel", "interceptor"])
-def test_a_future_of_another_kind_has_a_span_until_it_is_done(
-    target, tracing, stack, pool, wrap, ours
-):
-    """Hedging and caching answer with these; result, error and cancel are on the span."""
+def test_a_foreign_future_has_a_span(target, tracing, stack, pool, wrap, ours):
+    """Hedging and caching answer with these; result, error and cancel end it, and are on it."""
     interceptor = Futures(lambda call: wrap(pool.submit(lambda: call().result())))
     method = traced(target, interceptor, tracing, stack, ours=ours).unary_unary("/shop.Orders/Get")
     assert method.future(b"x").result(3) == b"x"
@@ -248,8 +246,8 @@ def test_a_future_of_another_kind_has_a_span_until_it_is_done(
     assert codes == ["OK", "ALREADY_EXISTS", "CANCELLED"]
 
 
-def test_a_future_fails_with_what_is_no_error_of_grpcs(target, tracing, stack):
-    """The exception is on the span, there is no code to be known."""
+def test_a_future_may_fail_with_anything(target, tracing, stack):
+    """An exception that is not gRPC's is on the span; there is no code to be known."""
     failed = Future()
     failed.set_exception(LookupError("no replica"))
     interceptor = Futures(lambda call: failed)
@@ -262,7 +260,7 @@ def test_a_future_fails_with_what_is_no_error_of_grpcs(target, tracing, stack):
 
 
 @pytest.mark.parametrize("answer", [b"raw", None, object(), {"a": "dict"}])
-def test_an_answer_that_is_no_future_at_all_is_handed_on(target, tracing, stack, answer):
+def test_an_answer_that_is_no_future_goes_on(target, tracing, stack, answer):
     """Whatever it is, the caller is given it."""
     interceptor = Futures(lambda call: answer)
     method = traced(target, interceptor, tracing, stack).unary_unary("/shop.Orders/Get")
@@ -270,8 +268,8 @@ def test_an_answer_that_is_no_future_at_all_is_handed_on(target, tracing, stack,
     assert tracing.sink.take().attributes["rpc.response.status_code"] == "OK"
 
 
-def test_a_wrapped_call_is_still_cancelled_when_it_is_dropped(target, tracing, stack):
-    """To follow it does not keep it alive."""
+def test_a_dropped_wrapped_call_is_cancelled(target, tracing, stack):
+    """To follow a call does not keep it alive: whoever drops it cancels it."""
     method = traced(target, Streams(Delegating), tracing, stack).unary_stream("/shop.Orders/Watch")
     call = method(b"")
     assert next(call) == b"one"
@@ -316,7 +314,7 @@ def test_each_call_of_a_failover_is_itself(target, tracing, stack):
         assert f"{second.context.span_id:x}" in seen.pop()
 
 
-def test_the_same_method_called_while_its_requests_are_read(target, tracing, stack):
+def test_a_request_iterator_calls_its_method(target, tracing, stack):
     """A request iterator makes calls of its own, of any method: each has a span and a header."""
     headers = []
 
@@ -417,7 +415,7 @@ class AioAnswers(grpc.aio.UnaryUnaryClientInterceptor):
 
 
 @pytest.mark.parametrize("ours", ["channel", "interceptor"])
-def test_a_message_in_place_of_a_call_on_asyncio(target, tracing, run, ours):
+def test_aio_takes_a_message_for_a_call(target, tracing, run, ours):
     """An interceptor that has the answer is heard, and the call succeeded."""
 
     async def cached(continuation, details, request):
@@ -457,7 +455,7 @@ def test_another_channels_call_on_asyncio(target, tracing, run):
     assert span.end_time - span.start_time > PAUSE_S * 0.9e9
 
 
-def test_nothing_is_raised_into_whoever_completes_a_future(target, tracing, stack):
+def test_completing_a_future_raises_nothing(target, tracing, stack):
     """A future that misbehaves afterwards costs its span what it would have told."""
 
     class Odd:
@@ -505,7 +503,7 @@ class Core:
 
 
 @pytest.mark.parametrize("later_s", [0, 0.05])
-def test_a_failed_write_is_explained_by_the_status_that_follows(tracing, run, later_s):
+def test_a_failed_write_has_the_later_status(tracing, run, later_s):
     """GRPC says INTERNAL first, now and then, and the deadline's code a while later."""
     plan = Plan(SpanKind.CLIENT, tracing)
 
@@ -522,8 +520,8 @@ def test_a_failed_write_is_explained_by_the_status_that_follows(tracing, run, la
 
 
 @pytest.mark.parametrize("closes", [False, True], ids=["the loop runs on", "the loop is closed"])
-def test_a_failed_write_that_nothing_explains_is_internal(tracing, closes):
-    """The span ends as well, at the latest with the loop."""
+def test_an_unexplained_write_is_internal(tracing, closes):
+    """The span of a failed write ends as well, at the latest with the loop."""
     plan = Plan(SpanKind.CLIENT, tracing)
 
     async def story():

@@ -78,7 +78,7 @@ class Terse:
     unary_stream = stream_unary = stream_stream = unary_unary
 
 
-def test_a_method_that_takes_no_metadata_is_given_none(tracing):
+def test_a_method_without_metadata_gets_none(tracing):
     """It could not be called with any."""
     for trace_channel in tracekit.grpc.trace_channel, tracekit.grpc.aio.trace_channel:
         assert trace_channel(Terse(), tracing).unary_unary(GET)(b"x") == b"x!"
@@ -107,8 +107,8 @@ def test_a_mock_on_asyncio(tracing, run):
     assert bad.attributes["error.type"] == "LookupError"
 
 
-def test_a_channel_of_the_other_flavour_is_refused(tracing, run):
-    """Where it is passed, and with the name of the right function."""
+def test_the_other_flavour_is_refused(tracing, run):
+    """A channel of the other kind is, where it is passed, with the name of the right function."""
     blocking = grpc.insecure_channel("127.0.0.1:1")
     with blocking, pytest.raises(TypeError, match=r"tracekit\.grpc\.trace_channel"):
         tracekit.grpc.aio.trace_channel(blocking, tracing)
@@ -143,7 +143,7 @@ def echo(stack):
 @pytest.mark.parametrize("wrap", [lambda get: get, Source], ids=["function", "object"])
 @pytest.mark.parametrize("bridge", [False, True], ids=["otel", "opentracing"])
 @pytest.mark.parametrize("how", ["channel", "interceptor"])
-def test_calls_are_made_below_the_span_that_a_source_gives(tracing, echo, wrap, bridge, how):
+def test_a_span_source_gives_the_parent(tracing, echo, wrap, bridge, how):
     """Programs that start a span without making it current say which it is."""
     if bridge:
         span = tracekit.opentracing.tracer(tracing).start_span("held")
@@ -237,10 +237,8 @@ STYLES = {
 @pytest.mark.parametrize("below", [False, True], ids=["ours on top", "theirs on top"])
 @pytest.mark.parametrize("patch", [inserting, by_keyword, by_place, appending])
 @pytest.mark.parametrize("style", STYLES)
-def test_every_style_that_works_with_their_patch_works_with_both(
-    tracing, stack, style, patch, below
-):
-    """Each interceptor is in the chain once."""
+def test_all_styles_work_with_both_patches(tracing, stack, style, patch, below):
+    """What works under another SDK's patch works under both; each interceptor is there once."""
 
     def run(*, ours):
         theirs, given = Theirs(), Theirs()

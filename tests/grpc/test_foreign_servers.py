@@ -157,7 +157,7 @@ def told(call, request):
 
 @pytest.mark.parametrize("request_", [b"ok", b"abort", b"set", b"raise"])
 @pytest.mark.parametrize("make", CONTEXTS)
-def test_a_context_of_ones_own_leaves_the_rpc_as_it_is(tracing, serve, make, request_):
+def test_a_foreign_context_changes_nothing(tracing, serve, make, request_):
     """The client sees what it sees without us; each RPC has one span, which has ended."""
     if make is CONTEXTS[-1] and request_ in (b"abort", b"set"):
         pytest.skip("there is no context to abort")
@@ -175,7 +175,7 @@ def test_a_context_of_ones_own_leaves_the_rpc_as_it_is(tracing, serve, make, req
         assert unary.attributes[CODE] == stream.attributes[CODE] == wire
 
 
-def test_a_span_ends_though_its_context_cannot_tell_when(tracing, serve):
+def test_spans_end_without_context_callbacks(tracing, serve):
     """A handler that outlives its client, behind a context without callbacks, leaves none open."""
     done = threading.Event()
 
@@ -239,9 +239,7 @@ def metadata_of(user, *, sampled=True):
 
 @pytest.mark.parametrize("flavour", ["blocking", "aio", "aio_threads"])
 @pytest.mark.parametrize("users", [(True, True, True), (False, True, False)], ids=["all", "some"])
-def test_a_kept_handler_serves_each_caller_with_its_own(
-    tracing, serve, serve_aio, downstream, flavour, users
-):
+def test_a_kept_handler_tells_callers_apart(tracing, serve, serve_aio, downstream, flavour, users):
     """The metadata of the call that is being served decides: baggage, ids, parent, sampling."""
 
     async def handle(request, context):
@@ -269,7 +267,7 @@ def test_a_kept_handler_serves_each_caller_with_its_own(
     assert [span.parent.span_id for span in spans] == expected
 
 
-def test_a_kept_handler_serves_callers_at_the_same_time(tracing, serve, downstream):
+def test_a_kept_handler_serves_concurrently(tracing, serve, downstream):
     """Also while the call that it was made for is still being served."""
     together = threading.Barrier(3)
 
@@ -286,7 +284,7 @@ def test_a_kept_handler_serves_callers_at_the_same_time(tracing, serve, downstre
 
 
 @pytest.mark.parametrize("kind", ["unary", "stream"])
-def test_a_kept_handler_begins_for_two_callers_at_once(tracing, serve, kind):
+def test_a_kept_handler_begins_twice_at_once(tracing, serve, kind):
     """Neither takes the other for the call that the handler was made for."""
     together = threading.Barrier(2)
 
@@ -320,7 +318,7 @@ def test_a_kept_handler_begins_for_two_callers_at_once(tracing, serve, kind):
 
 
 @pytest.mark.parametrize("kind", ["unary", "stream"])
-def test_a_kept_handler_tells_failures_of_whom_they_are(tracing, serve, kind):
+def test_a_kept_handler_tells_failures_apart(tracing, serve, kind):
     """Codes, aborts and exceptions are on the span of the call that had them."""
     keeps, ours = Keeps(), tracekit.grpc.server_interceptor(tracing)
     channel = serve(keeps, ours, Act=UU(act), Many=US(act_stream))
@@ -353,7 +351,7 @@ class Twice(grpc.ServerInterceptor):
         return UU(twice, handler.request_deserializer, handler.response_serializer)
 
 
-def test_a_handler_that_is_called_twice_has_two_spans(tracing, serve, downstream):
+def test_a_repeated_handler_has_two_spans(tracing, serve, downstream):
     """Both are children of the caller, and both end."""
     channel = serve(
         Twice(), tracekit.grpc.server_interceptor(tracing), Act=UU(lambda r, _: downstream(r))
@@ -386,7 +384,7 @@ class Translates(grpc.ServerInterceptor):
         return UU(translated, handler.request_deserializer, handler.response_serializer)
 
 
-def test_what_goes_out_is_the_code_though_an_exception_was_translated(tracing, serve):
+def test_a_translated_exception_has_its_code(tracing, serve):
     """The span has the code on the wire, and the exception that was behind it."""
 
     def fail(request, context):
@@ -425,7 +423,7 @@ class AioLimits(grpc.aio.ServerInterceptor):
 
 
 @pytest.mark.parametrize("code", [None, grpc.StatusCode.RESOURCE_EXHAUSTED])
-def test_a_time_limit_further_out_decides_the_code(tracing, serve_aio, code):
+def test_an_outer_timeout_decides_the_code(tracing, serve_aio, code):
     """A handler that was cancelled by it did not cancel the call."""
 
     async def slow(request, context):
@@ -443,7 +441,7 @@ def test_a_time_limit_further_out_decides_the_code(tracing, serve_aio, code):
 
 
 @pytest.mark.parametrize("then", ["return", "raise", "yield"])
-def test_an_abort_that_the_handler_swallows_is_still_what_went_out(tracing, serve_aio, then):
+def test_a_swallowed_abort_is_what_went_out(tracing, serve_aio, then):
     """Whatever an asynchronous generator does after its abort."""
 
     async def handle(request, context):
@@ -465,7 +463,7 @@ def test_an_abort_that_the_handler_swallows_is_still_what_went_out(tracing, serv
 
 
 @pytest.mark.parametrize("kind", ["stream_unary", "stream_stream"])
-def test_a_request_too_large_for_the_server_is_no_success(tracing, serve_aio, kind):
+def test_a_request_too_large_is_no_success(tracing, serve_aio, kind):
     """A handler on asyncio sees the end of the stream and returns; nothing of that goes out."""
 
     async def one(requests, context):
@@ -502,7 +500,7 @@ def test_a_request_too_large_for_the_server_is_no_success(tracing, serve_aio, ki
 
 
 @pytest.mark.parametrize("flavour", ["blocking", "aio", "aio_threads"])
-def test_a_cancel_before_the_deadline_is_a_cancel(tracing, serve, serve_aio, flavour):
+def test_a_cancel_before_a_deadline_is_one(tracing, serve, serve_aio, flavour):
     """What happened first is the code, however long the handler takes to end after that."""
     begun = threading.Event()
 
@@ -563,7 +561,7 @@ class Adds(grpc.aio.ServerInterceptor):
 @pytest.mark.parametrize("theirs", [(), (Adds(),)], ids=["alone", "below another"])
 @pytest.mark.parametrize("suppress", [None, "made", "plain"])
 @pytest.mark.parametrize("kind", ["unary", "stream"])
-def test_nothing_of_the_start_up_reaches_a_request(tracing, serve_aio, kind, suppress, theirs):
+def test_no_request_inherits_from_startup(tracing, serve_aio, kind, suppress, theirs):
     """A request without headers is a root; what interceptors add during the RPC is there."""
     bags = []
 
@@ -621,8 +619,8 @@ def test_both_keys_suppress(tracing, serve, key):
 # --- what handlers see ---
 
 
-def test_a_blocking_handler_on_asyncio_sees_every_name_of_its_context(tracing, serve_aio):
-    """``dir``, ``isinstance`` and attributes are those of gRPC's own."""
+def test_aio_contexts_keep_every_name(tracing, serve_aio):
+    """To a blocking handler ``dir``, ``isinstance`` and attributes are those of gRPC's own."""
     seen = []
 
     def look(request, context):
@@ -646,7 +644,7 @@ class Labelled(grpc.RpcMethodHandler):
         self.needs = "login"
 
 
-def test_a_handler_of_another_class_keeps_what_it_holds(tracing, serve):
+def test_a_handler_keeps_its_attributes(tracing, serve):
     """Interceptors further out find their own attributes and class on it."""
     found = []
 
@@ -663,7 +661,7 @@ def test_a_handler_of_another_class_keeps_what_it_holds(tracing, serve):
     assert tracing.sink.take().attributes[CODE] == "OK"
 
 
-def test_hooks_see_the_time_that_the_caller_gave(tracing, serve):
+def test_hooks_see_the_callers_timeout(tracing, serve):
     """``Rpc.timeout_s`` on both sides; None without a deadline."""
     seen = []
 

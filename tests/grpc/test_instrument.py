@@ -97,8 +97,8 @@ def listen(server, *, secure):
     ],
     ids=["positional", "keyword", "tuple", "iterator"],
 )
-def test_blocking_servers_and_channels_are_traced_however_made(tracing, undo, construct, secure):
-    """Their own interceptors run in their order, behind ours; channels take every argument."""
+def test_blocking_parts_are_traced(tracing, undo, construct, secure):
+    """However made, their interceptors run in order, behind ours; channels take every argument."""
     seen = []
     server = construct([Noted("a", seen), Noted("b", seen)])
     target = f"127.0.0.1:{listen(server, secure=secure)}"
@@ -127,10 +127,8 @@ def test_blocking_servers_and_channels_are_traced_however_made(tracing, undo, co
     ids=["positional", "keyword", "tuple"],
 )
 @pytest.mark.parametrize("shape", [list, tuple], ids=["list", "tuple"])
-def test_asyncio_servers_and_channels_are_traced_however_made(
-    tracing, undo, run, construct, secure, shape
-):
-    """The same for ``grpc.aio``; a channel's own interceptors are kept."""
+def test_asyncio_parts_are_traced(tracing, undo, run, construct, secure, shape):
+    """However servers and channels of ``grpc.aio`` are made; own interceptors are kept."""
     seen = []
 
     async def scenario():
@@ -154,7 +152,7 @@ def test_asyncio_servers_and_channels_are_traced_however_made(
     assert client.attributes["server.address"] == "127.0.0.1"
 
 
-def test_nothing_and_none_are_lists_of_interceptors_too(tracing, undo, run):
+def test_no_interceptors_may_be_said_any_way(tracing, undo, run):
     """A server or channel without interceptors, in whichever words, is traced."""
 
     async def scenario():
@@ -170,7 +168,7 @@ def test_nothing_and_none_are_lists_of_interceptors_too(tracing, undo, run):
     assert len(tracing.sink.take_many(6)) == 6
 
 
-def test_what_is_traced_already_is_not_traced_again(tracing, undo, run):
+def test_nothing_is_traced_twice(tracing, undo, run):
     """Our interceptors and channels, given or made under ``instrument``, make one span a side."""
 
     async def scenario():
@@ -192,7 +190,7 @@ def test_what_is_traced_already_is_not_traced_again(tracing, undo, run):
     assert len(tracing.sink.take_many(4)) == 4
 
 
-def test_undo_puts_back_all_and_again_nothing():
+def test_undo_puts_back_all_and_works_once():
     """All six names are those from before; a later ``instrument`` works, with its own undo."""
     bare = {(module, name): getattr(module, name) for module in (grpc, grpc.aio) for name in NAMES}
     first = tracekit.grpc.instrument()
@@ -207,7 +205,7 @@ def test_undo_puts_back_all_and_again_nothing():
     assert all(getattr(module, name) is bare[module, name] for module, name in bare)
 
 
-def test_undo_under_somebody_elses_patch_steps_aside(monkeypatch, tracing):
+def test_undo_steps_aside_for_later_patches(monkeypatch, tracing):
     """Their patch stays in force and reaches the bare constructor through ours."""
     undo = tracekit.grpc.instrument(tracing)
     ours = grpc.insecure_channel

@@ -110,10 +110,8 @@ def compiled(tmp_path_factory):
     sys.path.remove(str(folder))
 
 
-def test_compiled_stubs_and_servicers_work_and_sizes_are_those_of_the_messages(
-    compiled, tracing, stack
-):
-    """The blocking stub of grpcio-tools, all kinds."""
+def test_compiled_stubs_work(compiled, tracing, stack):
+    """The blocking stub of grpcio-tools, all kinds: sizes told are those of the messages."""
     messages, service = compiled
 
     class Greeter(service.GreeterServicer):
@@ -152,7 +150,7 @@ def test_compiled_stubs_and_servicers_work_and_sizes_are_those_of_the_messages(
     assert many.attributes["rpc.response.message_bytes"] == 3 * ann.ByteSize()
 
 
-def test_compiled_stubs_and_servicers_work_on_asyncio(compiled, tracing, run):
+def test_compiled_stubs_work_on_asyncio(compiled, tracing, run):
     """The same stub and servicer class with ``grpc.aio``."""
     messages, service = compiled
 
@@ -191,7 +189,7 @@ def test_compiled_stubs_and_servicers_work_on_asyncio(compiled, tracing, run):
 
 @pytest.mark.parametrize("edge", ["trace_channel", "interceptors"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_google_api_core_wraps_blocking_calls_and_retries_them(tracing, stack, kind, edge):
+def test_google_api_core_wraps_blocking(tracing, stack, kind, edge):
     """Errors are mapped, a retry is a span of its own, streams keep the methods of a call."""
     target = serve(Flaky(failures=1), stack)
     channel = stack.enter_context(grpc.insecure_channel(target))
@@ -213,7 +211,7 @@ def test_google_api_core_wraps_blocking_calls_and_retries_them(tracing, stack, k
 
 @pytest.mark.parametrize("edge", ["trace_channel", "interceptors"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_google_api_core_wraps_asyncio_calls_and_retries_them(tracing, stack, run, kind, edge):
+def test_google_api_core_wraps_asyncio(tracing, stack, run, kind, edge):
     """The same on ``grpc.aio``, whose wrappers ask for call objects of the right classes."""
     target = serve(Flaky(failures=1), stack)
 
@@ -325,7 +323,7 @@ def call_through(kind, channel, metadata=None):
 
 @pytest.mark.parametrize("outermost", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-def test_details_of_another_interceptor_keep_their_metadata(tracing, stack, kind, outermost):
+def test_anothers_metadata_is_kept(tracing, stack, kind, outermost):
     """A token that is added before or after us arrives, and so do our headers."""
     program = Flaky()
     ours = tracekit.grpc.client_interceptors(tracing)
@@ -342,8 +340,8 @@ def test_details_of_another_interceptor_keep_their_metadata(tracing, stack, kind
 @pytest.mark.parametrize("edge", ["trace_channel", "interceptors"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("given", [(("x-mine", "1"),), [("x-mine", "1")]], ids=["tuple", "list"])
-def test_another_interceptor_finds_metadata_of_the_callers_type(tracing, stack, kind, edge, given):
-    """What it may add to the caller's tuple or list, it may add to ours."""
+def test_metadata_has_the_callers_type(tracing, stack, kind, edge, given):
+    """What another interceptor may add to the caller's tuple or list, it may add to ours."""
 
     class Appending(Client):
         def intercept(self, continuation, details, request):
@@ -365,8 +363,8 @@ def test_another_interceptor_finds_metadata_of_the_callers_type(tracing, stack, 
 @pytest.mark.parametrize(
     "given", [None, (("x-mine", "1"),), grpc.aio.Metadata(("x-mine", "1"))], ids=str
 )
-def test_another_asyncio_interceptor_finds_metadata_of_grpcs_type(tracing, stack, run, edge, given):
-    """There, ``grpc.aio`` promises its own class, whatever the caller gave."""
+def test_aio_metadata_has_grpcs_type(tracing, stack, run, edge, given):
+    """To other interceptors ``grpc.aio`` promises its own class, whatever the caller gave."""
 
     class Adding(grpc.aio.UnaryUnaryClientInterceptor):
         async def intercept_unary_unary(self, continuation, details, request):
@@ -388,7 +386,7 @@ def test_another_asyncio_interceptor_finds_metadata_of_grpcs_type(tracing, stack
 
 
 @pytest.mark.parametrize("kind", ["unary_unary", "stream_unary"])
-def test_a_retrying_interceptor_makes_one_call_or_several_by_its_place(tracing, stack, kind):
+def test_a_retry_is_a_span_by_its_place(tracing, stack, kind):
     """Below it each attempt is a span; above it they are one, with the code of the last."""
     ours = tracekit.grpc.client_interceptors(tracing)
     for order, expected in (
@@ -401,7 +399,7 @@ def test_a_retrying_interceptor_makes_one_call_or_several_by_its_place(tracing, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_interceptor_may_answer_without_calling_on(tracing, stack, kind):
+def test_an_interceptor_may_answer_itself(tracing, stack, kind):
     """The program gets that answer, and the span ends."""
     ours = tracekit.grpc.client_interceptors(tracing)
     channel = stack.enter_context(grpc.insecure_channel("127.0.0.1:1"))
@@ -420,7 +418,7 @@ class Refusing(grpc.ServerInterceptor):
         return grpc.unary_unary_rpc_method_handler(refuse)
 
 
-def test_a_call_that_an_inner_interceptor_refuses_has_its_code(tracing, stack):
+def test_an_inner_refusal_has_its_code(tracing, stack):
     """We come first, so a refusal is seen; behind the one who refuses there is nothing to see."""
     ours = tracekit.grpc.server_interceptor(tracing)
     for order, expected in (
@@ -463,8 +461,8 @@ def suppressed(behavior, request, context):
     [(twice, 2), (suppressed, 0), (lambda behavior, request, context: request, 0)],
     ids=["twice", "suppressed", "not at all"],
 )
-def test_a_span_begins_as_often_as_the_handler_is_called(tracing, stack, behave, begun, decision):
-    """By an interceptor further out: again, with tracing suppressed, or never."""
+def test_each_handler_call_begins_a_span(tracing, stack, behave, begun, decision):
+    """As often as an interceptor further out calls it: again, with tracing suppressed, or never."""
     ours = tracekit.grpc.server_interceptor(tracing)
     channel = stack.enter_context(grpc.insecure_channel(serve(Flaky(), stack, Once(behave), ours)))
     arriving = (("uber-trace-id", f"1:2:0:{decision}"),)
@@ -495,7 +493,7 @@ class Spelling(grpc.ServerInterceptor):
     ],
     ids=["case", "bytes", "bytes names"],
 )
-def test_metadata_that_an_outer_interceptor_wrote_is_read(tracing, stack, spell):
+def test_metadata_from_further_out_is_read(tracing, stack, spell):
     """In whatever letter case, as text or as bytes."""
     ours = tracekit.grpc.server_interceptor(tracing)
     order = Spelling(spell), ours
@@ -516,7 +514,7 @@ class Gone:
 
 
 @pytest.mark.parametrize("on_asyncio", [False, True])
-def test_a_handle_that_cannot_be_had_costs_no_call(tracing, stack, serve_on_asyncio, on_asyncio):
+def test_a_missing_handle_costs_no_call(tracing, stack, serve_on_asyncio, on_asyncio):
     """The call is served untraced."""
     gone = Gone(tracing)
     library = tracekit.grpc.aio if on_asyncio else tracekit.grpc
@@ -541,8 +539,8 @@ class OddError(grpc.RpcError):
 
 
 @pytest.mark.parametrize("code", [5, "NOT_FOUND", None])
-def test_an_interceptors_own_error_reaches_the_program(tracing, stack, code):
-    """As it is, and the span ends."""
+def test_an_interceptors_error_goes_on(tracing, stack, code):
+    """It reaches the program as it is, and the span ends."""
 
     class Failing(grpc.UnaryUnaryClientInterceptor):
         def intercept_unary_unary(self, continuation, details, request):
@@ -557,7 +555,7 @@ def test_an_interceptors_own_error_reaches_the_program(tracing, stack, code):
 
 @pytest.mark.parametrize("outermost", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-def test_opentelemetrys_own_interceptors_may_be_there_as_well(tracing, stack, kind, outermost):
+def test_opentelemetrys_own_may_be_there(tracing, stack, kind, outermost):
     """Both trace the same call on the same pipeline, one under the other, in either order."""
     ours, theirs = (
         tracekit.grpc.server_interceptor(tracing),
@@ -580,7 +578,7 @@ def test_opentelemetrys_own_interceptors_may_be_there_as_well(tracing, stack, ki
         assert len({span.context.trace_id for span in spans}) == 1
 
 
-def test_other_asyncio_interceptors_may_stand_on_either_side(tracing, stack, run):
+def test_aio_has_interceptors_either_side(tracing, stack, run):
     """Refusing, adding metadata, trying twice: as on the blocking side, in either order."""
 
     class Twice(grpc.aio.UnaryUnaryClientInterceptor):
@@ -607,7 +605,7 @@ def test_other_asyncio_interceptors_may_stand_on_either_side(tracing, stack, run
     assert ends(tracing, 1) == [("CLIENT", "OK")]
 
 
-def test_an_asyncio_interceptor_may_refuse_before_the_handler(tracing, run):
+def test_aio_interceptors_may_refuse_early(tracing, run):
     """A handler put in the place of the real one is traced like it."""
 
     class Refusing(grpc.aio.ServerInterceptor):

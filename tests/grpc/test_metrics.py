@@ -32,7 +32,7 @@ def served(shared_tracing):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("flavour", ["blocking", "aio", "aio_writer", "aio_threads"])
-def test_calls_are_counted_with_their_final_code(pair_of, shared_tracing, flavour, kind):
+def test_calls_are_counted_with_final_codes(pair_of, shared_tracing, flavour, kind):
     """As many calls as a client of the bare program saw, failed where its code is the server's."""
     before, expected = served(shared_tracing), Counter()
     for command in COMMANDS:

@@ -60,8 +60,8 @@ ECHO = {
 
 @pytest.mark.parametrize("how", ["channel", "call"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_compressed_messages_arrive_and_are_counted_as_they_were(tracing, serve, kind, how):
-    """Compressed either way, for the channel or the call: bytes are those before compression."""
+def test_compressed_messages_count_whole(tracing, serve, kind, how):
+    """They arrive, compressed for the channel or the call; bytes are those before compression."""
     (port,) = serve(tracing, **ECHO)
     gzip = grpc.Compression.Gzip
     bare = grpc.insecure_channel(
@@ -213,7 +213,7 @@ os._exit(0)
 @pytest.mark.parametrize(
     ("support", "when"), [("0", "fork first"), ("1", "fork first"), ("1", "call first")]
 )
-def test_channel_and_server_in_parent_and_forked_child(support, when):
+def test_both_sides_work_across_a_fork(support, when):
     """With and without gRPC's own support: as bare, and each process counts its own spans."""
 
     def output(how):

@@ -274,7 +274,7 @@ BEHAVIORS = {
 
 
 @pytest.mark.parametrize("name", sorted(BEHAVIORS.keys() - NEVER_ANSWERED))
-def test_an_odd_handler_gives_what_it_gives_bare(stack, tracing, name):
+def test_an_odd_handler_is_as_bare(stack, tracing, name):
     """Whatever a handler is or returns, the client sees what it would see, and so does the span."""
     kind, behavior = BEHAVIORS[name]
     _, bare = serve(stack, None, {kind: behavior})
@@ -383,7 +383,7 @@ def test_a_context_leads_to_no_circle(stack, tracing):
 
 
 @pytest.mark.parametrize("name", NEVER_ANSWERED)
-def test_what_cannot_be_sent_is_a_failure_of_the_server(stack, tracing, name):
+def test_what_cannot_be_sent_is_internal(stack, tracing, name):
     """A response that is no bytes never leaves a blocking server: INTERNAL, and why."""
     kind, behavior = BEHAVIORS[name]
     for tracer in (None, tracing):
@@ -395,7 +395,7 @@ def test_what_cannot_be_sent_is_a_failure_of_the_server(stack, tracing, name):
 
 
 @pytest.mark.parametrize("name", ["an iterator", "a list", "nothing", "text", "an object"])
-def test_an_odd_handler_gives_what_it_gives_bare_on_asyncio(tracing, run, name):
+def test_an_odd_handler_is_as_bare_in_aio(tracing, run, name):
     """The same where ``grpc.aio`` runs a blocking handler in its threads."""
     kind, behavior = BEHAVIORS[name]
     expected = ask_asyncio(run, None, kind, behavior)
@@ -481,14 +481,14 @@ async def aio_code_after_yield(request, context):
         ("unary_stream", aio_code_after_yield),
     ],
 )
-def test_an_odd_coroutine_gives_what_it_gives_bare(tracing, run, kind, behavior):
+def test_an_odd_coroutine_is_as_bare(tracing, run, kind, behavior):
     """Coroutines and asynchronous generators, on the server that runs them."""
     expected = ask_asyncio(run, None, kind, behavior)
     assert ask_asyncio(run, tracing, kind, behavior) == expected
     assert codes(tracing) == [expected[1].name]
 
 
-def test_a_handler_that_does_not_block_sends_from_elsewhere(stack, tracing):
+def test_a_handler_may_send_from_elsewhere(stack, tracing):
     """An experimental handler keeps its marks and pool; its span ends with the last message."""
 
     def behavior(request, context, send):
@@ -510,7 +510,7 @@ def test_a_handler_that_does_not_block_sends_from_elsewhere(stack, tracing):
     assert span.attributes["rpc.response.message_count"] == 2
 
 
-def test_threads_of_a_handler_have_its_span_if_they_are_given_it(stack, tracing):
+def test_wrap_gives_threads_the_span(stack, tracing):
     """``tracekit.wrap`` carries the server's span; the thread may outlive the call."""
     go_on, threads = threading.Event(), []
 
@@ -532,7 +532,7 @@ def test_threads_of_a_handler_have_its_span_if_they_are_given_it(stack, tracing)
     assert child.parent.span_id == server.context.span_id
 
 
-def test_a_call_that_no_thread_serves_leaves_nothing_open(stack, tracing):
+def test_a_refused_call_leaves_nothing_open(stack, tracing):
     """With ``maximum_concurrent_rpcs`` gRPC refuses by itself: no handler, no span."""
     begun, go_on = threading.Event(), threading.Event()
 
@@ -551,16 +551,16 @@ def test_a_call_that_no_thread_serves_leaves_nothing_open(stack, tracing):
     assert tracing.sink.open == 0
 
 
-def test_an_unknown_method_is_unimplemented_and_has_no_span(stack, tracing):
-    """There is no handler for it, so there is none to trace."""
+def test_an_unknown_method_has_no_span(stack, tracing):
+    """It is UNIMPLEMENTED: there is no handler for it, so there is none to trace."""
     _, channel = serve(stack, tracing, {"unary_unary": Called()})
     assert ask(channel, "unary_stream")[1] is grpc.StatusCode.UNIMPLEMENTED
     assert tracing.stats().started == 0
 
 
 @pytest.mark.parametrize("traced", [False, True])
-def test_a_server_that_stops_with_grace_lets_streams_end_and_cuts_the_rest(stack, tracing, traced):
-    """Within the grace a stream ends OK; what goes on longer is cancelled, and its span says so."""
+def test_grace_lets_streams_end(stack, tracing, traced):
+    """Within the grace a stream ends OK; what goes on longer is cancelled, as its span says."""
     begun = threading.Barrier(3, timeout=5)
     go_on = threading.Event()
 
@@ -589,7 +589,7 @@ def test_a_server_that_stops_with_grace_lets_streams_end_and_cuts_the_rest(stack
         assert codes(tracing, 2) == ["OK", "CANCELLED"]
 
 
-def test_an_asyncio_server_that_stops_with_grace_does_so_as_well(tracing, run):
+def test_grace_lets_asyncio_streams_end(tracing, run):
     """The same on ``grpc.aio``."""
 
     async def scenario():
@@ -626,7 +626,7 @@ def test_an_asyncio_server_that_stops_with_grace_does_so_as_well(tracing, run):
     assert codes(tracing, 2) == ["OK", "CANCELLED"]
 
 
-def test_a_server_that_stops_without_grace_ends_every_span(stack, tracing):
+def test_a_sudden_stop_ends_every_span(stack, tracing):
     """Handlers that wait on nothing but their client are told, and no span stays open."""
     begun = threading.Barrier(3, timeout=5)
 

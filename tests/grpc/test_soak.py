@@ -20,7 +20,7 @@ COMMANDS = ("ok", "abort", "raise", "set_code", "trailers", "bad_response")
 
 @pytest.mark.integration
 @pytest.mark.parametrize("flavour", ["blocking", "aio"])
-def test_a_crowd_of_clients_leaves_no_span_context_or_thread(pair_of, shared_tracing, flavour):
+def test_a_crowd_of_clients_leaves_nothing(pair_of, shared_tracing, flavour):
     """Every span ends, the sink's law holds, no context stays current and no thread is left."""
     seconds = float(os.environ.get("SOAK_S", "1.5"))
     pair = pair_of(flavour, traced=True)

@@ -112,15 +112,15 @@ def test_a_response_that_could_not_be_sent(function):
     assert said not in ("OK", None)
 
 
-def test_a_stream_whose_end_could_not_be_sent():
-    """The same goes for the status behind the last response."""
+def test_a_streams_end_may_be_unsendable():
+    """The same goes for the status behind the last response that could not be sent."""
     wire, said = call(of_another_type, streams=True)
     assert wire is not grpc.StatusCode.OK
     assert said not in ("OK", None)
 
 
 @pytest.mark.parametrize("streams", [False, True])
-def test_a_response_with_trailing_metadata_is_still_ok(streams):
+def test_trailing_metadata_leaves_it_ok(streams):
     """Whatever has to be waited for to know it."""
     assert call(fine, streams=streams) == (grpc.StatusCode.OK, "OK")
 
@@ -171,7 +171,7 @@ def test_illegal_trailing_metadata(how, trailer, streams):
 
 @pytest.mark.parametrize("streams", [False, True], ids=["unary", "stream"])
 @pytest.mark.parametrize("how", ["ok", "raise", "code", "abort"])
-def test_illegal_trailing_metadata_after_a_cancel(how, streams):
+def test_illegal_trailers_after_a_cancel(how, streams):
     """What happened first is the code: nobody was there any more to be told INTERNAL."""
     began, tracing = threading.Event(), tracekit.testing.tracing(service_name="s")
 
@@ -203,7 +203,7 @@ def test_illegal_trailing_metadata_after_a_cancel(how, streams):
 
 @pytest.mark.parametrize("streams", [False, True], ids=["unary", "stream"])
 @pytest.mark.parametrize("how", ["ok", "raise", "code", "abort"])
-def test_illegal_trailing_metadata_on_asyncio(how, streams):
+def test_illegal_trailers_on_asyncio(how, streams):
     """The same goes for ``grpc.aio``."""
 
     async def handle(request, context):

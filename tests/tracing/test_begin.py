@@ -139,7 +139,7 @@ def test_decision_without_ids_binds_the_root(hint, kind, marks, attributes):
         assert dict(span.attributes) == attributes
 
 
-def test_sampled_root_carries_the_samplers_tags():
+def test_a_sampled_root_has_sampler_tags():
     """A root that a sampler decided about says which one, beside the caller's attributes."""
     tracer = TracerProvider(ParentRule(Const(True)), None, Resource({})).get_tracer("x")
     root = tracer.start_span("x", Context(), attributes={"a": 1})
@@ -148,7 +148,7 @@ def test_sampled_root_carries_the_samplers_tags():
     assert dict(child.attributes) == {}
 
 
-def test_quiet_spans_are_counted_and_have_their_own_ids(provider_of, told):
+def test_unsampled_spans_are_counted(provider_of, told):
     """An unsampled span is told to nobody, counted, and propagates the trace with a new span id."""
     provider = provider_of(ParentRule(ALWAYS_OFF))
     tracer = provider.get_tracer("x")
@@ -189,7 +189,7 @@ def test_replaced_sampler_is_asked(provider_of):
         assert not tracer.start_span("child").is_recording()
 
 
-def test_something_else_in_the_contexts_span_slot_is_no_parent(tracer):
+def test_what_is_no_span_is_no_parent(tracer):
     """A value that is no span at all makes the next span a root."""
     context = trace.set_span_in_context("no span", Context())
     assert tracer.start_span("x", context).parent is None
@@ -246,7 +246,7 @@ class Around(Sampler):
 
 
 @pytest.mark.parametrize("sampler", [NoHealth(Const(True)), Around(ParentRule(Const(True)))])
-def test_a_derived_or_wrapped_rule_is_asked_about_roots(sampler):
+def test_a_wrapped_sampler_is_asked(sampler):
     """The tracer takes no short way around what a program has put in front of the rule."""
     tracer = TracerProvider(sampler, None, Resource({})).get_tracer("test")
     assert not tracer.start_span("health", Context()).is_recording()
@@ -267,8 +267,8 @@ class Telling(RootSampler):
 
 
 @pytest.mark.parametrize("attributes", [None, {"own": 1}])
-def test_all_that_a_root_sampler_says_is_taken(attributes):
-    """Attributes beside the caller's, trace state, and marks."""
+def test_all_of_a_samplers_answer_is_taken(attributes):
+    """A root takes attributes beside the caller's, trace state, and marks."""
     tracer = TracerProvider(ParentRule(Telling()), None, Resource({})).get_tracer("test")
     span = tracer.start_span("root", Context(), attributes=attributes)
     held = span.get_span_context()
@@ -286,8 +286,8 @@ class Unreadable(dict):
 
 @pytest.mark.parametrize("attributes", [5, Unreadable(a=1)], ids=["no mapping", "it raises"])
 @pytest.mark.parametrize("parent", ["none", "local", "remote"])
-def test_start_attributes_that_cannot_be_read_cost_a_warning(parent, attributes, caplog):
-    """The span starts without them, wherever it starts."""
+def test_unreadable_attributes_at_the_start(parent, attributes, caplog):
+    """The span starts without them, with one warning, wherever it starts."""
     tracer = TracerProvider(ParentRule(Const(True)), None, Resource({})).get_tracer("test")
     context = Context()
     if parent == "local":
@@ -319,7 +319,7 @@ def test_an_id_generator_may_be_replaced():
     assert (held.trace_id, held.span_id) == (9, 7)
 
 
-def test_known_attributes_that_are_set_again_move_to_the_end():
+def test_attributes_set_again_come_last():
     """As all attributes do that are set again."""
     provider = TracerProvider(ParentRule(Const(True)), None, Resource({}))
     span = provider.get_tracer("test").start_span("x", Context())

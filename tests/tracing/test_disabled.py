@@ -63,7 +63,7 @@ def test_marks_pass_through(disabled):
     assert disabled.start_span("x", context).get_span_context() is remote
 
 
-def test_below_a_recording_span_of_another_provider(disabled, tracer):
+def test_below_anothers_recording_span(disabled, tracer):
     """What a disabled tracer starts below a live span shares its ids and ends nothing."""
     with tracer.start_as_current_span("live") as live:
         with disabled.start_as_current_span("off") as off:
@@ -92,7 +92,7 @@ def test_decorates_functions_of_both_kinds(disabled):
         otel_context.detach(token)
 
 
-def test_provider_takes_what_a_live_one_takes():
+def test_it_takes_what_a_live_provider_takes():
     """Processors, flush and shutdown are accepted and do nothing."""
     provider = DisabledTracerProvider(Resource({"service.name": "off"}))
     provider.add_span_processor(SpanProcessor())

@@ -38,7 +38,7 @@ class InScope(Interrupting):
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a debugger or coverage traces already")
-def test_an_interrupt_leaves_the_context_as_it_was():
+def test_an_interrupt_leaves_the_context():
     """Wherever it comes, but on entry of ``__exit__``, where no Python code can be on its guard."""
     tracing = traced()
     tracer = tracing.tracer("t")
@@ -84,7 +84,7 @@ def _raises(tracer, interrupting):
 
 
 @pytest.mark.parametrize("error", [TimeoutError, KeyError, Interrupt])
-def test_a_time_limit_at_the_end_of_a_block_is_not_swallowed(error):
+def test_a_time_limit_is_not_swallowed(error):
     """What a signal handler raises while the context is set back is the program's to see."""
     tracing = traced()
     tracer = tracing.tracer("t")

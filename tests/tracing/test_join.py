@@ -84,7 +84,7 @@ def told(span):
     base=st.sampled_from(BASES),
     found=st.sampled_from([None, {}, {"a": "b", "n": 1}, {"odd": (1, 2), "none": None}]),
 )
-def test_it_gives_the_span_and_the_context_that_would_be_there(headers, sampler, base, found):
+def test_it_gives_what_begin_would_give(headers, sampler, base, found):
     """Same parent, decision, marks, state, attributes and counts, and what goes on with it."""
     short, long = provider(sampler()), provider(sampler())
     arrival = propagator.read_metadata(tuple(headers.items()))
@@ -108,7 +108,7 @@ def test_it_gives_the_span_and_the_context_that_would_be_there(headers, sampler,
     wanted.end()
 
 
-def test_attributes_are_asked_for_only_where_they_are_kept():
+def test_only_kept_attributes_are_asked_for():
     """Most requests are not sampled; for those nobody describes them."""
     asked = []
     describe = lambda: asked.append(1) or {}  # noqa: E731
@@ -118,7 +118,7 @@ def test_attributes_are_asked_for_only_where_they_are_kept():
         assert len(asked) == on
 
 
-def test_the_dictionary_becomes_the_spans_own():
+def test_the_dictionary_becomes_the_spans():
     """It is taken over without a copy, and what is set later comes behind it."""
     span, _ = (
         provider(ParentRule(Const(True)))
@@ -139,7 +139,7 @@ def test_limits_hold():
     assert span.dropped_attributes == 1
 
 
-def test_processors_see_the_parents_context_and_the_attributes():
+def test_processors_see_what_the_sdk_shows():
     """A processor that reads the caller's baggage or span finds both where the SDK shows them."""
     seen = []
 
@@ -156,7 +156,7 @@ def test_processors_see_the_parents_context_and_the_attributes():
 
 
 @pytest.mark.parametrize("headers", [{}, {"uber-trace-id": f"{T}:{S}:0:1", "uberctx-user": "bob"}])
-def test_a_disabled_tracer_hands_on_what_arrived(headers):
+def test_a_disabled_tracer_passes_on(headers):
     """Without tracing the ids and the baggage go on as they came."""
     arrival = propagator.read_metadata(tuple(headers.items()))
     span, inside = DisabledTracerProvider().get_tracer("t").join(arrival, "call", SpanKind.SERVER)
@@ -176,7 +176,7 @@ def test_a_disabled_tracer_hands_on_what_arrived(headers):
         ("uber-trace-id", f"{T}:{S}:0:0"),
     ],
 )
-def test_what_a_caller_has_decided_is_joined_the_short_way(header):
+def test_a_decided_trace_takes_the_short_way(header):
     """Of whatever format: without a context that nobody looks at, nor the tracer's other road."""
     tracer = provider(ParentRule(Const(True))).get_tracer("x")
     arrival = propagator.read_metadata((header,))

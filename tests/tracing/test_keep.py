@@ -74,7 +74,7 @@ def fail(span):
     span.set_status(Status(StatusCode.ERROR))
 
 
-def test_a_failing_trace_arrives_whole_with_its_reason(keeping):
+def test_a_failing_trace_arrives_whole(keeping):
     """Every span of it is sent, joined as it was; the local root says why and how rare it was."""
     tracing = keeping(sampler_param=0.001, sampler_type="ratelimiting")
     tracer = tracing.tracer("t")
@@ -97,7 +97,7 @@ def test_a_failing_trace_arrives_whole_with_its_reason(keeping):
     assert (stats.started, stats.finished, stats.unsampled) == (4, 4, 3)
 
 
-def test_what_is_well_leaves_nothing_but_a_count(keeping):
+def test_a_good_trace_leaves_only_a_count(keeping):
     """Nothing is queued, encoded or sent for a trace that no rule wants."""
     tracing = keeping()
     with tracing.tracer("t").start_as_current_span("root"):
@@ -152,7 +152,7 @@ def test_a_predicate_sees_the_local_trace(keeping):
     assert tracing.settings.flat()["keep"] == ["slow:60m", "<big>"]
 
 
-def test_a_predicate_that_raises_harms_nobody(keeping):
+def test_a_raising_predicate_harms_nobody(keeping):
     """The program does not notice, the trace is not kept, the failure is counted."""
 
     def broken(root, spans):
@@ -164,7 +164,7 @@ def test_a_predicate_that_raises_harms_nobody(keeping):
     assert tracing.provider.counts().failures == 1
 
 
-def test_a_callers_no_is_respected_unless_overridden(keeping):
+def test_a_callers_no_may_be_overridden(keeping):
     """With ``override`` the part of this process is kept, marked as partial."""
     for keep, arrives in (("errors", False), ("errors,override", True)):
         tracing = keeping(keep)
@@ -178,7 +178,7 @@ def test_a_callers_no_is_respected_unless_overridden(keeping):
     assert sent(tracing)["served"].parent.span_id == 0xDEF
 
 
-def test_an_answer_without_ids_and_a_priority_are_always_respected(keeping):
+def test_b3_0_and_priority_0_always_hold(keeping):
     """A lone ``b3: 0`` and ``sampling.priority`` 0 forbid; nobody could look for the trace."""
     tracing = keeping("errors,override", propagation="b3")
     context = tracing.propagator.extract({"x-b3-sampled": "0"})
@@ -189,7 +189,7 @@ def test_an_answer_without_ids_and_a_priority_are_always_respected(keeping):
     assert lawful(tracing.stats()).recorded == 0
 
 
-def test_what_the_head_samples_is_not_touched(keeping):
+def test_head_sampled_spans_are_not_touched(keeping):
     """Sampled spans, of a caller too, take the road they took before."""
     tracing = keeping(sampler_param=1.0)
     tracer = tracing.tracer("t")
@@ -201,8 +201,8 @@ def test_what_the_head_samples_is_not_touched(keeping):
     assert sent(tracing)["root"].attributes["sampler.type"] == "probabilistic"
 
 
-def test_headers_say_not_sampled_before_the_verdict_and_deferred_on_request(keeping):
-    """B3 can say that it is undecided, and does with ``defer``; other formats cannot."""
+def test_headers_before_the_verdict(keeping):
+    """They say "not sampled"; B3 can say that it is undecided, and does with ``defer``."""
     for keep, b3 in (("errors", "0"), ("errors,defer", None)):
         tracing = keeping(keep, propagation="b3,w3c")
         tracer, carrier = tracing.tracer("t"), {}
@@ -212,7 +212,7 @@ def test_headers_say_not_sampled_before_the_verdict_and_deferred_on_request(keep
         assert not int(carrier["traceparent"][-2:], 16) & 1
 
 
-def test_a_deferred_trace_that_is_kept_is_plainly_sampled(keeping):
+def test_a_kept_deferred_trace_is_sampled(keeping):
     """The open decision is no flag of what is sent."""
     tracing = keeping("errors,defer")
     with tracing.tracer("t").start_as_current_span("root") as span:
@@ -243,7 +243,7 @@ def test_late_children(keeping):
     assert lawful(tracing.stats()).open == 0
 
 
-def test_the_buffer_is_bounded_in_spans_oldest_root_first(keeping):
+def test_the_buffer_drops_the_oldest_root(keeping):
     """Open spans count; the trace whose root began first goes, and later failures arrive."""
     tracing = keeping(keep_spans=3)
     tracer = tracing.tracer("t")
@@ -293,7 +293,7 @@ def set_both_ways(span):
 
 
 @pytest.mark.parametrize("fill", [set_one_by_one, set_at_once, set_anew, set_both_ways])
-def test_bytes_are_the_same_whichever_way_they_came(keeping, fill):
+def test_bytes_count_alike_however_they_came(keeping, fill):
     """So much of the room as at the start; a text that was set anew is counted once."""
     tracing = keeping()
     tracer = tracing.tracer("t")
@@ -311,7 +311,7 @@ def test_bytes_are_the_same_whichever_way_they_came(keeping, fill):
     assert tracing.provider.store().bytes == 0
 
 
-def test_an_outage_does_not_flood_the_back_end(keeping):
+def test_an_outage_floods_no_back_end(keeping):
     """So many traces a second are promoted; the rest is counted."""
     tracing = keeping(keep_per_second=2)
     for _ in range(50):
@@ -334,7 +334,7 @@ def test_shutdown_counts_what_is_undecided(keeping):
     assert (stats.recorded, stats.discarded["shutdown"]) == (1, 1)
 
 
-def test_span_processors_see_spans_that_are_recorded(keeping):
+def test_processors_see_recorded_spans(keeping):
     """The start as it comes, the end with the verdict: an exporter behind one gets what is kept."""
     told = []
 
@@ -374,7 +374,7 @@ def test_a_decorator_and_a_second_end(keeping):
     assert tracing.provider.counts().ended_twice == 2
 
 
-def test_rules_of_operations_in_the_strategies_file(tmp_path):
+def test_a_strategies_file_rules_operations(tmp_path):
     """An operation's ``keep`` goes before its service's, and that before the default's.
 
     ``none`` keeps nothing.
@@ -438,7 +438,7 @@ SHAPES = st.recursive(st.just([]), lambda inner: st.lists(inner, max_size=3), ma
     st.sampled_from([0, 1, 1_000_000]),
     st.sampled_from([0.0, 0.3]),
 )
-def test_the_law_holds_for_random_trees_on_random_threads(shapes, seed, room, rate, head):
+def test_the_law_holds_for_random_trees(shapes, seed, room, rate, head):
     """At any moment; at the end nothing is buffered, and all that was promoted was sent."""
     tracing = testing.tracing(
         sampler_type="probabilistic",
@@ -531,7 +531,7 @@ def forking_tree(tracer, tracing, shape, chance, forks):
     st.sampled_from([2, 10_000]),
     st.sampled_from([0, 1_000_000]),
 )
-def test_both_laws_hold_for_random_trees_on_threads_that_fork(shapes, seed, room, rate):
+def test_both_laws_hold_in_threads_that_fork(shapes, seed, room, rate):
     """In the parent and in each child for itself, whatever other threads do at that moment."""
     tracing = tracekit.init(  # (a sink of a test has a lock of its own)
         "svc",
@@ -587,7 +587,7 @@ def test_a_child_starts_with_an_empty_buffer(keeping):
     assert lawful(tracing.stats()).promoted == 1
 
 
-def test_a_fork_in_the_middle_of_other_threads_work_keeps_both_laws():
+def test_both_laws_hold_when_forked_midway():
     """The lock of the buffer may be held at the moment of the fork; the child does not wait."""
     tracing = tracekit.init(  # (a sink of a test has a lock of its own)
         "svc",
@@ -633,7 +633,7 @@ def test_a_fork_in_the_middle_of_other_threads_work_keeps_both_laws():
     tracing.shutdown()
 
 
-def test_a_span_that_is_forced_takes_its_trace_along(keeping):
+def test_a_forced_span_takes_its_trace_along(keeping):
     """``sampling.priority`` in the middle of an undecided trace, as OpenTracing has it."""
     ot = pytest.importorskip("opentracing")
     from tracekit import opentracing as bridge  # noqa: PLC0415 - optional
@@ -647,7 +647,7 @@ def test_a_span_that_is_forced_takes_its_trace_along(keeping):
     lawful(tracing.stats())
 
 
-def test_what_begins_below_a_forced_span_is_sampled_with_it(keeping):
+def test_what_is_below_a_forced_span_is_sent(keeping):
     """A span in the middle that is forced leaves the buffer: it and what follows below it go out.
 
     The rest of its trace stays undecided.

@@ -376,7 +376,7 @@ TestForeignSampler = case(ForeignPrograms, 40)
 
 
 @pytest.mark.parametrize("indent", [4, None])
-def test_json_of_a_span_reads_as_the_sdk_writes_it(indent):
+def test_json_reads_as_the_sdk_writes_it(indent):
     """``to_json`` has the SDK's layout, events, links and resource included."""
     texts = []
     for provider in (

@@ -52,7 +52,7 @@ def told(span):
 
 
 @given(arriving=metadata)
-def test_it_gives_the_unsampled_span_that_would_be_started(arriving):
+def test_it_gives_the_unsampled_span(arriving):
     """Same trace, flags and state, an id of its own, and the same place in the counts."""
     short, long = provider(ParentRule(Const(False))), provider(ParentRule(Const(False)))
     arrival = propagator.read_metadata(arriving)
@@ -70,13 +70,13 @@ def test_it_gives_the_unsampled_span_that_would_be_started(arriving):
 
 
 @pytest.mark.parametrize("flags", ["0", "00"])
-def test_it_is_taken_for_a_caller_that_does_not_sample(flags):
+def test_it_is_for_unsampled_callers(flags):
     """That is what it is there for."""
     arrival = propagator.read_metadata((("uber-trace-id", f"{T}:{S}:0:{flags}"),))
     assert provider(ParentRule(Const(True))).get_tracer("test").passes_on(arrival)
 
 
-def test_it_is_not_taken_where_the_sampler_has_a_say():
+def test_it_is_not_for_samplers_with_a_say():
     """A sampler that does not follow parents is asked about every call."""
     arrival = propagator.read_metadata((("uber-trace-id", f"{T}:{S}:0:0"),))
     assert not provider(ALWAYS_ON).get_tracer("test").passes_on(arrival)

@@ -57,7 +57,7 @@ assert told.ended == 1
 
 
 @pytest.mark.parametrize("how", ["os", "libc"])
-def test_forks_share_no_ids_and_leave_inherited_spans_alone(how):
+def test_forks_share_no_ids(how):
     """Children of any fork(2) draw ids anew, and what they inherit is foreign to them."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORKS, how],
@@ -103,7 +103,7 @@ assert len({*first, *second, *third, *draw()}) == 12
 
 
 @pytest.mark.parametrize("make", [fork_mark, PidMark])
-def test_mark_stands_in_the_process_that_set_it(make):
+def test_a_mark_holds_in_its_own_process(make):
     """A mark reads 0 until it is set; the portable one behaves as the page does."""
     mark = make()
     assert mark[0] == 0
@@ -149,7 +149,7 @@ def test_state_stays_the_same_without_a_fork():
 
 
 @pytest.mark.parametrize(("wide", "bits"), [(False, 64), (True, 128)])
-def test_trace_ids_have_the_width_that_was_asked_for(provider_of, wide, bits):
+def test_trace_ids_have_the_width_asked_for(provider_of, wide, bits):
     """Trace ids have 64 random bits, or 128."""
     tracer = provider_of(ALWAYS_ON, traceid_128bit=wide).get_tracer("x")
     widest = max(tracer.start_span("x").get_span_context().trace_id for _ in range(64))

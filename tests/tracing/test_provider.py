@@ -38,7 +38,7 @@ class Diary(SpanProcessor):
         self._note("shutdown")
 
 
-def test_processors_are_told_in_order_and_may_write(provider_of):
+def test_processors_are_told_in_order(provider_of):
     """A processor sees start, ending and end, and its attributes stay."""
     provider = provider_of()
     first, second = Diary(), Diary()
@@ -50,7 +50,7 @@ def test_processors_are_told_in_order_and_may_write(provider_of):
     assert dict(span.attributes) == {"seen": True}
 
 
-def test_processor_that_raises_disturbs_nobody(provider_of, told, caplog):
+def test_a_raising_processor_disturbs_nobody(provider_of, told, caplog):
     """What a processor raises is logged and counted; the program and the others go on."""
     provider = provider_of()
     broken, healthy = Diary(RuntimeError("broken")), Diary()
@@ -84,7 +84,7 @@ def test_processor_by_shape_only_will_do(provider_of):
     assert shape.names == ["a", "a"]
 
 
-def test_recorded_but_not_sampled_spans_go_to_processors_only(provider_of, told):
+def test_record_only_spans_go_to_processors(provider_of, told):
     """RECORD_ONLY reaches the processors and counts as unsampled for the reporter."""
 
     class RecordOnly(Sampler):
@@ -102,7 +102,7 @@ def test_recorded_but_not_sampled_spans_go_to_processors_only(provider_of, told)
     assert (told.started, told.ended, provider.counts().unsampled) == ([], [], 1)
 
 
-def test_flush_and_shutdown_reach_the_reporter_first(provider_of, told):
+def test_the_reporter_is_flushed_first(provider_of, told):
     """Both go to the reporter with its time in seconds, then to the processors."""
     provider = provider_of()
     diary = Diary()
@@ -128,7 +128,7 @@ def test_tracer_without_a_name_works(provider_of, caplog):
     assert "missing module name" in caplog.text
 
 
-def test_default_limits_ignore_the_environment(monkeypatch):
+def test_limits_ignore_the_environment(monkeypatch):
     """The defaults are OpenTelemetry's, whatever the environment says: settings read that."""
     monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "3")
     monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "3")
@@ -155,7 +155,7 @@ def test_foreign_ids_are_used(provider_of):
     assert int(root.context.trace_flags) == 1
 
 
-def test_deprecated_instrumentation_info_is_there(tracer):
+def test_instrumentation_info_is_there(tracer):
     """Old exporters find name, version and schema where they look for them."""
     with pytest.warns(DeprecationWarning, match="instrumentation_scope"):
         info = tracer.start_span("x").instrumentation_info
@@ -173,7 +173,7 @@ def test_deprecated_instrumentation_info_is_there(tracer):
         (ALWAYS_ON, True),
     ],
 )
-def test_a_sampler_says_whether_the_name_matters(provider_of, sampler, asks):
+def test_a_sampler_says_if_the_name_matters(provider_of, sampler, asks):
     """Servers find the route first where it can change the answer; of others' samplers it may."""
     provider = provider_of(sampler)
     assert provider.samples_by_operation is asks

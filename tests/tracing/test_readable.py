@@ -52,7 +52,7 @@ def test_facts_are_what_the_surface_says(provider_of, parent, telling):
     assert dropped == (span.dropped_attributes, span.dropped_events, span.dropped_links)
 
 
-def test_what_is_read_of_an_ended_span_stays_the_same_object(tracer):
+def test_an_ended_span_is_converted_once(tracer):
     """Events, links and attributes of an ended span are converted once."""
     span = tracer.start_span("x", links=[Link(REMOTE)])
     span.add_event("e")

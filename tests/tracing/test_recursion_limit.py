@@ -105,7 +105,7 @@ def test_at_every_depth(options):
 
 @pytest.mark.parametrize("failed", [False, True])
 @pytest.mark.parametrize("which", ["child", "root"])
-def test_a_trace_that_may_be_kept_at_every_depth(which, failed):
+def test_a_trace_is_decided_at_every_depth(which, failed):
     """Each span is in one figure, and the trace is decided, by a later ``end`` at last."""
     tracing = testing.tracing(
         sampler_type="probabilistic", sampler_param=0.0, keep="errors", keep_per_second=1e6

@@ -61,7 +61,7 @@ def test_other_values_of_the_context_stay(tracer):
         (StopIteration(), {}, StatusCode.ERROR, 1),
     ],
 )
-def test_error_of_the_block_is_recorded_and_goes_on(tracer, error, flags, status, events):
+def test_a_blocks_error_is_recorded(tracer, error, flags, status, events):
     """An exception is recorded as asked and raised unchanged; interrupts are no errors."""
     with pytest.raises(type(error)) as raised, tracer.start_as_current_span("x", **flags) as span:
         raise error
@@ -69,7 +69,7 @@ def test_error_of_the_block_is_recorded_and_goes_on(tracer, error, flags, status
     assert (span.status.status_code, len(span.events)) == (status, events)
 
 
-def test_error_without_a_text_replaces_nothing(tracer, told):
+def test_an_unprintable_error_goes_on(tracer, told):
     """An exception whose text cannot be had still reaches the program, and the span ends."""
 
     class UnspeakableError(Exception):
@@ -90,7 +90,7 @@ def test_span_outlives_the_block_when_asked(tracer, told):
     assert told.ended == [span]
 
 
-def test_decorated_function_has_a_span_a_call(tracer, told):
+def test_a_decorated_function_has_a_span(tracer, told):
     """A decorated function keeps its name, arguments and result; each call has its own span."""
 
     @tracer.start_as_current_span("call", attributes={"a": 1})
@@ -104,7 +104,7 @@ def test_decorated_function_has_a_span_a_call(tracer, told):
     assert [(span.name, dict(span.attributes)) for span in told.ended] == [("call", {"a": 1})] * 2
 
 
-def test_decorated_coroutine_has_a_span_until_it_is_done(tracer, told):
+def test_a_decorated_coroutine_has_a_span(tracer, told):
     """The span of a decorated ``async def`` lasts over its awaits and takes its error."""
 
     @tracer.start_as_current_span("call")
@@ -126,7 +126,7 @@ def test_decorated_coroutine_has_a_span_until_it_is_done(tracer, told):
     assert [span.status.status_code for span in told.ended] == [StatusCode.UNSET, StatusCode.ERROR]
 
 
-def test_concurrent_tasks_keep_their_own_current_span(tracer, told):
+def test_each_task_keeps_its_current_span(tracer, told):
     """Tasks that interleave are children of what was current when they began."""
 
     @tracer.start_as_current_span("task")
@@ -144,7 +144,7 @@ def test_concurrent_tasks_keep_their_own_current_span(tracer, told):
     assert [span.parent.span_id for span in tasks] == [root.context.span_id] * 3
 
 
-def test_leaving_in_another_context_is_logged_not_raised(tracer, told, caplog):
+def test_leaving_another_context_is_logged(tracer, told, caplog):
     """A block left in another ``contextvars.Context`` costs a log line, as in OpenTelemetry."""
     block = tracer.start_as_current_span("x")
     contextvars.copy_context().run(block.__enter__)
@@ -180,7 +180,7 @@ assert len(Plain.stack) == 1
 """
 
 
-def test_another_runtime_context_is_respected(tmp_path):
+def test_another_runtime_context_works(tmp_path):
     """With OTEL_PYTHON_CONTEXT the spans live in that runtime's context."""
     (tmp_path / "plain_runtime.py").write_text(RUNTIME)
     installed = tmp_path / "plain_runtime-1.dist-info"

@@ -89,7 +89,7 @@ def test_racing_ends_hand_the_span_on_once(provider_of, told):
     assert provider.counts().ended_twice == 3 * len(spans)
 
 
-def test_readers_of_an_ended_span_agree_whatever_races_with_its_end(tracer):
+def test_readers_of_an_ended_span_agree(tracer):
     """Attributes that race with the end are in for every reader, or out for every reader."""
     for _ in range(50):
         span = tracer.start_span("x", attributes={"always": 0})
@@ -150,7 +150,7 @@ def test_ended_span_is_immutable(tracer, caplog):
         span.attributes["a"] = 3
 
 
-def test_unreadable_attributes_cost_a_warning_and_a_count(tracer, caplog):
+def test_unreadable_attributes_are_counted(tracer, caplog):
     """A value that raises when it is read, or no mapping at all, is dropped and counted."""
 
     class Broken(Sequence):
@@ -187,7 +187,7 @@ def test_context_is_made_once(tracer):
     assert span.get_span_context() is span.context
 
 
-def test_denied_span_is_withdrawn_and_so_are_its_children(provider_of, told):
+def test_a_denied_span_is_withdrawn(provider_of, told):
     """A live span that is denied is withdrawn at once, never handed on, and has quiet children."""
     tracer = provider_of().get_tracer("x")
     span = tracer.start_span("x")
@@ -227,7 +227,7 @@ def test_decision_can_be_changed_back(provider_of, told):
     assert (len(told.started), len(told.withdrawn), len(told.ended)) == (2, 1, 1)
 
 
-def test_racing_denial_and_end_keep_the_books(provider_of, told):
+def test_racing_denial_and_end_keep_the_law(provider_of, told):
     """A span is withdrawn or handed on, never both, when a denial races with its end."""
     tracer = provider_of().get_tracer("x")
     logging.disable()
@@ -240,7 +240,7 @@ def test_racing_denial_and_end_keep_the_books(provider_of, told):
     assert len(told.withdrawn) + len(told.ended) == len(told.started) == 100
 
 
-def test_forced_quiet_span_changes_later_children_only(provider_of, told):
+def test_forcing_changes_later_children_only(provider_of, told):
     """An unsampled span cannot be recorded any more, but its later children can."""
     provider = provider_of()
     tracer = provider.get_tracer("x")
@@ -258,7 +258,7 @@ class UnspeakableError(Exception):
         raise RuntimeError("no words")
 
 
-def test_an_exception_without_words_is_recorded_by_its_type(tracer):
+def test_an_unprintable_error_has_its_type(tracer):
     """One whose ``__str__`` raises costs its message, and nothing reaches the program."""
     span = tracer.start_span("span")
     span.record_exception(UnspeakableError(), {"k": "v"}, 7)

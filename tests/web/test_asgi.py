@@ -69,7 +69,7 @@ async def answers(scope, receive, send):
     await send({"type": "http.response.body", "body": b"2"})
 
 
-def test_what_is_sent_is_what_the_application_sends(tracing):
+def test_what_is_sent_is_the_applications(tracing):
     """Traced or bare, the server is given the very same messages."""
     assert served(answers, tracing) == asyncio.run(drive(answers, scope_of()))
     (span,) = tracing.sink.spans
@@ -87,8 +87,8 @@ def test_what_is_sent_is_what_the_application_sends(tracing):
     assert (span.name, span.parent.span_id) == ("GET", 0xCD)
 
 
-def test_the_span_ends_with_the_last_part_and_what_follows_is_its_child(tracing):
-    """A background task runs after the answer, in the request's trace, and does not prolong it."""
+def test_the_span_ends_with_the_last_part(tracing):
+    """A background task runs after the answer, as the span's child, and does not prolong it."""
     ended = []
 
     async def app(scope, receive, send):
@@ -103,7 +103,7 @@ def test_the_span_ends_with_the_last_part_and_what_follows_is_its_child(tracing)
     assert mail.parent.span_id == request.context.span_id
 
 
-def test_nothing_is_left_behind_and_mesh_headers_go_on(tracing):
+def test_mesh_headers_go_on_none_stays(tracing):
     """Within the request what arrived is injected; afterwards nothing is current."""
     out = {}
 
@@ -150,7 +150,7 @@ def test_a_client_that_leaves_is_no_error(tracing, leaves_with, told):
     assert span.attributes.get("response.aborted") == (None if told else True)
 
 
-def test_a_request_that_is_cancelled_for_another_reason_is_an_error(tracing):
+def test_a_servers_own_cancel_is_an_error(tracing):
     """A deadline of the server's leaves the client without an answer."""
 
     async def app(scope, receive, send):
@@ -166,8 +166,8 @@ def test_a_request_that_is_cancelled_for_another_reason_is_an_error(tracing):
     assert span.attributes["error.type"] == "asyncio.exceptions.CancelledError"
 
 
-def test_a_failure_that_was_answered_is_told_and_timed_by_the_answer(tracing):
-    """Frameworks answer 500 first and raise afterwards."""
+def test_an_answer_times_its_failure(tracing):
+    """Frameworks answer 500 first and raise afterwards: the end of the answer is the span's."""
     answered = []
 
     async def app(scope, receive, send):
@@ -198,7 +198,7 @@ def test_trailers_are_part_of_the_response(tracing):
     assert open_yet == [True, False]
 
 
-def test_a_websocket_is_one_span_until_it_is_closed(tracing):
+def test_a_websocket_is_one_span(tracing):
     """Messages are counted; what the application does after the close is not waited for."""
 
     async def app(scope, receive, send):
@@ -222,7 +222,7 @@ def test_a_websocket_is_one_span_until_it_is_closed(tracing):
     assert "error.type" not in found
 
 
-def test_lifespan_and_excluded_paths_are_left_alone(tracing):
+def test_lifespan_and_probes_are_left_alone(tracing):
     """No span, no trace begun below a probe, and the lifespan's scope gets no key."""
     seen = []
 
@@ -240,7 +240,7 @@ def test_lifespan_and_excluded_paths_are_left_alone(tracing):
     assert len(tracing.sink.spans) == 1
 
 
-def test_a_request_is_traced_once_and_the_client_may_be_told(tracing):
+def test_a_request_is_traced_once(tracing):
     """Middleware over middleware makes no second span; ``response_headers`` names the first."""
     inner = tracekit.asgi.middleware(answers, tracing)
     sent, _ = served(inner, tracing, response_headers=True)
@@ -251,8 +251,8 @@ def test_a_request_is_traced_once_and_the_client_may_be_told(tracing):
 
 
 @pytest.mark.parametrize("what", [None, 3, int, type("Old", (), {})])
-def test_what_is_no_application_is_returned_with_one_warning(tracing, caplog, what):
-    """The program finds out as it would have without us."""
+def test_what_is_no_application_is_returned(tracing, caplog, what):
+    """One warning is given; the program finds out as it would have without us."""
     assert tracekit.asgi.middleware(what, tracing) is what
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
@@ -268,7 +268,7 @@ def test_a_scope_of_another_shape_is_served(tracing, broken):
     assert len(sent) == 3
 
 
-def test_messages_that_are_none_reach_the_server(tracing):
+def test_invalid_messages_reach_the_server(tracing):
     """Only the server may complain of them."""
 
     async def app(scope, receive, send):
@@ -279,7 +279,7 @@ def test_messages_that_are_none_reach_the_server(tracing):
     assert (sent, error) == ([{"no": "type"}, None], None)
 
 
-def test_a_finished_request_is_freed_with_its_last_reference(tracing):
+def test_a_finished_request_is_freed_at_once(tracing):
     """Its scope is in no circle of references, so nothing waits for the collector."""
     watches = []
 
@@ -308,7 +308,7 @@ VALUES = st.one_of(
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=6))
-def test_raw_headers_say_what_pairs_of_text_say(pairs):
+def test_raw_headers_read_as_pairs_of_text(pairs):
     """The quick way in reads what every other one reads."""
     propagator = Propagator(("jaeger", "b3"))
     raw = [(name.encode(), value.encode("latin-1")) for name, value in pairs]

@@ -42,7 +42,7 @@ print(sorted(libraries & sys.modules.keys()))
     assert run(code).stdout == "[]\n"
 
 
-def test_a_service_on_udp_never_needs_urllib3():
+def test_a_udp_service_never_needs_urllib3():
     """Not at import and not later, remote sampler included: whatever others pin is well."""
     code = """
 import sys
@@ -59,7 +59,7 @@ print(tracing.flush(10).sent)
 
 
 @pytest.mark.parametrize(("edge", "library"), [("flask", "flask"), ("requests", "requests")])
-def test_an_edge_without_its_library_names_the_extra(edge, library):
+def test_a_missing_library_names_the_extra(edge, library):
     """The error says what to install."""
     done = run(f"import sys; sys.modules[{library!r}] = None; import tracekit.{edge}")
     assert done.returncode == 1

@@ -163,7 +163,7 @@ def test_a_client_sees_no_difference(method, path, name, status, sampler):
         ("/pulls/bob", None, 0),
     ],
 )
-def test_an_exception_counts_when_it_breaks_the_response(tracing, path, error, events):
+def test_an_exception_is_told_once(tracing, path, error, events):
     """A 5xx made of an exception shows it once; an answer that somebody chose is no exception."""
     answer(trace_app(tracing), "GET", path)
     span = tracing.sink.take()
@@ -172,7 +172,7 @@ def test_an_exception_counts_when_it_breaks_the_response(tracing, path, error, e
     assert [event.name for event in span.events] == ["exception"] * events
 
 
-def test_an_exception_that_flask_lets_through_is_recorded_once(tracing):
+def test_a_propagated_exception_is_told_once(tracing):
     """With PROPAGATE_EXCEPTIONS the server gets the exception, and so does the span."""
     app = trace_app(tracing)
     app.testing = True
@@ -182,7 +182,7 @@ def test_an_exception_that_flask_lets_through_is_recorded_once(tracing):
     assert (span.attributes["error.type"], len(span.events)) == ("ValueError", 1)
 
 
-def test_a_body_that_breaks_is_an_error_with_its_status(tracing):
+def test_a_broken_body_is_an_error(tracing):
     """The status was sent before the generator raised; the span shows both."""
     with pytest.raises(RuntimeError, match="midway"):
         trace_app(tracing).test_client().get("/stream/broken", buffered=True)
@@ -213,7 +213,7 @@ def test_the_span_covers_the_body(tracing):
     assert {piece.parent.span_id for piece in pieces} == {server.context.span_id}
 
 
-def test_a_reader_of_the_body_needs_not_close_it(tracing):
+def test_an_exhausted_body_ends_the_span(tracing):
     """Flask's test client reads without closing: the exhausted body ends the span."""
     response = trace_app(tracing).test_client().get("/pulls/bob")
     assert response.get_json() == {"user": "bob"}
@@ -235,7 +235,7 @@ def test_probes_have_no_span(tracing):
     assert [span.attributes["url.path"] for span in tracing.sink.spans] == ["/pulls/bob"]
 
 
-def test_flasks_own_methods_can_be_called_as_before(tracing):
+def test_flasks_methods_take_names_as_before(tracing):
     """Its dispatching methods take their arguments by name, too."""
 
     def results(app):
@@ -248,7 +248,7 @@ def test_flasks_own_methods_can_be_called_as_before(tracing):
     assert results(app) == results(bare)
 
 
-def test_a_context_that_cannot_be_subclassed_serves_its_request(tracing, caplog):
+def test_a_final_context_class_still_serves(tracing, caplog):
     """An application may have a request context of its own that allows no subclass."""
 
     class Final(flask.ctx.RequestContext):
@@ -299,7 +299,7 @@ def test_the_constructor_says_what_it_takes(tracing):
     tracing.sink.assert_empty()
 
 
-def test_one_span_a_request_however_often_it_is_set_up(tracing):
+def test_set_up_twice_is_one_span_a_request(tracing):
     """init_app twice, by two objects, and a factory that makes an app a time."""
     first = FlaskTracing(tracing=tracing)
     apps = [make_app(), make_app()]
@@ -312,7 +312,7 @@ def test_one_span_a_request_however_often_it_is_set_up(tracing):
     tracing.sink.assert_empty()
 
 
-def test_the_span_can_be_had_anywhere_in_the_request(tracing):
+def test_get_span_works_all_over_the_request(tracing):
     """get_span is the current span in a view, None outside, and needs no request argument."""
     app = make_app()
     traced = FlaskTracing(app, tracing)
@@ -331,7 +331,7 @@ def test_the_span_can_be_had_anywhere_in_the_request(tracing):
     assert seen[0].name == "GET /see"
 
 
-def test_only_decorated_views_are_traced_when_asked(tracing):
+def test_trace_all_may_be_off(tracing):
     """With trace_all=False a decorated view has a span, with its attributes, others have none."""
     app = make_app()
     traced = FlaskTracing(app, tracing, trace_all=False, traced_attributes=["endpoint"])
@@ -385,7 +385,7 @@ def test_a_decorated_view_needs_no_init_app(tracing, path, error):
     assert tracing.sink.open == 0
 
 
-def test_a_callback_may_add_to_the_span_and_may_fail(tracing, caplog):
+def test_a_callback_may_tag_and_may_fail(tracing, caplog):
     """start_span_cb gets span and request; when it raises, the request goes on."""
     app = make_app()
 
@@ -401,7 +401,7 @@ def test_a_callback_may_add_to_the_span_and_may_fail(tracing, caplog):
         FlaskTracing(start_span_cb="x")
 
 
-def test_copied_contexts_carry_the_span_to_threads(tracing):
+def test_copied_contexts_carry_the_span(tracing):
     """copy_current_request_context takes what is current along, and leaves nothing behind."""
     app = make_app()
     tracer = tracing.tracer("app")
@@ -477,7 +477,7 @@ def test_routes_are_named_below_their_mount(tracing):
 
 
 @pytest.mark.parametrize("outside", [True, False])
-def test_behind_a_proxy_the_client_is_the_client(tracing, outside):
+def test_proxy_fix_tells_the_client(tracing, outside):
     """ProxyFix is respected on either side of the tracing."""
     app = make_app()
     if not outside:
@@ -493,7 +493,7 @@ def test_behind_a_proxy_the_client_is_the_client(tracing, outside):
     assert span.attributes["url.scheme"] == "https"
 
 
-def test_mesh_headers_of_the_request_wait_for_outgoing_calls(tracing):
+def test_mesh_headers_are_held_for_calls(tracing):
     """What Envoy needs forwarded is held in the context of the view and of the body."""
     app = make_app()
 
@@ -506,7 +506,7 @@ def test_mesh_headers_of_the_request_wait_for_outgoing_calls(tracing):
     assert response.data == b"r-1"
 
 
-def test_a_sampler_by_operation_learns_the_route(tracing):
+def test_an_operation_sampler_has_the_route(tracing):
     """Where the sampler decides by operation, it is asked for the route and not for ``GET``."""
     asked = []
 
@@ -529,7 +529,7 @@ def test_a_sampler_by_operation_learns_the_route(tracing):
     assert asked[:2] == ["GET /pulls/<user>", "GET"]
 
 
-def test_context_copies_are_contexts_like_any(tracing):
+def test_a_context_copy_is_a_context(tracing):
     """The class that carries the span is a request context by name, type and behaviour."""
     app = make_app()
     kinds = []
@@ -577,7 +577,7 @@ def test_every_finished_request_is_observed(sampler):
     ]
 
 
-def test_a_response_that_a_test_keeps_unread_has_its_span(tracing):
+def test_an_unread_response_has_its_span(tracing):
     """Flask's test client neither exhausts nor closes a body that nobody asks it for."""
     app = make_app()
     tracekit.flask.init_app(app, tracing)

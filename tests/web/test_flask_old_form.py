@@ -67,7 +67,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_operation_tags_and_exclusions_are_the_old_ones(form, tracing, app):
+def test_names_and_tags_are_the_old_ones(form, tracing, app):
     """The endpoint is the operation, nothing is excluded, tags have the names they had."""
     form(lambda: Tracer(tracing), app)
     for path in ("/ready", "/pulls/bob", "/metrics"):
@@ -108,7 +108,7 @@ def test_a_factory_is_called_once_and_late(tracing, app):
     tracing.sink.take_many(8)
 
 
-def test_spans_are_shown_as_opentracing_spans(tracing, app):
+def test_spans_show_as_opentracing_spans(tracing, app):
     """get_span and the callback deal in the tracer's spans, the same one in one request."""
     seen = []
     flask_tracing = FlaskTracing(
@@ -127,8 +127,8 @@ def test_spans_are_shown_as_opentracing_spans(tracing, app):
     assert seen[0].span.name == "span"
 
 
-def test_without_an_app_only_decorated_views_are_traced(tracing, app):
-    """FlaskTracing(tracer) and its decorator need nothing else."""
+def test_without_an_app_only_decorated_count(tracing, app):
+    """FlaskTracing(tracer) and its decorator need nothing else: decorated views are traced."""
     flask_tracing = FlaskTracing(Tracer(tracing))
 
     @app.route("/chosen")
@@ -151,7 +151,7 @@ def test_wrong_arguments_are_named_at_once(tracing):
         FlaskTracing(Tracer(tracing), True)
 
 
-def test_none_means_the_tracer_that_is_global_when_a_request_comes(tracing, app, monkeypatch):
+def test_none_is_the_requests_global_tracer(tracing, app, monkeypatch):
     """Not the one, which does nothing, that was global before the service had made its own."""
     monkeypatch.setattr(opentracing, "tracer", opentracing.Tracer())
     flask_tracing = FlaskTracing(None, True, app)
@@ -164,8 +164,8 @@ def test_none_means_the_tracer_that_is_global_when_a_request_comes(tracing, app,
     assert flask_tracing.tracer is opentracing.tracer
 
 
-def test_a_factory_that_gives_none_means_the_global_tracer(tracing, app, monkeypatch):
-    """As ``Config.initialize_tracer`` does, where the service has called it before."""
+def test_a_factory_may_give_none(tracing, app, monkeypatch):
+    """It means the global tracer, as with ``Config.initialize_tracer`` called a second time."""
     monkeypatch.setattr(opentracing, "tracer", tracekit.opentracing.tracer(tracing))
     flask_tracing = FlaskTracing(lambda: None, True, app)
     app.test_client().get("/ready", buffered=True)
@@ -173,14 +173,14 @@ def test_a_factory_that_gives_none_means_the_global_tracer(tracing, app, monkeyp
     assert flask_tracing.tracer is opentracing.tracer
 
 
-def test_the_old_keyword_alone_means_the_old_form():
+def test_the_old_keyword_means_the_old_form():
     """``trace_all_requests`` is a word of no other."""
     with pytest.raises(ValueError, match="requires an app"):
         FlaskTracing(trace_all_requests=True)
 
 
 @pytest.mark.parametrize("given", [opentracing.Tracer(), opentracing.Tracer])
-def test_a_tracer_that_does_nothing_traces_nothing(given, app, caplog):
+def test_a_noop_tracer_traces_nothing(given, app, caplog):
     """OpenTracing's own, or its class as a factory: how services said that they want no tracing."""
     flask_tracing = FlaskTracing(given, True, app)
     shown = []
@@ -196,14 +196,14 @@ def test_a_tracer_that_does_nothing_traces_nothing(given, app, caplog):
     assert not caplog.records
 
 
-def test_a_factory_that_fails_costs_the_span_not_the_request(app, caplog):
+def test_a_failing_factory_costs_the_span(app, caplog):
     """A tracer that cannot be made leaves the request untraced, and says so."""
     FlaskTracing(object, True, app)
     assert app.test_client().get("/ready", buffered=True).status_code == 200
     assert "untraced" in caplog.text
 
 
-def test_a_service_written_for_the_old_libraries_runs_as_it_is(tracing, monkeypatch):
+def test_an_old_service_runs_unchanged(tracing, monkeypatch):
     """A span below get_span(), started by OpenTracing's global tracer, with tags, in one trace."""
 
     def initialize_tracer():

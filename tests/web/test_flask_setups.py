@@ -24,7 +24,7 @@ def nothing(environ, start_response):
 
 @pytest.mark.parametrize("sampler", [0, 1])
 @pytest.mark.parametrize(("method", "path", "name", "status"), REQUESTS)
-def test_an_application_whose_wsgi_app_was_taken_before(method, path, name, status, sampler):
+def test_a_wsgi_app_bound_before_is_traced(method, path, name, status, sampler):
     """Who serves the bound method of before sees no difference either, and has the same span."""
 
     def answered(app, served):
@@ -48,7 +48,7 @@ def test_an_application_whose_wsgi_app_was_taken_before(method, path, name, stat
     tracing.shutdown()
 
 
-def test_an_early_one_joins_its_callers_trace_and_has_children():
+def test_an_early_one_joins_the_trace():
     """Views, hooks and each piece of a stream run under the span, which ends with the stream."""
     tracing = tracekit.testing.tracing()
     app = flask.Flask(__name__)
@@ -76,7 +76,7 @@ def test_an_early_one_joins_its_callers_trace_and_has_children():
     assert {s.parent.span_id for s in spans if s is not server} == {server.context.span_id}
 
 
-def test_a_file_of_an_early_one_is_the_servers_to_send():
+def test_a_file_of_an_early_one_is_unwrapped():
     """What the server is to send without reading it is not wrapped."""
     tracing = tracekit.testing.tracing()
     app = flask.Flask(__name__)
@@ -88,8 +88,8 @@ def test_a_file_of_an_early_one_is_the_servers_to_send():
 
 
 @pytest.mark.parametrize("path", ["/value", "/stop"])
-def test_an_early_one_that_raises_ends_its_span(path):
-    """Also what Flask lets through: an error in debugging, a worker that is told to stop."""
+def test_an_early_one_may_raise(path):
+    """Its span ends, also with what Flask lets through: a debugged error, a worker told to stop."""
     tracing = tracekit.testing.tracing()
     app = flask.Flask(__name__)
     app.config["PROPAGATE_EXCEPTIONS"] = True
@@ -163,7 +163,7 @@ def test_either_order_gives_the_same_span(path):
 
 
 @pytest.mark.parametrize("make", ["test_request_context", "request_context"])
-def test_copies_carry_the_context_without_a_request(make):
+def test_copies_work_without_a_request(make):
     """A command, a socket's handler or a test pushes a context by itself and copies it."""
     tracing = tracekit.testing.tracing()
     app = make_app()

@@ -49,12 +49,12 @@ OLD = {
 @pytest.mark.parametrize(
     ("semconv", "expected"), [("current", CURRENT), ("old", OLD), ("both", CURRENT | OLD)]
 )
-def test_a_request_has_the_attributes_of_the_conventions(semconv, expected):
+def test_attributes_follow_the_conventions(semconv, expected):
     """An environ becomes the current names, the older ones, or both; secrets are redacted."""
     assert http.server_attributes(ENVIRON, semconv) == expected
 
 
-def test_a_request_without_a_host_header_names_the_server():
+def test_without_a_host_the_server_is_named():
     """HTTP/1.0 clients send no Host: the server's own name and port stand in."""
     found = http.server_attributes({**ENVIRON, "HTTP_HOST": ""}, "current")
     assert (found["server.address"], found["server.port"]) == ("server", 8080)
@@ -81,7 +81,7 @@ def test_an_unknown_method_is_an_attribute():
     assert found["http.request.method_original"] == "BREW"
 
 
-def test_paths_are_the_text_that_their_bytes_spell():
+def test_paths_are_decoded_as_utf8():
     """PEP 3333 disguises UTF-8 as latin-1; the attribute shows the text."""
     path = "/grüße".encode().decode("latin-1")
     found = http.server_attributes({"PATH_INFO": path}, "current")

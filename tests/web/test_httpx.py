@@ -106,7 +106,7 @@ def test_the_program_sees_what_it_saw_before(server, ask, tracing, path):
     assert len(tracing.sink.spans) == 1 + (path == "/moved")
 
 
-def test_each_redirect_is_a_span_and_carries_its_own_headers(server, ask, traced):
+def test_each_redirect_is_a_span(server, ask, traced):
     """What reaches the server names the span of that very exchange; tokens are not exported."""
     with traced.tracer("t").start_as_current_span("outer") as outer:
         ask(f"{server.url}/moved?token=secret", follow_redirects=True)
@@ -130,7 +130,7 @@ def test_an_error_is_told_on_the_span(server, ask, traced):
     assert told == ["httpx.ConnectError", "httpx.RemoteProtocolError", "404"]
 
 
-def test_a_streamed_body_ends_the_span_when_it_is_closed(server, traced):
+def test_closing_a_stream_ends_its_span(server, traced):
     """Not before: the answer's first line is not its end."""
     with (
         httpx.Client(trust_env=False) as client,
@@ -141,7 +141,7 @@ def test_a_streamed_body_ends_the_span_when_it_is_closed(server, traced):
     assert len(traced.sink.spans) == 1
 
 
-def test_a_transport_of_somebodys_own_is_traced_and_its_work_kept(ask, traced):
+def test_a_custom_transport_is_traced(ask, traced):
     """A mock reads the request's body: the caller's request has it as well, and no header more."""
     taken = []
 
@@ -167,7 +167,7 @@ async def async_pieces():
     yield b"abc"
 
 
-def test_application_headers_go_where_hosts_lets_them(ask, tracing):
+def test_application_headers_obey_hosts(ask, tracing):
     """The rule is the one of ``tracekit.requests``."""
     taken = []
 
@@ -189,7 +189,7 @@ def test_application_headers_go_where_hosts_lets_them(ask, tracing):
     assert not {"end-user", "x-request-id", "uber-trace-id"} & outside.keys()
 
 
-def test_one_client_is_traced_and_the_undo_leaves_nothing(tracing):
+def test_one_client_is_traced_and_undone(tracing):
     """Twice is once; what is no client is refused at once."""
     transport = httpx.MockTransport(lambda _: httpx.Response(204))
     before = vars(httpx.Client).copy()

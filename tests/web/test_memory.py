@@ -130,7 +130,7 @@ WAYS = {
 @pytest.mark.parametrize("close", [True, False], ids=["closed", "dropped"])
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("way", WAYS)
-def test_a_request_is_freed_as_without_tracing(tracing, way, path, close):
+def test_a_request_is_freed_as_bare(tracing, way, path, close):
     """Nothing of a request waits for the collector: no environ, no upload, no exchange, no span."""
     bare, traced = WAYS[way][0](), WAYS[way][1](tracing)
 
@@ -177,7 +177,7 @@ def raising(response, **_):
 
 
 @pytest.mark.parametrize("path", ["200", "500", "refused", "stream", "dropped"])
-def test_a_sent_request_is_freed_as_without_tracing(tracing, path):
+def test_a_sent_request_is_freed_as_bare(tracing, path):
     """Neither a request, its body nor its response waits for the collector."""
 
     def sending(session):

@@ -48,8 +48,8 @@ def answer(port, method, path, version):
     return re.sub(rb"\r\nDate: [^\r]*", b"", received)
 
 
-def test_every_byte_of_every_answer_is_the_bare_ones(port):
-    """Lists, iterators, files, written data, wrong lengths, wrong types and late errors."""
+def test_every_answer_is_the_bare_one(port):
+    """Byte by byte: lists, iterators, files, written data, wrong lengths and types, late errors."""
     paths = answer(port, "GET", "/", "1.0").rpartition(b"\r\n")[2].decode().split()
     assert "/list" in paths
     for path in paths:

@@ -33,7 +33,7 @@ from tracekit._calls.redaction import redact_query, redact_text, redact_url
         "authorization",
     ],
 )
-def test_values_of_secret_parameters_are_replaced(name):
+def test_secret_parameters_lose_their_values(name):
     """A parameter that is a secret by its name, in any case or encoding, loses its value."""
     assert redact_query(f"a=1&{name}=s3cret&b=2") == f"a=1&{name}=REDACTED&b=2"
 
@@ -77,7 +77,7 @@ def test_urls_lose_user_info_and_secrets(url, expected):
     assert redact_url(url) == expected
 
 
-def test_error_messages_lose_the_secrets_of_the_urls_they_quote():
+def test_urls_in_error_messages_are_redacted():
     """What urllib3 says about a failed request can be exported."""
     said = (
         "HTTPConnectionPool(host='h', port=1): Max retries exceeded with url: /x?token=abc&b=1 (C"

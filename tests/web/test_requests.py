@@ -190,7 +190,7 @@ def test_each_hop_is_a_span_of_its_own(server, session, tracing):
     assert sent == [hop.context.span_id for hop in hops]
 
 
-def test_the_second_request_of_a_digest_is_traced_too(server, session, tracing):
+def test_a_digests_second_request_is_traced(server, session, tracing):
     """The authentication's own request has its own span and its own ids."""
     assert session.get(server.url + "/digest", auth=HTTPDigestAuth("u", "p")).status_code == 200
     spans = tracing.sink.take_many(2)
@@ -237,7 +237,7 @@ def test_a_body_that_breaks_off_is_an_error(server, session, tracing):
 
 @pytest.mark.parametrize("where", ["around", "between"])
 @pytest.mark.parametrize("path", ["/fine", "/missing", "/chunks?broken"])
-def test_a_strangers_error_is_not_the_requests(server, session, tracing, path, where):
+def test_anothers_error_is_not_the_requests(server, session, tracing, path, where):
     """A fallback is asked for, and read, while the failure of something else is being handled."""
 
     def elsewhere():
@@ -266,7 +266,7 @@ def test_a_strangers_error_is_not_the_requests(server, session, tracing, path, w
 
 @pytest.mark.parametrize("path", ["/fine", "/missing"])
 @pytest.mark.parametrize("kind", [requests.HTTPError, ZeroDivisionError, KeyboardInterrupt])
-def test_a_hook_that_raises_ends_the_span_of_its_request(server, session, tracing, path, kind):
+def test_a_hook_that_raises_ends_the_span(server, session, tracing, path, kind):
     """Whoever keeps the exception keeps the response, but the exchange is over with the call."""
 
     def hook(response, **_):
@@ -283,7 +283,7 @@ def test_a_hook_that_raises_ends_the_span_of_its_request(server, session, tracin
     assert kept.value.args[0].content == b"body"  # it can still be read
 
 
-def test_every_hop_is_over_when_redirects_are_given_up(server, session, tracing):
+def test_redirects_given_up_end_every_span(server, session, tracing):
     """An error in the middle of a chain leaves no span open, whoever keeps it."""
     session.max_redirects = 2
     with pytest.raises(requests.TooManyRedirects) as kept:
@@ -302,7 +302,7 @@ def test_a_body_may_outlive_its_response(server, session, tracing):
     assert tracing.stats().open == 0
 
 
-def test_another_session_inside_of_a_send_is_its_own(server, tracing):
+def test_a_session_inside_a_send_is_its_own(server, tracing):
     """A session that fetches a token with one that nobody traces, before it sends."""
     plain = requests.Session()
 
@@ -424,7 +424,7 @@ def test_headers_go_only_where_they_may(server, tracing, hosts, trace_goes, rest
     assert ("end-user" in headers) is rest_goes
 
 
-def test_a_redirect_to_another_host_takes_no_secret_along(server, tracing):
+def test_a_redirect_takes_no_secret_along(server, tracing):
     """What was put on for one host is judged anew for the next."""
     with requests.Session() as session:
         undo = tracekit.requests.instrument(
@@ -441,7 +441,7 @@ def test_a_redirect_to_another_host_takes_no_secret_along(server, tracing):
     assert "uber-trace-id" not in second
 
 
-def test_every_session_is_traced_once_and_undone(server, tracing):
+def test_sessions_are_traced_once_and_undone(server, tracing):
     """The class and one of its sessions at a time make one span; the undo leaves no trace."""
     send, get_adapter = requests.Session.send, requests.Session.get_adapter
     undo = tracekit.requests.instrument(tracing=tracing)
@@ -505,7 +505,7 @@ class Canned(BaseAdapter):
         """Hold nothing."""
 
 
-def test_whoever_looks_at_an_adapter_finds_its_own(server, tracing):
+def test_the_mounted_adapter_stays_visible(server, tracing):
     """A hook, a subclass and the response see, compare and change the mounted adapter."""
     told = []
 
@@ -551,7 +551,7 @@ class Odd(BaseAdapter):
 @pytest.mark.parametrize(
     "answer", [None, (), "text", MagicMock()], ids=lambda answer: type(answer).__name__
 )
-def test_an_answer_that_is_none_is_the_sessions_to_judge(answer, session, tracing, caplog):
+def test_an_odd_answer_goes_on_as_it_is(answer, session, tracing, caplog):
     """What an adapter or a mock hands back goes on as it is, and fails as it would without us."""
 
     def error(asking):
@@ -566,7 +566,7 @@ def test_an_answer_that_is_none_is_the_sessions_to_judge(answer, session, tracin
     assert len(caplog.records) <= 1
 
 
-def test_a_request_that_cannot_be_copied_is_sent_as_it_is(server, session, tracing, caplog):
+def test_an_uncopyable_request_is_sent_bare(server, session, tracing, caplog):
     """It goes out without headers of ours, and leaves no span open."""
 
     class Unique(requests.PreparedRequest):
@@ -582,7 +582,7 @@ def test_a_request_that_cannot_be_copied_is_sent_as_it_is(server, session, traci
     assert tracing.stats().open == 0
 
 
-def test_a_send_of_somebodys_own_may_return_anything(tracing):
+def test_an_overridden_send_returns_anything(tracing):
     """A subclass whose ``send`` answers with a dictionary goes on doing so."""
 
     class Decoding(requests.Session):
@@ -616,7 +616,7 @@ def test_suppressed_requests_are_left_alone(server, session, tracing):
     tracing.sink.assert_empty()
 
 
-def test_a_disabled_handle_passes_the_callers_context_on(server):
+def test_a_disabled_handle_passes_context_on(server):
     """Without spans the headers of the request being served still go on."""
     tracing = tracekit.testing.tracing(disabled=True)
     arrived = [("uber-trace-id", "abc:12:0:1"), ("x-request-id", "r-1")]

@@ -83,7 +83,7 @@ def answer(session, method, url):
     return response.status_code, headers, body
 
 
-def test_a_real_server_serves_as_before_and_spans_arrive(served):
+def test_a_real_server_serves_as_before(served):
     """Answers equal the bare application's; each request is one trace, over reused connections."""
     url, agent, kind = served
     asked = ["/pulls/bob", "/stream", "/file", "/pulls/bob", "/nowhere", "/boom"]

@@ -382,7 +382,7 @@ SESSIONS = [Mapped, mounting(Selling), on_the_instance, static, by_class, raisin
 
 @pytest.mark.parametrize("which", ["one", "all"])
 @pytest.mark.parametrize("make", SESSIONS)
-def test_a_session_may_choose_its_adapter_itself(tracing, make, which):
+def test_a_session_may_choose_its_adapter(tracing, make, which):
     """Whoever answers ``get_adapter``, the request has its span, and the class is what it was."""
     session = make()
     kind = type(session)
@@ -399,7 +399,7 @@ def test_a_session_may_choose_its_adapter_itself(tracing, make, which):
     tracing.sink.assert_empty()
 
 
-def test_a_mock_put_over_the_class_is_traced_and_comes_off(tracing, monkeypatch):
+def test_a_mock_over_the_class_comes_off(tracing, monkeypatch):
     """A test's patch of ``get_adapter`` may come and go while requests are traced."""
     original = requests.Session.get_adapter
     undo = tracekit.requests.instrument(tracing=tracing)
@@ -427,8 +427,8 @@ class ShyRequest(requests.PreparedRequest):
 
 
 @pytest.mark.parametrize("refused", ["__copy__", "__reduce_ex__", "method", "headers"])
-def test_a_request_may_refuse_to_be_looked_at(tracing, refused, caplog):
-    """Then it is sent as it is."""
+def test_an_unreadable_request_is_sent_bare(tracing, refused, caplog):
+    """A request may refuse to be looked at: then it is sent as it is."""
 
     def work(session):
         request = ShyRequest()

@@ -43,7 +43,7 @@ def current(tracing):
     otel_context.detach(token)
 
 
-def test_a_wrapped_function_takes_the_context_along(tracing, current, pool):
+def test_wrap_takes_the_context_along(tracing, current, pool):
     """Span, mesh headers and baggage of the wrapping are there, and gone afterwards."""
     wrapped = tracekit.wrap(here)
     assert pool.submit(wrapped, tracing).result() == current
@@ -77,7 +77,7 @@ def test_an_async_function_stays_one(tracing, current):
     otel_context.detach(token)
 
 
-def test_an_executor_carries_what_is_current_at_each_call(tracing, current, pool):
+def test_an_executor_carries_the_context(tracing, current, pool):
     """Submit and map carry; the loop's run_in_executor may use it, too."""
     carrying = tracekit.wrap_executor(pool)
     assert carrying.submit(here, tracing).result() == current
@@ -114,7 +114,7 @@ def test_an_event_loop_takes_it_for_its_own(pool):
     assert asyncio.run(program()) is not threading.main_thread()
 
 
-def test_an_executor_of_somebodys_own_is_shut_down_as_it_knows():
+def test_a_custom_executor_is_shut_down():
     """What its ``shutdown`` does not take it is not given."""
     told = []
 

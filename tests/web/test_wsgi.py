@@ -186,7 +186,7 @@ def test_a_server_sees_no_difference(app, take, sampler):
 
 
 @pytest.mark.parametrize("result", [[b"one"], (b"a", b"b"), [], b"bytes"], ids=repr)
-def test_a_sized_body_can_be_gone_through_again(tracing, result):
+def test_a_sized_body_can_be_iterated_again(tracing, result):
     """While it takes the first piece, gevent's server measures all; uWSGI takes bare bytes."""
 
     def app(environ, start_response):
@@ -210,7 +210,7 @@ def test_a_sized_body_can_be_gone_through_again(tracing, result):
     tracing.sink.assert_empty()
 
 
-def test_a_body_shows_what_the_application_gave(tracing):
+def test_a_body_shows_the_applications_own(tracing):
     """Django's response is its own body: its status is still there for whoever looks."""
 
     class Response(Closing):
@@ -283,7 +283,7 @@ def test_a_websocket_that_ends_is_no_error(tracing):
     assert tracing.sink.take().status.status_code is StatusCode.UNSET
 
 
-def test_an_exception_that_cannot_be_printed_is_the_applications(tracing):
+def test_an_unprintable_exception_goes_on(tracing):
     """The server gets the exception itself; the span still ends as an error."""
     assert type(Served(tracekit.wsgi.middleware(muttering, tracing)).error) is Mute
     assert tracing.sink.take().attributes["error.type"].endswith("Mute")
@@ -304,7 +304,7 @@ def test_a_head_response_is_not_aborted(tracing):
     assert "response.aborted" not in tracing.sink.take().attributes
 
 
-def test_a_body_that_nobody_closes_ends_its_span(tracing):
+def test_an_unclosed_body_ends_its_span(tracing):
     """A server that drops the iterable does not leave a span open."""
     Served(tracekit.wsgi.middleware(lazy, tracing), take=1, close=False)
     gc.collect()
@@ -318,7 +318,7 @@ def sized(environ, start_response):
 
 
 @pytest.mark.parametrize("close", [True, False])
-def test_a_body_of_its_declared_length_is_complete(tracing, close):
+def test_a_body_of_full_length_is_complete(tracing, close):
     """A reader that knows the length may stop there: nobody has left, and the span has ended."""
     served = Served(tracekit.wsgi.middleware(sized, tracing), take=2, close=close)
     assert [seen for seen in served.seen if seen[0] == "chunk"] == [
@@ -329,14 +329,14 @@ def test_a_body_of_its_declared_length_is_complete(tracing, close):
     tracing.sink.assert_empty()
 
 
-def test_a_body_short_of_its_declared_length_is_aborted(tracing):
+def test_a_short_body_is_aborted(tracing):
     """A client that left before the last byte is told from one that has all."""
     Served(tracekit.wsgi.middleware(sized, tracing), take=1)
     assert tracing.sink.take().attributes["response.aborted"] is True
 
 
 @pytest.mark.parametrize("length", ["", "x", "-1", "²", "9" * 5000])
-def test_a_length_that_is_none_is_not_believed(tracing, length):
+def test_a_malformed_length_is_ignored(tracing, length):
     """The span then ends with the iterable, and the header goes on as it is."""
 
     def app(environ, start_response):
@@ -351,7 +351,7 @@ def test_a_length_that_is_none_is_not_believed(tracing, length):
 @pytest.mark.parametrize(
     "headers", [None, [None], [("a",)], [(None, "x")], [("Content-Length", 3)]]
 )
-def test_headers_that_are_none_are_the_servers_to_refuse(tracing, headers):
+def test_bad_headers_reach_the_server(tracing, headers):
     """They reach the server as they are."""
 
     def app(environ, start_response):
@@ -361,7 +361,7 @@ def test_headers_that_are_none_are_the_servers_to_refuse(tracing, headers):
     assert Served(tracekit.wsgi.middleware(app, tracing)) == Served(app)
 
 
-def test_steps_run_under_the_span_and_leave_nothing_behind(tracing):
+def test_every_step_runs_under_the_span(tracing):
     """Application, each piece and close see the server span; the server's thread does not."""
     seen = []
 
@@ -394,7 +394,7 @@ def test_steps_run_under_the_span_and_leave_nothing_behind(tracing):
     assert set(between) == {trace.INVALID_SPAN}
 
 
-def test_a_span_held_over_a_yield_is_found_again(tracing):
+def test_a_span_held_over_a_yield_stays(tracing):
     """A generator's own ``with`` over its yields keeps its children, as it would without us."""
 
     def app(environ, start_response):
@@ -412,7 +412,7 @@ def test_a_span_held_over_a_yield_is_found_again(tracing):
     assert render.parent.span_id == server.context.span_id
 
 
-def test_a_request_continues_its_callers_trace(tracing):
+def test_a_request_joins_its_callers_trace(tracing):
     """Ids and baggage come from the headers; what a thread still holds is no parent."""
     seen = {}
 
@@ -449,7 +449,7 @@ def test_exclusion_means_whole_paths(tracing, path, query, traced):
     assert len(tracing.sink.spans) == traced
 
 
-def test_nothing_starts_a_trace_under_an_excluded_request(tracing):
+def test_no_trace_starts_under_a_probe(tracing):
     """Spans made while serving a probe are not sampled; body included."""
 
     def app(environ, start_response):
@@ -479,7 +479,7 @@ class SendFile:
         self.close = filelike.close
 
 
-def test_a_servers_file_wrapper_stays_visible(tracing):
+def test_a_file_wrapper_stays_visible(tracing):
     """The server gets its own object back; closing it closes the file and ends the span."""
     file = io.BytesIO(b"content")
 
@@ -498,7 +498,7 @@ def test_a_servers_file_wrapper_stays_visible(tracing):
     assert "response.aborted" not in tracing.sink.take().attributes
 
 
-def test_a_file_that_takes_no_attribute_ends_its_span_at_once(tracing, tmp_path):
+def test_an_unmarkable_file_ends_its_span(tracing, tmp_path):
     """Where the server hands the file itself back (uWSGI) it is kept; the span does not hang."""
     path = tmp_path / "file"
     path.write_bytes(b"content")
@@ -533,7 +533,7 @@ def test_responses_can_name_their_trace(tracing):
     assert own == [("Content-Type", "text/plain")]
 
 
-def test_broken_tracing_does_not_break_a_request(tracing):
+def test_broken_tracing_breaks_no_request(tracing):
     """An edge whose handle fails serves the request untraced."""
 
     def handle():
@@ -544,13 +544,13 @@ def test_broken_tracing_does_not_break_a_request(tracing):
     assert Served(app) == Served(plain)
 
 
-def test_what_is_no_handle_is_refused_at_once():
+def test_a_wrong_handle_is_refused_at_once():
     """``tracing=`` of the wrong type is a TypeError where it is written."""
     with pytest.raises(TypeError, match="tracing="):
         tracekit.wsgi.middleware(plain, object())
 
 
-def test_a_disabled_handle_still_passes_context_through():
+def test_a_disabled_handle_passes_context_on():
     """Without spans the caller's trace and mesh headers reach the outgoing side."""
     tracing = tracekit.testing.tracing(disabled=True)
     seen = {}
