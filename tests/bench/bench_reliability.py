@@ -30,6 +30,7 @@ from jaeger_client.metrics import MetricsFactory
 from jaeger_client.reporter import InMemoryReporter
 from jaeger_client.thrift_gen.agent import Agent
 from opentelemetry.sdk.resources import Resource
+from ports import free_port
 from thrift.protocol import TCompactProtocol
 from thrift.transport import TTransport
 
@@ -344,9 +345,7 @@ def burst(spans=200_000):
 
 def restarts(rounds=20, rate=2_000):
     """Stop and start an agent again and again while spans end at a steady rate."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port(socket.SOCK_DGRAM)
     reporter = over_udp(port, flush_s=0.1)
     tracer = ours(reporter)
     done = threading.Event()

@@ -16,6 +16,7 @@ from concurrent import futures
 import grpc
 import pytest
 import trustme
+from ports import free_port
 
 import tracekit
 from tracekit._causes import Cause
@@ -100,12 +101,6 @@ def authority(tmp_path):
     return context, str(file)
 
 
-def unused_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def thrift(port, scheme="http"):
     return {"JAEGER_ENDPOINT": f"{scheme}://127.0.0.1:{port}/api/traces"}
 
@@ -125,7 +120,7 @@ def test_udp_says_no_more_of_an_agent(check):
 
 def test_an_absent_agent_is_a_refusal(check):
     """With the address, and where to say another one."""
-    port = unused_port(socket.SOCK_DGRAM)
+    port = free_port(socket.SOCK_DGRAM)
     status, found = check(JAEGER_AGENT_HOST="127.0.0.1", JAEGER_AGENT_PORT=str(port))
     assert status == 1
     assert str(port) in found["destination"]["said"]
@@ -204,7 +199,7 @@ def test_a_collector_that_takes_batches(check, wire):
 
 def test_a_refused_connection(check):
     """Nobody listens on the port."""
-    status, found = check(**thrift(unused_port()))
+    status, found = check(**thrift(free_port()))
     assert status == 1
     assert found["destination"]["next_step"] == Cause.NOBODY_HERE.remedy
 
@@ -241,7 +236,7 @@ def test_tls_on_one_side_only(check, authority):
 def test_a_certificate_file_that_is_missing(check, tmp_path):
     """It is told by its name before anything is sent."""
     status, found = check(
-        **thrift(unused_port(), "https"), TRACEKIT_CA_FILE=str(tmp_path / "none.pem")
+        **thrift(free_port(), "https"), TRACEKIT_CA_FILE=str(tmp_path / "none.pem")
     )
     assert (status, found["certificates"]["result"]) == (1, "fail")
     assert "none.pem" in found["certificates"]["said"]
@@ -329,7 +324,7 @@ def test_tls_over_grpc_fails_by_name(check):
     with grpc_collector() as port:
         _, found = check(**over_grpc(port, "https"))
         assert found["destination"]["next_step"] == Cause.NO_TLS.remedy
-    status, found = check(**over_grpc(unused_port()))
+    status, found = check(**over_grpc(free_port()))
     assert (status, found["destination"]["next_step"]) == (1, Cause.NOBODY_HERE.remedy)
 
 
@@ -349,7 +344,7 @@ def test_the_sampling_server_says_its_orders(check):
         assert status == 0
         assert "0.25" in found["sampling server"]["said"]
         assert server.asked == ["shop"]
-        nobody = f"http://127.0.0.1:{unused_port()}/sampling"
+        nobody = f"http://127.0.0.1:{free_port()}/sampling"
         status, found = check(**here, JAEGER_SAMPLING_ENDPOINT=nobody)
         assert (status, found["sampling server"]["result"]) == (1, "fail")
 
@@ -371,7 +366,7 @@ def test_the_second_destination_is_checked(check):
         status, found = check(
             JAEGER_AGENT_HOST="127.0.0.1",
             JAEGER_AGENT_PORT=str(agent.port),
-            TRACEKIT_ALSO=f"http://127.0.0.1:{unused_port()}",
+            TRACEKIT_ALSO=f"http://127.0.0.1:{free_port()}",
         )
     assert status == 1
     assert found["destination"]["result"] == "ok"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import urllib.request
 from collections import Counter
 
 from ports import free_ports
+from waiting import eventually
 
 SOON = 30.0
 _FLAGS = {
@@ -84,15 +86,13 @@ class Jaeger:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        end = time.monotonic() + SOON
-        while True:
-            try:
-                if "available" in get(f"http://127.0.0.1:{self.ports['admin']}/"):
-                    return
-            except OSError:
-                assert self.process.poll() is None, "Jaeger has ended"
-                assert time.monotonic() < end, "Jaeger did not start"
-            time.sleep(0.02)
+        eventually(self._available, SOON, lambda: "Jaeger did not start", every_s=0.02)
+
+    def _available(self):
+        assert self.process.poll() is None, "Jaeger has ended"
+        with contextlib.suppress(OSError):
+            return "available" in get(f"http://127.0.0.1:{self.ports['admin']}/")
+        return False
 
     def stop(self, how=signal.SIGTERM):
         if self.process is not None:
@@ -143,10 +143,13 @@ class Jaeger:
 
     @staticmethod
     def _until(look, count):
-        end = time.monotonic() + SOON
-        while len(found := look()) < count and time.monotonic() < end:
-            time.sleep(0.05)
-        assert len(found) >= count, f"{count} spans expected, Jaeger has {len(found)}"
+        found = []
+
+        def enough():
+            found[:] = look()
+            return len(found) >= count
+
+        eventually(enough, SOON, lambda: f"not {count}, but {len(found)} spans", every_s=0.05)
         return found
 
     def figures(self):

@@ -7,9 +7,10 @@ import os
 import re
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
+
+from waiting import eventually
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SOON = 60.0
@@ -41,14 +42,14 @@ def running(command, log, **options):
 def serving(command, log, url, *, says=""):
     """Run a server until the block ends; yield when ``url`` answers with ``says`` in it."""
     with running(command, log, stdout=subprocess.DEVNULL) as process:
-        end = time.monotonic() + SOON
-        while True:
-            with contextlib.suppress(OSError):
-                if says in get(url):
-                    break
+
+        def up():
             assert process.poll() is None, log.read_text()[-2000:]
-            assert time.monotonic() < end, log.read_text()[-2000:]
-            time.sleep(0.05)
+            with contextlib.suppress(OSError):
+                return says in get(url)
+            return False
+
+        eventually(up, SOON, lambda: log.read_text()[-2000:], every_s=0.05)
         yield process
 
 

@@ -7,6 +7,8 @@ import math
 import time
 
 import pytest
+from strategies import rule
+from waiting import eventually
 
 import tracekit
 from tracekit.errors import StrategyError
@@ -20,14 +22,6 @@ PORTS = {
     "14268": lambda ports: f"http://127.0.0.1:{ports['http']}/api/sampling",
     "14250": lambda ports: f"grpc://127.0.0.1:{ports['grpc']}",
 }
-
-
-def rule(kind, param, **operations):
-    listed = [
-        {"operation": name, "type": "probabilistic", "param": rate}
-        for name, rate in operations.items()
-    ]
-    return {"type": kind, "param": param, **({"operation_strategies": listed} if listed else {})}
 
 
 FILE = {
@@ -76,14 +70,13 @@ def following(jaeger, port, service):
 
 def in_force(tracing, condition):
     """Return the sampler's state once ``condition`` holds for it; roots keep it asking."""
-    end = time.monotonic() + SOON
-    while True:
+
+    def state():
         tracing.tracer("t").start_span("warm").end()
-        state = tracing.stats().sampler
-        if condition(state):
-            return state
-        assert time.monotonic() < end, state
-        time.sleep(0.02)
+        now = tracing.stats().sampler
+        return now if condition(now) else None
+
+    return eventually(state, SOON, lambda: tracing.stats().sampler, every_s=0.02)
 
 
 def listed(strategy):

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import urllib3
+from json_answers import answering
+from ports import free_port, until_listening
 
 from tracekit.testing import FakeAgent
 
@@ -47,27 +45,8 @@ def agent():
 @pytest.fixture
 def github():
     """Answer the one question that the sample asks."""
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            body = json.dumps(EVENTS).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.asked = asked
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
+    with answering(EVENTS) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def environ(agent, **more):
@@ -84,9 +63,7 @@ def service(agent, github, tmp_path):
     """Serve the sample with Flask's own server; return its base URL."""
     (tmp_path / "pulls.py").write_text(program("migrate-from-jaeger-client.md", "pulls.py"))
     (tmp_path / "store.py").write_text(STORE)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "flask", "--app", "pulls", "run", "--port", str(port)],
         cwd=tmp_path,
@@ -95,20 +72,11 @@ def service(agent, github, tmp_path):
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 60
-        while not listens(port):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until_listening(port, process)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
         process.wait()
-
-
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_two_lines_of_the_sample_are_new():

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import opentracing
 import pytest
+from json_answers import answering
 from opentracing import Format
 
 import tracekit
@@ -234,32 +233,9 @@ def test_a_sampler_of_a_subclass_decides(to_agent):
 @pytest.fixture
 def sampling_server():
     """Say that every trace is sampled, to whoever asks."""
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            body = json.dumps(
-                {
-                    "strategyType": "PROBABILISTIC",
-                    "probabilisticSampling": {"samplingRate": 1.0},
-                }
-            ).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.asked = asked
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
+    rate = {"samplingRate": 1.0}
+    with answering({"strategyType": "PROBABILISTIC", "probabilisticSampling": rate}) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_an_agent_serves_as_a_channel(agent, sampling_server):

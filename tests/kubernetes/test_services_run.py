@@ -8,12 +8,12 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import urllib3
 import yaml
+from waiting import eventually
 
 from tracekit.testing import FakeCollector
 
@@ -90,12 +90,8 @@ def test_the_shop_runs_on_its_manifests(backend, start):
     path = re.search(r"http://frontend:8080(/\S+=)\$c", script)[1]
     assert urllib3.request("GET", f"http://{frontend}{path}123").status == 200
     wanted = {"frontend", "driver", "route"}
-    for _ in range(600):
-        spans = backend.spans()
-        if {span.service for span in spans} == wanted:
-            break
-        time.sleep(0.05)
-    assert {span.service for span in spans} == wanted
+    eventually(lambda: {span.service for span in backend.spans()} == wanted, 30, every_s=0.05)
+    spans = backend.spans()
     assert len({span.trace_id for span in spans}) == 1
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 import urllib3
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import eventually, until_said
 
 from tracekit.local import Receiver, SamplingServer
 
@@ -99,13 +99,8 @@ def started(command, tmp_path, **variables):
         ) as process,
     ):
         try:
-            deadline = time.monotonic() + 60
             pattern = r"[Ll]istening (?:on|at:) (?:http://)?(127\S+:\d+)"
-            while not (found := re.search(pattern, output.read_text())):
-                assert process.poll() is None, output.read_text()
-                assert time.monotonic() < deadline, output.read_text()
-                time.sleep(0.05)
-            yield Service(found[1])
+            yield Service(until_said(pattern, output, process)[1])
         finally:
             process.terminate()
             try:
@@ -116,13 +111,12 @@ def started(command, tmp_path, **variables):
 
 def settled(service, done):
     """Return a scrape between two equal readings of stats, once ``done(stats)``."""
-    deadline = time.monotonic() + 20
-    while True:
+
+    def quiet():
         before, samples, after = service.stats(), service.scrape(), service.stats()
-        if before == after and done(before):
-            return before, samples
-        assert time.monotonic() < deadline, before
-        time.sleep(0.05)
+        return (before, samples) if before == after and done(before) else None
+
+    return eventually(quiet, told=service.stats, every_s=0.05)
 
 
 def assert_same(stats, samples):
@@ -243,10 +237,8 @@ def test_a_remote_sampler_shows_its_queries(tmp_path):
         ) as service,
     ):
         service.get("/dispatch?customer=0")
-        deadline = time.monotonic() + 20
-        while not (before := service.stats()["sampler"])["updates_ok"]:
-            assert time.monotonic() < deadline, before
-            time.sleep(0.05)
+        eventually(lambda: service.stats()["sampler"]["updates_ok"], every_s=0.05)
+        before = service.stats()["sampler"]
         samples, after = service.scrape(), service.stats()["sampler"]
         for what in ("queries", "updates"):
             shown = samples[f"jaeger_tracer_sampler_{what}_total", "ok"]

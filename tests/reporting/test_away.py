@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from ports import free_port
 from waiting import eventually
 
 import tracekit
@@ -20,12 +21,6 @@ from tracekit.reporting._outage import PAUSE_S, Outage
 from tracekit.testing import FakeClock
 
 SOON = 20.0
-
-
-def unused_port(kind=socket.SOCK_DGRAM):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def environ(**others):
@@ -54,7 +49,7 @@ WIRES = {
 @pytest.mark.parametrize("wire", sorted(WIRES))
 def test_the_first_failure_is_one_warning(wire, caplog):
     """With address, cause and remedy: before any span is lost, without a flush, and only once."""
-    port = unused_port(socket.SOCK_DGRAM if wire == "udp" else socket.SOCK_STREAM)
+    port = free_port(socket.SOCK_DGRAM if wire == "udp" else socket.SOCK_STREAM)
     tracing = tracekit.init(environ=environ(**WIRES[wire](port)), set_global=False)
     try:
         tracing.tracer("t").start_span("work").end()
@@ -156,7 +151,8 @@ def test_without_an_agent_a_script_ends_soon():
     """After a quarter of the budget; the span is counted, the advice is not to wait longer."""
     done = subprocess.run(
         [sys.executable, "-c", ENDS.format(middle="")],
-        env=os.environ | environ(**WIRES["udp"](unused_port()), TRACEKIT_EXIT_BUDGET="4s"),
+        env=os.environ
+        | environ(**WIRES["udp"](free_port(socket.SOCK_DGRAM)), TRACEKIT_EXIT_BUDGET="4s"),
         capture_output=True,
         text=True,
         timeout=60,

@@ -7,6 +7,7 @@ import traceback
 import warnings
 from collections import Counter
 
+from accounting import law
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -260,9 +261,7 @@ class Program(RuleBasedStateMachine):
         if not hasattr(self, "reporter"):
             return
         stats = self.reporter.stats()
-        lost = sum(stats.dropped.values())
-        assert stats.started == stats.open + stats.finished == self.started - self.withdrawn
-        assert stats.finished == stats.sent + stats.queued + stats.in_flight + lost
+        assert law(stats).started == self.started - self.withdrawn
         assert stats.finished == self.finished
         assert stats.unsampled == self.withdrawn
         assert min(v for v in stats.as_dict().values() if isinstance(v, int)) >= 0

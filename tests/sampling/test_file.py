@@ -5,19 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from strategies import rule
 
 from tracekit.errors import StrategyError
 from tracekit.sampling import AdaptiveStrategy, Strategy
 from tracekit.sampling._file import parse_strategies_file
-
-
-def rule(kind, param, **operations):
-    listed = [
-        {"operation": name, "type": "probabilistic", "param": rate}
-        for name, rate in operations.items()
-    ]
-    return {"type": kind, "param": param, **({"operation_strategies": listed} if listed else {})}
-
 
 FILE = {
     "service_strategies": [

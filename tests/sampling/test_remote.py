@@ -9,6 +9,7 @@ import time
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
+from waiting import eventually
 
 import tracekit
 from tracekit._assembly.entry_points import jaeger_remote, parentbased_jaeger_remote
@@ -39,10 +40,7 @@ def seen(tracer, names=("GET /", "POST /")):
 def follow(tracer, expected, server):
     """Make traffic until it looks as ``expected``; return how many polls that took."""
     asked = len(server.asked)
-    end = time.monotonic() + 20
-    while seen(tracer) != expected:
-        assert time.monotonic() < end, f"{seen(tracer)} is not {expected}"
-        time.sleep(0.01)
+    eventually(lambda: seen(tracer) == expected, told=lambda: f"{seen(tracer)} is not {expected}")
     return len(server.asked) - asked
 
 
@@ -90,10 +88,7 @@ def test_what_is_sent_follows_the_strategy(kind):
         def traffic(sampled):
             """Make roots until one is (not) sampled; return how many polls that took."""
             asked = len(agent.sampling.asked)
-            end = time.monotonic() + 20
-            while tracer.start_span("GET /").is_recording() is not sampled:
-                assert time.monotonic() < end
-                time.sleep(0.01)
+            eventually(lambda: tracer.start_span("GET /").is_recording() is sampled)
             return len(agent.sampling.asked) - asked
 
         try:

@@ -25,8 +25,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from accounting import lawful
-from faults import FAULTS, free_port, wire
+from faults import FAULTS, wire
 from otlp_grpc import collecting
+from ports import free_port
 
 from tracekit.testing import FakeAgent, FakeCollector
 

@@ -31,9 +31,13 @@ from pathlib import Path
 import grpc
 import trustme
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from accounting import lawful
+
 import tracekit
 
-SUPPORT = Path(__file__).parents[1] / "support"
+SUPPORT = sys.path[0]
 RECEIVER = """
 import json, sys, tracekit.testing as t
 sys.path.insert(0, sys.argv[1])
@@ -239,13 +243,6 @@ def forked(errno) -> int:
     return 1
 
 
-def lawful(stats) -> bool:
-    lost = sum(stats.dropped.values())
-    whole = stats.finished == stats.sent + stats.queued + stats.in_flight + lost
-    positive = min(stats.open, stats.queued, stats.in_flight, stats.sent) >= 0
-    return whole and positive and stats.started == stats.open + stats.finished
-
-
 def end_spans(tracing, count=30) -> None:
     for number in range(count):
         tracing.tracer("t").start_span(str(number)).end()
@@ -315,7 +312,7 @@ def main() -> int:
     with (
         certificates() as files,
         subprocess.Popen(
-            [sys.executable, "-c", RECEIVER, str(SUPPORT), *files],
+            [sys.executable, "-c", RECEIVER, SUPPORT, *files],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

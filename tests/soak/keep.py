@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import random
+import sys
 import time
 from pathlib import Path
 
 from opentelemetry.trace import Status, StatusCode
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from accounting import laws
+from memory import resident_bytes
 
 import tracekit
 from tracekit.transport import SendResult
@@ -26,19 +31,6 @@ REPORT_S = 10.0
 WARM_UP = 0.3
 """The share of the run after which memory is taken as settled."""
 ERROR = Status(StatusCode.ERROR)
-
-
-def resident_bytes():
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGESIZE")
-
-
-def laws(stats):
-    lost = sum(stats.dropped.values())
-    assert stats.started == stats.open + stats.finished
-    assert stats.finished == stats.sent + stats.queued + stats.in_flight + lost
-    assert stats.recorded == stats.buffered + stats.promoted + sum(stats.discarded.values())
-    return stats
 
 
 def request(tracer, failing):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import random
 import socket
 import sys
@@ -19,6 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from accounting import law
+from memory import resident_bytes
+from ports import free_port
 
 import tracekit
 
@@ -30,18 +31,11 @@ WARM_UP = 0.15
 """The share of the run after which memory is taken as settled."""
 
 
-def resident_bytes():
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGESIZE")
-
-
 class Agent:
     """A UDP port in this process that is there and not there by turns; it reads and forgets."""
 
     def __init__(self):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port(socket.SOCK_DGRAM)
         self._socket = None
         self._until_s = 0.0
         self.restarts = 0

@@ -9,6 +9,15 @@ def law(stats):
     return stats
 
 
+def laws(stats):
+    """Return ``stats`` that obey the law, and the one of what was kept for the end of its trace."""
+    law(stats)
+    kept = stats.buffered + stats.promoted + sum(stats.discarded.values())
+    assert stats.recorded == kept, stats
+    assert min(stats.recorded, stats.buffered, stats.promoted, *stats.discarded.values()) >= 0
+    return stats
+
+
 def lawful(stats):
     """Return whether the figures obey the law; ``Stats``, or what ``as_dict`` makes of them."""
     told = stats if isinstance(stats, dict) else stats.as_dict()
@@ -16,4 +25,5 @@ def lawful(stats):
     return (
         told["started"] == told["open"] + told["finished"]
         and told["finished"] == told["sent"] + told["queued"] + told["in_flight"] + lost
+        and min(told["open"], told["queued"], told["in_flight"], told["sent"]) >= 0
     )

@@ -16,6 +16,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
+from ports import free_port
+
 PROGRAM = """
 {first}
 import atexit, json, os, signal, sys, threading, time
@@ -52,12 +54,6 @@ class End(NamedTuple):
     took_s: float
     stats: dict | None
     stderr: str
-
-
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager

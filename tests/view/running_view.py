@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 
+from waiting import eventually
+
 
 class View:
     """The command in a process of its own; ``said`` is what it has written so far."""
@@ -42,11 +44,12 @@ class View:
         return "".join(self._lines)
 
     def wait_for(self, text, timeout_s=30):
-        end = time.monotonic() + timeout_s
-        while not (found := re.search(text, self.said)) and time.monotonic() < end:
-            time.sleep(0.02)
-        assert found, f"{text!r} not in:\n{self.said}"
-        return found
+        return eventually(
+            lambda: re.search(text, self.said),
+            timeout_s,
+            lambda: f"{text!r} not in:\n{self.said}",
+            every_s=0.02,
+        )
 
     def port(self, what):
         return int(self.wait_for(rf"(\d+)/\w+  {re.escape(what)}\n")[1])

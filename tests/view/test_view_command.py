@@ -6,11 +6,11 @@ import json
 import signal
 import socket
 import sqlite3
-import time
 
 import pytest
 import urllib3
 from running_view import span
+from waiting import eventually
 
 from tracekit._cli.main import main
 
@@ -131,9 +131,7 @@ def test_the_users_browser_opens_the_page(view, tmp_path, monkeypatch):
     monkeypatch.setenv("BROWSER", f"{browser} %s")
     running = view("--open")
     port = running.port(QUERY)
-    end = time.monotonic() + 20
-    while not told.exists() and time.monotonic() < end:
-        time.sleep(0.02)
+    eventually(told.exists)
 
     assert told.read_text() == f"http://127.0.0.1:{port}\n"
     page = urllib3.request("GET", told.read_text().strip())
