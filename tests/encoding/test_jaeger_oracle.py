@@ -265,7 +265,7 @@ def test_every_span_has_the_official_bytes(name, span):
     loss=st.builds(Loss, *[st.integers(0, 2**40)] * 3),
     tags=attributes,
 )
-def test_a_batch_of_frames_is_the_batch_encoded_in_one_go(name, found, seq_no, loss, tags):
+def test_frames_joined_are_the_whole_batch(name, found, seq_no, loss, tags):
     """Concatenated frames in their envelope equal the official one-shot call, size foretold."""
     make, protocol = PROTOCOLS[name]
     encoder = make()
@@ -318,7 +318,7 @@ class Catch:
     kind=st.sampled_from(SpanKind),
     wide=st.booleans(),
 )
-def test_our_own_spans_are_encoded_like_their_sdk_form(tags, events, links, kind, wide):
+def test_own_spans_are_encoded_as_sdk_spans(tags, events, links, kind, wide):
     """The short way from a tracekit span gives the bytes that its SDK properties give."""
     catch = Catch()
     provider = tracekit.tracing.TracerProvider(

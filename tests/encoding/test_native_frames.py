@@ -140,7 +140,7 @@ def plain(**changed):
 @pytest.mark.timeout(900)  # two thousand examples, on a busy machine
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(facts=facts)
-def test_native_frames_are_those_of_python_byte_by_byte(facts):
+def test_native_frames_equal_pythons(facts):
     """Over everything that a span can be, errors included."""
     for pure, fast in ENCODERS.values():
         assert outcome(fast, Told(facts)) == outcome(pure, Told(facts))
@@ -164,7 +164,7 @@ def calls(one, at=None):
     }
 
 
-def test_what_most_spans_are_made_of_is_not_declined():
+def test_ordinary_spans_are_not_declined():
     """Otherwise the test above would compare Python with itself."""
     for one in (plain(), plain(events=(), parent_id=0, trace_id=5), plain(attributes={})):
         for call in calls(one).values():
@@ -186,13 +186,13 @@ def test_what_most_spans_are_made_of_is_not_declined():
     ],
     ids=lambda changed: next(iter(changed)),
 )
-def test_a_span_that_is_not_plain_is_left_to_who_knows_what_is_rare(changed):
+def test_rare_identities_are_left_to_python(changed):
     """Python looks once at what is told by identity, and hands the bytes of it in."""
     for name, call in calls(plain(**changed)).items():
         assert (call() is None) is ("rare" not in name)
 
 
-def test_kinds_and_scopes_are_found_however_many_there_are():
+def test_any_number_of_kinds_and_scopes_fits():
     """The encoders keep a few at hand; the others go the longer way to the same bytes."""
     scopes = [InstrumentationScope(f"library {n}") for n in range(40)]
     for pure, fast in ENCODERS.values():
@@ -228,13 +228,13 @@ def test_kinds_and_scopes_are_found_however_many_there_are():
     ],
     ids=str,
 )
-def test_whatever_is_rare_is_declined_and_never_an_error(changed):
+def test_rare_values_are_declined_not_errors(changed):
     """None sends the caller to the Python encoder."""
     for call in calls(plain(**changed)).values():
         assert call() is None
 
 
-def test_what_is_no_facts_or_no_plan_is_a_type_error():
+def test_wrong_arguments_are_a_type_error():
     """The one caller passes the tuples of the protocol; all else would be read out of bounds."""
     state, status, frame, known = plan()
     wrong = [(plan(), facts) for facts in ((), (1,) * 17, [1] * 18, None)]
@@ -268,13 +268,13 @@ def test_what_is_no_facts_or_no_plan_is_a_type_error():
     assert native.jaeger(plan(), True, plain(), 2**31, b"") is None  # no list is so long
 
 
-def test_one_that_was_built_from_another_source_is_not_used(monkeypatch):
+def test_one_of_another_source_is_not_used(monkeypatch):
     """A source tree that was updated still has it: Python encodes until it is built again."""
     monkeypatch.setitem(sys.modules, native.__name__, ModuleType(native.__name__))
     assert native_frames() is None
 
 
-def test_a_frame_larger_than_the_stack_grows_on_the_heap():
+def test_a_large_frame_grows_on_the_heap():
     """Long texts and many attributes fit, at every length around the border."""
     for length in (*range(3900, 4200), 100_000, 5_000_000):
         one = plain(attributes={"long": "x" * length}, events=())
@@ -282,8 +282,8 @@ def test_a_frame_larger_than_the_stack_grows_on_the_heap():
             assert fast.frame(Told(one)) == pure.frame(Told(one))
 
 
-def test_memory_that_runs_out_at_any_allocation_is_a_memory_error_or_a_frame():
-    """Each allocation fails in turn: nothing crashes, nothing half-written comes out."""
+def test_memory_may_run_out_anywhere():
+    """Each allocation fails in turn: a frame or MemoryError, no crash, nothing half-written."""
     testcapi = pytest.importorskip("_testcapi", reason="this Python has no module _testcapi")
     one = plain(attributes={"long": "ä" * 9000, **plain().attributes})
     whole = {name: call() for name, call in calls(one).items()}

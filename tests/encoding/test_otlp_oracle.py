@@ -159,7 +159,7 @@ ENCODER = OtlpEncoder()  # one for all examples: what it remembers must never sh
 
 @settings(max_examples=120)
 @given(st.lists(spans(), min_size=1, max_size=4))
-def test_any_spans_mean_what_they_mean_in_opentelemetrys_encoding(drawn):
+def test_spans_mean_what_opentelemetrys_mean(drawn):
     """Every field of every message is equal, and ours has no other fields."""
     assert received(drawn, ENCODER) == encode_spans(drawn)
 
@@ -184,7 +184,7 @@ parents = st.none() | st.just("local") | contexts(states)
 
 @settings(max_examples=100)
 @given(parents, st.sampled_from(SpanKind), st.lists(steps, max_size=12))
-def test_our_own_spans_are_told_the_short_way_and_mean_the_same(tracing, parent, kind, done):
+def test_own_spans_mean_what_sdk_spans_mean(tracing, parent, kind, done):
     """What our tracer tells at once equals what is read through the SDK's properties."""
     tracer = tracing.tracer("scope")
     context = None
@@ -207,7 +207,7 @@ def test_our_own_spans_are_told_the_short_way_and_mean_the_same(tracing, parent,
     assert received([span], ENCODER) == encode_spans([span])
 
 
-def test_the_bytes_themselves_are_those_of_protobuf():
+def test_the_bytes_are_those_of_protobuf():
     """Fields stand in the order of their numbers, so a plain request is identical to the byte."""
     tracer = sdk.TracerProvider(shutdown_on_exit=False).get_tracer("scope", "1")
     spans = []
@@ -219,7 +219,7 @@ def test_the_bytes_themselves_are_those_of_protobuf():
     assert sealed(OtlpEncoder(), spans).body == encode_spans(spans).SerializeToString()
 
 
-def test_spans_of_one_scope_stand_together_whatever_came_between():
+def test_spans_of_one_scope_stand_together():
     """Frames are grouped by scope and schema; each scope is told once, spans keep their order."""
     spans = [
         finished(name=str(number), instrumentation_scope=SCOPES[number % len(SCOPES)])
@@ -233,7 +233,7 @@ def test_spans_of_one_scope_stand_together_whatever_came_between():
 
 @settings(max_examples=50)
 @given(st.lists(spans(), min_size=1, max_size=4), attributes)
-def test_a_payload_is_never_larger_than_announced(drawn, tags):
+def test_a_payload_is_as_large_as_announced(drawn, tags):
     """The overhead is enough for any payload, and off by a few bytes a scope at most."""
     encoder = OtlpEncoder()
     process = encoder.process(Resource(tags, "https://schema.example"))
@@ -245,14 +245,14 @@ def test_a_payload_is_never_larger_than_announced(drawn, tags):
     assert 0 <= announced - len(encoder.seal(process, frames, 1, Loss()).body) <= 6 * 5
 
 
-def test_what_a_link_says_of_its_trace_state_is_kept():
+def test_a_links_trace_state_is_kept():
     """OpenTelemetry's encoder leaves the trace state of links out; ours tells it."""
     context = SpanContext(1, 2, is_remote=True, trace_state=TraceState([("a", "b")]))
     (link,) = only_span(received([finished(links=[Link(context)])])).links
     assert (link.trace_state, link.flags) == ("a=b", 0x300)
 
 
-def test_integers_beyond_64_bits_become_texts():
+def test_integers_beyond_64_bits_are_texts():
     """As OpenTelemetry's attribute mapping demands; its encoder drops such attributes."""
     span = finished(attributes={"big": 2**70, "low": -(2**63) - 1, "in": [2**63]})
     found = {item.key: item.value for item in only_span(received([span])).attributes}
@@ -261,7 +261,7 @@ def test_integers_beyond_64_bits_become_texts():
     assert found["in"].array_value.values[0].string_value == str(2**63)
 
 
-def test_texts_that_utf8_cannot_hold_cost_no_span():
+def test_lone_surrogates_cost_no_span():
     """A lone surrogate becomes a question mark, wherever it stands."""
     event = Event("e\ud800", {"k\ud800": "v\ud800"}, 1)
     span = only_span(received([finished(name="n\ud800", events=[event])]))
@@ -269,7 +269,7 @@ def test_texts_that_utf8_cannot_hold_cost_no_span():
     assert span.events[0].attributes[0].value.string_value == "v?"
 
 
-def test_values_that_compare_equal_are_not_confused():
+def test_values_of_equal_numbers_stay_apart():
     """1, True and 1.0 under one key keep their types, also when seen before."""
     encoder = OtlpEncoder()
     for _ in range(2):
@@ -278,7 +278,7 @@ def test_values_that_compare_equal_are_not_confused():
             assert span.attributes[0].value.WhichOneof("value") == field
 
 
-def test_more_names_than_are_remembered_are_told_right():
+def test_names_beyond_the_memory_are_right():
     """A service that puts ids into names and values is slower, never wrong."""
     encoder = OtlpEncoder()
     spans = [finished(name=f"order {n}", attributes={"id": f"{n}"}) for n in range(10_000)]

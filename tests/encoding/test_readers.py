@@ -76,7 +76,7 @@ THRIFT = pytest.mark.parametrize(
 
 @THRIFT
 @pytest.mark.parametrize("number", [*NUMBERS, Numpy("nan")])
-def test_jaeger_is_sent_no_number_that_its_query_cannot_answer(make, protocol, number):
+def test_jaeger_is_sent_only_finite_numbers(make, protocol, number):
     """NaN and infinities are texts in tags, in logs and within lists, whose text stays JSON."""
     told = as_jaeger(make, protocol, span({"n": number, "list": [1.5, number]}, linked=True))
     tags = [*told.tags, *(field for log in told.logs for field in log.fields)]
@@ -89,7 +89,7 @@ def test_jaeger_is_sent_no_number_that_its_query_cannot_answer(make, protocol, n
 
 
 @THRIFT
-def test_tags_of_the_process_are_no_such_numbers_either(make, protocol):
+def test_process_tags_are_no_such_numbers(make, protocol):
     """A process is read with each of its spans."""
     told = jaeger.Process()
     resource = Resource({"service.name": "shop", "load": math.nan})
@@ -120,8 +120,8 @@ def texts(message):
 
 
 @pytest.mark.parametrize("number", [*NUMBERS, Numpy("inf")])
-def test_otlp_holds_no_number_that_jaegers_query_cannot_answer(number):
-    """Neither in attributes of spans, events, links, scopes and resources nor in nested ones."""
+def test_otlp_holds_only_finite_numbers(number):
+    """None that Jaeger's query cannot answer: in spans, events, links, scopes, resources."""
     attributes = {"n": number, "ok": 2.5, "list": [number], "map": {"a": {"b": number}}}
     scope = InstrumentationScope("s", None, None, {"n": number})
     told = as_otlp(span(attributes, scope=scope, linked=True), Resource({"load": number}))
@@ -155,7 +155,7 @@ def nest(levels, value):
 
 
 @pytest.mark.parametrize("levels", [2, 16, 17, 40, 200])
-def test_values_that_are_nested_too_deeply_cost_no_neighbour(levels):
+def test_deep_nesting_costs_no_neighbour(levels):
     """A reader that refuses more than 100 messages within each other takes the request."""
     told = as_otlp(span({"deep": nest(levels, "core"), "n": 1}))
     attributes = told.scope_spans[0].spans[0].attributes
@@ -164,7 +164,7 @@ def test_values_that_are_nested_too_deeply_cost_no_neighbour(levels):
 
 
 @THRIFT
-def test_an_end_before_its_start_is_no_time_at_all(make, protocol):
+def test_an_end_before_its_start_lasts_0(make, protocol):
     """A clock that was set back while a span was open makes its duration 0, never huge."""
     assert as_jaeger(make, protocol, span(start=20_000_000, end=10_000_000)).duration == 0
     (told,) = as_otlp(span(start=20_000, end=10_000)).scope_spans[0].spans
@@ -190,7 +190,7 @@ def test_what_a_scope_says_arrives(make, protocol):
 
 
 @THRIFT
-def test_scopes_that_differ_in_their_attributes_alone_are_told_apart(make, protocol):
+def test_scopes_differ_by_attributes_alone(make, protocol):
     """Also by an encoder that remembers what it said of the other one."""
     encoder = make()
     for zone in ("eu", "us", "eu"):
@@ -207,7 +207,7 @@ FAR_TIMES = (-(2**70), -(2**63), -1_000_000_000, -1, 0, 2**62, 2**63, MAX_NS, 2*
 @THRIFT
 @pytest.mark.parametrize("start", FAR_TIMES)
 @pytest.mark.parametrize("end", FAR_TIMES)
-def test_a_time_that_no_reader_has_a_form_for_is_the_nearest_one(make, protocol, start, end):
+def test_an_unreadable_time_is_the_nearest(make, protocol, start, end):
     """Before 1970 or beyond 9999, Jaeger can neither pass a span on nor answer with it."""
     told = as_jaeger(make, protocol, span(start=start, end=end))
     first = min(max(0, start), MAX_NS)
@@ -220,8 +220,8 @@ def test_a_time_that_no_reader_has_a_form_for_is_the_nearest_one(make, protocol,
 
 @THRIFT
 @pytest.mark.parametrize("at", FAR_TIMES)
-def test_an_event_out_of_time_costs_neither_its_span_nor_a_search(make, protocol, at):
-    """Events have times of their own, which a program may take from anywhere."""
+def test_an_event_out_of_time_costs_no_span(make, protocol, at):
+    """Nor a search. Events have times of their own, which a program may take from anywhere."""
     given_span = span(event_at=at)
     near = min(max(0, at), MAX_NS)
     assert as_jaeger(make, protocol, given_span).logs[0].timestamp == near // 1000

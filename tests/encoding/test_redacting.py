@@ -87,7 +87,7 @@ URLS = {
 
 
 @pytest.mark.parametrize("key", sorted(URLS))
-def test_urls_lose_their_secrets_without_being_asked(exported, key):
+def test_urls_lose_their_secrets_by_default(exported, key):
     """Whoever wrote the attribute, the token in it is gone and the rest is there."""
     tracing, text = exported()
     tracing.tracer("others").start_span("call", attributes={key: URLS[key]}).end()
@@ -96,7 +96,7 @@ def test_urls_lose_their_secrets_without_being_asked(exported, key):
     assert "page=2" in said
 
 
-def test_opentelemetrys_own_instrumentation_is_redacted(exported):
+def test_contribs_spans_are_redacted(exported):
     """A call that contrib's requests instrumentation traced: default and further names."""
     with Receiver() as nobody:
         port = nobody.port
@@ -139,7 +139,7 @@ def test_exceptions_lose_what_they_quote(exported):
         {"notes": ["a", "number 078-05-1120"]},
     ],
 )
-def test_what_the_setting_names_is_replaced_everywhere(exported, attributes):
+def test_named_values_are_replaced(exported, attributes):
     """As an attribute of span, event and link, by its name or where a text gives it a value."""
     tracing, text = exported(redact="email,db.statement,/078-05-\\d{4}/")
     tracer = tracing.tracer("t")
@@ -190,7 +190,7 @@ def test_the_program_keeps_its_own_span():
     assert before == after
 
 
-def test_a_plain_sdks_spans_are_redacted_by_our_exporter(monkeypatch):
+def test_plain_sdk_spans_are_redacted(monkeypatch):
     """``JaegerExporter`` reads the variable; URLs are clean without it."""
     monkeypatch.setenv("TRACEKIT_REDACT", "ssn")
     with Receiver() as receiver:
@@ -231,13 +231,13 @@ def test_redaction_is_not_the_callers_work():
         ("", ()),
     ],
 )
-def test_the_setting_takes_names_and_patterns(written, expected):
+def test_it_takes_names_and_patterns(written, expected):
     """With commas between them, which a pattern may hold itself."""
     assert redactions(written) == expected
 
 
 @pytest.mark.parametrize("bad", ["/(/", "two words", "/x*/", "a=b"])
-def test_one_bad_entry_does_not_cost_the_others(bad):
+def test_a_bad_entry_costs_no_other(bad):
     """It is named; what is good is kept, so that nothing is exported for a typing error."""
     with pytest.raises(PartlyGoodError) as caught:
         redactions(["email", bad])
@@ -247,7 +247,7 @@ def test_one_bad_entry_does_not_cost_the_others(bad):
     assert [problem.name for problem in settings.problems] == ["TRACEKIT_REDACT"]
 
 
-def test_a_text_too_long_to_be_searched_is_cut():
+def test_a_text_too_long_to_search_is_cut():
     """Rather less in a trace than a secret that nobody looked for."""
     cleaned = Rule.of(["/secret/"]).clean("x" * MAX_SEARCHED + "secret")
     assert len(cleaned) == MAX_SEARCHED + 1

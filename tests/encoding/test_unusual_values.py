@@ -52,7 +52,7 @@ def as_otlp(span):
     ("name", "shown"),
     [(None, ""), (404, "404"), (b"raw", "b'raw'"), (Route.SHOP, "/shop"), ("\ud800", "?")],
 )
-def test_a_name_that_is_no_text_costs_no_span(tracing, name, shown):
+def test_a_name_of_no_text_costs_no_span(tracing, name, shown):
     """Spans and events are told under what ``str`` makes of it, in both formats."""
     span = tracing.tracer("t").start_span(name)
     span.add_event(name)
@@ -80,7 +80,7 @@ def test_a_value_of_any_kind_costs_no_span(tracing, value):
     assert as_jaeger(span).operationName == as_otlp(span).name == "span"
 
 
-def test_a_text_of_its_own_class_is_its_content_in_both_formats(tracing):
+def test_a_text_subclass_is_its_content(tracing):
     """A member of an enumeration of texts is the text, not the member's name."""
     span = tracing.tracer("t").start_span("span", attributes={"route": Route.SHOP})
     span.end()
@@ -88,7 +88,7 @@ def test_a_text_of_its_own_class_is_its_content_in_both_formats(tracing):
     assert as_otlp(span).attributes[0].value.string_value == "/shop"
 
 
-def test_what_cannot_even_be_looked_at_is_lost_alone(tracing):
+def test_an_incomparable_value_is_lost_alone(tracing):
     """A value whose comparison raises costs its span, counted, and no neighbour."""
     for value in (1, Evil(2), 3):
         tracing.tracer("t").start_span("span", attributes={"n": value}).end()

@@ -73,7 +73,7 @@ def test_both_destinations_get_every_span(agents):
     assert len(first.wait(7, timeout_s=SOON)) == 7
 
 
-def test_an_exporter_or_a_transport_may_be_the_second(agents):
+def test_a_second_may_be_of_any_kind(agents):
     """As with ``init``: any OpenTelemetry exporter, any transport object, or the name of one."""
 
     class Kept(SpanExporter):
@@ -94,7 +94,7 @@ def test_an_exporter_or_a_transport_may_be_the_second(agents):
 
 
 @pytest.mark.parametrize("way", ["refuses", "hangs", "overflows"])
-def test_a_second_that_is_dead_costs_the_first_nothing(agents, way):
+def test_a_dead_second_costs_no_first(agents, way):
     """What it cannot send is its own loss, counted there; a flush of the first does not wait."""
     free = threading.Event()
 
@@ -116,7 +116,7 @@ def test_a_second_that_is_dead_costs_the_first_nothing(agents, way):
         assert added.stats().finished == sum(added.stats().dropped.values()) == 500
 
 
-def test_a_span_is_encoded_once_for_two_of_one_format():
+def test_two_of_one_format_share_frames():
     """Two compact agents are sent the same frames; another format has frames of its own."""
     first, same, other = MemoryTransport(), MemoryTransport(), MemoryTransport()
     with running(transport=first) as tracing:
@@ -134,7 +134,7 @@ def test_a_span_is_encoded_once_for_two_of_one_format():
     assert all(one.data != two.data for one, two in zip(frames[0], frames[2], strict=True))
 
 
-def test_what_must_not_be_exported_goes_to_neither(agents):
+def test_redact_holds_for_both(agents):
     """``redact`` of the first holds for those that are added, unless they say more."""
     first, second = agents
     with running(redact=["email"], **to(first)) as tracing:
@@ -172,7 +172,7 @@ def test_bad_settings_are_an_error(agents):
             tracing.add_exporter("udp", exporter=object())
 
 
-def test_a_disabled_handle_takes_one_and_sends_nothing():
+def test_a_disabled_handle_takes_one():
     """A program needs no case of its own for that."""
     memory = MemoryTransport()
     with running(disabled=True) as tracing:
@@ -244,7 +244,7 @@ def test_the_end_drains_both_at_once(ending, otlp):
     assert time.monotonic() - began < SOON
 
 
-def test_an_offer_more_is_all_that_a_span_waits_for(agents):
+def test_a_span_waits_for_one_offer_more(agents):
     """Ending a span beside a second destination costs less than twice what it cost without."""
 
     def cost(tracing, n=3000):

@@ -113,7 +113,7 @@ class Collector:
         return [span.operationName for batch in self.batches for span in batch.spans]
 
 
-def test_the_constructor_is_that_of_the_retired_package():
+def test_the_constructor_is_the_retired_ones():
     """Names, order and defaults of the arguments are the same, so only the import changes."""
     parameters = inspect.signature(JaegerExporter).parameters
     assert [(name, each.default) for name, each in parameters.items()] == [
@@ -151,7 +151,7 @@ def test_a_plain_sdk_reports_to_an_agent(agent):
     )
 
 
-def test_spans_of_several_resources_keep_their_service(agent):
+def test_each_resource_keeps_its_service(agent):
     """One call may bring spans of several providers; each batch on the wire is of one process."""
     mixed = [
         span
@@ -168,7 +168,7 @@ def test_spans_of_several_resources_keep_their_service(agent):
 
 
 @pytest.mark.parametrize("split", [None, False, True])
-def test_batches_are_always_split_by_what_a_datagram_holds(agent, split):
+def test_batches_are_split_by_the_datagram(agent, split):
     """Whatever ``udp_split_oversized_batches`` says: only a span larger than any is lost."""
     with exporting(agent, udp_split_oversized_batches=split) as exporter:
         assert exporter.export(spans_of("shop", 300, text="x" * 1000)) is SUCCESS
@@ -179,7 +179,7 @@ def test_batches_are_always_split_by_what_a_datagram_holds(agent, split):
         assert exporter.stats().dropped["too_large"] == 1
 
 
-def test_texts_are_cut_to_the_length_that_was_asked_for(agent):
+def test_texts_are_cut_to_their_limit(agent):
     """``max_tag_value_length`` bounds the texts of spans and of events, not the numbers."""
     with exporting(agent, max_tag_value_length=3) as exporter:
         assert exporter.export(spans_of("shop", text="abcdef", number=123456)) is SUCCESS
@@ -188,7 +188,7 @@ def test_texts_are_cut_to_the_length_that_was_asked_for(agent):
     assert span.logs[0].fields["text"] == "abc"
 
 
-def test_lists_and_process_tags_are_texts_to_be_cut(agent):
+def test_lists_and_process_tags_are_cut_too(agent):
     """As in the retired package: what Jaeger shows as text is bounded, wherever it stands."""
     memory = InMemorySpanExporter()
     resource = Resource({"service.name": "a long name", "zone": "eu-west-1", "ports": [1, 2, 3]})
@@ -216,7 +216,7 @@ def test_whatever_is_exported_is_sent(agent):
     assert (stats.started, stats.open, stats.sent, stats.unsampled) == (2, 0, 2, 0)
 
 
-def test_a_collector_beats_the_agent_and_gets_the_credentials(agent):
+def test_a_collector_beats_the_agent(agent):
     """Thrift over HTTP with basic authentication, as in the retired package."""
     with Collector() as collector:
         exporter = JaegerExporter(
@@ -230,7 +230,7 @@ def test_a_collector_beats_the_agent_and_gets_the_credentials(agent):
     assert agent.spans() == []
 
 
-def test_what_cannot_be_sent_in_time_waits_for_the_next_call():
+def test_unsent_spans_wait_for_the_next_call():
     """``timeout`` bounds an export; the spans go out once the collector is there."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -249,7 +249,7 @@ def test_what_cannot_be_sent_in_time_waits_for_the_next_call():
     exporter.shutdown()
 
 
-def test_after_a_shutdown_spans_are_refused_and_counted(agent):
+def test_after_a_shutdown_spans_are_refused(agent):
     """A late span costs no exception."""
     with exporting(agent) as exporter:
         exporter.shutdown()
@@ -271,7 +271,7 @@ def test_threads_may_export_at_once(agent):
         assert exporter.stats().sent == 400
 
 
-def test_what_is_not_given_comes_from_the_environment(agent, monkeypatch):
+def test_defaults_come_from_the_environment(agent, monkeypatch):
     """The variables of Jaeger's clients say where the agent is; an argument wins over them."""
     monkeypatch.setenv("JAEGER_AGENT_HOST", "127.0.0.1")
     monkeypatch.setenv("JAEGER_AGENT_PORT", str(agent.port))
@@ -287,7 +287,7 @@ def test_what_is_not_given_comes_from_the_environment(agent, monkeypatch):
         agent.wait(2)
 
 
-def test_the_variables_of_the_retired_package_still_count(agent, monkeypatch):
+def test_the_retired_variables_still_count(agent, monkeypatch):
     """A deployment that told that package where the agent is need not change at once."""
     monkeypatch.setenv("OTEL_EXPORTER_JAEGER_AGENT_HOST", "127.0.0.1")
     monkeypatch.setenv("OTEL_EXPORTER_JAEGER_AGENT_PORT", str(agent.port))
@@ -297,7 +297,7 @@ def test_the_variables_of_the_retired_package_still_count(agent, monkeypatch):
     exporter.shutdown()
 
 
-def test_otlps_variables_alone_do_not_move_it(agent, monkeypatch, caplog):
+def test_otlp_variables_alone_do_not_move_it(agent, monkeypatch, caplog):
     """It keeps to the agent, and a value that cannot be used costs a warning, not the service."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("JAEGER_REPORTER_MAX_QUEUE_SIZE", "many")
@@ -309,7 +309,7 @@ def test_otlps_variables_alone_do_not_move_it(agent, monkeypatch, caplog):
 
 
 @pytest.mark.integration
-def test_an_sdk_that_configures_itself_finds_it_by_name(agent):
+def test_an_sdk_finds_it_by_name(agent):
     """``OTEL_TRACES_EXPORTER=tracekit`` is all that a program needs."""
     program = (
         "from opentelemetry import trace\n"

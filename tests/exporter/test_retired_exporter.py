@@ -118,7 +118,7 @@ def run(python, program, *ports):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_retired_exporter_can_be_our_wire(python):
+def test_the_retired_one_can_be_the_wire(python):
     """A service that already ships through it changes nothing but who makes the spans."""
     with FakeAgent() as agent:
         run(python, BRIDGE, agent.port)
@@ -128,7 +128,7 @@ def test_the_retired_exporter_can_be_our_wire(python):
     assert (child.trace_id, child.parent_id) == (parent.trace_id, parent.span_id)
 
 
-def test_ours_says_at_least_what_the_retired_one_said(python):
+def test_it_says_what_the_retired_one_said(python):
     """Under one SDK both exporters tell the same spans; ours leaves out none of its tags."""
     with FakeAgent() as old, FakeAgent() as new:
         run(python, BOTH, old.port, new.port)

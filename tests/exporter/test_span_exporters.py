@@ -68,7 +68,7 @@ def make(tracing, count=1):
         tracing.tracer("scope").start_span(str(number), attributes={"n": number}).end()
 
 
-def test_an_exporter_gets_the_spans_themselves_in_batches():
+def test_an_exporter_gets_spans_in_batches():
     """It sees what the SDK would show it, each span once, as many together as the SDK sends."""
     exporter = Exporter()
     with running(exporter, flush_s=60) as tracing:
@@ -82,7 +82,7 @@ def test_an_exporter_gets_the_spans_themselves_in_batches():
     assert span.instrumentation_scope.name == "scope"
 
 
-def test_a_batch_is_as_large_as_the_setting_says():
+def test_a_batch_has_the_size_of_the_setting():
     """``max_batch_spans`` goes below the SDK's number, and beyond it."""
     for limit in (10, 1000):
         exporter = Exporter()
@@ -92,7 +92,7 @@ def test_a_batch_is_as_large_as_the_setting_says():
         assert max(len(batch) for batch in exporter.batches) == limit
 
 
-def test_losses_are_told_while_an_exporter_hangs(caplog):
+def test_losses_are_told_during_a_hang(caplog):
     """The worker does not sit in one export for ever: it warns of what is dropped meanwhile."""
     exporter = Exporter()
     exporter.free.clear()
@@ -113,7 +113,7 @@ def test_losses_are_told_while_an_exporter_hangs(caplog):
     [(SpanExportResult.FAILURE, "Exporter could not export"), (OSError("no route"), "no route")],
     ids=["failure", "raises"],
 )
-def test_what_an_exporter_gives_up_is_dropped_and_counted(answer, words, caplog):
+def test_an_exporters_losses_are_counted(answer, words, caplog):
     """It has tried as often as it wanted to; the warning says who failed and why."""
     exporter = Exporter(answer)
     with running(exporter) as tracing, caplog.at_level(logging.WARNING, "tracekit"):
@@ -124,7 +124,7 @@ def test_what_an_exporter_gives_up_is_dropped_and_counted(answer, words, caplog)
     assert words in caplog.text
 
 
-def test_an_exporter_that_hangs_holds_up_nobody_and_exports_nothing_twice():
+def test_a_hung_exporter_holds_up_nobody():
     """Flush returns in time; when the export ends after all, its spans are sent, once."""
     exporter = Exporter()
     exporter.free.clear()
@@ -141,7 +141,7 @@ def test_an_exporter_that_hangs_holds_up_nobody_and_exports_nothing_twice():
     assert (exporter.exports, exporter.names) == (1, ["0", "1", "2", "3", "4"])
 
 
-def test_a_shutdown_does_not_wait_for_an_exporter_that_hangs():
+def test_no_shutdown_waits_for_a_hang():
     """What it still has is counted as lost at shutdown."""
     exporter = Exporter()
     exporter.free.clear()
@@ -163,7 +163,7 @@ def test_an_exporter_is_shut_down_once():
     assert (exporter.shutdowns, exporter.names) == (1, ["0"])
 
 
-def test_an_exporters_own_calls_are_not_traced():
+def test_an_exporters_calls_are_not_traced():
     """With every session traced, an exporter that posts makes no spans, and no end of them."""
 
     class Posting(Exporter):
@@ -192,7 +192,7 @@ def test_the_log_says_who_gets_the_spans(caplog):
         assert "agent" not in caplog.text
 
 
-def test_a_wire_and_an_exporter_exclude_each_other():
+def test_a_wire_excludes_an_exporter():
     """There is one way out."""
     with pytest.raises(TypeError, match="together"):
         tracekit.init("x", environ={}, exporter=Exporter(), transport=MemoryTransport())

@@ -69,7 +69,7 @@ def _demo(wheel, tmp_path, *arguments):
     )
 
 
-def test_the_demo_shows_one_trace_over_three_processes(wheel, tmp_path):
+def test_the_demo_shows_one_trace(wheel, tmp_path):
     """From the wheel alone: exit 0, every hop ticked, a tree of three services, a picture."""
     done = _demo(wheel, tmp_path, "--svg", "demo.svg", "--width", "100")
 
@@ -134,7 +134,7 @@ def test_the_demo_ends_on_the_page(wheel, tmp_path):
     assert len(traces) == 2
 
 
-def test_ctrl_c_ends_a_demo_that_waits_for_a_browser(wheel, tmp_path):
+def test_ctrl_c_ends_a_waiting_demo(wheel, tmp_path):
     """A browser that has not come back yet, like one in the terminal, changes nothing."""
     browser, came = tmp_path / "browser", tmp_path / "came"
     browser.write_text(f"#!/bin/sh\ntouch {came}\nexec sleep 20 >/dev/null 2>&1\n")
@@ -157,7 +157,7 @@ def test_ctrl_c_ends_a_demo_that_waits_for_a_browser(wheel, tmp_path):
     [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)],
     ids=["SIGTERM", "SIGKILL"],
 )
-def test_an_interrupted_demo_leaves_no_process(wheel, tmp_path, signum, ends_with):
+def test_an_ended_demo_leaves_no_process(wheel, tmp_path, signum, ends_with):
     """Whatever ends the demo also ends the services that it started."""
     with subprocess.Popen(
         _command("demo"),
@@ -193,7 +193,7 @@ def _alive(pid):
     return ") Z " not in stat  # ended, but its new parent has not looked yet
 
 
-def test_without_the_extra_the_install_line_is_printed(tmp_path):
+def test_a_missing_extra_names_its_install(tmp_path):
     """A missing package is no traceback: status 2 and the one line that helps."""
     program = (
         "import sys; sys.modules['flask'] = None\n"  # what import sees where it is not installed
@@ -215,7 +215,7 @@ def test_without_the_extra_the_install_line_is_printed(tmp_path):
     ]
 
 
-def test_the_wheel_carries_the_examples_and_nothing_generated(wheel):
+def test_the_wheel_carries_the_examples(wheel):
     """The examples travel with the package; stubs are made at the start of a process."""
     carried = {
         str(path.relative_to(wheel / "tracekit" / "_examples"))

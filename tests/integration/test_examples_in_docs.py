@@ -96,7 +96,7 @@ def test_the_readme_instruments_a_service(receiver, serve):
     assert (span.service, span.kind) == ("service", "server")
 
 
-def test_the_tutorial_gives_the_trace_that_it_promises(receiver, serve):
+def test_the_tutorial_keeps_its_promise(receiver, serve):
     """Five spans as told, the call and the parsing side by side, none for the probe."""
     shop = serve("docs/tutorial/first-trace.md", "shop")
 
@@ -171,7 +171,7 @@ def test_links_lead_somewhere(page):
     assert {link for link in _links(page) if not link.exists()} == set()
 
 
-def test_every_page_can_be_reached_from_the_index():
+def test_the_index_leads_to_every_page():
     """Whoever starts at docs/index.md finds every page (the changelog's fragments aside)."""
     reached, unread = set(), [REPOSITORY / "docs" / "index.md"]
     while unread:

@@ -64,7 +64,7 @@ def driver(request, receiver, tmp_path):
             process.kill()
 
 
-def test_all_four_kinds_of_call_are_one_trace(receiver, driver):
+def test_all_kinds_of_call_are_one_trace(receiver, driver):
     """A ride makes one call of each kind; every server span hangs below its client span."""
     ride = subprocess.run(
         [sys.executable, str(EXAMPLES / "grpc_service" / "client.py"), "--driver", driver],

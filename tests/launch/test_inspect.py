@@ -22,7 +22,7 @@ def inspect(environ):
     return run
 
 
-def test_each_installed_package_is_named_with_what_traces_it(inspect, package):
+def test_each_package_names_what_traces_it(inspect, package):
     """Our edges, contrib's instrumentors, and the line that installs what is lacking."""
     package("parcels", "", "")
     package("pymongo", "", "")
@@ -36,15 +36,15 @@ def test_each_installed_package_is_named_with_what_traces_it(inspect, package):
     assert "cassandra" not in rows
 
 
-def test_what_is_switched_off_is_shown_as_such(inspect):
+def test_what_is_switched_off_is_shown(inspect):
     """By either variable."""
     rows = inspect(TRACEKIT_INSTRUMENT="-flask", OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="requests")
     for name in ("flask", "requests"):
         assert (rows[name]["traced_by"], rows[name]["note"]) == (None, "switched off")
 
 
-def test_the_table_imports_nothing_and_holds_every_row(environ):
-    """It is safe where an import has effects."""
+def test_the_table_imports_nothing(environ):
+    """It holds every row and is safe where an import has effects."""
     program = (
         "import sys; from tracekit._cli.inspect import main; main([]);"
         "print({'flask', 'grpc', 'celery'} & set(sys.modules))"

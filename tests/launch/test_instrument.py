@@ -43,7 +43,7 @@ def shown(done):
     return done.stdout.splitlines()
 
 
-def test_an_edge_goes_on_when_its_package_is_imported_and_not_before(python):
+def test_an_edge_goes_on_at_the_import(python):
     """Nothing is imported for tracing's sake, and the first names a program takes are traced."""
     lines = shown(
         python(
@@ -67,8 +67,8 @@ print(tracing.stats().started)
     assert lines == ["False False True", "True False {}", "1", "()", "1"]
 
 
-def test_a_module_sees_its_own_loader_while_it_is_loaded_and_after(python):
-    """Resources, ``inspect`` and ``pkgutil`` find what they find without us."""
+def test_a_module_sees_its_own_loader(python):
+    """While loading and after: resources, ``inspect``, ``pkgutil`` find what they find bare."""
     lines = shown(
         python(
             INIT
@@ -86,7 +86,7 @@ print(importlib.resources.files("flask").joinpath("app.py").is_file())
     assert lines == ["True True", "SourceFileLoader SourceFileLoader", "True"]
 
 
-def test_what_is_imported_already_is_traced_at_once(python):
+def test_what_is_imported_is_traced_at_once(python):
     """A program may instrument late."""
     program = "import requests, grpc\n" + INIT + "print(tracekit.instrument().done)"
     (line,) = shown(python(program))
@@ -95,7 +95,7 @@ def test_what_is_imported_already_is_traced_at_once(python):
     assert "'logging'" in line
 
 
-def test_an_instrumentor_of_others_waits_for_the_package_its_metadata_name(python, parcels):
+def test_contribs_instrumentors_wait(python, parcels):
     """Its spans are of our handle, and ``undo`` takes it off again."""
     lines = shown(
         python(
@@ -114,8 +114,8 @@ print(parcels.send(), tracing.stats().started)
     assert lines == ["waiting True", "instrumentor imported", "sent 1 True", "sent 1"]
 
 
-def test_a_broken_instrumentor_costs_one_warning_that_names_it(python, package):
-    """Whatever it raises, the program's import succeeds, and what else there is goes on."""
+def test_a_broken_instrumentor_is_told(python, package):
+    """In one warning that names it. Whatever it raises, the import succeeds, the rest goes on."""
     package("parcels", "def send(): return 'sent'\n")
     path = package("broken", "raise RuntimeError('rotten')", "parcels = broken:It", "parcels")
     done = python(
@@ -132,8 +132,8 @@ print(parcels.send(), json.dumps(done.failed), "requests" in done.done)
     assert "instrument: parcels is not traced: RuntimeError: rotten" in done.stderr
 
 
-def test_an_instrumentor_for_another_version_is_not_put_on(python, package):
-    """Contrib says which versions each is made for; what is off is named."""
+def test_an_instrumentor_has_its_versions(python, package):
+    """Contrib says which each is made for; for another it is not put on, and is named."""
     package("parcels", "def send(): return 'sent'\n", "", "")
     source = INSTRUMENTOR.replace("return ()", "return ('parcels >= 9',)")
     path = package("instrumentor", source, "parcels = instrumentor:Instrumentor", "parcels")
@@ -175,7 +175,7 @@ def test_an_instrumentor_for_another_version_is_not_put_on(python, package):
         ),
     ],
 )
-def test_arguments_settings_and_variables_say_what_goes_on(python, arguments, variables, on):
+def test_what_goes_on_can_be_chosen(python, arguments, variables, on):
     """Arguments win over the setting; what OpenTelemetry's variable forbids stays off."""
     done = python(
         INIT
@@ -187,13 +187,13 @@ def test_arguments_settings_and_variables_say_what_goes_on(python, arguments, va
     assert (set(names) & {"logging", "requests", "grpc"}, failed) == (on, {})
 
 
-def test_a_name_that_nothing_goes_by_is_named_with_the_likely_one(python):
+def test_an_unknown_name_has_a_suggestion(python):
     """A typing error does not silently trace too much or too little."""
     done = python(INIT + "tracekit.instrument(only=['reqests'])")
     assert "instrument: nothing is called 'reqests' (did you mean requests?)" in done.stderr
 
 
-def test_a_program_that_traces_its_application_itself_keeps_its_own_way(python):
+def test_a_programs_own_tracing_comes_first(python):
     """Its ``FlaskTracing`` comes before the launcher's, also where it traces less."""
     lines = shown(
         python(
@@ -233,7 +233,7 @@ print(tracing.stats().started)
     assert lines == ["1"]
 
 
-def test_a_finder_that_stands_before_ours_delays_and_does_not_prevent(python, package):
+def test_an_earlier_finder_only_delays(python, package):
     """Import hooks of others may find a package first; the next import that we see catches up."""
     lines = shown(
         python(
@@ -252,7 +252,7 @@ print("flask" in done.done)
     assert lines == ["False", "True"]
 
 
-def test_what_an_edge_imports_on_its_way_is_traced_when_that_edge_is_there(python, package):
+def test_instrumentors_may_need_each_other(python, package):
     """An instrumentor may need a package whose own instrumentor needs the first one's module."""
     package("parcels", "def send(): return 'sent'\n")
     package("labels", "def stick(): return 'stuck'\n", "labels = shared:Labels", "labels")

@@ -24,7 +24,7 @@ app.test_client().get("/a")
 """
 
 
-def test_a_program_without_a_line_of_tracing_is_traced(python, agent):
+def test_an_unchanged_program_is_traced(python, agent):
     """``init`` and ``instrument`` have happened before its first import."""
     done = python(APP, TRACEKIT, "run", "--")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -32,7 +32,7 @@ def test_a_program_without_a_line_of_tracing_is_traced(python, agent):
     assert (span.service, span.operation) == ("shop", "GET /a")
 
 
-def test_pid_and_exit_status_are_the_programs(environ, agent):
+def test_pid_and_status_are_the_programs(environ, agent):
     """It ends in exec, and the status comes through."""
     program = "import os, sys; print(os.getpid()); sys.exit(7)"
     with subprocess.Popen(
@@ -43,7 +43,7 @@ def test_pid_and_exit_status_are_the_programs(environ, agent):
     assert (int(out), started.returncode) == (started.pid, 7)
 
 
-def test_a_signal_ends_it_as_it_ends_the_bare_program(environ, agent):
+def test_a_signal_ends_it_as_bare(environ, agent):
     """SIGTERM kills by SIGTERM, and what was queued has been sent."""
     program = f"{APP}\nprint('up', flush=True)\nimport time\n{IDLE}"
     with subprocess.Popen(
@@ -96,7 +96,7 @@ elif __name__ == "__main__":
     assert len({span.trace_id for span in spans}) == 2
 
 
-def test_a_sitecustomize_that_ours_stands_before_still_runs(python, package):
+def test_an_own_sitecustomize_still_runs(python, package):
     """And is what ``import sitecustomize`` means to the program."""
     path = package("sitecustomize", "import sys; sys.theirs = True")
     program = """
@@ -107,8 +107,8 @@ def test_a_sitecustomize_that_ours_stands_before_still_runs(python, package):
     assert (done.stdout, done.stderr) == ("True True False\n", "")
 
 
-def test_a_sitecustomize_that_fails_fails_as_ever_and_tracing_starts(python, package, agent):
-    """Python tells of it, and the program goes on."""
+def test_a_sitecustomize_may_fail(python, package, agent):
+    """Python tells of it as ever, tracing starts, and the program goes on."""
     path = package("sitecustomize", "raise RuntimeError('theirs')")
     done = python(APP, TRACEKIT, "run", "--", path=path)
     assert done.returncode == 0
@@ -116,7 +116,7 @@ def test_a_sitecustomize_that_fails_fails_as_ever_and_tracing_starts(python, pac
     assert agent.wait(1)
 
 
-def test_an_interpreter_without_tracekit_runs_the_program_as_it_would(environ, tmp_path):
+def test_other_interpreters_run_as_ever(environ, tmp_path):
     """The path reaches every Python that a program starts; -v says why one is not traced."""
     venv = tmp_path / "other"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
@@ -129,7 +129,7 @@ def test_an_interpreter_without_tracekit_runs_the_program_as_it_would(environ, t
     assert "not traced: No module named 'tracekit'" in done.stderr
 
 
-def test_v_tells_what_was_done_and_what_is_waited_for(python):
+def test_v_tells_what_was_done(python):
     """On stderr, each line with the process that it is about."""
     done = python("import flask", TRACEKIT, "run", "-v", "--")
     assert "tracing shop: spans to the agent" in done.stderr
@@ -146,7 +146,7 @@ def test_v_tells_what_was_done_and_what_is_waited_for(python):
         (["true"], "/x/ddtrace/bootstrap:/y", "ddtrace-run"),
     ],
 )
-def test_beside_another_launcher_it_refuses_in_one_sentence(environ, command, path, named):
+def test_beside_another_launcher_it_refuses(environ, command, path, named):
     """Two would trace everything twice."""
     done = subprocess.run(
         [TRACEKIT, "run", "--", *command], env={**environ, "PYTHONPATH": path},
@@ -157,7 +157,7 @@ def test_beside_another_launcher_it_refuses_in_one_sentence(environ, command, pa
     assert named in done.stderr
 
 
-def test_what_cannot_be_run_is_said_as_a_shell_says_it(environ, tmp_path):
+def test_what_cannot_be_run_is_told(environ, tmp_path):
     """127 for what is not there, 126 for what is no program, 2 for nothing at all."""
     codes = [
         subprocess.run(
@@ -168,7 +168,7 @@ def test_what_cannot_be_run_is_said_as_a_shell_says_it(environ, tmp_path):
     assert codes == [127, 126, 2, 2]
 
 
-def test_options_behind_the_command_are_the_commands(environ):
+def test_options_after_a_command_are_its_own(environ):
     """Also without the dashes before it."""
     for before in ([], ["--"]):
         done = subprocess.run(
@@ -178,7 +178,7 @@ def test_options_behind_the_command_are_the_commands(environ):
         assert done.stdout == "-v -- --as-jaeger-client\n"
 
 
-def test_a_zipapp_is_traced_and_ends_as_the_bare_one(environ, tmp_path, agent):
+def test_a_zipapp_is_traced(environ, tmp_path, agent):
     """Named by its archive, and given to an interpreter."""
     source = tmp_path / "app"
     source.mkdir()
@@ -193,8 +193,8 @@ def test_a_zipapp_is_traced_and_ends_as_the_bare_one(environ, tmp_path, agent):
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_a_test_run_is_traced_and_ends_as_the_bare_one(environ, tmp_path, agent, workers):
-    """Also by the workers of pytest-xdist."""
+def test_a_test_run_is_traced(environ, tmp_path, agent, workers):
+    """It ends as the bare one, and its pytest-xdist workers are traced as well."""
     if workers:
         pytest.importorskip("xdist")
     case = f"def test_it():\n{textwrap.indent(APP, '    ')}\n"
@@ -220,7 +220,7 @@ def test_a_test_run_is_traced_and_ends_as_the_bare_one(environ, tmp_path, agent,
         "mine = FlaskTracing(app, trace_all=False, response_headers=True); wanted = mine.trace()",
     ],
 )
-def test_what_a_program_says_of_its_application_holds_under_the_launcher(python, agent, said):
+def test_init_app_holds_under_the_launcher(python, agent, said):
     """One span a request, of what it wants traced, with the options that it gave."""
     done = python(
         f"""
@@ -242,7 +242,7 @@ def test_what_a_program_says_of_its_application_holds_under_the_launcher(python,
     assert [span.operation for span in agent.wait(1)] == ["GET /a"]
 
 
-def test_as_jaeger_client_the_retired_names_mean_ours(python):
+def test_as_jaeger_client_takes_old_names(python):
     """For programs that nobody can edit."""
     done = python(
         "import jaeger_client; print(jaeger_client.__name__)",
@@ -251,7 +251,7 @@ def test_as_jaeger_client_the_retired_names_mean_ours(python):
     assert done.stdout == "tracekit.jaeger_client\n"
 
 
-def test_a_programs_own_init_comes_before_the_launchers(python, agent):
+def test_a_programs_own_init_comes_first(python, agent):
     """Other settings in the code win, without a word; what it says once more is kept."""
     done = python(
         """
@@ -276,7 +276,7 @@ def test_the_path_alone_does_the_same(python, agent):
     assert agent.wait(1)
 
 
-def test_the_launcher_imports_next_to_nothing(environ, tmp_path):
+def test_the_launcher_imports_little(environ, tmp_path):
     """It is an interpreter more before the program: what it imported would be waited for."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"

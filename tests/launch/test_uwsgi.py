@@ -32,8 +32,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 @pytest.mark.skipif(not UWSGI.exists(), reason="uWSGI is not installed: it needs a C compiler")
 @pytest.mark.parametrize("apps", ["shared", "lazy"])
-def test_each_worker_is_traced_and_it_ends_as_the_bare_one(environ, tmp_path, agent, apps):
-    """No answer of either worker is without its span."""
+def test_each_worker_is_traced(environ, tmp_path, agent, apps):
+    """It ends as the bare one, and no answer of either worker is without its span."""
     (tmp_path / "shop.py").write_text(APP)
     ended = []
     for before in ([TRACEKIT, "run", "--"], []):

@@ -38,7 +38,7 @@ def run(source, timeout_s=30, **environ):
     return done.stdout
 
 
-def test_handles_that_are_not_global_are_drained_at_exit(agent):
+def test_handles_not_global_drain_at_exit(agent):
     """Also one of which only a tracer is kept, beside a global one, and in a forked child."""
     out = run(
         """
@@ -70,7 +70,7 @@ def test_handles_that_are_not_global_are_drained_at_exit(agent):
         assert stats["sent"] == stats["finished"] == 1
 
 
-def test_all_handles_share_one_budget_at_exit():
+def test_all_handles_share_an_exit_budget():
     """Five that lead nowhere take as long as the longest budget among them."""
     with silent() as port:
         out = run(
@@ -91,7 +91,7 @@ def test_all_handles_share_one_budget_at_exit():
 
 
 @pytest.mark.parametrize("fork", ["os.fork", "ctypes.PyDLL(None).fork"])
-def test_locks_that_others_hold_at_a_fork_do_not_block_the_child(agent, fork):
+def test_locks_held_at_a_fork_block_no_child(agent, fork):
     """While one thread starts a handle and one asks for a tracer, children trace and shut down."""
     run(
         f"""
@@ -134,8 +134,8 @@ one_sided = pytest.mark.skipif(
 @pytest.mark.parametrize(
     "fork", ["os.fork", pytest.param("ctypes.PyDLL(None).fork", marks=one_sided)]
 )
-def test_figures_for_prometheus_are_copied_in_a_child_whoever_copied_at_the_fork(tmp_path, fork):
-    """Also where the fork's hooks are called on one side only, as uWSGI can be told to do."""
+def test_prometheus_figures_survive_a_fork(tmp_path, fork):
+    """Each child has its own copies, also where a fork's hooks run on one side, as in uWSGI."""
     pytest.importorskip("prometheus_client")
     run(
         f"""
@@ -168,7 +168,7 @@ def test_figures_for_prometheus_are_copied_in_a_child_whoever_copied_at_the_fork
     )
 
 
-def test_a_half_imported_celery_stops_neither_spans_nor_the_worker(agent):
+def test_half_imported_celery_stops_nothing(agent):
     """What looks after the end of a process may fail; the end of a span does not raise."""
     out = run(
         """
@@ -186,8 +186,8 @@ def test_a_half_imported_celery_stops_neither_spans_nor_the_worker(agent):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="daemons are allowed everywhere before 3.12")
-def test_a_subinterpreter_without_daemon_threads_sends_at_flush(agent):
-    """Whatever needs a thread does without: name look-ups, the worker, the sampler's questions."""
+def test_a_subinterpreter_sends_at_flush(agent):
+    """Without daemon threads it does without: look-ups, the worker, the sampler's questions."""
     module = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
     made = (
         "interpreters.create('isolated')" if module == "_interpreters" else "interpreters.create()"
@@ -209,7 +209,7 @@ os._exit(0)  # the end of subinterpreters crashes early releases
     assert len(agent.wait(1)) == 1
 
 
-def test_handles_that_nobody_keeps_give_back_what_they_hold(agent):
+def test_lost_handles_give_all_back(agent):
     """Their spans are sent; no thread and no socket stays, however many there were."""
     out = run(
         """

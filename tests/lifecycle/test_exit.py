@@ -32,7 +32,7 @@ def agent():
 
 
 @pytest.mark.parametrize("kind", ["udp", "http", "otlp-http", "otlp-grpc"])
-def test_a_collector_that_fails_holds_no_exit_up(kind):
+def test_a_failing_collector_holds_no_exit(kind):
     """Refused, silent, black-holed: the program ends in time, each span in one figure."""
     if kind == "otlp-grpc":
         pytest.importorskip("grpc")
@@ -65,7 +65,7 @@ def test_a_collector_that_fails_holds_no_exit_up(kind):
 
 
 @pytest.mark.parametrize("kind", ["http", "otlp-http"])
-def test_a_slow_collector_gets_everything_at_exit(kind):
+def test_a_slow_collector_is_waited_for(kind):
     """An answer that comes within the budget is waited for."""
     with (
         slow(0.5) as port,
@@ -75,7 +75,7 @@ def test_a_slow_collector_gets_everything_at_exit(kind):
     assert (end.code, end.stats["sent"]) == (3, SPANS), end.stderr
 
 
-def test_a_sampling_server_that_hangs_takes_no_time_of_its_own():
+def test_a_hung_sampling_server_adds_no_time():
     """The budget is one: for the drain, the wire and the sampler's thread together."""
     with silent() as sampling, black_holed() as collector:
         environ = {
@@ -94,7 +94,7 @@ def test_a_sampling_server_that_hangs_takes_no_time_of_its_own():
 
 
 @pytest.mark.parametrize("kind", ["udp", "http"])
-def test_a_name_server_that_hangs_holds_no_exit_up(kind):
+def test_a_hung_name_server_holds_no_exit(kind):
     """A look-up is not waited for beyond the budget, not even where threads cannot start."""
     environ = {**wire(kind, 6831), "TRACEKIT_EXIT_BUDGET": f"{BUDGET_S}s"}
     environ = {name: value.replace("127.0.0.1", "agent.test") for name, value in environ.items()}
@@ -105,7 +105,7 @@ def test_a_name_server_that_hangs_holds_no_exit_up(kind):
     assert end.took_s < BUDGET_S + SLACK_S
 
 
-def test_the_agents_name_is_looked_up_at_exit(agent):
+def test_the_agents_name_is_found_at_exit(agent):
     """A program that ends before its first interval finds an agent that has a name."""
     environ = {**agent.environ, "JAEGER_AGENT_HOST": "localhost"}
     with started(environ, spans=SPANS, then="sys.exit(3)") as child:
@@ -140,7 +140,7 @@ def test_every_way_to_leave_sends_every_span(agent, how):
     assert lawful(end.stats)
 
 
-def test_the_first_span_of_all_at_exit_is_sent_without_a_thread(agent):
+def test_the_first_span_may_come_at_exit(agent):
     """From Python 3.12 on nobody can start a thread then: the drain runs on the main thread."""
     then = "atexit.register(lambda: tracer.start_span('only').end()); sys.exit(4)"
     with started(agent.environ, spans=0, then=then) as child:
@@ -150,7 +150,7 @@ def test_the_first_span_of_all_at_exit_is_sent_without_a_thread(agent):
     assert end.stats["sent"] == 1
 
 
-def test_a_keyboard_interrupt_sends_every_span(agent):
+def test_an_interrupt_sends_every_span(agent):
     """The first Ctrl-C ends the program as ever."""
     with started(agent.environ, then=IDLE) as child:
         end = end_of(child, signal.SIGINT)
@@ -159,7 +159,7 @@ def test_a_keyboard_interrupt_sends_every_span(agent):
     assert len(agent.wait(100)) == 100
 
 
-def test_a_second_interrupt_cuts_the_drain_short():
+def test_a_second_interrupt_cuts_it_short():
     """Who presses Ctrl-C again does not wait for the budget."""
     with silent() as port:
         environ = {**wire("http", port), "TRACEKIT_EXIT_BUDGET": "60s"}
@@ -170,7 +170,7 @@ def test_a_second_interrupt_cuts_the_drain_short():
     assert end.code == -signal.SIGINT
 
 
-def test_leaving_by_os_exit_sends_what_a_flush_has_sent(agent):
+def test_os_exit_sends_what_a_flush_has_sent(agent):
     """``os._exit`` runs nothing: flush before it."""
     then = "done = tracekit.flush(); tracer.start_span('lost').end(); os._exit(0 if done else 1)"
     with started(agent.environ, then=then) as child:
@@ -185,7 +185,7 @@ def test_a_crash_keeps_its_signal(agent):
     assert len(agent.wait(100)) == 100
 
 
-def test_a_program_without_spans_ends_at_once():
+def test_without_spans_it_ends_at_once():
     """No thread, no socket, no wait."""
     with black_holed() as port:
         program = (

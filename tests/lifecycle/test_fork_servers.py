@@ -134,8 +134,8 @@ def settle(stats, max_requests):
     pytest.fail(f"uWSGI does not come to rest: {workers}")
 
 
-def test_every_request_is_reported_once_when_workers_come_and_go(served):
-    """With an interval of a minute, what arrives was sent at the end of some process."""
+def test_each_request_is_reported_once(served):
+    """Workers come and go; with an interval of a minute, what arrives was sent at some exit."""
     kind, row, process, port, stats, agent, log = served
     for number in range(24):
         for _ in range(40):

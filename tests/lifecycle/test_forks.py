@@ -99,7 +99,7 @@ GENERATIONS = """
 
 
 @pytest.mark.parametrize("how", ["os.fork", "fork(2)"])
-def test_three_generations_send_everything_once(agent, run, how):
+def test_three_generations_send_all_once(agent, run, how):
     """Four children each, a hundred spans each; queued and open spans stay with their process."""
     told = [json.loads(line) for line in run(GENERATIONS.format(how=how)).splitlines()]
     processes = dict(told)
@@ -115,7 +115,7 @@ def test_three_generations_send_everything_once(agent, run, how):
     assert len({span.span_id for span in spans}) == len(spans)
 
 
-def test_a_fork_while_every_lock_is_held_does_not_block_the_child(agent, run):
+def test_no_held_lock_blocks_a_child(agent, run):
     """Whatever another thread was doing at that moment, the child traces, flushes and ends."""
     run(
         """
@@ -220,7 +220,7 @@ def test_workers_of_a_pool_send_their_spans(agent, run, kind):
     assert found == sorted(["parent", *map(str, range(8))])
 
 
-def test_a_grpc_server_that_forks_before_it_starts(agent, run):
+def test_a_grpc_server_may_fork_first(agent, run):
     """Each of its workers opens a server of its own and reports the calls that it served."""
     pytest.importorskip("grpc")
     run(
@@ -286,7 +286,7 @@ CELERY = """
 """
 
 
-def test_recycled_workers_of_celery_send_their_spans(agent, run, tmp_path):
+def test_recycled_celery_workers_send_spans(agent, run, tmp_path):
     """They leave by ``os._exit``, after two tasks or at the end; each span is sent once."""
     if importlib.util.find_spec("celery") is None:
         pytest.skip("Celery is not installed")

@@ -41,7 +41,7 @@ os._exit(0)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_child_does_not_inherit_a_line_half_written():
+def test_no_half_written_line_is_inherited():
     """The lock of the stream is none that Python renews in a child."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=50, check=False

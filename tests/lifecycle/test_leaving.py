@@ -62,14 +62,14 @@ INIT = 'import tracekit; tracekit.init("work")'
 
 @pytest.mark.parametrize("leave", ["os._exit(3)", "sys.modules['os']._exit(status=3)"])
 @pytest.mark.parametrize("set_up", ["before", "inside"])
-def test_jobs_in_children_that_leave_at_once_arrive(agent, set_up, leave):
+def test_jobs_of_leaving_children_arrive(agent, set_up, leave):
     """RQ's work horse forks, runs a job and leaves; tracing may be set up by the job's module."""
     parts = {"before": "pass", "inside": "pass", set_up: INIT}
     assert run(HORSE.format(leave=leave, **parts), agent).split() == ["3"] * 4
     assert len(agent.spans()) == 4
 
 
-def test_leaving_is_bounded_when_nobody_receives(agent):
+def test_leaving_is_bounded(agent):
     """A child with a collector that hangs leaves within its exit budget, with its own status."""
     program = HORSE.format(before=INIT, inside="pass", leave="os._exit(7)")
     began = time.monotonic()
@@ -83,7 +83,7 @@ def test_leaving_is_bounded_when_nobody_receives(agent):
     assert time.monotonic() - began < 20
 
 
-def test_a_program_that_somebody_started_leaves_as_it_likes(agent):
+def test_a_started_program_leaves_as_bare(agent):
     """``os._exit`` of a process that was not forked from Python is nobody's to change."""
     said = run(f"import os; before = os._exit\n{INIT}\n{SPAN}\nprint(os._exit is before)", agent)
     assert said.strip() == "True"
@@ -104,7 +104,7 @@ FORKING = """
 """
 
 
-def test_a_server_that_forks_a_process_a_request_loses_none(agent):
+def test_a_process_a_request_loses_none(agent):
     """Werkzeug with ``processes=``: each request's span leaves with its process."""
     assert run(FORKING.replace("{{", "{").replace("}}", "}"), agent).split() == ["4", "4"]
     deadline = time.monotonic() + 10
@@ -148,8 +148,8 @@ READ = """
 
 @pytest.mark.parametrize("order", [1, -1], ids=["collector first", "init first"])
 @pytest.mark.parametrize("leave", LEAVE)
-def test_the_files_of_an_ended_process_say_what_became_of_its_spans(agent, leave, order, tmp_path):
-    """Whichever was set up first and however it ends: nothing is queued for ever, or forgotten."""
+def test_an_ended_processs_files_are_final(agent, leave, order, tmp_path):
+    """They say what became of its spans, however it ends: nothing queued for ever, or forgotten."""
     environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     run(FIGURES.format(order=order, leave=LEAVE[leave]), agent, **environ)
     text = run(READ, agent, **environ)
@@ -159,7 +159,7 @@ def test_the_files_of_an_ended_process_say_what_became_of_its_spans(agent, leave
     assert len(agent.spans()) == 5
 
 
-def test_figures_stay_after_the_handle_has_ended():
+def test_figures_outlive_their_handle():
     """Counters do not fall back to 0 at ``shutdown``; a new handle begins its own."""
     program = """
         import tracekit, tracekit.prometheus

@@ -76,7 +76,7 @@ def test_no_green_thread_stands_still(world, kind):
 
 
 @pytest.mark.parametrize("world", ["gevent", "eventlet"])
-def test_a_slow_collector_does_not_hold_the_loop(world):
+def test_a_slow_collector_holds_no_loop(world):
     """What waits for an answer is a green thread, not all of them."""
     with slow(1.5) as port:
         longest, _, _ = run(world, wire("http", port))

@@ -26,15 +26,15 @@ def agent():
         yield running
 
 
-def test_sigterm_without_a_handler_sends_every_span_and_kills_as_before(agent):
-    """The exit status is still *killed by SIGTERM*."""
+def test_sigterm_without_a_handler_sends_all(agent):
+    """The exit status is still *killed by SIGTERM*, and every span was sent."""
     with started(agent.environ, then=IDLE) as child:
         child.terminate()
         assert child.wait(10) == -signal.SIGTERM
         agent.wait(100)
 
 
-def test_sigterm_ends_a_child_that_has_just_been_forked(agent):
+def test_sigterm_ends_a_newly_forked_child(agent):
     """As without a handler: a pool that is terminated at once would wait for ever otherwise."""
     then = """
         import os
@@ -52,7 +52,7 @@ def test_sigterm_ends_a_child_that_has_just_been_forked(agent):
         assert end_of(child).code == 5
 
 
-def test_a_program_with_a_handler_of_its_own_keeps_it(agent):
+def test_a_programs_own_handler_is_kept(agent):
     """Its SIGTERM handler alone runs; leaving through ``sys.exit`` sends the spans."""
     mine = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))"
     with started(agent.environ, before=mine, then=IDLE) as child:
@@ -61,7 +61,7 @@ def test_a_program_with_a_handler_of_its_own_keeps_it(agent):
         agent.wait(100)
 
 
-def test_drain_on_runs_before_the_programs_own_handler(agent):
+def test_drain_on_runs_before_other_handlers(agent):
     """``drain_on`` chains: the spans are out even if the handler ends the process at once."""
     with started(
         agent.environ,
@@ -74,7 +74,7 @@ def test_drain_on_runs_before_the_programs_own_handler(agent):
         agent.wait(100)
 
 
-def test_a_program_that_ignores_the_signal_goes_on_ignoring_it(agent):
+def test_an_ignored_signal_stays_ignored(agent):
     """SIG_IGN is a handler of the program's own: nothing is installed over it."""
     mine = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     with started(agent.environ, before=mine, then=IDLE) as child:
@@ -85,7 +85,7 @@ def test_a_program_that_ignores_the_signal_goes_on_ignoring_it(agent):
         child.wait(10)
 
 
-def test_a_signal_that_does_not_end_the_program_drains_every_time(agent):
+def test_a_harmless_signal_drains_every_time(agent):
     """SIGWINCH does nothing by default: after draining the handler is ready for the next."""
     with started(agent.environ, after="tracekit.drain_on(signal.SIGWINCH)", then=IDLE) as child:
         child.send_signal(signal.SIGWINCH)
@@ -95,7 +95,7 @@ def test_a_signal_that_does_not_end_the_program_drains_every_time(agent):
         assert child.wait(10) == -signal.SIGTERM
 
 
-def test_sigterm_with_a_thousand_spans_queued(agent):
+def test_sigterm_sends_a_thousand_spans(agent):
     """Every one arrives."""
     with started(agent.environ, spans=1_000, then=IDLE) as child:
         assert end_of(child, signal.SIGTERM).code == -signal.SIGTERM
@@ -145,7 +145,7 @@ def test_sigterm_twice_is_served_once(agent):
     assert len(agent.wait(5_000)) == 5_000
 
 
-def test_sigterm_during_the_exit_does_not_lose_what_the_exit_sends(agent):
+def test_sigterm_in_an_exit_loses_nothing(agent):
     """It comes while the program is leaving by itself: everything is sent all the same."""
     with started(agent.environ, spans=3_000, then="sys.exit(3)") as child:
         assert end_of(child, signal.SIGTERM).code in (3, -signal.SIGTERM)
@@ -155,7 +155,7 @@ def test_sigterm_during_the_exit_does_not_lose_what_the_exit_sends(agent):
 UNSHARE = ("unshare", "--pid", "--fork", "--kill-child")
 
 
-def test_pid_1_goes_on_tracing_after_a_sigterm_that_does_nothing(agent):
+def test_pid_1_goes_on_after_sigterm(agent):
     """In a container the first process is not killed by a signal that nobody handles."""
     allowed = subprocess.run([*UNSHARE, "true"], capture_output=True, check=False)
     if allowed.returncode:
@@ -177,7 +177,7 @@ def test_pid_1_goes_on_tracing_after_a_sigterm_that_does_nothing(agent):
     assert lawful(end.stats)
 
 
-def test_init_outside_the_main_thread_leaves_signals_alone(agent):
+def test_init_in_a_thread_sets_no_handlers(agent):
     """Python sets handlers in the main thread only; nothing is raised, exit still drains."""
     before = """
         real = tracekit.init
@@ -197,7 +197,7 @@ def test_init_outside_the_main_thread_leaves_signals_alone(agent):
     assert len(agent.wait(100)) == 100
 
 
-def test_asyncio_programs_with_a_handler_of_their_own(agent):
+def test_asyncio_handlers_go_on_working(agent):
     """``loop.add_signal_handler`` goes on working; ``drain_on`` comes before it."""
     then = """
         import asyncio
@@ -220,7 +220,7 @@ def test_asyncio_programs_with_a_handler_of_their_own(agent):
     assert len(agent.wait(100)) == 100
 
 
-def test_a_log_handler_that_the_signal_interrupts_is_no_trap(agent):
+def test_a_locked_log_handler_is_no_trap(agent):
     """The main thread holds the lock of a queue of log records: the signal gives way in time."""
     then = """
         import logging, logging.handlers, queue
@@ -346,7 +346,7 @@ def test_programs_of_green_threads(agent, library, how):
 
 
 @pytest.mark.parametrize("library", GREEN)
-def test_a_green_worker_sends_by_itself_and_rests(agent, library):
+def test_a_green_worker_sends_and_rests(agent, library):
     """Spans go out at the interval while the program sleeps, for next to no CPU time."""
     skip_without(library)
     environ = {**agent.environ, "JAEGER_REPORTER_FLUSH_INTERVAL": "50ms"}
@@ -378,7 +378,7 @@ STORM = """
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("there", [True, False], ids=["collector", "nobody"])
-def test_a_storm_of_signals_into_a_handler_that_exits(agent, name, there):
+def test_a_storm_of_signals_may_raise(agent, name, there):
     """Each makes the handler raise SystemExit, also in the exit that the first one began."""
     mine = f"signal.signal(signal.{name}, lambda *_: sys.exit(0))"
     environ = {**agent.environ, "TRACEKIT_EXIT_BUDGET": "1s"}
@@ -410,7 +410,7 @@ def test_a_storm_of_signals_into_a_handler_that_exits(agent, name, there):
         assert "spans dropped" in end.stderr
 
 
-def test_an_interrupted_shutdown_counts_and_tells():
+def test_an_interrupted_shutdown_is_told():
     """A time limit that ends an explicit ``shutdown``: what is left is counted and told."""
     then = """
         def limit(*_):

@@ -33,7 +33,7 @@ class Signalling(Interrupting):
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a debugger or coverage traces already")
-def test_the_work_is_done_once_wherever_a_signal_comes():
+def test_work_is_done_once_despite_signals():
     """And what the handler raised is raised, when it is done; the handler is back in its place."""
 
     def exits(*_):

@@ -280,7 +280,7 @@ def test_py_zipkin(backend):
     assert got["logs"][0]["fields"] == [{"key": "event", "type": "string", "value": "seen"}]
 
 
-def test_searches_find_what_jaeger_would_find(backend):
+def test_searches_find_what_jaegers_find(backend):
     """Service, operation, tags, durations and time each narrow the search; errors are Jaeger's."""
     exporter = OTLPSpanExporter(endpoint=f"http://127.0.0.1:{backend.ports['otlp']}/v1/traces")
     spans = _finished()
@@ -325,7 +325,7 @@ def test_searches_find_what_jaeger_would_find(backend):
         assert json.loads(answer.data)["errors"] == [{"code": status, "msg": message}]
 
 
-def test_dependencies_count_calls_between_services(backend):
+def test_dependencies_count_calls(backend):
     """A child in another service than its parent is a call."""
     request = {"resourceSpans": []}
     for number, service in enumerate(["front", "back", "back"], 1):
@@ -350,7 +350,7 @@ def test_dependencies_count_calls_between_services(backend):
     assert data(backend, "/api/dependencies?endTs=1000&lookback=1000") == []
 
 
-def test_a_broken_message_is_refused_counted_and_named(backend):
+def test_a_broken_message_is_refused(backend):
     """400 and the reason to the sender; the wire, the reason and the number to who looks."""
     for port, path, kind in [
         ("otlp", "/v1/traces", "application/x-protobuf"),
@@ -366,7 +366,7 @@ def test_a_broken_message_is_refused_counted_and_named(backend):
     assert state["spans"] == 0
 
 
-def test_bodies_are_bounded_before_and_after_inflating(backend):
+def test_bodies_are_bounded_both_ways(backend):
     """Inflating to too much, badly compressed, of an unknown encoding: each has its status."""
     big = zlib.compress(b"\0" * 40_000_000)
     path = "/v1/traces"
@@ -406,7 +406,7 @@ def test_a_host_that_is_not_ours_is_refused(headers, status):
         assert get(backend, "/api/services", **headers).status == status
 
 
-def test_another_pages_script_cannot_order_anything(backend):
+def test_another_pages_script_orders_nothing(backend):
     """A POST with a foreign Origin is refused; so is one of a kind that needs no preflight."""
     order = json.dumps({"service": "shop", "type": "ratelimiting", "param": 2})
     foreign = {"Origin": "http://evil.example"}
@@ -447,8 +447,8 @@ def test_strategies_come_from_a_file():
     assert strategies.asked() == ["a", "b"]
 
 
-def test_ports_that_are_taken_are_named_together_and_none_stays_open(backend):
-    """The message says which ports, who to ask, and what to say instead."""
+def test_taken_ports_are_named_together(backend):
+    """The message says which, who to ask, and what to say instead; none stays open."""
     taken = {name: backend.ports[name] for name in ("compact", "query", "grpc")}
     second = Backend(ports={**dict.fromkeys(backend.ports, 0), **taken})
 
@@ -484,7 +484,7 @@ def test_the_oldest_traces_make_room():
         assert get(backend, f"/api/traces/{1:032x}").status == 404
 
 
-def test_without_a_browser_there_is_a_list_as_text(backend):
+def test_a_list_as_text_needs_no_browser(backend):
     """Before there is anything it says where to send spans; then a line a trace."""
     assert b"No trace yet" in get(backend, "/view/list").data
     assert f"{backend.ports['compact']}/udp".encode() in get(backend, "/view/list").data

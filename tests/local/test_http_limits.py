@@ -78,7 +78,7 @@ def test_chunks_are_put_together(server):
         (b"\x00\xff nonsense\r\n\r\n", 400),
     ],
 )
-def test_what_is_too_much_or_malformed_is_refused(server, request_, status):
+def test_too_much_or_malformed_is_refused(server, request_, status):
     """Each with its status, and nothing of it reaches the application."""
     answer = talk(server, request_).decode("latin-1")
     # Older interpreters answer what has no version as HTTP/0.9, without a head.
@@ -86,7 +86,7 @@ def test_what_is_too_much_or_malformed_is_refused(server, request_, status):
     assert server.seen == []
 
 
-def test_an_application_that_fails_is_an_answer(server):
+def test_a_failing_application_is_an_answer(server):
     """500 and the kind of error; the server goes on."""
     server.app = lambda request: 1 / 0
     assert b"500" in talk(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -94,7 +94,7 @@ def test_an_application_that_fails_is_an_answer(server):
     assert talk(server, b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n").endswith(b"fine")
 
 
-def test_connections_are_limited_and_slow_ones_ended(server):
+def test_connections_are_limited(server):
     """Beyond the limit a connection is closed; one that dribbles is ended, and makes room."""
     server.max_connections, server.max_request_s = 3, 0.5
     held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(3)]

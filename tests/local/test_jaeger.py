@@ -47,7 +47,7 @@ def _assert_same_span(got, sent):
 
 @pytest.mark.parametrize("protocol_class", [TCompactProtocol, TBinaryProtocol])
 @given(batch=BATCHES)
-def test_every_batch_decodes_to_what_was_written(protocol_class, batch):
+def test_batches_decode_to_what_was_written(protocol_class, batch):
     """Any batch that the generated types can write comes out with the same content."""
     data = datagram(batch, protocol_class)
 
@@ -64,7 +64,7 @@ def test_every_batch_decodes_to_what_was_written(protocol_class, batch):
 
 
 @given(batch=BATCHES, at=st.floats(0, 1), byte=st.integers(0, 255))
-def test_a_damaged_datagram_raises_value_error_or_decodes(batch, at, byte):
+def test_a_damaged_datagram_fails_cleanly(batch, at, byte):
     """One changed byte gives other content or a ValueError, never another exception."""
     data = datagram(batch)
     index = min(int(at * len(data)), len(data) - 1)
@@ -130,13 +130,13 @@ def test_client_stats_are_named():
         (b"\x82\x81\x01\x09emitBatch\x1c\x1c\x18\x01s\x00\x00\x00", "batch.spans is missing"),
     ],
 )
-def test_well_formed_thrift_that_is_no_batch_is_named(data, complaint):
+def test_thrift_that_is_no_batch_is_named(data, complaint):
     """The error names the field that is missing or of a wrong type."""
     with pytest.raises(DecodeError, match=complaint):
         decode_datagram(data)
 
 
-def test_a_repeated_tag_keeps_its_first_value_and_all_pairs():
+def test_a_repeated_tag_keeps_all_pairs():
     """``tags[key]`` is the first of a repeated key; ``pairs`` shows that it stood there twice."""
     tags = Tags([("k", 1), ("other", True), ("k", 2)])
 

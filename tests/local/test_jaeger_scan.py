@@ -19,7 +19,7 @@ from tracekit.local._jaeger_scan import scan_batch, scan_datagram
 
 @pytest.mark.parametrize("protocol_class", [TCompactProtocol, TBinaryProtocol])
 @given(batch=BATCHES)
-def test_a_datagram_cut_into_spans_holds_what_decoding_finds(protocol_class, batch):
+def test_cut_spans_hold_what_decoding_finds(protocol_class, batch):
     """Facts noted on arrival and spans read later equal those of the decoder of whole batches."""
     data = datagram(batch, protocol_class)
     whole = decode_datagram(data)
@@ -55,8 +55,8 @@ def test_what_scanning_takes_can_be_read(batch, at, byte):
 
 
 @given(batch=BATCHES)
-def test_a_batch_without_a_call_around_it_is_cut_as_well(batch):
-    """What a collector takes over HTTP: the struct alone, binary."""
+def test_a_bare_batch_is_cut_as_well(batch):
+    """What a collector takes over HTTP: the struct alone, binary, without a call around it."""
     buffer = TMemoryBuffer()
     batch.write(TBinaryProtocol(buffer))
 

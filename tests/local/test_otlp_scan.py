@@ -75,7 +75,7 @@ def _pairs(attributes):
 
 
 @given(request=REQUESTS)
-def test_every_request_is_cut_into_what_was_written(request):
+def test_requests_are_cut_as_written(request):
     """Any request that protobuf writes: the same spans, in order, field by field."""
     sent = [
         span
@@ -176,7 +176,7 @@ def _span(content):
         (_span(_part(9, b"") * 10_000), None),
     ],
 )
-def test_parts_are_counted_before_they_cost_memory(data, complaint):
+def test_parts_count_before_they_cost_memory(data, complaint):
     """Two bytes can announce a span, a resource or an attribute: each has its limit."""
     if complaint is None:
         scan_otlp(data)

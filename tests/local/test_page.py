@@ -58,7 +58,7 @@ def span(name, number=1, parent=0, lasted_us=1000, trace=1, **fields):
 
 
 @pytest.mark.parametrize("path", ["/", "/search", "/trace/abc", "/trace/a...b", "/dependencies"])
-def test_each_address_of_the_page_answers_with_it(backend, path):
+def test_each_address_answers_with_the_page(backend, path):
     """A link to a trace, as Jaeger writes it, is the page, under its policy."""
     answer = get(backend, path)
 
@@ -67,7 +67,7 @@ def test_each_address_of_the_page_answers_with_it(backend, path):
     assert "script-src 'self'; style-src 'self'" in answer.headers["Content-Security-Policy"]
 
 
-def test_every_file_of_the_page_is_served_with_its_type(backend):
+def test_each_file_is_served_with_its_type(backend):
     """What index.html and the modules name is there; modules need a script's type."""
     named = re.findall(r'(?:href|src)="/([\w.]+)"', (STATIC / "index.html").read_text())
     for module in STATIC.glob("*.js"):
@@ -81,7 +81,7 @@ def test_every_file_of_the_page_is_served_with_its_type(backend):
         )
 
 
-def test_the_page_is_small_and_asks_no_other_host():
+def test_the_page_is_small_and_alone():
     """All of it is less than 150 kB compressed, and names no address outside."""
     texts = [each.read_text("utf-8") for each in STATIC.iterdir()]
 
@@ -91,7 +91,7 @@ def test_the_page_is_small_and_asks_no_other_host():
 
 
 @pytest.mark.parametrize("module", sorted(STATIC.glob("*.js")), ids=lambda path: path.name)
-def test_no_module_turns_text_into_markup_or_code(module):
+def test_no_module_makes_text_into_markup(module):
     """Text from outside can only become text nodes and attributes."""
     sinks = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|srcdoc"
 
@@ -99,8 +99,8 @@ def test_no_module_turns_text_into_markup_or_code(module):
     assert "</script" not in module.read_text("utf-8")  # it stands in a page when it is handed over
 
 
-def test_a_trace_is_saved_as_a_page_that_can_be_read_again(backend):
-    """Whatever its texts say: they cannot leave the element that holds them."""
+def test_a_trace_is_saved_as_a_page(backend):
+    """It can be read again, whatever its texts say: none leaves the element that holds it."""
     attribute = {"key": HOSTILE, "value": {"stringValue": HOSTILE}}
     send(backend, span(HOSTILE, attributes=[attribute]), service=HOSTILE)
 
@@ -127,7 +127,7 @@ def test_a_trace_is_saved_as_a_page_that_can_be_read_again(backend):
         ("traceID=2&format=json", 404),
     ],
 )
-def test_a_trace_is_saved_in_the_known_formats_only(backend, query, status):
+def test_only_known_formats_are_saved(backend, query, status):
     """The format is no way to write headers; a trace that is not held is said to be none."""
     send(backend, span("buy"))
 
@@ -137,7 +137,7 @@ def test_a_trace_is_saved_in_the_known_formats_only(backend, query, status):
     assert "Evil" not in answer.headers
 
 
-def test_the_graph_counts_requests_errors_and_times(backend):
+def test_the_graph_counts_requests(backend):
     """A service's requests are what others asked of it, and what began in it."""
     failed = {"status": {"code": 2}}
     send(

@@ -54,7 +54,7 @@ def test_spans_arrive_over_the_socket():
     assert [len(batch.spans) for batch in receiver.batches()] == [2, 1]
 
 
-def test_noise_is_counted_and_does_not_stop_it():
+def test_noise_is_counted_and_stops_nothing():
     """A malformed datagram costs one count; the next good one is received."""
     with Receiver() as receiver:
         _send(receiver, b"", b"noise", _datagram("after"))
@@ -82,7 +82,7 @@ def test_close_keeps_what_the_kernel_held():
     assert len(receiver.spans()) == 50
 
 
-def test_a_port_can_be_taken_again_after_close():
+def test_a_port_is_free_again_after_close():
     """An agent that restarts on its port receives again."""
     with Receiver() as first:
         port = first.port
@@ -105,7 +105,7 @@ def test_ipv6():
         assert receiver.wait(1, timeout_s=10)[0].operation == "six"
 
 
-def test_a_full_store_gives_up_its_oldest_batches():
+def test_a_full_store_evicts_oldest_batches():
     """Beyond its bound the store evicts whole batches from the front and counts their spans."""
     store = Store(max_spans=3)
     with Receiver(store=store) as receiver:

@@ -38,7 +38,7 @@ RECORDS = st.builds(
 
 
 @given(batches=st.lists(st.lists(RECORDS, max_size=5), max_size=20))
-def test_figures_and_names_are_those_of_what_is_held(batches):
+def test_figures_are_those_of_what_is_held(batches):
     """However spans come and go: sums, services and operations equal those of the traces held."""
     store = TraceStore(max_bytes=6 * OVERHEAD_BYTES)
     for batch in batches:
@@ -55,7 +55,7 @@ def test_figures_and_names_are_those_of_what_is_held(batches):
     assert store.size_bytes <= store.max_bytes or len(store.traces()) == 1
 
 
-def test_a_trace_that_would_fill_the_store_takes_no_more():
+def test_one_trace_cannot_fill_the_store():
     """One endless trace does not push out all others: half of the room is its share."""
     store = TraceStore(max_bytes=10 * OVERHEAD_BYTES)
     store.add([record(1)])
@@ -81,7 +81,7 @@ def test_a_file_gives_back_what_it_was_given(tmp_path):
     assert second == huge._replace(operation="ü?")
 
 
-def test_what_has_no_room_goes_from_the_file_as_well(tmp_path):
+def test_evicted_spans_leave_the_file(tmp_path):
     """A file that was made with more memory shrinks to what is held now."""
     file = TraceFile(str(tmp_path / "traces.db"))
     file.keep([record(number) for number in range(1, 21)])
@@ -96,7 +96,7 @@ def test_what_has_no_room_goes_from_the_file_as_well(tmp_path):
     file.close()
 
 
-def test_a_file_that_fails_is_left_alone_and_said_so(tmp_path):
+def test_a_failing_file_is_left_and_told(tmp_path):
     """The traces in memory do not suffer from a disk that is full."""
     file = TraceFile(str(tmp_path / "traces.db"))
     store = TraceStore()
@@ -121,7 +121,7 @@ def test_a_file_that_fails_is_left_alone_and_said_so(tmp_path):
         "UPDATE span SET trace_id = 7.5",
     ],
 )
-def test_a_broken_file_is_an_error_with_its_name(damage, tmp_path):
+def test_a_broken_file_is_named_in_an_error(damage, tmp_path):
     """Whatever stands in it: one clear error, no other exception."""
     path = str(tmp_path / "traces.db")
     file = TraceFile(path)

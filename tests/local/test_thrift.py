@@ -149,7 +149,7 @@ def test_endless_nesting_is_refused(reader, opening):
     assert len(opening) * MAX_DEPTH < 5000
 
 
-def test_a_list_longer_than_the_input_is_refused_at_once():
+def test_an_overlong_list_is_refused_at_once():
     """A promised count that the bytes cannot hold is refused before anything is allocated."""
     two_billion_booleans = bytes([0x0F, 0, 1, 2]) + (2**31 - 1).to_bytes(4, "big")
 
@@ -157,7 +157,7 @@ def test_a_list_longer_than_the_input_is_refused_at_once():
         BinaryReader(two_billion_booleans).struct()
 
 
-def test_elements_are_counted_before_they_cost_memory():
+def test_elements_count_before_they_cost():
     """A byte can announce an empty struct, for which Python takes a hundred."""
     empty_structs = bytes([0x0F, 0, 1, 12]) + (2_000_000).to_bytes(4, "big") + bytes(2_000_000)
 

@@ -19,7 +19,7 @@ def _provider(out):
     return provider, exporter
 
 
-def test_a_tree_is_drawn_when_its_local_root_ends():
+def test_a_tree_is_drawn_at_its_roots_end():
     """Children wait for the root of this process, which may have a parent elsewhere."""
     out = io.StringIO()
     provider, _ = _provider(out)
@@ -39,7 +39,7 @@ def test_a_tree_is_drawn_when_its_local_root_ends():
     assert "✗ ValueError: no car" in out.getvalue()
 
 
-def test_what_waits_for_its_root_is_drawn_at_the_end():
+def test_waiting_spans_are_drawn_at_the_end():
     """A flush draws spans whose root has not ended; then they are not drawn again."""
     out = io.StringIO()
     provider, exporter = _provider(out)
@@ -55,7 +55,7 @@ def test_what_waits_for_its_root_is_drawn_at_the_end():
     assert out.getvalue().count("root") == 1
 
 
-def test_an_output_that_is_closed_is_a_failure_and_nothing_worse():
+def test_a_closed_output_is_only_a_failure():
     """The span counts as lost; the program goes on."""
     out = io.StringIO()
     provider, exporter = _provider(out)

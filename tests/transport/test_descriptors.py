@@ -33,8 +33,8 @@ assert (stats.sent, stats.payloads, stats.retries) == (5, 5, 0), stats
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
-def test_one_connection_serves_all_payloads_above_1024_descriptors(receiver):
-    """``select`` cannot watch such a descriptor, so it would be taken for one that was closed."""
+def test_high_descriptors_are_watched(receiver):
+    """One connection serves all above 1024, where ``select`` would take it for a closed one."""
     done = subprocess.run(
         [sys.executable, "-c", MANY],
         env={"PATH": os.environ["PATH"], **receiver.environ},
@@ -72,7 +72,7 @@ def far(request):
 
 @pytest.mark.skipif(not LISTED.is_dir(), reason="descriptors are not listed")
 @pytest.mark.parametrize("taken_by", ["a datagram socket", "a file", "nobody"])
-def test_what_takes_our_number_gets_nothing_of_ours(far, taken_by, tmp_path):
+def test_a_reused_number_gets_no_span(far, taken_by, tmp_path):
     """No span is sent there, none is lost, and the program's descriptor stays open."""
     environ, at = far
     mine, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)

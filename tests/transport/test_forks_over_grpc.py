@@ -70,7 +70,7 @@ def run(source, environ, *arguments):
 
 @pytest.mark.parametrize("leave", ["sys.exit", "os._exit"])
 @pytest.mark.parametrize("answers_after_s", [0.0, 0.01])
-def test_children_of_a_busy_process_send_everything_once(grpc_receiver, answers_after_s, leave):
+def test_children_send_everything_once(grpc_receiver, answers_after_s, leave):
     """A child's flush ends with its spans sent; the parent's connection is not touched."""
     grpc_receiver.after_s = answers_after_s
     told, _ = run(FAMILY, grpc_receiver.environ, "40", leave)
@@ -87,7 +87,7 @@ def test_children_of_a_busy_process_send_everything_once(grpc_receiver, answers_
     assert names == Counter(f"child {n}.{each}" for n in range(40) for each in range(5))
 
 
-def test_a_collector_that_takes_its_time_makes_no_child_deaf(grpc_receiver):
+def test_a_slow_collector_deafens_no_child(grpc_receiver):
     """The call is broken off for the fork, counted in doubt, and made again; nobody is warned."""
     grpc_receiver.after_s = 0.8
     environ = grpc_receiver.environ | {"JAEGER_REPORTER_MAX_QUEUE_SIZE": "500"}
@@ -126,7 +126,7 @@ AWAY = """
 """
 
 
-def test_no_child_stands_still_while_nobody_listens(grpc_receiver):
+def test_no_child_hangs_while_nobody_listens(grpc_receiver):
     """Each failure closes a channel, but gRPC does not end with it, on a thread of its own."""
     grpc_receiver.stop()
     run(AWAY, grpc_receiver.environ)
@@ -180,8 +180,8 @@ CUT = """
 """
 
 
-def test_a_child_forked_in_the_midst_of_a_call_leaves_grpc_alone(grpc_receiver):
-    """In it gRPC would wait for ever, or abort: its spans are lost, told and counted instead."""
+def test_a_child_of_a_call_leaves_grpc_alone(grpc_receiver):
+    """In such a child gRPC would hang or abort: its spans are lost, told and counted instead."""
     told, said = run(CUT, grpc_receiver.environ)
     (flushed, child, problem, grandchild), (done, parent, cancelled) = told
     assert (flushed, child["dropped"]["send_failed"], child["sent"]) == (True, 1, 0)

@@ -140,7 +140,7 @@ def send(transport, body=b"batch", timeout_s=SOON):
     return transport.send(payload(body), time.monotonic() + timeout_s)
 
 
-def test_a_batch_is_posted_with_its_type_and_credentials_on_one_connection():
+def test_a_batch_is_posted():
     """Requests carry body, media type and headers; the connection is used again."""
     token = base64.b64encode(b"user:pass").decode()
     with (
@@ -175,7 +175,7 @@ def hang_up_on_gzip(connection, _closing):
     [answer(400, b"Unknown data type 31"), answer(415), hang_up_on_gzip],
     ids=["400", "415", "hangs up"],
 )
-def test_a_collector_that_cannot_read_gzip_gets_everything_without(refusal, caplog):
+def test_a_collector_may_lack_gzip(refusal, caplog):
     """Jaeger's Thrift endpoint before version 2: sent at once as it is, with one warning."""
     with Collector(refusal, OK) as collector, posting(collector, gzipped=True) as transport:
         for body in (b"first", b"second", b"third"):
@@ -186,7 +186,7 @@ def test_a_collector_that_cannot_read_gzip_gets_everything_without(refusal, capl
     assert [r.levelname for r in caplog.records if "gzip" in r.getMessage()] == ["WARNING"]
 
 
-def test_a_payload_that_is_bad_in_itself_does_not_end_compression(caplog):
+def test_a_bad_payload_ends_no_compression(caplog):
     """What is refused in both forms is final, and the next payload is compressed again."""
     moods = (answer(400, b"bad batch"), answer(400, b"worse batch"), OK)
     with Collector(*moods) as collector, posting(collector, gzipped=True) as transport:
@@ -199,8 +199,8 @@ def test_a_payload_that_is_bad_in_itself_does_not_end_compression(caplog):
     assert not caplog.records
 
 
-def test_a_fault_in_the_second_try_says_nothing_about_compression():
-    """It is tried again as at first, and told as in doubt if it may have arrived."""
+def test_a_second_trys_fault_ends_none():
+    """It says nothing of compression: tried again as at first, in doubt if it may be there."""
     with (
         Collector(answer(400), reset, OK) as collector,
         posting(collector, gzipped=True) as transport,
@@ -212,7 +212,7 @@ def test_a_fault_in_the_second_try_says_nothing_about_compression():
     assert "content-encoding" in collector.requests[-1][1]
 
 
-def test_who_is_not_there_is_told_from_who_does_not_answer():
+def test_absent_is_told_from_silent():
     """Only where no connection came about does it cost nobody anything to try again soon."""
     with Collector(reset) as collector, posting(collector) as transport:
         assert not send(transport).unreached
@@ -251,7 +251,7 @@ def test_what_each_answer_means(mood, outcome):
     assert "\n" not in result.reason
 
 
-def test_an_answer_that_was_lost_puts_the_payload_in_doubt():
+def test_a_lost_answer_is_in_doubt():
     """A reset after the request may mean that it arrived: the retry is a possible twin."""
     with Collector(reset) as collector, posting(collector) as transport:
         assert [each.body for each in send(transport).doubt] == [b"batch"]
@@ -259,7 +259,7 @@ def test_an_answer_that_was_lost_puts_the_payload_in_doubt():
 
 
 @pytest.mark.parametrize("mood", [trickle, never])
-def test_one_deadline_bounds_a_request_however_slow_the_peer(mood):
+def test_one_deadline_bounds_a_request(mood):
     """A collector that trickles or never answers holds a send no longer than its deadline."""
     with Collector(mood) as collector, posting(collector) as transport:
         began = time.monotonic()
@@ -267,7 +267,7 @@ def test_one_deadline_bounds_a_request_however_slow_the_peer(mood):
         assert time.monotonic() - began < SOON / 2
 
 
-def test_a_connection_that_the_peer_closed_meanwhile_is_replaced():
+def test_a_stale_connection_is_replaced():
     """A keep-alive connection that went stale costs no failed request and no doubt."""
 
     def answer_and_close(connection, _closing):
@@ -296,7 +296,7 @@ def test_retry_after_as_a_date():
     assert 20.0 < _seconds(formatdate(time.time() + 30, usegmt=True)) <= 30.0
 
 
-def test_an_endpoint_without_http_is_refused_without_its_secrets():
+def test_a_url_without_http_is_refused():
     """A wrong URL is the caller's error, and the message does not repeat the password."""
     with pytest.raises(ValueError, match="not the URL") as caught:
         HttpTransport("ftp://user:secret@collector/")
@@ -314,7 +314,7 @@ def certificate(tmp_path_factory):
     return folder
 
 
-def test_tls_with_our_own_authority_and_a_client_certificate(certificate):
+def test_tls_has_authority_and_client_cert(certificate):
     """The collector is verified against the CA file, and verifies us by our certificate."""
     ca, both = str(certificate / "ca.pem"), str(certificate / "both.pem")
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca)
@@ -350,7 +350,7 @@ def test_tls_is_bounded_by_the_deadline_too(certificate):
     [answer(503), answer(429, Retry_After="0.05"), reset, never],
     ids=["503", "429", "reset", "never"],
 )
-def test_the_law_is_kept_through_faults_and_all_arrives_when_it_is_well_again(mood):
+def test_the_law_is_kept_through_faults(mood):
     """Spans wait while a collector fails, and are sent within a back-off step of its recovery."""
     with Collector(mood) as collector:
         reporter = Reporter(

@@ -26,7 +26,7 @@ def nobody(caplog):
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
-def test_without_an_exporter_traces_go_on_to_the_next_service(nobody):
+def test_traces_go_on_without_an_exporter(nobody):
     """Others may report their part: ids and decision are passed on."""
     headers = {}
     with nobody.tracer("t").start_as_current_span("work") as span:
@@ -36,8 +36,8 @@ def test_without_an_exporter_traces_go_on_to_the_next_service(nobody):
     assert "spans to nobody" in nobody.settings.summary()
 
 
-def test_without_an_exporter_every_span_has_a_figure_and_costs_no_warning(nobody):
-    """They are no silent loss: the reason says that nothing else was asked for."""
+def test_spans_count_without_an_exporter(nobody):
+    """They are no silent loss, nor worth a warning: the reason says nothing else was asked for."""
     for _ in range(1_000):
         nobody.tracer("t").start_span("work").end()
     assert nobody.flush(20.0)

@@ -65,7 +65,7 @@ def _resource(receiver):
     return receiver.requests[0].resource_spans[0].resource
 
 
-def test_http_appends_the_path_of_traces_to_a_base_endpoint_only(receiver):
+def test_only_a_base_endpoint_gets_the_path(receiver):
     """``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` is used as it is."""
     environ = dict(receiver.environ)
     with running(environ) as tracing:
@@ -81,7 +81,7 @@ def test_http_appends_the_path_of_traces_to_a_base_endpoint_only(receiver):
     assert receiver.headers[-1][":path"] == "/mine?x=1"
 
 
-def test_headers_are_percent_decoded_and_sent(receiver):
+def test_headers_are_decoded_and_sent(receiver):
     """Credentials and tenants come from the variable; those of traces win over the general."""
     environ = receiver.environ | {
         "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20t%3D1,X-Tenant=a%2Cb",
@@ -119,7 +119,7 @@ def test_tls_both_ways(make_receiver, certificates):
     assert len(receiver.spans) == 20
 
 
-def test_an_overloaded_receiver_says_when_to_come_back(receiver, mood):
+def test_a_receivers_pause_is_waited_out(receiver, mood):
     """``Retry-After`` and ``RetryInfo`` are waited out, then the payload is sent again, once."""
     receiver.moods = [mood(error="overloaded", after_s=0.4)]
     with running(receiver.environ) as tracing:
@@ -140,7 +140,7 @@ def test_a_passing_fault_is_retried(receiver, mood):
 
 
 @pytest.mark.parametrize("error", ["invalid", "unauthenticated", "internal"])
-def test_what_is_final_is_dropped_and_counted(receiver, mood, caplog, error):
+def test_a_final_refusal_is_counted(receiver, mood, caplog, error):
     """A payload that can never be taken is not sent again; the warning has the server's words."""
     receiver.moods = [mood(error=error, words="no such tenant")]
     with running(receiver.environ) as tracing, caplog.at_level(logging.WARNING, "tracekit"):
@@ -151,7 +151,7 @@ def test_what_is_final_is_dropped_and_counted(receiver, mood, caplog, error):
     assert "no such tenant" in caplog.text
 
 
-def test_partial_success_is_counted_as_rejected(receiver, mood, caplog):
+def test_partial_success_counts_as_rejected(receiver, mood, caplog):
     """What the receiver refuses of a payload is a loss, in its own words; the rest is sent."""
     receiver.moods = [mood(rejected=2, words="too\nold")]
     with running(receiver.environ) as tracing, caplog.at_level(logging.WARNING, "tracekit"):
@@ -163,7 +163,7 @@ def test_partial_success_is_counted_as_rejected(receiver, mood, caplog):
     assert "rejected: 2" in caplog.text
 
 
-def test_a_warning_of_the_receiver_is_no_loss(receiver, mood):
+def test_a_receivers_warning_is_no_loss(receiver, mood):
     """Partial success with nothing rejected is success."""
     receiver.moods = [mood(words="please send less")]
     with running(receiver.environ) as tracing:
@@ -172,7 +172,7 @@ def test_a_warning_of_the_receiver_is_no_loss(receiver, mood):
     assert tracing.stats().sent == 5
 
 
-def test_a_receiver_that_restarts_gets_everything(receiver):
+def test_a_restarted_receiver_gets_all(receiver):
     """Spans wait while nobody listens, and arrive within a back-off step of the return."""
     with running(receiver.environ) as tracing:
         make(tracing, 5, "before")
@@ -224,7 +224,7 @@ class Relay:
         self.cut()
 
 
-def test_twins_of_a_connection_that_broke_are_counted(make_receiver):
+def test_twins_of_a_broken_call_are_counted(make_receiver):
     """A request that was taken and whose answer was lost is sent again, and ``resent`` tells."""
     with make_receiver() as receiver, contextlib.closing(Relay(receiver.port)) as relay:
         endpoint = f"http://127.0.0.1:{relay.port}"
@@ -246,7 +246,7 @@ def test_twins_of_a_connection_that_broke_are_counted(make_receiver):
         assert 5 <= twins <= stats.resent
 
 
-def test_a_flush_is_bounded_while_the_receiver_hangs(make_receiver):
+def test_a_flush_is_bounded(make_receiver):
     """Neither flush nor shutdown waits longer than it was told to; what is left is counted."""
     release = threading.Event()
 
@@ -270,7 +270,7 @@ def test_a_flush_is_bounded_while_the_receiver_hangs(make_receiver):
             release.set()
 
 
-def test_the_timeout_of_the_variable_bounds_a_request(make_receiver):
+def test_the_timeout_bounds_a_request(make_receiver):
     """``OTEL_EXPORTER_OTLP_TIMEOUT`` is in milliseconds; what may have arrived is sent again."""
     release = threading.Event()
 
@@ -291,7 +291,7 @@ def test_the_timeout_of_the_variable_bounds_a_request(make_receiver):
             release.set()
 
 
-def test_a_message_that_is_too_large_is_split(make_receiver, mood):
+def test_a_too_large_message_is_split(make_receiver, mood):
     """A limit of the receiver, learnt from its refusal, shrinks what is sent."""
     with make_receiver() as receiver, running(receiver.environ) as tracing:
         if receiver.protocol == "grpc":
@@ -323,7 +323,7 @@ def test_our_own_calls_are_not_traced(receiver):
     assert not {"uber-trace-id", "traceparent"} & receiver.headers[-1].keys()
 
 
-def test_a_program_without_this_wire_does_not_import_grpc():
+def test_only_otlp_over_grpc_imports_grpc():
     """Only OTLP over gRPC imports grpcio."""
     program = (
         "import sys, tracekit\n"
@@ -334,8 +334,8 @@ def test_a_program_without_this_wire_does_not_import_grpc():
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
 
 
-def test_a_service_without_grpcio_starts_and_says_what_is_missing():
-    """A variable for all services does not stop this one; its spans are counted as lost."""
+def test_a_service_may_lack_grpcio():
+    """A variable for all services does not stop this one: it says what is missing, and counts."""
     program = (
         "import logging, sys\n"
         "sys.modules['grpc'] = None\n"
@@ -359,7 +359,7 @@ def grpc_send(transport, body=b"", timeout_s=SOON):
     return transport.send(Payload(body, [Frame(b"")]), time.monotonic() + timeout_s)
 
 
-def test_a_burst_is_sent_in_batches_that_receivers_are_sized_for(receiver):
+def test_a_burst_is_sent_in_usual_batches(receiver):
     """No request holds more than 512 spans, although thousands fit into its bytes."""
     with running(receiver.environ) as tracing:
         make(tracing, 3500)
@@ -373,7 +373,7 @@ def test_a_burst_is_sent_in_batches_that_receivers_are_sized_for(receiver):
     assert sum(sizes) == 3500
 
 
-def test_nothing_that_surely_did_not_arrive_is_in_doubt():
+def test_a_refused_connection_is_no_doubt():
     """A refused connection is retried without being counted as a possible twin."""
     transport = OtlpGrpcTransport("http://127.0.0.1:9")
     result = grpc_send(transport)
@@ -382,7 +382,7 @@ def test_nothing_that_surely_did_not_arrive_is_in_doubt():
     assert "UNAVAILABLE" in result.reason
 
 
-def test_certificates_that_are_missing_are_waited_for(tmp_path):
+def test_missing_certificates_are_waited_for(tmp_path):
     """A file that a sidecar has yet to write is a reason to try again, and is named."""
     transport = OtlpGrpcTransport("https://127.0.0.1:9", tls=Tls(str(tmp_path / "ca.pem")))
     result = grpc_send(transport)
@@ -395,7 +395,7 @@ def test_certificates_that_are_missing_are_waited_for(tmp_path):
     [{"x-tenant": "secret\u00e4"}, {"X Bad": "secret"}, {"x-bin": "secret"}],
     ids=["value", "name", "binary"],
 )
-def test_headers_that_grpc_cannot_send_are_no_exception(headers):
+def test_unsendable_headers_do_not_raise(headers):
     """They will never work, so the spans are dropped at once; the reason repeats no value."""
     transport = OtlpGrpcTransport("http://127.0.0.1:9", headers=headers)
     result = grpc_send(transport)
@@ -405,14 +405,14 @@ def test_headers_that_grpc_cannot_send_are_no_exception(headers):
 
 
 @pytest.mark.parametrize("endpoint", ["collector:4317", "unix:///x", ""])
-def test_an_endpoint_of_another_form_is_refused(endpoint):
+def test_another_form_of_endpoint_is_refused(endpoint):
     """Settings never let one through; who builds a transport by hand is told."""
     with pytest.raises(ValueError, match="not the URL"):
         OtlpGrpcTransport(endpoint)
 
 
 @given(st.integers(-5, 100), st.text(max_size=300))
-def test_partial_success_is_read_as_it_was_written(number, words):
+def test_partial_success_is_read_as_written(number, words):
     """The number and the words of the response, the latter as one bounded line."""
     words = words.encode("utf-8", "replace").decode()
     partial = ExportTracePartialSuccess(rejected_spans=number, error_message=words)
@@ -436,7 +436,7 @@ def test_no_answer_makes_the_readers_raise(data):
     ("seconds", "nanos", "delay"),
     [(1, 500_000_000, 1.5), (0, 0, 0.0), (-3, 0, 0.0), (1_000_000, 0, 60.0)],
 )
-def test_retry_info_is_found_among_other_details(seconds, nanos, delay):
+def test_retry_info_is_found_among_details(seconds, nanos, delay):
     """The delay is honoured within reason."""
     status = Status(code=8)
     status.details.append(Any(type_url="type.googleapis.com/other", value=b"\xff"))

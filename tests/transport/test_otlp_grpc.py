@@ -34,7 +34,7 @@ def send(transport, body=b"x" * 5000):
     return transport.send(Payload(body, [Frame(b"")]), time.monotonic() + SOON)
 
 
-def test_a_server_without_gzip_gets_everything_without(caplog):
+def test_a_server_may_lack_gzip(caplog):
     """It answers UNIMPLEMENTED: sent at once as it is, and never compressed again."""
     bodies = []
     plain_only = [("grpc.compression_enabled_algorithms_bitset", 1)]
@@ -48,7 +48,7 @@ def test_a_server_without_gzip_gets_everything_without(caplog):
 
 
 @pytest.mark.parametrize(("code", "asked"), [("UNIMPLEMENTED", 2), ("INVALID_ARGUMENT", 1)])
-def test_what_is_refused_in_both_forms_says_nothing_about_compression(code, asked, caplog):
+def test_two_refusals_end_no_compression(code, asked, caplog):
     """A server without the service, say: final. Any other code is no reason for a second try."""
     calls = []
 
@@ -64,7 +64,7 @@ def test_what_is_refused_in_both_forms_says_nothing_about_compression(code, aske
     assert not caplog.records
 
 
-def test_who_is_not_there_is_told_from_who_says_so():
+def test_absent_is_told_from_a_servers_word():
     """Words of a server, or of a proxy before it, never shorten the pauses between attempts."""
 
     def export(_body, context):
@@ -79,7 +79,7 @@ def test_who_is_not_there_is_told_from_who_says_so():
             assert send(transport).unreached
 
 
-def test_who_comes_back_is_found_by_the_next_attempt():
+def test_a_return_is_found_at_once():
     """When to try again is the pipeline's to say: gRPC's own back-off does not add to it."""
     with serving(lambda _body, _context: b"") as (_, port):
         pass

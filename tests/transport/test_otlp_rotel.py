@@ -123,9 +123,7 @@ def told(spans):
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 @pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_what_a_collector_understood_is_what_was_created(
-    collector, grpc_receiver, protocol, compression
-):
+def test_a_collector_understands_every_field(collector, grpc_receiver, protocol, compression):
     """Every field of every span survives the way through a collector that is not ours."""
     sink = SpanSink()
     variables = environ(collector, protocol, compression)
@@ -145,7 +143,7 @@ def test_what_a_collector_understood_is_what_was_created(
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
-def test_a_collector_that_restarts_loses_nothing_of_ours(collector, grpc_receiver, protocol):
+def test_a_restart_loses_nothing(collector, grpc_receiver, protocol):
     """What ended while it was away arrives when it is back."""
     tracing = tracekit.init(environ=environ(collector, protocol, "none"), set_global=False)
     rich(tracing, 1)

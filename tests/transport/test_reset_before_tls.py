@@ -46,7 +46,7 @@ def wrapped(plain):
 
 
 @pytest.mark.parametrize("shake", [probed, wrapped])
-def test_a_connection_that_is_gone_before_the_handshake_is_closed(reset, shake):
+def test_a_reset_before_the_handshake_closes(reset, shake):
     """Python would leave it to the garbage collector, with a warning in the program's log."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -28,7 +28,7 @@ def asked(monkeypatch):
     return families
 
 
-def test_an_address_is_looked_up_again_after_the_interval(asked):
+def test_an_address_is_looked_up_again(asked):
     """JAEGER_REPORTER_ATTEMPT_RECONNECT_INTERVAL: the agent may have moved."""
     clock = FakeClock()
     resolver = Resolver("agent", 6831, clock=clock, refresh_s=15.0)
@@ -41,7 +41,7 @@ def test_an_address_is_looked_up_again_after_the_interval(asked):
     eventually(lambda: resolver.address(clock() + 5) is not None and len(asked) == 2)
 
 
-def test_without_reconnecting_the_first_address_stays(asked):
+def test_the_first_address_may_stay(asked):
     """JAEGER_REPORTER_ATTEMPT_RECONNECTING_DISABLED: one lookup for the life of the process."""
     clock = FakeClock()
     resolver = Resolver("agent", 6831, clock=clock, refresh_s=math.inf)
@@ -56,7 +56,7 @@ def test_without_reconnecting_the_first_address_stays(asked):
     ("family", "host"),
     [(socket.AF_UNSPEC, "10.0.0.1"), (socket.AF_INET, "10.0.0.1"), (socket.AF_INET6, "fd00::1")],
 )
-def test_only_the_family_that_was_asked_for_is_used(asked, family, host):
+def test_only_the_family_asked_for_is_used(asked, family, host):
     """JAEGER_AGENT_SOCKET_TYPE: udp4 or udp6."""
     clock = FakeClock()
     resolver = Resolver("agent", 6831, clock=clock, family=family)

@@ -76,7 +76,7 @@ def test_ipv6_works(wire):
             assert sock.recv(65_535) == payload().body
 
 
-def test_a_refusal_is_known_at_once_and_names_no_other_datagram(wire):
+def test_a_refusal_is_known_at_once(wire):
     """On the same host the refused datagram itself is to be retried, and nothing is in doubt."""
     transport = wire("127.0.0.1", free_port())
     for _ in range(3):
@@ -123,7 +123,7 @@ def far(transport):
     return sock
 
 
-def test_a_late_refusal_puts_the_datagram_before_in_doubt(wire):
+def test_a_late_refusal_is_of_the_one_before(wire):
     """When the next send reports the refusal, the earlier payload is named, to be sent again."""
     transport = wire("192.0.2.7", 6831)
     sock = far(transport)
@@ -134,7 +134,7 @@ def test_a_late_refusal_puts_the_datagram_before_in_doubt(wire):
     assert (result.outcome, list(result.doubt)) == (Outcome.RETRY, [first])
 
 
-def test_all_that_a_late_refusal_can_be_about_is_in_doubt(wire):
+def test_a_late_refusal_doubts_a_round_trip(wire):
     """What was sent within a round trip before the latest datagram may be refused; older not."""
     clock = FakeClock()
     transport = wire("192.0.2.7", 6831, clock=clock, pace=(0, 0))
@@ -148,7 +148,7 @@ def test_all_that_a_late_refusal_can_be_about_is_in_doubt(wire):
     assert [len(each.body) for each in doubt] == [501, 6, 3]
 
 
-def test_after_a_far_refusal_one_datagram_is_watched_before_others_are_sent(wire):
+def test_one_is_watched_after_a_far_refusal(wire):
     """Sent once, it counts as sent only if its refusal has not come after a moment."""
     clock = FakeClock()
     transport = wire("192.0.2.7", 6831, clock=clock, pace=(0, 0))
@@ -175,7 +175,7 @@ def test_after_a_far_refusal_one_datagram_is_watched_before_others_are_sent(wire
     assert transport.send(payload(3), clock() + 1).ok
 
 
-def test_a_refusal_that_is_late_on_the_same_host_is_not_overlooked(wire):
+def test_a_late_refusal_nearby_is_seen(wire):
     """A busy kernel may refuse after the send has returned; the next send then tells of it."""
     transport = wire("127.0.0.1", 6831)
     sock = far(transport)
@@ -187,7 +187,7 @@ def test_a_refusal_that_is_late_on_the_same_host_is_not_overlooked(wire):
 
 
 @pytest.mark.parametrize("refusal", [errno.EHOSTUNREACH, errno.ENOPROTOOPT, errno.EACCES])
-def test_a_firewall_that_rejects_refuses_as_well(wire, refusal):
+def test_a_firewall_refuses_as_well(wire, refusal):
     """What ICMP says on a firewall's behalf is about the datagram before, like a closed port."""
     transport = wire("192.0.2.7", 6831)
     sock = far(transport)
@@ -198,8 +198,8 @@ def test_a_firewall_that_rejects_refuses_as_well(wire, refusal):
     assert (result.outcome, list(result.doubt)) == (Outcome.RETRY, [first])
 
 
-def test_a_way_that_is_too_narrow_asks_to_split_and_says_so(wire, caplog):
-    """EMSGSIZE asks for smaller payloads, down to the least that makes sense."""
+def test_a_narrow_path_asks_to_split(wire, caplog):
+    """EMSGSIZE asks for smaller payloads, and says so, down to the least that makes sense."""
     transport = wire("192.0.2.7", 6831)
     sock = far(transport)
     sock.errors = [OSError(errno.EMSGSIZE, "too long") for _ in range(2)]
@@ -209,7 +209,7 @@ def test_a_way_that_is_too_narrow_asks_to_split_and_says_so(wire, caplog):
     assert "too large for the way" in caplog.text
 
 
-def test_a_full_send_buffer_is_no_failure_and_a_dead_network_is_one(wire):
+def test_a_full_buffer_is_no_failure(wire):
     """EAGAIN asks for a moment; ENETUNREACH closes the socket and counts as an attempt."""
     transport = wire("192.0.2.7", 6831)
     sock = far(transport)
@@ -219,14 +219,14 @@ def test_a_full_send_buffer_is_no_failure_and_a_dead_network_is_one(wire):
     assert transport._owned is None
 
 
-def test_a_name_that_is_unknown_is_retried_not_raised(wire):
+def test_an_unknown_name_is_retried(wire):
     """Without an address the payload waits; nothing is raised and no send hangs for long."""
     transport = wire("no-such-host.invalid", 6831)
     result = transport.send(payload(), time.monotonic() + 5.0)
     assert (result.outcome, "no address" in result.reason) == (Outcome.RETRY, True)
 
 
-def test_a_moved_name_is_followed_in_the_background(monkeypatch):
+def test_a_moved_name_is_followed(monkeypatch):
     """After its time an address is looked up again while the old one is in use."""
     clock = FakeClock()
     answers = [[(socket.AF_INET, 2, 17, "", ("192.0.2.1", 1))]]
@@ -246,7 +246,7 @@ def test_a_moved_name_is_followed_in_the_background(monkeypatch):
     assert resolver.address(clock()).host == "2001:db8::2"
 
 
-def test_the_pace_allows_a_burst_and_then_a_rate():
+def test_the_pace_allows_a_burst_then_a_rate():
     """A bucket of 100 bytes that refills within a second lets 100 go at once, then 100 a second."""
     pace = Pace(100, 1.0)
     assert pace.wait_s(60, 0.0) == 0.0
@@ -257,12 +257,12 @@ def test_the_pace_allows_a_burst_and_then_a_rate():
 
 
 @pytest.mark.parametrize("pace", [Pace(0, 1.0), Pace(100, 0.0)])
-def test_without_a_burst_or_an_interval_there_is_no_pace(pace):
-    """Zero turns pacing off."""
+def test_a_pace_may_be_none(pace):
+    """Without a burst or an interval, zero, pacing is off."""
     assert [pace.wait_s(1_000, 0.0) for _ in range(3)] == [0.0] * 3
 
 
-def test_datagrams_are_filled_and_one_huge_span_harms_nobody():
+def test_datagrams_are_filled():
     """Waiting spans fill datagrams to 95 % of the limit; a span of 1 MB alone is dropped."""
     with FakeAgent() as agent:
         wires = []
@@ -312,7 +312,7 @@ class Recording:
         self.inner.close()
 
 
-def test_an_agent_that_restarts_loses_nothing_that_was_refused():
+def test_a_restarting_agent_loses_nothing():
     """Spans that end while the agent is away arrive once it is back, each exactly once."""
     port = free_port()
     reporter = Reporter(

@@ -80,8 +80,8 @@ def hosts():
             each.wait()
 
 
-def test_an_agent_on_another_host_that_comes_late_gets_everything(hosts):
-    """Its kernel tells of few refusals only, and all the same nothing refused counts as sent."""
+def test_a_late_agent_gets_everything(hosts):
+    """It is on another host, whose kernel tells of few refusals: nothing refused counts as sent."""
     near, far = hosts
     agent = subprocess.Popen(
         inside(far, sys.executable, "-c", AGENT), stdout=subprocess.PIPE, text=True

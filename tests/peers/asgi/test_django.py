@@ -110,7 +110,7 @@ def asked(request):
 
 
 @pytest.mark.parametrize("where", PATHS)
-def test_a_request_has_one_span_named_by_its_pattern(asked, tracing, where):
+def test_a_request_is_named_by_its_pattern(asked, tracing, where):
     """Status and body are the bare project's."""
     bare = asked(where)
     current.clear()
@@ -129,7 +129,7 @@ def test_a_request_has_one_span_named_by_its_pattern(asked, tracing, where):
     assert set(current) <= {span.context.span_id}
 
 
-def test_probes_are_excluded_and_options_are_checked(asked, tracing):
+def test_probes_and_options_are_respected(asked, tracing):
     """A path of ``exclude`` has no span; an unknown option is refused when Django starts."""
     with override_settings(
         MIDDLEWARE=["tracekit.django.Middleware"],
@@ -144,7 +144,7 @@ def test_probes_are_excluded_and_options_are_checked(asked, tracing):
         asked("/healthz")
 
 
-def test_an_edge_around_the_project_is_named_by_the_middleware(tracing):
+def test_the_middleware_names_an_outer_edge(tracing):
     """One span, though server application and project are both traced."""
     import httpx
     from django.core.asgi import get_asgi_application

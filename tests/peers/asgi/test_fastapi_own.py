@@ -78,7 +78,7 @@ def servers(spans):
     return sorted(span.operation for span in spans if span.kind == "server")
 
 
-def test_with_our_edge_there_is_one_span_a_request():
+def test_our_edge_makes_one_span_a_request():
     """It stands outside, and tells FastAPI that there is one already."""
     spans, _ = told("edge")
     assert sorted(span.operation for span in spans) == ["GET /failing", "GET /users/{user}"]
@@ -86,7 +86,7 @@ def test_with_our_edge_there_is_one_span_a_request():
 
 
 @has_telemetry
-def test_its_operations_are_below_our_span_if_asked_for():
+def test_operations_may_be_below_our_span():
     """Dependencies, endpoint, serialization and the background task: children of one span."""
     spans, logged = told("operations")
     assert servers(spans) == ["GET /failing", "GET /users/{user}"]
@@ -99,7 +99,7 @@ def test_its_operations_are_below_our_span_if_asked_for():
 
 
 @pytest.mark.skipif(hasattr(fastapi, "telemetry"), reason="this FastAPI has telemetry")
-def test_a_fastapi_without_operations_is_told_of_once():
+def test_missing_operations_are_told_once():
     """The request is traced as without the option."""
     spans, logged = told("operations")
     assert servers(spans) == ["GET /failing", "GET /users/{user}"]
@@ -107,7 +107,7 @@ def test_a_fastapi_without_operations_is_told_of_once():
 
 
 @has_telemetry
-def test_without_our_edge_probes_are_left_out_and_nothing_secret_leaves():
+def test_without_our_edge_the_rules_hold():
     """Its spans run on our tracer, so what holds for ours on the wire holds for them."""
     spans, _ = told("own")
     assert servers(spans) == ["GET /failing", "GET /users/{user}"]

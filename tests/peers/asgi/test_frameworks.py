@@ -126,7 +126,7 @@ def traced(request, make, tracing):
         ("/fails", "/fails"),
     ],
 )
-def test_a_request_has_one_span_named_by_its_route(traced, make, tracing, path, route):
+def test_a_request_is_named_by_its_route(traced, make, tracing, path, route):
     """The answer is the bare application's; the span is the caller's child."""
     bare, got = asked(make(), path), asked(traced, path)
     assert (got.status_code, got.content) == (bare.status_code, bare.content)
@@ -139,14 +139,14 @@ def test_a_request_has_one_span_named_by_its_route(traced, make, tracing, path, 
     assert span.attributes.get("error.type") == ("KeyError" if failed else None)
 
 
-def test_probes_have_no_span_and_unknown_paths_no_route(traced, make, tracing):
+def test_probes_and_unknown_paths(traced, make, tracing):
     """A path that matches nothing is called by its method alone."""
     assert asked(traced, "/healthz").status_code == 200
     assert asked(traced, "/nowhere").status_code == 404
     assert [span.name for span in tracing.sink.spans] == ["GET"]
 
 
-def test_behind_a_proxy_the_prefix_is_told_once(make, tracing):
+def test_a_proxys_prefix_is_told_once(make, tracing):
     """``root_path`` belongs to the path and to the route."""
     app = tracekit.asgi.middleware(make(), tracing)
     for path in ("/shop/users/ada", "/users/ada"):
@@ -155,7 +155,7 @@ def test_behind_a_proxy_the_prefix_is_told_once(make, tracing):
     assert {span.attributes["url.path"] for span in tracing.sink.spans} == {"/shop/users/ada"}
 
 
-def test_an_application_is_traced_once_and_nothing_else_is_touched(make, tracing, caplog):
+def test_an_application_is_traced_once(make, tracing, caplog):
     """``init_app`` again does nothing; on something else it warns, and that stays as it is."""
     app = make()
     kind = type(app)
@@ -169,7 +169,7 @@ def test_an_application_is_traced_once_and_nothing_else_is_touched(make, tracing
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
 
 
-def test_two_patterns_of_one_endpoint_are_told_apart(tracing):
+def test_patterns_of_an_endpoint_stay_apart(tracing):
     """Starlette leaves the endpoint alone: then the path decides."""
     from starlette.applications import Starlette
     from starlette.responses import PlainTextResponse

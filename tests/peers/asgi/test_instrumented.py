@@ -10,7 +10,7 @@ import httpx
 import tracekit
 
 
-def test_an_application_and_its_client_are_traced_without_a_line(tracing):
+def test_instrument_traces_app_and_client(tracing):
     """One trace through both; undone, nothing is traced any more."""
     instrumented = tracekit.instrument(only=["fastapi", "httpx"], tracing=tracing)
     try:

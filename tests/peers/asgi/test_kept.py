@@ -58,7 +58,7 @@ def served(app):
 
 
 @pytest.mark.parametrize(("how", "code"), [("well", 200), ("busy", 503), ("broken", 500)])
-def test_a_failing_request_is_kept_and_a_good_one_is_not(keeping, how, code):
+def test_only_a_failing_request_is_kept(keeping, how, code):
     """With what was done for it, under the name of its route."""
     with served(application(keeping)) as address:
         assert httpx.get(f"{address}/pay/{how}", timeout=20).status_code == code

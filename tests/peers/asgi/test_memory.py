@@ -164,7 +164,7 @@ urls.urlpatterns = [path("plain", django_plain), path("stream", django_stream)]
 
 @pytest.mark.parametrize("where", ["/plain", "/stream"])
 @pytest.mark.parametrize("make", [starlette_app, fastapi_app])
-def test_an_asgi_request_leaves_nothing_behind(tracing, make, where):
+def test_an_asgi_request_leaves_nothing(tracing, make, where):
     """Scope, request and response go when they went."""
     bare = left(over_asgi, make(), where)
     assert left(over_asgi, tracekit.asgi.middleware(make(), tracing), where) == bare
@@ -178,7 +178,7 @@ def test_an_asgi_request_leaves_nothing_behind(tracing, make, where):
 @pytest.mark.parametrize(
     ("serve", "handler"), [(over_wsgi, WSGIHandler), (over_asgi, ASGIHandler)], ids=["wsgi", "asgi"]
 )
-def test_a_django_request_leaves_nothing_behind(tracing, serve, handler, where):
+def test_a_django_request_leaves_nothing(tracing, serve, handler, where):
     """Under either interface."""
     with override_settings(**BARE):
         bare = left(serve, handler(), where)

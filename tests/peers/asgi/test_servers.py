@@ -93,7 +93,7 @@ def ended(client, count):
 
 
 @pytest.mark.parametrize("framework", ROUTES)
-def test_requests_are_answered_and_traced_once(server, framework):
+def test_requests_are_traced_once(server, framework):
     """A plain answer, a stream, a probe: whoever serves and whatever is served."""
     if server == "hypercorn-trio" and framework in ON_ASYNCIO:
         pytest.skip(f"{framework} needs asyncio")

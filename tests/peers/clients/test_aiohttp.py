@@ -91,8 +91,8 @@ PATHS = ["/", "/moved", "/users/ada", "/fails", "/stream", "/nowhere"]
 ROUTES = ["/", "/moved", "/users/{user}", "/users/{user}", "/fails", "/stream", None]
 
 
-def test_the_server_answers_as_bare_and_spans_are_named_by_their_routes(tracing):
-    """Responses, streams, exceptions that are answers, and failures."""
+def test_the_server_answers_as_bare(tracing):
+    """Responses, streams, exceptions that are answers, and failures; routes name the spans."""
 
     async def ask(url):
         return [await asked(url, path) for path in PATHS]
@@ -109,8 +109,8 @@ def test_the_server_answers_as_bare_and_spans_are_named_by_their_routes(tracing)
     assert not any("response.aborted" in span.attributes for span in spans)
 
 
-def test_a_websocket_is_one_span_and_probes_have_none(tracing):
-    """It ends when it is closed."""
+def test_a_websocket_is_one_span(tracing):
+    """It ends when it is closed; probes have none."""
 
     async def ask(url):
         await asked(url, "/healthz")
@@ -129,7 +129,7 @@ def instrumented(tracing):
     undo()
 
 
-def test_the_client_gets_what_it_got_and_each_redirect_is_a_span(instrumented):
+def test_each_redirect_of_a_client_is_a_span(instrumented):
     """What it asks for, it gets; the spans' headers are those that were sent."""
     other = tracekit.testing.tracing(propagation="jaeger,b3")
 
@@ -145,7 +145,7 @@ def test_the_client_gets_what_it_got_and_each_redirect_is_a_span(instrumented):
     other.shutdown()
 
 
-def test_a_span_lasts_until_the_body_is_over_and_errors_are_told(instrumented):
+def test_a_span_lasts_until_the_bodys_end(instrumented):
     """A body that nobody reads ends with its connection; a refused one is an error."""
 
     async def ask(url):
@@ -163,7 +163,7 @@ def test_a_span_lasts_until_the_body_is_over_and_errors_are_told(instrumented):
     assert first.status.is_ok
 
 
-def test_mesh_headers_go_on_and_the_callers_are_left_alone(tracing):
+def test_mesh_headers_go_on(tracing):
     """By a config of its own, under the rule of hosts; the caller's dict keeps none of them."""
     own = {"X-Own": "1"}
     config = tracekit.aiohttp.trace_config(tracing=tracing, allow=["end-user"], hosts="127.0.0.1")
@@ -185,7 +185,7 @@ def test_mesh_headers_go_on_and_the_callers_are_left_alone(tracing):
     assert got["uber-trace-id"].split(":")[1] == f"{tracing.sink.spans[0].context.span_id:016x}"
 
 
-def test_the_undo_leaves_nothing_and_twice_is_once(tracing):
+def test_the_undo_leaves_nothing(tracing):
     """Sessions that it finds are traced no more."""
     before = aiohttp.ClientSession.__init__
 
@@ -202,7 +202,7 @@ def test_the_undo_leaves_nothing_and_twice_is_once(tracing):
     assert len(tracing.sink.spans) == 1
 
 
-def test_a_redirect_to_no_url_is_the_sessions_to_refuse(instrumented, caplog):
+def test_a_redirect_to_no_url_fails_as_bare(instrumented, caplog):
     """The program gets the session's own error; tracing has nothing to complain of."""
 
     async def nowhere(request):

@@ -89,7 +89,7 @@ def shown(answers):
     return found
 
 
-def test_requests_on_one_connection_have_a_span_each(url, tracing):
+def test_concurrent_streams_have_their_spans(url, tracing):
     """The server gets the header of each stream's own span; answers are as bare."""
     bare, bare_size = asyncio.run(asked(url))
     undo = tracekit.httpx.instrument(tracing=tracing)

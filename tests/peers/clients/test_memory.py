@@ -66,7 +66,7 @@ def with_aiohttp(*middlewares):
 
 
 @pytest.mark.filterwarnings("ignore:It is recommended")
-def test_an_exchange_leaves_nothing_behind_that_a_bare_one_does_not(tracing):
+def test_an_exchange_is_freed_as_bare(tracing):
     """The request, what the program hung on it, its response."""
     bare = freed(with_httpx), freed(with_aiohttp)
     undo = tracekit.httpx.instrument(tracing=tracing)

@@ -39,7 +39,7 @@ TOOLS = {
 
 @pytest.mark.parametrize("tool", TOOLS)
 @pytest.mark.parametrize("order", ["ours-first", "theirs-first"])
-def test_a_program_with_both_sees_what_it_sees_with_theirs(tool, order):
+def test_with_both_it_sees_what_theirs_shows(tool, order):
     """Every style of construction, each interceptor once, and two spans of ours for each call."""
     if importlib.util.find_spec(TOOLS[tool]) is None:
         pytest.skip(f"{TOOLS[tool]} is not installed: make test-peers")

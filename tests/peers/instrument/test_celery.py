@@ -89,7 +89,7 @@ def named(spans, name):
     ],
     ids=" ".join,
 )
-def test_each_pool_joins_the_senders_trace_and_loses_nothing(traces, pool):
+def test_each_pool_joins_the_senders_trace(traces, pool):
     """Producer and consumer spans, in pairs; a recycled child sends what it has."""
     spans = traces("print([t.get(timeout=60) for t in [tasks.add.delay(n, 1) for n in range(5)]])",
                    11, *pool)  # fmt: skip
@@ -103,7 +103,7 @@ def test_each_pool_joins_the_senders_trace_and_loses_nothing(traces, pool):
         assert parent(spans, sent).operation == "order"
 
 
-def test_each_retry_is_a_run_below_the_one_that_asked_for_it(traces):
+def test_each_retry_is_a_run_below_the_last(traces):
     """No retry is an error; the last run is told by its number."""
     spans = traces("print(tasks.flaky.delay().get(timeout=60))", 7, "prefork", "-c", "1")
     runs = sorted(named(spans, "process tasks.flaky"), key=lambda span: span.start_us)
@@ -113,7 +113,7 @@ def test_each_retry_is_a_run_below_the_one_that_asked_for_it(traces):
         assert parent(spans, parent(spans, later)) == earlier
 
 
-def test_a_task_that_fails_is_an_error_and_a_delayed_one_joins_as_well(traces):
+def test_a_failed_task_is_an_error(traces):
     """ETA and failure; the exception is the task's own."""
     spans = traces(
         "tasks.broken.apply_async(countdown=1).get(timeout=60, propagate=False)", 3, "solo"
@@ -122,7 +122,7 @@ def test_a_task_that_fails_is_an_error_and_a_delayed_one_joins_as_well(traces):
     assert (run.error, run.tags["error.type"]) == (True, "KeyError")
 
 
-def test_a_chord_is_one_trace_to_its_last_task(traces):
+def test_a_chord_is_one_trace(traces):
     """The callback is sent by whichever worker ran the last of the header."""
     spans = traces(
         "header = [tasks.add.s(n, n) for n in range(3)];"
@@ -133,14 +133,14 @@ def test_a_chord_is_one_trace_to_its_last_task(traces):
     assert parent(spans, parent(spans, run)).operation == "process tasks.add"
 
 
-def test_a_task_that_is_sent_by_its_name_has_its_span(traces):
+def test_a_task_sent_by_name_has_its_span(traces):
     """As by a program that does not have the task's code."""
     spans = traces("print(tasks.app.send_task('tasks.add', (1, 2)).get(timeout=60))", 3, "solo")
     assert parent(spans, named(spans, "process tasks.add")[0]).operation == "send tasks.add"
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "solo"])
-def test_a_worker_that_waits_for_tasks_makes_no_traces(traces, agent, pool):
+def test_a_waiting_worker_makes_no_traces(traces, agent, pool):
     """Polling, gossip, heartbeats: nobody wants to see them. What a run stores is in its trace."""
     sent = "tasks.add.apply_async((1, 2), countdown=2.5)"  # the heart beats every two seconds
     traces(f"print({sent}.get(timeout=60))", 3, pool, "-c", "1", "-E", own=())

@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 
 @pytest.mark.parametrize("kind", ["FastAPI", "Starlette"])
-def test_what_a_program_says_of_its_application_holds(write, run, agent, kind):
+def test_what_init_app_says_holds(write, run, agent, kind):
     """``init_app`` with options: what it leaves out has no span, and nothing has two."""
     write(
         app=f"""

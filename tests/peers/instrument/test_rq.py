@@ -8,7 +8,7 @@ pytest.importorskip("rq")
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 
-def test_jobs_are_in_the_trace_of_whoever_enqueued_them(write, run, agent, redis):
+def test_jobs_are_in_the_enqueuers_trace(write, run, agent, redis):
     """A worker that was started without a line of tracing, and a job that fails."""
     write(
         jobs="""

@@ -105,7 +105,7 @@ def answers(port, processes):
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_a_server_is_traced_and_ends_as_the_bare_one(server, write, serve, agent, wait_until, port):
+def test_a_server_is_traced_and_ends_as_bare(server, write, serve, agent, wait_until, port):
     """Twice the same command: with ``tracekit run`` and without; no answer is without its span."""
     write(apps=APPS)
     row = SERVERS[server]

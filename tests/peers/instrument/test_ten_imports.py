@@ -115,10 +115,11 @@ def free_ports(count):
     return ports
 
 
-def test_one_trace_with_the_right_parents_and_the_meshs_headers(
-    write, serve, agent, wait_until, tmp_path
-):
-    """FastAPI, httpx, redis, SQLAlchemy, Celery, boto3, Kafka, gRPC, requests and logging."""
+def test_ten_imports_make_one_trace(write, serve, agent, wait_until, tmp_path):
+    """With the right parents and the mesh's headers.
+
+    FastAPI, httpx, redis, SQLAlchemy, Celery, boto3, Kafka, gRPC, requests and logging.
+    """
     import urllib3
 
     write(front=FRONT, back=BACK)

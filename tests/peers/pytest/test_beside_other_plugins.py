@@ -56,14 +56,14 @@ def run(tmp_path):
 @pytest.mark.parametrize(
     ("mode", "mark"), [("auto", ""), ("strict", "@pytest.mark.asyncio")], ids=["auto", "strict"]
 )
-def test_coroutine_tests_are_recorded_and_checked(run, mode, mark):
+def test_coroutine_tests_are_recorded(run, mode, mark):
     """With pytest-asyncio in both of its modes."""
     shown = run(ASYNC.format(mark=mark), "-pno:randomly", f"--asyncio-mode={mode}")
     assert "span 'left open' has not ended" in shown, shown
     assert "2 passed, 1 error" in shown
 
 
-def test_each_worker_of_xdist_has_its_own_spans(run):
+def test_each_xdist_worker_has_its_own_spans(run):
     """Forty tests on two workers: none sees another's."""
     shown = run(
         """

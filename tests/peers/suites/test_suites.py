@@ -103,7 +103,7 @@ def outcomes(project, home, *options):
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("project", SUITES)
-def test_a_suite_gives_the_same_results_traced(project, sources):
+def test_a_traced_suite_has_the_same_results(project, sources):
     """Each test ends as it did; thousands of requests of somebody else's were traced."""
     home = sources(project)
     bare, _ = outcomes(project, home)

@@ -141,7 +141,7 @@ def told(span):
 
 
 @pytest.mark.parametrize("name", EXTENSIONS)
-def test_answers_and_spans_are_the_same_in_either_order(name):
+def test_either_order_gives_the_same(name):
     """What an extension answers stays, and what the span says does not depend on the order."""
     set_up, module = EXTENSIONS[name]
     if module is not None:
@@ -159,7 +159,7 @@ def test_answers_and_spans_are_the_same_in_either_order(name):
     assert spans[0][2] == ("GET /refused", 409, "", [])
 
 
-def test_work_in_flask_executor_is_below_its_request(tracing):
+def test_flask_executors_work_is_a_child(tracing):
     """The extension copies Flask's context to its threads, and with it goes the span."""
     module = pytest.importorskip("flask_executor")
     app = flask.Flask("shop")
