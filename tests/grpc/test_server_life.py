@@ -309,7 +309,7 @@ def test_a_handler_that_cancels_its_own_call(stack, tracing, kind, behavior):
     assert expected[0] is grpc.StatusCode.CANCELLED
 
 
-def test_a_call_cancelled_for_good_measure_is_still_ok(stack, tracing):
+def test_a_cancel_behind_the_response_is_ok(stack, tracing):
     """A cancel behind the response, from a thread that outlived the handler, changes nothing."""
     kept = []
 
@@ -325,7 +325,7 @@ def test_a_call_cancelled_for_good_measure_is_still_ok(stack, tracing):
     assert tracing.stats().open == 0
 
 
-def test_a_cancel_of_an_interceptor_further_out(stack, tracing):
+def test_an_outer_cancel_does_as_bare(stack, tracing):
     """A context that somebody wrapped, or gave another ``cancel``, does what it does bare."""
 
     class Wrapped:
