@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
+import functools
 import gc
 import weakref
 
@@ -61,6 +63,20 @@ async def drive(app, scope, arriving=()):
 def served(app, tracing, scope=None, arriving=(), **options):
     traced = tracekit.asgi.middleware(app, tracing, **options)
     return asyncio.run(drive(traced, scope or scope_of(), arriving))
+
+
+class BaseExceptionGroup(BaseException):
+    """Of a backport's kind."""
+
+    def __init__(self, *exceptions):
+        super().__init__(exceptions)
+        self.exceptions = exceptions
+
+
+def group(*errors):
+    """Return what a task group raises: Python's own where it has one."""
+    own = getattr(builtins, "BaseExceptionGroup", None)
+    return own("of a task group", errors) if own else BaseExceptionGroup(*errors)
 
 
 async def answers(scope, receive, send):
@@ -131,9 +147,12 @@ def test_mesh_headers_go_on_none_stays(tracing):
         (asyncio.CancelledError(), None),
         (OSError("broken"), None),
         (type("ClientDisconnect", (Exception,), {})(), None),
+        (group(OSError("broken"), group(asyncio.CancelledError())), None),
+        (BaseExceptionGroup(OSError("broken"), asyncio.CancelledError()), None),
+        (group(asyncio.CancelledError(), KeyError("a")), "BaseExceptionGroup"),
         (KeyError("a mistake"), "KeyError"),
     ],
-    ids=["cancelled", "oserror", "framework", "mistake"],
+    ids=["cancelled", "oserror", "framework", "group", "backport", "within", "mistake"],
 )
 def test_a_client_that_leaves_is_no_error(tracing, leaves_with, told):
     """However the application learns of it; a mistake of its own is one all the same."""
@@ -146,7 +165,8 @@ def test_a_client_that_leaves_is_no_error(tracing, leaves_with, told):
     _, error = served(app, tracing)
     assert error is leaves_with
     (span,) = tracing.sink.spans
-    assert span.attributes.get("error.type") == told
+    found = span.attributes.get("error.type")
+    assert (found and found.split(".")[-1]) == told
     assert span.attributes.get("response.aborted") == (None if told else True)
 
 
@@ -196,6 +216,62 @@ def test_trailers_are_part_of_the_response(tracing):
 
     served(app, tracing)
     assert open_yet == [True, False]
+
+
+def test_a_sent_file_ends_with_its_trailers(tracing):
+    """An extension hands a path over in place of a body."""
+    open_yet = []
+
+    async def app(scope, receive, send):
+        await send({**START, "trailers": bool(scope.get("trailers"))})
+        await send({"type": "http.response.pathsend", "path": "/orders.csv"})
+        open_yet.append(len(tracing.sink.spans))
+        await send({"type": "http.response.trailers", "headers": []})
+        open_yet.append(len(tracing.sink.spans))
+
+    served(app, tracing, scope_of(trailers=True))
+    served(app, tracing)
+    assert open_yet == [0, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "status", "failed"),
+    [
+        ([{"type": "websocket.close"}], 1000, 403, None),
+        ([{"type": "websocket.accept"}, {"type": "websocket.close"}], 1000, 101, None),
+        (
+            [{"type": "websocket.accept"}, {"type": "websocket.close", "code": 4000}],
+            4000,
+            101,
+            None,
+        ),
+        ([{"type": "websocket.accept"}, None], 1005, 101, None),
+        ([{"type": "websocket.accept"}], None, 101, None),
+        ([{"type": "websocket.accept"}, KeyError("gone")], None, 101, "KeyError"),
+        ([KeyError("gone")], None, None, "KeyError"),
+    ],
+)
+def test_a_websocket_tells_how_it_closed(tracing, ends, code, status, failed):
+    """By which code, of whichever side; none where the server has to close it."""
+
+    async def app(scope, receive, send):
+        await receive()
+        for message in ends:
+            if message is None:
+                await receive()
+            elif isinstance(message, Exception):
+                raise message
+            else:
+                await send(message)
+
+    arriving = [{"type": "websocket.connect"}, {"type": "websocket.disconnect"}]
+    served(app, tracing, scope_of(kind="websocket", scheme="ws"), arriving)
+    (span,) = tracing.sink.spans
+    found = span.attributes
+    assert found.get("websocket.close_code") == code
+    assert found.get("http.response.status_code") == status
+    assert found.get("error.type") == failed
+    assert (found.get("websocket.messages_sent") == 0) is bool(status)
 
 
 def test_a_websocket_is_one_span(tracing):
@@ -250,11 +326,59 @@ def test_a_request_is_traced_once(tracing):
     assert told[b"traceresponse"].split(b"-")[2] == f"{span.context.span_id:016x}".encode()
 
 
-@pytest.mark.parametrize("what", [None, 3, int, type("Old", (), {})])
+def of_asgi_2(scope):
+    async def serve(receive, send):
+        await answers(scope, receive, send)
+
+    return serve
+
+
+class OfAsgi2:
+    def __init__(self, scope):
+        self.scope = scope
+
+    async def __call__(self, receive, send):
+        await answers(self.scope, receive, send)
+
+
+def of_wsgi(environ, start_response):
+    return []
+
+
+NONE = [None, 3, int, type("Old", (), {}), of_asgi_2, OfAsgi2, OfAsgi2({}), of_wsgi]
+
+
+@pytest.mark.parametrize("what", NONE)
 def test_what_is_no_application_is_returned(tracing, caplog, what):
     """One warning is given; the program finds out as it would have without us."""
     assert tracekit.asgi.middleware(what, tracing) is what
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+class Endpoint:
+    """Serves by its instances, as Starlette's endpoints do."""
+
+    def __init__(self, scope, receive, send):
+        self.serving = scope, receive, send
+
+    def __await__(self):
+        return answers(*self.serving).__await__()
+
+
+def passing_on(*args, **kwargs):
+    return answers(*args, **kwargs)
+
+
+@functools.wraps(of_wsgi)
+async def named_after_another(scope, receive, send, more=None):
+    await answers(scope, receive, send)
+
+
+@pytest.mark.parametrize("app", [Endpoint, passing_on, named_after_another])
+def test_what_takes_three_is_an_application(app, tracing):
+    """A class, a plain function that returns what is awaited, one that wraps something else."""
+    assert served(app, tracing) == asyncio.run(drive(answers, scope_of()))
+    assert len(tracing.sink.spans) == 1
 
 
 @pytest.mark.parametrize(

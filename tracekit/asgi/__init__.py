@@ -12,6 +12,7 @@ share its trace, its sampling decision and its mesh headers.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import TYPE_CHECKING
 
@@ -52,12 +53,33 @@ def middleware(
     ``"both"`` (None: as configured). A request that an outer edge traces is left to that one.
     What is no ASGI 3 application is returned as it is, with one warning.
     """
-    if not callable(app) or isinstance(app, type):
-        _log.warning("tracekit.asgi traces ASGI 3 applications, not %s", type(app).__name__)
+    if not _is_asgi_3(app):
+        _log.warning(
+            "tracekit.asgi traces ASGI 3 applications, called with scope, receive and send, not %s;"
+            " it is served untraced",
+            type(app).__name__,
+        )
         return app
     return Middleware(
         app, Server(later(tracing), "tracekit.asgi", exclude, response_headers, semconv)
     )
+
+
+def _is_asgi_3(app: object) -> bool:
+    """Whether it can be called as servers call ASGI 3; what does not tell is believed.
+
+    Neither ASGI 2 (called with the scope alone) nor WSGI: servers know both by their own looks,
+    and would not know them behind ours. A class serves by its instances, which are awaited.
+    """
+    try:
+        if not callable(app) or (isinstance(app, type) and not hasattr(app, "__await__")):
+            return False
+        inspect.signature(app, follow_wrapped=False).bind(None, None, None)
+    except TypeError:
+        return False
+    except Exception:  # a signature that cannot be had
+        return True
+    return True
 
 
 class Middleware:

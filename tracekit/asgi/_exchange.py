@@ -10,7 +10,7 @@ from tracekit._calls import http
 from tracekit._calls.http_server import HttpExchange, Server, trace_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -24,6 +24,10 @@ KEY = "tracekit.trace_id"
 
 _BY_THE_SERVER = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 _LEAVES = (OSError, asyncio.CancelledError)
+_GROUPS = frozenset({"ExceptionGroup", "BaseExceptionGroup"})
+_SWITCHED = 101
+_NORMAL, _NO_CODE = 1000, 1005
+"""Close codes (RFC 6455, section 7.4.1): how one is closed, and that the other side gave none."""
 
 
 class Exchange(HttpExchange):
@@ -102,18 +106,19 @@ class Exchange(HttpExchange):
         if kind[:10] == "websocket.":
             return self._sends_on_websocket(kind, message)
         # Extensions: a file that the server sends itself, whole or in parts.
-        return message, kind in _BY_THE_SERVER and not message.get("more_body")
+        last = kind in _BY_THE_SERVER and not message.get("more_body")
+        return message, last and not self._trailers
 
     def _sends_on_websocket(self, kind: str, message: Message) -> tuple[Message, bool]:
         if kind == "websocket.send":
             self._sent += 1
         elif kind == "websocket.accept":
-            self.status = 101
+            self.status = _SWITCHED
             message = self._telling(message)
         elif kind == "websocket.http.response.start":
             self.status = _status(message["status"])
         elif kind == "websocket.close":
-            self._closed(message)
+            self._closed(message.get("code") or _NORMAL)
             if not self.status:
                 self.status = 403  # what the server makes of it before it was accepted
             return message, True
@@ -137,19 +142,22 @@ class Exchange(HttpExchange):
             self.gone = True
         elif kind == "websocket.disconnect":
             self.gone = True
-            self._closed(message)
+            self._closed(message.get("code") or _NO_CODE)
             return True
         return False
 
-    def _closed(self, message: Message) -> None:
-        if self.recording:
-            self.span.set_attributes(
-                {
-                    "websocket.close_code": int(message.get("code") or 1000),
-                    "websocket.messages_received": self._received,
-                    "websocket.messages_sent": self._sent,
-                }
-            )
+    def _closed(self, code: object) -> None:
+        """Note what a websocket has carried, and with which code (None: nobody's) it ended."""
+        if not self.recording:
+            return
+        self.span.set_attributes(
+            {
+                "websocket.messages_received": self._received,
+                "websocket.messages_sent": self._sent,
+            }
+        )
+        if isinstance(code, int):
+            self.span.set_attribute("websocket.close_code", int(code))
 
     # -- its end ---------------------------------------------------------------------------------
 
@@ -166,6 +174,8 @@ class Exchange(HttpExchange):
     def over(self, error: BaseException | None = None) -> None:
         """End what its last message has not: the application has returned, or raised."""
         if not self.finished:
+            if self.status == _SWITCHED:  # nobody has closed it: the server will
+                self._closed(None)
             unfinished = self.ended_ns is None
             if error is not None and self._left(error):
                 error = None
@@ -173,11 +183,28 @@ class Exchange(HttpExchange):
         self.__dict__.pop("context", None)
 
     def _left(self, error: BaseException) -> bool:
-        """Whether that is how applications learn that the client has left."""
-        name = type(error).__name__
-        return self.gone and (
-            isinstance(error, _LEAVES) or "Disconnect" in name or name == "Cancelled"
-        )
+        """Whether that is how applications learn that the client has left.
+
+        What a task group raises says so if nothing in it says otherwise.
+        """
+        try:
+            return self.gone and all(map(_says_gone, _single(error)))
+        except Exception:  # a group of somebody's own kind
+            return False
+
+
+def _single(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, or those of a group (of Python 3.11 or its backport)."""
+    if type(error).__name__ not in _GROUPS:
+        yield error
+        return
+    for each in error.exceptions:  # type: ignore[attr-defined] # not on 3.10
+        yield from _single(each)
+
+
+def _says_gone(error: BaseException) -> bool:
+    name = type(error).__name__
+    return isinstance(error, _LEAVES) or "Disconnect" in name or name == "Cancelled"
 
 
 def _arrived(scope: Scope, exchange: Exchange) -> http.Arrived:
