@@ -293,6 +293,22 @@ def test_the_launcher_imports_little(environ, tmp_path):
     assert not imported & slow
 
 
+def test_a_start_under_it_loads_init_and_modules_of_our_own(environ, package):
+    """Instrumentors are found without the parsers that look-ups of metadata bring along."""
+    path = package("instrumentor", "", "parcels = instrumentor:It", "parcels >= 1.0")
+    tell = "import sys; print(*sys.modules)"
+    init = f"import tracekit; tracekit.init(); {tell}"
+    loaded = [
+        subprocess.run(
+            [*command, tell if "run" in command else init],
+            env={**environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True,
+        ).stdout.split()
+        for command in ([sys.executable, "-c"], [TRACEKIT, "run", "--", sys.executable, "-c"])
+    ]  # fmt: skip
+    more = {name for name in set(loaded[1]) - set(loaded[0]) if not name.startswith("tracekit.")}
+    assert more <= {"sitecustomize"}
+
+
 @pytest.mark.slow
 def test_it_adds_little_more_than_init_takes(environ, package):
     """Whatever is installed: 200 distributions with entry points, 50 of them instrumentors."""

@@ -8,7 +8,7 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, NamedTuple
 
-from tracekit._instrument import _contrib, _edges
+from tracekit._instrument import _contrib
 from tracekit._instrument._table import CONTRIB, EDGES
 from tracekit._instrument.instrumented import Choice
 
@@ -69,20 +69,19 @@ def _rows() -> Iterator[Row]:
     except Exception as error:  # somebody's broken metadata
         sys.stderr.write(f"{_PROGRAM}: the installed instrumentors are unknown: {error}\n")
         contrib = {}
-    edges = [edge for edge in EDGES if _edges.there(edge)]
-    known = {name for edge in edges for name in edge.replaces}
-    for edge in edges:
+    known = {name for edge in EDGES for name in edge.replaces}
+    for edge in EDGES:
         version = _version(edge.distribution)
         if version is not None:
             wanted = choice.wants(edge.name, *edge.replaces)
             yield _row(edge.distribution or edge.package, version, edge.name, edge.module, wanted)
     for name in contrib.keys() - known:
         point = contrib[name]
-        package = _distribution(name, point)
+        package = _distribution(point)
         version = _version(package)
         if version is not None:
-            by = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-            yield _row(package or CONTRIB[name][0], version, name, by, choice.wants(name))
+            wanted = choice.wants(name)
+            yield _row(package or CONTRIB[name][0], version, name, _declaring(point), wanted)
     yield from _lacking(known | contrib.keys())
 
 
@@ -100,21 +99,31 @@ def _row(package: str, version: str, name: str, by: str, wanted: bool) -> Row:
     return Row(package, version, name, by if wanted else None, "" if wanted else "switched off")
 
 
-def _distribution(name: str, point: metadata.EntryPoint) -> str:
-    if name in CONTRIB:
-        return CONTRIB[name][1]
+def _distribution(point: _contrib.Declared) -> str:
+    if point.name in CONTRIB:
+        return CONTRIB[point.name][1]
     try:
-        required = _contrib.requirements(point)
+        required = point.requirements()
     except Exception:  # as above
         required = []
     return next((each for each in required if _version(each) is not None), "unknown")
 
 
+def _declaring(point: _contrib.Declared) -> str:
+    """Return who brings an instrumentor, as far as its metadata tell."""
+    try:
+        entry = point.entry_point()
+        by = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+    except Exception:  # as above
+        by = "an instrumentor with broken metadata"
+    return by
+
+
 def _version(distribution: str) -> str | None:
-    """Return the installed version, "" for the standard library; None: it is not installed."""
-    if not distribution:
+    """Return the installed version, "" where there is none to tell; None: it is not installed."""
+    if not distribution:  # the standard library
         return ""
     try:
-        return metadata.version(distribution)
+        return metadata.version(distribution) or ""  # metadata may lack it
     except Exception:  # not there, or its metadata cannot be read
         return None

@@ -7,7 +7,6 @@ import importlib
 import os
 import re
 import sys
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import trace
@@ -22,15 +21,14 @@ from tracekit._assembly import handle
 from tracekit._instrument._table import CONTRIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
+    from importlib.metadata import EntryPoint
 
     from opentelemetry.util.types import Attributes
 
 GROUP = "opentelemetry_instrumentor"
-_REQUIRED = re.compile(
-    r"^Requires-Dist:\s*([A-Za-z0-9._-]+).*\bextra\s*==\s*['\"]instruments(?:-any)?['\"]",
-    re.MULTILINE,
-)
+_REQUIRES, _EXTRA = "Requires-Dist:", "instruments"  # or "instruments-any"
+_CHUNK_BYTES = 1 << 14
 
 
 class Instrumentor(Protocol):
@@ -60,13 +58,56 @@ class Following(trace.TracerProvider):
         return handle.get_tracer(instrumenting_module_name)
 
 
-def found() -> dict[str, metadata.EntryPoint]:
+class Declared:
+    """An instrumentor that an installed distribution declares, of which only the name is known.
+
+    ``importlib.metadata`` takes as long to import as an interpreter to start: who is not put on is
+    looked up without it.
+    """
+
+    __slots__ = ("_directory", "_point", "name")
+
+    def __init__(self, name: str, directory: str = "", point: EntryPoint | None = None) -> None:
+        self.name = name
+        self._directory = directory
+        """That of the distribution's metadata."""
+        self._point = point
+
+    def entry_point(self) -> EntryPoint:
+        """Return the entry point; raises what metadata do, and ``LookupError``."""
+        if self._point is None:
+            from importlib import metadata  # noqa: PLC0415 - see above
+
+            points = metadata.Distribution.at(self._directory).entry_points
+            self._point = next(iter(points.select(group=GROUP, name=self.name)), None)
+            if self._point is None:
+                raise LookupError(f"{self._directory} declares it no longer")
+        return self._point
+
+    def requirements(self) -> list[str]:
+        """Return the distributions that the metadata of its own say it is for."""
+        told = _read(f"{self._directory}{os.sep}METADATA") if self._directory else None
+        if told is None:  # an egg's, or an archive's, is elsewhere
+            distribution = self.entry_point().dist
+            stated = (distribution.requires if distribution else None) or ()
+            lines = [f"{_REQUIRES}{line}" for line in stated]
+        else:
+            lines = told.decode(errors="replace").partition("\n\n")[0].splitlines()
+        required = (
+            re.match(r"[\w.-]+", line.removeprefix(_REQUIRES).lstrip())
+            for line in lines
+            if line.startswith(_REQUIRES) and _EXTRA in line.partition(";")[2]
+        )
+        return [name[0] for name in required if name]
+
+
+def found() -> dict[str, Declared]:
     """Return the installed instrumentors by name; any thread may ask. May raise what metadata do.
 
     ``metadata.entry_points`` parses the files of all distributions, each time that a program is
     started. It is asked only where the path leads into more than directories.
     """
-    points: dict[str, metadata.EntryPoint] = {}
+    points: dict[str, Declared] = {}
     for entry in sys.path:
         directory = entry or os.curdir
         try:
@@ -74,53 +115,69 @@ def found() -> dict[str, metadata.EntryPoint]:
         except FileNotFoundError:
             continue
         except OSError:  # an archive
-            return {point.name: point for point in metadata.entry_points(group=GROUP)}
+            return _found_by_metadata()
         for name in names:
             if name.endswith((".dist-info", ".egg-info")):
-                for point in _declared(f"{directory}{os.sep}{name}"):
-                    points.setdefault(point.name, point)
+                distribution = f"{directory}{os.sep}{name}"
+                for point in _declared(distribution):
+                    points.setdefault(point, Declared(point, distribution))
     return points
 
 
-def _declared(distribution: str) -> Collection[metadata.EntryPoint]:
-    """Return the instrumentors of an installed distribution, reading on only if it has any."""
+def _found_by_metadata() -> dict[str, Declared]:
+    from importlib import metadata  # noqa: PLC0415 - see ``Declared``
+
+    points = metadata.entry_points(group=GROUP)
+    return {point.name: Declared(point.name, point=point) for point in points}
+
+
+def _declared(distribution: str) -> Iterator[str]:
+    """Yield the names of the instrumentors of an installed distribution."""
+    written = _read(f"{distribution}{os.sep}entry_points.txt")
+    if written is None or GROUP.encode() not in written:
+        return
+    ours = False
+    for line in map(str.strip, written.decode(errors="replace").splitlines()):
+        if line.startswith("["):
+            ours = line == f"[{GROUP}]"
+        elif ours and "=" in line and not line.startswith("#"):
+            yield line.partition("=")[0].rstrip()
+
+
+def _read(path: str) -> bytes | None:
+    """Return what a file holds, at half the cost of ``open``: it is done for all distributions."""
     try:
-        with open(f"{distribution}{os.sep}entry_points.txt", "rb") as file:
-            if GROUP.encode() not in file.read():
-                return ()
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except OSError:
-        return ()
-    return metadata.Distribution.at(distribution).entry_points.select(group=GROUP)
+        return None
+    held = []
+    try:
+        while chunk := os.read(descriptor, _CHUNK_BYTES):
+            held.append(chunk)
+            if len(chunk) < _CHUNK_BYTES:
+                break
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return b"".join(held)
 
 
-def package_of(name: str, point: metadata.EntryPoint) -> str:
+def package_of(point: Declared) -> str:
     """Return the package that an instrumentor waits for; "" if nobody knows one."""
-    if name in CONTRIB:
-        return CONTRIB[name][0]
-    required = requirements(point)
+    if point.name in CONTRIB:
+        return CONTRIB[point.name][0]
+    required = point.requirements()
     return required[0].replace("-", "_") if required else ""
 
 
-def requirements(point: metadata.EntryPoint) -> list[str]:
-    """Return the distributions that the metadata of an instrumentor's own say it is for."""
-    if point.dist is None:
-        return []
-    # Not ``point.dist.requires``: parsing all of the headers takes longer than all else here.
-    told = point.dist.read_text("METADATA")
-    if told is None:  # an egg's is elsewhere
-        told = "\n".join(f"Requires-Dist: {line}" for line in point.dist.requires or ())
-    return _REQUIRED.findall(told)
-
-
-def put_on(
-    point: metadata.EntryPoint, provider: trace.TracerProvider
-) -> Callable[[], object] | None:
+def put_on(point: Declared, provider: trace.TracerProvider) -> Callable[[], object] | None:
     """Load an instrumentor and have it patch its package; return the undo.
 
     None: it is on already, by the program's doing. Raises whatever it raises, ``ImportError`` for
     a version of the package that it is not made for.
     """
-    instrumentor: Instrumentor = point.load()()
+    instrumentor: Instrumentor = point.entry_point().load()()
     if getattr(instrumentor, "is_instrumented_by_opentelemetry", False) is True:
         return None
     conflict = _conflict(instrumentor)

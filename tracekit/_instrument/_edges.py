@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -14,11 +13,6 @@ if TYPE_CHECKING:
     from tracekit._instrument._table import Edge
 
     Undo = Callable[[], object]
-
-
-def there(edge: Edge) -> bool:
-    """Whether this tracekit has the edge, without importing it."""
-    return importlib.util.find_spec(edge.module) is not None
 
 
 def put_on(edge: Edge, tracing: Tracing | None) -> Undo:

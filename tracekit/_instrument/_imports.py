@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 import threading
-from importlib.abc import Loader, MetaPathFinder
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     With True it is for the last time."""
 
 
-class Imports(MetaPathFinder):
-    """Waits for packages. Any thread may import, wait and stop at the same time."""
+class Imports:
+    """Waits for packages. Any thread may import, wait and stop at the same time.
+
+    A finder as ``sys.meta_path`` asks for them, without the base class: what its module imports
+    takes as long as all else here.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[Hook]] = {}
@@ -64,7 +68,7 @@ class Imports(MetaPathFinder):
         finally:
             looking.discard(name)
         if spec is not None and spec.loader is not None and hasattr(spec.loader, "exec_module"):
-            spec.loader = _Telling(spec.loader, self)
+            spec.loader = cast("Loader", _Telling(spec.loader, self))
         return spec
 
     def _found_by_others(
@@ -115,7 +119,7 @@ def _imported(package: str) -> bool:
     return getattr(getattr(module, "__spec__", None), "_initializing", False) is not True
 
 
-class _Telling(Loader):
+class _Telling:
     """A loader that tells ``imports`` when it is done; in all else the one that it stands for."""
 
     def __init__(self, loader: Loader, imports: Imports) -> None:
@@ -136,7 +140,7 @@ class _Telling(Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Run the module, which sees its own loader, and tell."""
         spec = module.__spec__
-        if spec is not None and spec.loader is self:
+        if spec is not None and cast("object", spec.loader) is self:
             spec.loader = self._loader
         if getattr(module, "__loader__", None) is self:
             module.__loader__ = self._loader

@@ -15,35 +15,31 @@ class Edge(NamedTuple):
     name: str
     """What arguments and variables call it."""
     module: str
-    """The edge, imported with its first use; one that is not there leaves the work to contrib."""
+    """The edge, imported with its first use."""
     package: str
     """The package whose import it waits for."""
     distribution: str
     """Who brings that package; "" for the standard library."""
-    extra: str
-    """What ``pip install 'tracekit-jaeger[…]'`` calls it; "" if it needs nothing."""
     replaces: tuple[str, ...] = ()
     """The entry points of contrib's instrumentors that it stands in for."""
 
 
 # fmt: off
 EDGES = (
-    Edge("logging", "tracekit.logging", "logging", "", "", ("logging",)),
-    Edge("flask", "tracekit.flask", "flask", "flask", "flask", ("flask",)),
-    Edge("requests", "tracekit.requests", "requests", "requests", "requests", ("requests",)),
-    Edge("grpc", "tracekit.grpc", "grpc", "grpcio", "grpc",
+    Edge("logging", "tracekit.logging", "logging", "", ("logging",)),
+    Edge("flask", "tracekit.flask", "flask", "flask", ("flask",)),
+    Edge("requests", "tracekit.requests", "requests", "requests", ("requests",)),
+    Edge("grpc", "tracekit.grpc", "grpc", "grpcio",
          ("grpc_client", "grpc_server", "grpc_aio_client", "grpc_aio_server")),
-    Edge("fastapi", "tracekit.fastapi", "fastapi", "fastapi", "fastapi", ("fastapi",)),
-    Edge("starlette", "tracekit.fastapi", "starlette", "starlette", "fastapi", ("starlette",)),
-    Edge("django", "tracekit.django", "django.core.handlers.base", "django", "django",
-         ("django",)),
-    Edge("httpx", "tracekit.httpx", "httpx", "httpx", "httpx", ("httpx",)),
-    Edge("httpx2", "tracekit.httpx", "httpx2", "httpx2", "", ("httpx2",)),
-    Edge("aiohttp", "tracekit.aiohttp", "aiohttp", "aiohttp", "aiohttp", ("aiohttp-client",)),
-    Edge("aiohttp-server", "tracekit.aiohttp", "aiohttp.web_app", "aiohttp", "aiohttp",
-         ("aiohttp-server",)),
-    Edge("celery", "tracekit.celery", "celery", "celery", "celery", ("celery",)),
-    Edge("rq", "tracekit.rq", "rq", "rq", "rq"),
+    Edge("fastapi", "tracekit.fastapi", "fastapi", "fastapi", ("fastapi",)),
+    Edge("starlette", "tracekit.fastapi", "starlette", "starlette", ("starlette",)),
+    Edge("django", "tracekit.django", "django.core.handlers.base", "django", ("django",)),
+    Edge("httpx", "tracekit.httpx", "httpx", "httpx", ("httpx",)),
+    Edge("httpx2", "tracekit.httpx", "httpx2", "httpx2", ("httpx2",)),
+    Edge("aiohttp", "tracekit.aiohttp", "aiohttp", "aiohttp", ("aiohttp-client",)),
+    Edge("aiohttp-server", "tracekit.aiohttp", "aiohttp.web_app", "aiohttp", ("aiohttp-server",)),
+    Edge("celery", "tracekit.celery", "celery", "celery", ("celery",)),
+    Edge("rq", "tracekit.rq", "rq", "rq"),
 )
 
 # Entry point of an instrumentor: the package that it waits for, and who brings that.

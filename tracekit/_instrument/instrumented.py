@@ -27,11 +27,11 @@ from tracekit.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from importlib.metadata import EntryPoint
 
     from opentelemetry import trace
 
     from tracekit._assembly.handle import HasTracing, Tracing
+    from tracekit._instrument._contrib import Declared
     from tracekit._instrument._table import Edge
 
     Undo = Callable[[], object]
@@ -171,8 +171,6 @@ class Instrumented:
             _log.warning("instrument: nothing is called %s", ", ".join(unknown))
         replaced: set[str] = set()
         for edge in EDGES:
-            if not _edges.there(edge):
-                continue
             replaced.update(edge.replaces)
             if choice.wants(edge.name, *edge.replaces):
                 self._when(edge.package, edge.name, self._by_edge(edge))
@@ -181,18 +179,18 @@ class Instrumented:
                 continue
             if name in _NOT_BY_ITSELF and _plain(name) not in choice.only:
                 continue
-            self._when(self._package(name, point), name, self._by_contrib(point))
+            self._when(self._package(point), name, self._by_contrib(point))
 
-    def _package(self, name: str, point: EntryPoint) -> str:
+    def _package(self, point: Declared) -> str:
         try:
-            return _contrib.package_of(name, point)
+            return _contrib.package_of(point)
         except Exception:  # as above
             return ""
 
     def _by_edge(self, edge: Edge) -> PutOn:
         return lambda: _edges.put_on(edge, self._tracing)
 
-    def _by_contrib(self, point: EntryPoint) -> PutOn:
+    def _by_contrib(self, point: Declared) -> PutOn:
         return lambda: _contrib.put_on(point, self._provider)
 
     def _when(self, package: str, name: str, put_on: PutOn) -> None:
