@@ -14,10 +14,11 @@ MAX_QUOTED = 200
 MASK = "***"
 
 _CUT = "…"
-_BREAKS = re.compile(r"[^\S ]+")
-_QUERY = re.compile(r"([?#&;])([^?#&;=]*)(=?)([^?#&;]*)", re.DOTALL)
+# Texts, which ``re`` compiles when it is first asked.
+_BREAKS = r"[^\S ]+"
+_QUERY = r"([?#&;])([^?#&;=]*)(=?)([^?#&;]*)"
 # Without a scheme it may be any text: then only what cannot be anything but a query is masked.
-_BARE_QUERY = re.compile(r"([?&])([^?#&;=\s]+)(=)([^?#&;]*)", re.DOTALL)
+_BARE_QUERY = r"([?&])([^?#&;=\s]+)(=)([^?#&;]*)"
 
 
 def quoted(text: object, limit: int = MAX_QUOTED) -> str:
@@ -32,7 +33,7 @@ def quoted(text: object, limit: int = MAX_QUOTED) -> str:
         text = _text_of(text)
     line = text[: limit + 1]
     if not line.isprintable():
-        line = "".join(map(_printable, _BREAKS.sub(" ", line)))
+        line = "".join(map(_printable, re.sub(_BREAKS, " ", line)))
         if len(text) > limit + 1:
             line = line[: limit - 1] + _CUT
     return line if len(line) <= limit else line[: limit - 1] + _CUT
@@ -56,7 +57,7 @@ def masked(address: str) -> str:
         known, is_url = scheme + slashes, bool(slashes)
         if not is_url:
             known, rest = "", address
-    return known + (_QUERY if is_url else _BARE_QUERY).sub(_without_value, rest)
+    return known + re.sub(_QUERY if is_url else _BARE_QUERY, _without_value, rest)
 
 
 def cited(text: str) -> str:

@@ -6,16 +6,21 @@ rather one value too few in a trace than one token too many. Linear in the input
 
 from __future__ import annotations
 
+import functools
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REDACTED = "REDACTED"
 
+# Patterns are compiled when something is first looked at: it takes a start as long as ten modules.
 # Parts of names that say "secret" wherever they stand …
-_PART = re.compile(
+_PART = (
     "token|secret|passw|pwd|signature|credential|api[-_.]?key|access[-_.]?key|private[-_.]?key"
-    "|auth(?!or(?!i))|session|jwt|assertion|ticket|^x-amz-|^x-goog-|^x-oss-",
-    re.IGNORECASE,
+    "|auth(?!or(?!i))|session|jwt|assertion|ticket|^x-amz-|^x-goog-|^x-oss-"
 )
 # … and names that say it only when they stand alone (AWS and Azure signatures, OAuth codes).
 _WHOLE = frozenset(
@@ -34,28 +39,31 @@ _WHOLE = frozenset(
     }
 )
 # Without any of these there is nothing to redact: one look at most queries is enough.
-_SUSPECT = re.compile(
-    f"[%@+]|=[^&;]*=|{_PART.pattern.replace('^', '')}|(?:^|[&;?]) *(?:{'|'.join(_WHOLE)}) *=",
-    re.IGNORECASE,
-)
+_SUSPECT = f"[%@+]|=[^&;]*=|{_PART.replace('^', '')}|(?:^|[&;?]) *(?:{'|'.join(_WHOLE)}) *="
 # A value may hold a URL of its own (redirect targets).
-_NESTED = re.compile(r"(?:^|[?&;#])([^?&;#=]{1,256})=", re.DOTALL)
-_USER_INFO = re.compile(r"//[^/?#\s]*@")
-_QUOTED_USER = re.compile(r"(://)[^/?#\s@'\"]*@")
-_QUOTED_QUERY = re.compile(r"(?<=[?#])[^\s'\"<>)]+")
-_SEPARATORS = re.compile("([&;])")
+_NESTED = r"(?:^|[?&;#])([^?&;#=]{1,256})="
+_USER_INFO = r"//[^/?#\s]*@"
+_QUOTED_USER = r"(://)[^/?#\s@'\"]*@"
+_QUOTED_QUERY = r"(?<=[?#])[^\s'\"<>)]+"
+_SEPARATORS = "([&;])"
+
+
+@functools.cache
+def _finding(pattern: str) -> Callable[[str], object]:
+    """Return the search for one of the patterns above; ``re`` has a cache too, but in Python."""
+    return re.compile(pattern, re.IGNORECASE).search
 
 
 def is_secret(name: str) -> bool:
     """Whether a parameter of that (decoded) name holds what must not leave the process."""
-    return name.lower().strip() in _WHOLE or _PART.search(name) is not None
+    return name.lower().strip() in _WHOLE or _finding(_PART)(name) is not None
 
 
 def redact_query(query: str) -> str:
     """Return a query string (or fragment) with the values of secret parameters replaced."""
-    if not _SUSPECT.search(query):
+    if not _finding(_SUSPECT)(query):
         return query
-    pieces = _SEPARATORS.split(query)
+    pieces = re.split(_SEPARATORS, query)
     for at in range(0, len(pieces), 2):
         name, equals, value = pieces[at].partition("=")
         if value and (is_secret(_decoded(name)) or _hides_secret(value)):
@@ -91,8 +99,8 @@ def redact_text(text: str) -> str:
     """Return free text, an error message say, with the URLs that it quotes redacted."""
     if "=" not in text and "@" not in text:
         return text
-    text = _QUOTED_USER.sub(rf"\1{REDACTED}@", text)
-    return _QUOTED_QUERY.sub(lambda found: redact_query(found.group()), text)
+    text = re.sub(_QUOTED_USER, rf"\1{REDACTED}@", text)
+    return re.sub(_QUOTED_QUERY, lambda found: redact_query(found.group()), text)
 
 
 def _decoded(name: str) -> str:
@@ -105,7 +113,7 @@ def _hides_secret(value: str) -> bool:
         return False
     for _ in range(3):  # encoded once for every time that it was handed on
         decoded = _decoded(value)
-        if _USER_INFO.search(decoded) or any(map(is_secret, _NESTED.findall(decoded))):
+        if re.search(_USER_INFO, decoded) or any(map(is_secret, re.findall(_NESTED, decoded))):
             return True
         if decoded == value:
             break

@@ -8,7 +8,7 @@ import re
 from tracekit._config.values import PartlyGoodError
 from tracekit.encoding._redacting import is_pattern
 
-_REDACTION = re.compile(r"\s*(/(?:\\.|[^\\])*?/(?=\s*(?:,|$))|[^,]*)\s*(?:,|$)")
+_REDACTION = r"\s*(/(?:\\.|[^\\])*?/(?=\s*(?:,|$))|[^,]*)\s*(?:,|$)"
 
 
 def redactions(value: object) -> tuple[str, ...]:
@@ -17,7 +17,7 @@ def redactions(value: object) -> tuple[str, ...]:
     A bad pattern does not cost the others: what must not leave the process is asked for.
     """
     if isinstance(value, str):
-        value = [found.group(1) for found in _REDACTION.finditer(value)]
+        value = [found.group(1) for found in re.finditer(_REDACTION, value)]
     if not isinstance(value, list | tuple):
         raise ValueError(f"wants names and /patterns/, not {type(value).__name__}")
     good, wrong = [], []

@@ -55,7 +55,7 @@ def _propagation(value: object) -> tuple[str, ...]:
 
 def _instrumentations(value: object) -> tuple[str, ...]:
     names = v.names(value)
-    wrong = [name for name in names if not _INSTRUMENTATION.fullmatch(name)]
+    wrong = [name for name in names if not re.fullmatch(_INSTRUMENTATION, name)]
     if wrong:
         good = tuple(name for name in names if name not in wrong)
         raise v.PartlyGoodError(f"{', '.join(map(repr, wrong))}: no name of a package", good)
@@ -70,7 +70,7 @@ def _frozen_headers(value: object) -> MappingProxyType[str, str]:
     return MappingProxyType(v.headers(value))
 
 
-_INSTRUMENTATION = re.compile(r"-?([A-Za-z0-9_.-]+|\*)")
+_INSTRUMENTATION = r"-?([A-Za-z0-9_.-]+|\*)"
 _NO_PAIRS: MappingProxyType[str, str] = MappingProxyType({})
 _count = v.integer(0)
 _interval = v.seconds(0.001)

@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 
 _TRUE = frozenset({"1", "t", "true"})
 _FALSE = frozenset({"0", "f", "false"})
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-_GO_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
-_GO_DURATION = re.compile(rf"[+-]?({_GO_PART.pattern})+")
+# Patterns as texts: ``re`` compiles one when it is first asked, and a start asks for few of them.
+_INTEGER = r"[+-]?[0-9]{1,18}"
+_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"
+_GO_PART = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)"
+_GO_DURATION = rf"[+-]?({_GO_PART})+"
 _UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://\S+")
+_HOST = r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?"
+_HEADER = r"[!#$%&'*+.^_`|~0-9a-z-]+"
+_CONTROL = r"[\x00-\x1f\x7f]"
+_SERVICE_LINK = r"(tcp|udp|sctp)://\S+"
 _MAX_DURATION_S = 10 * 365 * 86400.0
 
 
@@ -57,7 +58,7 @@ def text(value: object) -> str:
         raise ValueError(f"wants a text, not {type(value).__name__}")
     if not (stripped := clean(value).strip()):
         raise ValueError("is empty")
-    if _CONTROL.search(stripped):
+    if re.search(_CONTROL, stripped):
         raise ValueError("has control characters")
     return stripped
 
@@ -94,7 +95,7 @@ def integer(minimum: int, maximum: int = 2**31 - 1) -> Callable[[object], int]:
     """Return a check for whole numbers from ``minimum`` to ``maximum``."""
 
     def check(value: object) -> int:
-        if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
+        if isinstance(value, str) and re.fullmatch(_INTEGER, value.strip()):
             value = int(value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -109,7 +110,7 @@ def integer(minimum: int, maximum: int = 2**31 - 1) -> Callable[[object], int]:
 
 def number(value: object) -> float:
     """Return a finite number; true and false count as 1 and 0 (const samplers take them)."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+    if isinstance(value, str) and re.fullmatch(_NUMBER, value.strip()):
         value = float(value)
     if not isinstance(value, int | float):
         raise ValueError("is not a number")
@@ -158,9 +159,9 @@ def milliseconds(value: object) -> float:
 
 def _go_duration(written: str) -> float | None:
     stripped = written.strip()
-    if not _GO_DURATION.fullmatch(stripped):
+    if not re.fullmatch(_GO_DURATION, stripped):
         return None
-    total = sum(float(amount) * _UNIT_S[unit] for amount, unit in _GO_PART.findall(stripped))
+    total = sum(float(amount) * _UNIT_S[unit] for amount, unit in re.findall(_GO_PART, stripped))
     total = round(total, 9)
     return -total if stripped.startswith("-") else total
 
@@ -180,7 +181,7 @@ def one_of(*names: str, **aliases: str) -> Callable[[object], str]:
 
 def port(value: object) -> int:
     """Return a port number; Kubernetes' service links are named as what they are."""
-    if isinstance(value, str) and _SERVICE_LINK.fullmatch(value.strip()):
+    if isinstance(value, str) and re.fullmatch(_SERVICE_LINK, value.strip()):
         raise ValueError(
             "is a Kubernetes service link, not a port: ignored"
             " (enableServiceLinks: false in the pod's spec keeps them out)"
@@ -194,7 +195,7 @@ def host(value: object) -> str:
     if found.startswith("[") and found.endswith("]"):
         found = found[1:-1]
     is_ipv6 = found.count(":") >= 2 and re.fullmatch(r"[0-9A-Fa-f:.]+(%[\w.-]+)?", found)
-    if not is_ipv6 and not _HOST.fullmatch(found):
+    if not is_ipv6 and not re.fullmatch(_HOST, found):
         raise ValueError("is not a host name or an address")
     return found
 
@@ -221,7 +222,7 @@ def url(*schemes: str) -> Callable[[object], str]:
 def header(value: object) -> str:
     """Return a header name in lower case."""
     found = text(value).lower()
-    if not _HEADER.fullmatch(found):
+    if not re.fullmatch(_HEADER, found):
         raise ValueError("is not a header name")
     return found
 

@@ -53,9 +53,7 @@ _MAX_64_BIT = (1 << 64) - 1
 _ROOT = tuple(f":0:{flags:x}" for flags in range(16))
 """What stands behind the ids of a root."""
 _from_bytes = int.from_bytes
-_VALUE = re.compile(
-    "([0-9a-fA-F]{1,32}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,16}):0*([0-9a-fA-F]{1,2})"
-).fullmatch
+_VALUE = "([0-9a-fA-F]{1,32}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,16}):0*([0-9a-fA-F]{1,2})"
 
 
 def decode(
@@ -97,7 +95,7 @@ def decode(
 
 
 def _decode_any_ids(value: str, note: Note) -> ExtractedFields | None:
-    match = _VALUE(unquote(value) if "%" in value else value)
+    match = re.fullmatch(_VALUE, unquote(value) if "%" in value else value)
     if match is None:
         note("malformed")
         return None

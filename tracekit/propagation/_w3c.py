@@ -25,9 +25,9 @@ _FLAGS = {"00": 0, "01": 1, "02": 2, "03": 3}
 _TAILS = ("-00", "-01", "-02", "-03")
 _from_bytes = int.from_bytes
 # Blanks around the value; unknown flags; a higher version, which may append fields behind a dash.
-_ANY_VERSION = re.compile(
+_ANY_VERSION = (
     r"[ \t]*((?!ff)[0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*|)[ \t]*"
-).fullmatch
+)
 
 
 def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields | None:
@@ -61,7 +61,7 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields |
 
 def _rare(value: str) -> list[str]:
     """Return the four fields of a legal value in an unusual form; empty ones of an illegal."""
-    match = _ANY_VERSION(value) if len(value) <= MAX_VALUE_BYTES else None
+    match = re.fullmatch(_ANY_VERSION, value) if len(value) <= MAX_VALUE_BYTES else None
     if match is None or (match[1] == "00" and match[5]):
         return ["", "", "", ""]
     return ["00", match[2], match[3], f"{int(match[4], 16) & _KNOWN:02x}"]

@@ -29,10 +29,10 @@ OVERRIDE = "override"
 DEFER = "defer"
 MODIFIERS = frozenset((NONE, OVERRIDE, DEFER))
 """Entries that are no reason to keep a trace."""
-_DURATION = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(us|ms|s|m)")
+_DURATION = r"([0-9]+\.?[0-9]*|\.[0-9]+)(us|ms|s|m)"
 _UNIT_NS = {"us": 1e3, "ms": 1e6, "s": 1e9, "m": 60e9}
-_CLASS = re.compile(r"[1-5]xx")
-_CODE = re.compile(r"[1-5][0-9][0-9]|[0-9]|1[0-6]|[A-Z_]{2,24}")
+_CLASS = r"[1-5]xx"
+_CODE = r"[1-5][0-9][0-9]|[0-9]|1[0-6]|[A-Z_]{2,24}"
 STATUS_KEYS = (
     "http.response.status_code",
     "http.status_code",
@@ -113,9 +113,9 @@ def condition(entry: Entry) -> Predicate:
     if entry == "errors":
         return _any_error
     kind, _, value = entry.partition(":")
-    if kind == "slow" and (found := _DURATION.fullmatch(value)):
+    if kind == "slow" and (found := re.fullmatch(_DURATION, value)):
         return _Slow(float(found[1]) * _UNIT_NS[found[2]])
-    if kind == "status" and (_CLASS.fullmatch(value) or _CODE.fullmatch(value)):
+    if kind == "status" and (re.fullmatch(_CLASS, value) or re.fullmatch(_CODE, value)):
         return _Status(value)
     raise ValueError(
         f"{cited(entry)} is no rule: errors, slow:500ms, status:5xx, {OVERRIDE}, {DEFER}"
