@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from tracekit._config import file, jaeger_dictionary, rules, variables
+from tracekit._config import rules, variables
 from tracekit._config.arguments import BESIDE, from_arguments
 from tracekit._config.layers import Layer, did_you_mean, plain, shown
 from tracekit._config.schema import PARTS, SETTINGS
@@ -219,7 +219,7 @@ class Settings(_Masked):
 
         The file holds flat names, or is a Kubernetes ``TracingConfiguration``.
         """
-        return cls._of([file.read(os.fspath(path), "file")], strict=strict)
+        return cls._of([_file(os.fspath(path), "file")], strict=strict)
 
     @classmethod
     def from_jaeger_config(
@@ -235,6 +235,8 @@ class Settings(_Masked):
         As there, ``service_name`` is used if the dictionary has none. With ``environ`` the
         dictionary wins over it, except for tags, where ``jaeger_client`` let the environment win.
         """
+        from tracekit._config import jaeger_dictionary  # noqa: PLC0415 - few programs have one
+
         given, tags = jaeger_dictionary.read(config, service_name)
         return cls._of([given, *_surroundings(environ or {}), tags], strict=strict)
 
@@ -324,7 +326,13 @@ def _surroundings(environ: Mapping[str, str]) -> list[Layer]:
     """Return the layers that the environment brings: its variables and the file it names."""
     layers = list(variables.read(environ))
     path = variables.config_file(environ)
-    return layers if path is None else [*layers, file.read(path, variables.CONFIG_FILE)]
+    return layers if path is None else [*layers, _file(path, variables.CONFIG_FILE)]
+
+
+def _file(path: str, named_by: str) -> Layer:
+    from tracekit._config import file  # noqa: PLC0415 - few programs have one
+
+    return file.read(path, named_by)
 
 
 def _attributes(part: str, values: Mapping[str, object]) -> dict[str, Any]:

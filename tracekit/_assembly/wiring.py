@@ -15,20 +15,17 @@ from opentelemetry.sdk.trace import SpanLimits
 
 from tracekit._assembly.resource import resource_of
 from tracekit._assembly.wires import handing_to, wire
-from tracekit._calls.metrics import CallMetrics
 from tracekit._process.exit import on_first_span
 from tracekit._process.undisturbed import undisturbed
 from tracekit.encoding import NATIVE_ENCODERS, JaegerEncoder, OtlpEncoder, native_frames
 from tracekit.encoding._redacting import Redacting
-from tracekit.metrics import Reading
 from tracekit.propagation import Propagator
 from tracekit.propagation._jaeger import Names as JaegerHeaders
 from tracekit.reporting import FanOut, FlushResult, Reporter, Stats
 from tracekit.reporting._worker import start_worker
-from tracekit.sampling import ParentRule, RemoteSampler, from_type, keep_rule, state_of
+from tracekit.sampling import ParentRule, RemoteSampler, from_type, state_of
 from tracekit.tracing import (
     DisabledTracerProvider,
-    KeepingTracerProvider,
     SpanCounts,
     TracerProvider,
 )
@@ -40,7 +37,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.sdk.trace.sampling import Sampler
 
+    from tracekit._calls.metrics import CallMetrics
     from tracekit._protocols import Encoder, Transport
+    from tracekit.metrics import Reading
     from tracekit.reporting._pipeline import Pipeline, Worker
     from tracekit.settings import LimitSettings, SamplerSettings, Settings
 
@@ -63,7 +62,7 @@ class Destination(Protocol):
         """End it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Parts:
     """What one handle is made of. ``reporter`` and ``sampler`` are None when disabled."""
 
@@ -106,6 +105,8 @@ class Parts:
 
     def reading(self) -> Reading:
         """Return what the instruments read their figures from."""
+        from tracekit.metrics import Reading  # noqa: PLC0415 - not before somebody reads them
+
         return Reading(
             self.stats(),
             self._counts(),
@@ -121,8 +122,8 @@ class Parts:
 
     def _kept(self) -> dict[str, Any]:
         # Any: of ``Stats``' fields, each of its own type.
-        provider = self.provider
-        return provider.kept()._asdict() if isinstance(provider, KeepingTracerProvider) else {}
+        kept = self.provider.kept()
+        return {} if kept is None else kept._asdict()
 
     def let_go_with_provider(self) -> None:
         """Have thread, descriptor and sampler go when nobody holds the provider any more.
@@ -180,7 +181,7 @@ def build(
     reporter = reporter_of(settings, transport, exporter)
     sampler = ParentRule(_root_sampler(settings.sampler, settings.service_name))
     provider = _provider(settings, sampler, reporter, resource)
-    calls = CallMetrics() if settings.rpc_metrics else None
+    calls = _call_metrics() if settings.rpc_metrics else None
     return Parts(
         provider,
         propagator,
@@ -193,6 +194,12 @@ def build(
     )
 
 
+def _call_metrics() -> CallMetrics:
+    from tracekit._calls.metrics import CallMetrics  # noqa: PLC0415 - only where it is asked for
+
+    return CallMetrics()
+
+
 def _provider(
     settings: Settings, sampler: Sampler, reporter: Reporter, resource: Resource
 ) -> TracerProvider:
@@ -201,6 +208,10 @@ def _provider(
     wide = settings.traceid_128bit
     if not keep.rules and settings.sampler.type != "file":
         return TracerProvider(sampler, reporter, resource, traceid_128bit=wide, limits=limits)
+    # Deferred, as below: few services keep what was not sampled.
+    from tracekit.sampling import keep_rule  # noqa: PLC0415
+    from tracekit.tracing import KeepingTracerProvider  # noqa: PLC0415
+
     return KeepingTracerProvider(
         sampler,
         reporter,

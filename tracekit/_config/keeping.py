@@ -6,8 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tracekit._config.values import PartlyGoodError
-from tracekit.sampling import keep_rule
-from tracekit.sampling._keep import MODIFIERS, condition
 
 if TYPE_CHECKING:
     from tracekit.sampling._keep import Entry
@@ -18,6 +16,8 @@ def keeps(value: object) -> tuple[Entry, ...]:
 
     A bad one does not cost the others, as long as one is left that gives a reason.
     """
+    from tracekit.sampling import keep_rule  # noqa: PLC0415 - only where somebody keeps anything
+
     if isinstance(value, str):
         value = value.split(",")
     elif callable(value):
@@ -45,6 +45,8 @@ def keeps(value: object) -> tuple[Entry, ...]:
 
 
 def _complaint(entry: Entry) -> str:
+    from tracekit.sampling._keep import MODIFIERS, condition  # noqa: PLC0415 - as above
+
     try:
         if not isinstance(entry, str) or (entry and entry not in MODIFIERS):
             condition(entry)

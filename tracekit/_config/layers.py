@@ -6,14 +6,12 @@ settings and across layers; that is ``rules``.
 
 from __future__ import annotations
 
-import difflib
 import reprlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from tracekit._config.schema import SETTINGS
 from tracekit._config.values import PartlyGoodError
 from tracekit._display import MASK, masked, quoted
-from tracekit.sampling._keep import predicate_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,10 +122,16 @@ def plain(value: object) -> object:
     """Return a checked value, tuples as lists, and a predicate by its name."""
     if not isinstance(value, tuple):
         return value
+    if all(isinstance(each, str) for each in value):
+        return list(value)
+    from tracekit.sampling._keep import predicate_name  # noqa: PLC0415 - few settings hold one
+
     return [each if isinstance(each, str) else f"<{predicate_name(each)}>" for each in value]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean …?`` when one of ``known`` looks like ``name``."""
+    import difflib  # noqa: PLC0415 - only for what is wrong
+
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""

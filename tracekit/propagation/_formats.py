@@ -14,9 +14,8 @@ w3c        traceparent, tracestate, baggage                         the same
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tracekit._context import DEBUG, DEFER, Decision
 from tracekit.propagation import _b3, _baggage, _jaeger, _w3c
@@ -67,8 +66,7 @@ class WriteBaggage(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """One format: what it reads, what it writes, and the pure functions that do it."""
 
     name: str
@@ -170,8 +168,7 @@ _BAGGAGE = Format(
     None,
     _write_w3c_baggage,
 )
-_W3C = replace(
-    _TRACECONTEXT,
+_W3C = _TRACECONTEXT._replace(
     name="w3c",
     fields=(*_W3C_NAMES, _baggage.HEADER),
     reads=frozenset({*_W3C_NAMES, _baggage.HEADER}),

@@ -25,9 +25,7 @@ _FLAGS = {"00": 0, "01": 1, "02": 2, "03": 3}
 _TAILS = ("-00", "-01", "-02", "-03")
 _from_bytes = int.from_bytes
 # Blanks around the value; unknown flags; a higher version, which may append fields behind a dash.
-_ANY_VERSION = (
-    r"[ \t]*((?!ff)[0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*|)[ \t]*"
-)
+_ANY_VERSION = r"[ \t]*((?!ff)[0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*|)[ \t]*"
 
 
 def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields | None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tracekit.sampling._file import parse_strategies_file
-from tracekit.sampling._keep import KeepRule, KeepRules, keep_rule
+from tracekit._lazy import lazily
 from tracekit.sampling._limiter import RateLimiter, RateLimiting
 from tracekit.sampling._operations import GuaranteedThroughput, PerOperation
 from tracekit.sampling._parent import ParentRule
@@ -20,6 +19,9 @@ from tracekit.sampling._strategy import AdaptiveStrategy, Strategy, parse_strate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tracekit.sampling._file import parse_strategies_file
+    from tracekit.sampling._keep import KeepRule, KeepRules, keep_rule
 
 __all__ = [
     "AdaptiveStrategy",
@@ -42,6 +44,17 @@ __all__ = [
     "parse_strategy",
     "state_of",
 ]
+
+if not TYPE_CHECKING:  # only where a setting, a file or a server asks for it
+    __getattr__ = lazily(
+        __name__,
+        {
+            "KeepRule": "tracekit.sampling._keep",
+            "KeepRules": "tracekit.sampling._keep",
+            "keep_rule": "tracekit.sampling._keep",
+            "parse_strategies_file": "tracekit.sampling._file",
+        },
+    )
 
 
 def from_type(

@@ -5,15 +5,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from tracekit._lazy import lazily
 from tracekit.tracing._disabled import DisabledTracer, DisabledTracerProvider
-from tracekit.tracing._keeping import (
-    DEFAULT_KEEP_BYTES,
-    DEFAULT_KEEP_PER_SECOND,
-    DEFAULT_KEEP_SPANS,
-    KeepingTracerProvider,
-)
-from tracekit.tracing._late import Unrecorded
-from tracekit.tracing._local_trace import DiscardReason, KeepCounts
 from tracekit.tracing._provider import (
     MAX_TRACERS,
     SpanCounts,
@@ -21,9 +16,19 @@ from tracekit.tracing._provider import (
     default_limits,
 )
 from tracekit.tracing._scope import CurrentSpan
-from tracekit.tracing._shared import Reporter
+from tracekit.tracing._shared import (
+    DEFAULT_KEEP_BYTES,
+    DEFAULT_KEEP_PER_SECOND,
+    DEFAULT_KEEP_SPANS,
+    Reporter,
+)
 from tracekit.tracing._span import Span, UnsampledSpan
 from tracekit.tracing._tracer import Tracer
+
+if TYPE_CHECKING:
+    from tracekit.tracing._keeping import KeepingTracerProvider
+    from tracekit.tracing._late import Unrecorded
+    from tracekit.tracing._local_trace import DiscardReason, KeepCounts
 
 __all__ = [
     "DEFAULT_KEEP_BYTES",
@@ -45,3 +50,14 @@ __all__ = [
     "UnsampledSpan",
     "default_limits",
 ]
+
+if not TYPE_CHECKING:  # few programs keep what was not sampled, or change a span that has begun
+    __getattr__ = lazily(
+        __name__,
+        {
+            "DiscardReason": "tracekit.tracing._local_trace",
+            "KeepCounts": "tracekit.tracing._local_trace",
+            "KeepingTracerProvider": "tracekit.tracing._keeping",
+            "Unrecorded": "tracekit.tracing._late",
+        },
+    )

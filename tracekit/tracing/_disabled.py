@@ -182,6 +182,9 @@ class DisabledTracerProvider(trace.TracerProvider):
         """Return True: nothing is left."""
         return True
 
+    def kept(self) -> None:
+        """Return None: nothing is kept."""
+
     def draw_afresh(self) -> None:
         """Do nothing: no ids are made."""
 

@@ -17,6 +17,11 @@ from tracekit.tracing._local_trace import UNWANTED, Buffer, KeepCounts, LocalTra
 from tracekit.tracing._provider import SpanCounts, TracerProvider
 from tracekit.tracing._readable import SAMPLED
 from tracekit.tracing._scope import CurrentSpan
+from tracekit.tracing._shared import (
+    DEFAULT_KEEP_BYTES,
+    DEFAULT_KEEP_PER_SECOND,
+    DEFAULT_KEEP_SPANS,
+)
 from tracekit.tracing._tracer import EMPTY, Tracer
 
 if TYPE_CHECKING:
@@ -37,9 +42,6 @@ if TYPE_CHECKING:
 
 _PROMOTION_FRAMES = 20
 """How deep it goes to hand on a promoted span, at most."""
-DEFAULT_KEEP_SPANS = 10_000
-DEFAULT_KEEP_BYTES = 1 << 20
-DEFAULT_KEEP_PER_SECOND = 10.0
 
 
 class KeptCurrentSpan(CurrentSpan):

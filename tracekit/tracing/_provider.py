@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Link, SpanKind
     from opentelemetry.util.types import Attributes
 
+    from tracekit.tracing._local_trace import KeepCounts
     from tracekit.tracing._shared import DecideRoot, Reporter
 
 _log = logging.getLogger(__name__)
@@ -221,6 +222,10 @@ class TracerProvider(trace.TracerProvider):
             process.failures,
         )
         return SpanCounts(*map(int, counts))
+
+    def kept(self) -> KeepCounts | None:
+        """Return the figures of what is kept though not sampled; None where nothing is."""
+        return None
 
     def draw_afresh(self) -> None:
         """Forget the random numbers that were drawn ahead; see ``tracekit.after_restore``."""

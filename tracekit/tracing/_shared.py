@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     DecideRoot = Callable[[int, str], SamplingResult]
 
 
+DEFAULT_KEEP_SPANS = 10_000
+DEFAULT_KEEP_BYTES = 1 << 20
+DEFAULT_KEEP_PER_SECOND = 10.0
+
+
 class Reporter(Protocol):
     """Where sampled spans go. Called on the program's threads: it never waits, never raises."""
 

@@ -9,7 +9,6 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
-from tracekit._calls.http import asks_for_probe
 from tracekit._context import SPAN_KEY, get_current, with_span
 from tracekit._context import SpanContext as Remote
 from tracekit.propagation._extracted import enter, trace_state
@@ -99,6 +98,8 @@ class Tracer(trace.Tracer):
         Our own edges record no probe, so neither is this one: the span is not recorded, and spans
         below it become children of the caller.
         """
+        from tracekit._calls.http import asks_for_probe  # noqa: PLC0415 - few tracers ever ask
+
         try:
             if not attributes or not asks_for_probe(attributes):
                 return None
