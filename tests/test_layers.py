@@ -16,8 +16,8 @@ PACKAGE = Path(__file__).parents[1] / "tracekit"
 # those below. Edges (4) are held apart by a rule of their own.
 FLOORS: dict[str, int] = {
     "tracekit": 3,  # the front
-    **dict.fromkeys(("errors", "_causes", "_context", "_display", "_lazy", "_protocols"), 0),
-    **dict.fromkeys(("_protobuf", "_process"), 0),
+    **dict.fromkeys(("errors", "_causes", "_context", "_display", "_protocols"), 0),
+    **dict.fromkeys(("_frozen", "_lazy", "_protobuf", "_process"), 0),
     **dict.fromkeys(("propagation", "sampling", "tracing", "encoding", "reporting", "_calls"), 1),
     "drawing": 1,
     "transport": 2,

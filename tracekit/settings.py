@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +21,7 @@ from tracekit._config.transports import TRANSPORTS
 from tracekit._config.values import bracketed
 from tracekit._config.variables import variable
 from tracekit._display import MASK, masked, quoted
+from tracekit._frozen import Frozen, frozen
 from tracekit.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from tracekit._config.fields import KeepEntry, SettingsFields
 
 
-class _Masked:
+class _Masked(Frozen):
     """A ``repr`` without secrets, so that settings can be logged as they are."""
 
     _part = ""
@@ -46,7 +47,7 @@ class _Masked:
         return f"{type(self).__name__}({inner})"
 
 
-@dataclass(frozen=True, repr=False)
+@frozen
 class HeaderSettings(_Masked):
     """Names of the headers of Jaeger's own format, in lower case."""
 
@@ -58,7 +59,7 @@ class HeaderSettings(_Masked):
     baggage: str
 
 
-@dataclass(frozen=True, repr=False)
+@frozen
 class SamplerSettings(_Masked):
     """How roots are sampled. ``endpoint`` None: the sampling server is not asked."""
 
@@ -73,7 +74,7 @@ class SamplerSettings(_Masked):
     file: str | None
 
 
-@dataclass(frozen=True, repr=False)
+@frozen
 class KeepSettings(_Masked):
     """Which traces that nobody sampled are kept, and how much of them may wait undecided."""
 
@@ -85,7 +86,7 @@ class KeepSettings(_Masked):
     per_second: float
 
 
-@dataclass(frozen=True, repr=False)
+@frozen
 class ReporterSettings(_Masked):
     """How finished spans wait, and for how long."""
 
@@ -101,7 +102,7 @@ class ReporterSettings(_Masked):
     drain_on_sigterm: bool
 
 
-@dataclass(frozen=True, repr=False)
+@frozen
 class TransportSettings(_Masked):
     """Where batches go and how: ``kind`` is udp, http, otlp-http, otlp-grpc, console or none."""
 
@@ -137,7 +138,7 @@ class TransportSettings(_Masked):
         return None if self.auth_token is None else f"Bearer {self.auth_token}"
 
 
-@dataclass(frozen=True, repr=False)
+@frozen
 class LimitSettings(_Masked):
     """Limits of one span, as OpenTelemetry has them; ``max_attribute_length`` None: no limit."""
 
@@ -152,7 +153,7 @@ class LimitSettings(_Masked):
     max_span_attribute_length: int | None
 
 
-@dataclass(frozen=True, repr=False)
+@frozen
 class Settings(_Masked):
     """All settings of one pipeline. Equal ones make equal pipelines, wherever they came from."""
 

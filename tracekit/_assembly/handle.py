@@ -13,7 +13,6 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 
-from tracekit import metrics
 from tracekit._assembly import exporters, wiring
 from tracekit._assembly.otel_globals import Globals
 from tracekit._process.fork import PerProcess
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from tracekit._calls.lifecycle import CallObserver
     from tracekit._config.fields import SettingsFields
     from tracekit._protocols import Transport
+    from tracekit.metrics import Family
     from tracekit.propagation import Propagator
     from tracekit.reporting import FlushResult, Stats
     from tracekit.tracing import DisabledTracerProvider, TracerProvider
@@ -112,8 +112,10 @@ class Tracing:
         """Return the figures of this process: every span is in exactly one of them."""
         return self._parts.stats()
 
-    def metrics(self) -> list[metrics.Family]:
+    def metrics(self) -> list[Family]:
         """Read all instruments of ``tracekit.metrics`` at once; what back ends publish."""
+        from tracekit import metrics  # noqa: PLC0415 - not before somebody reads them
+
         return metrics.families(self._parts.reading())
 
     def publish_metrics(self, meter_provider: MeterProvider | None = None) -> None:

@@ -8,13 +8,13 @@ import threading
 import time
 import weakref
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.sdk.trace import SpanLimits
 
 from tracekit._assembly.resource import resource_of
 from tracekit._assembly.wires import handing_to, wire
+from tracekit._frozen import Frozen, frozen
 from tracekit._process.exit import on_first_span
 from tracekit._process.undisturbed import undisturbed
 from tracekit.encoding import NATIVE_ENCODERS, JaegerEncoder, OtlpEncoder, native_frames
@@ -62,8 +62,8 @@ class Destination(Protocol):
         """End it."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Parts:
+@frozen
+class Parts(Frozen):
     """What one handle is made of. ``reporter`` and ``sampler`` are None when disabled."""
 
     provider: TracerProvider | DisabledTracerProvider

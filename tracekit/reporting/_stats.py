@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import NamedTuple
+
+from tracekit._frozen import Frozen, frozen
 
 
 class DropReason(str, enum.Enum):
@@ -44,8 +46,8 @@ Without a remedy there is no warning: that no exporter is there was asked for.
 """
 
 
-@dataclass(frozen=True)
-class Stats:
+@frozen
+class Stats(Frozen):
     """A snapshot of one process' figures. All are counts of spans but the last group."""
 
     started: int = 0

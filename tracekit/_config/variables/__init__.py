@@ -7,7 +7,6 @@ Empty variables count as unset.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from tracekit._config import values as v
@@ -57,6 +56,8 @@ def _strangers(environ: Mapping[str, str]) -> list[str]:
     for name in sorted(environ.keys() - known):
         if not name.startswith(("JAEGER_", "TRACEKIT_")):
             continue
+        import difflib  # noqa: PLC0415 - only where a variable is not known
+
         if near := difflib.get_close_matches(name, known, n=1, cutoff=0.9):
             notes.append(f"{name} is not read; did you mean {near[0]}?")
     return notes
