@@ -98,9 +98,9 @@ class Tracer(trace.Tracer):
         Our own edges record no probe, so neither is this one: the span is not recorded, and spans
         below it become children of the caller.
         """
-        from tracekit._calls.http import asks_for_probe  # noqa: PLC0415 - few tracers ever ask
-
         try:
+            from tracekit._calls.http import asks_for_probe  # noqa: PLC0415 - few tracers ever ask
+
             if not attributes or not asks_for_probe(attributes):
                 return None
             if isinstance(parent, trace.Span) and parent.get_span_context().is_valid:
