@@ -71,7 +71,7 @@ LIBRARIES = (
     Row("osprofiler", "stays up to 4.2, which has the driver, behind `tracekit.jaeger_client.alias()`", f"{_TK}[opentracing]",
         keep=True, tried="osprofiler"),
     Row("opentelemetry.exporter.jaeger", "`from tracekit.exporter import JaegerExporter`;"
-        " better: `tracekit.init()`", _TK, tried="tests/exporter/test_retired_exporter.py"),
+        " better: `tracekit.init()`", _TK, tried="tests/exporter/test_retired.py"),
     Row("opentelemetry.exporter.jaeger.proto.grpc", '`tracekit.init(transport="otlp-grpc",'
         ' endpoint="collector:4317")`: Jaeger takes OTLP where it took its own gRPC',
         f"{_TK}[otlp]", tried="tests/config/test_arguments.py"),
