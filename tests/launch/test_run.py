@@ -293,7 +293,7 @@ def test_the_launcher_imports_little(environ, tmp_path):
     assert not imported & slow
 
 
-def test_a_start_under_it_loads_init_and_modules_of_our_own(environ, package):
+def test_a_start_under_it_loads_few_modules(environ, package):
     """Instrumentors are found without the parsers that look-ups of metadata bring along."""
     path = package("instrumentor", "", "parcels = instrumentor:It", "parcels >= 1.0")
     tell = "import sys; print(*sys.modules)"
