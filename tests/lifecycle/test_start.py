@@ -80,7 +80,7 @@ def _made(kind, arguments):
 
 
 @pytest.mark.parametrize("arguments", ARGUMENTS)
-def test_frozen_classes_are_made_as_dataclasses(arguments):
+def test_frozen_is_made_as_a_dataclass(arguments):
     """From the same arguments come the same fields, or a ``TypeError`` from both."""
     ours, theirs = _made(_Ours, arguments), _made(_Theirs, arguments)
     if theirs is TypeError:
@@ -92,7 +92,7 @@ def test_frozen_classes_are_made_as_dataclasses(arguments):
 
 @pytest.mark.parametrize("other", ARGUMENTS[:3])
 @pytest.mark.parametrize("one", ARGUMENTS[:3])
-def test_frozen_classes_compare_as_dataclasses(one, other):
+def test_frozen_compares_as_a_dataclass(one, other):
     """By the same fields, and what is equal has one hash; neither equals the other's kind."""
     ours = _made(_Ours, one), _made(_Ours, other)
     theirs = _made(_Theirs, one), _made(_Theirs, other)
