@@ -11,6 +11,7 @@ import pytest
 import requests
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from waiting import eventually
 
 import tracekit
 import tracekit.requests
@@ -98,12 +99,9 @@ def test_losses_are_told_during_a_hang(caplog):
     exporter.free.clear()
     with running(exporter, queue_size=10) as tracing, caplog.at_level(logging.WARNING, "tracekit"):
         make(tracing, 1)
-        while not exporter.exports:
-            time.sleep(0.005)
+        eventually(lambda: exporter.exports)
         make(tracing, 100)
-        end = time.monotonic() + SOON
-        while "queue_full" not in caplog.text and time.monotonic() < end:
-            time.sleep(0.02)
+        eventually(lambda: "queue_full" in caplog.text)
         assert "90 spans dropped (queue_full: 90)" in caplog.text
     assert len(exporter.names) == 11
 

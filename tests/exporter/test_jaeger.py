@@ -7,7 +7,6 @@ import contextlib
 import http.server
 import inspect
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from opentelemetry.sdk.trace.export import (
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanContext, TraceFlags
+from ports import free_port
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.transport.TTransport import TMemoryBuffer
 
@@ -232,9 +232,7 @@ def test_a_collector_beats_the_agent(agent):
 
 def test_unsent_spans_wait_for_the_next_call():
     """``timeout`` bounds an export; the spans go out once the collector is there."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
+    port = free_port()
     exporter = JaegerExporter(collector_endpoint=f"http://127.0.0.1:{port}/api/traces", timeout=0.2)
     began = time.monotonic()
     assert exporter.export(spans_of("shop", 5)) is FAILURE

@@ -12,6 +12,7 @@ import grpc.experimental
 import pytest
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
+from waiting import eventually
 
 import tracekit.grpc
 import tracekit.testing
@@ -123,9 +124,7 @@ def told(what, *args, **kwargs):
 
 def settle(tracing):
     """Wait until no span is open: a stream's ends a little after its last message was read."""
-    end = time.monotonic() + 5
-    while tracing.sink.open and time.monotonic() < end:
-        time.sleep(0.005)
+    eventually(lambda: not tracing.sink.open)
     return tracing.sink.take_many(len(tracing.sink.spans))
 
 

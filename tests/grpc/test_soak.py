@@ -12,6 +12,7 @@ import time
 import grpc
 import pytest
 from opentelemetry import trace
+from waiting import eventually
 
 CLIENTS = 64
 KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
@@ -52,7 +53,6 @@ def test_a_crowd_of_clients_leaves_nothing(pair_of, shared_tracing, flavour):
     assert stats.open == 0
     assert stats.started == stats.finished
     gc.collect()
-    deadline = time.monotonic() + 10
-    while threading.active_count() > before + 12 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert threading.active_count() <= before + 12  # the server's pool and our worker, no more
+    eventually(
+        lambda: threading.active_count() <= before + 12
+    )  # the server's pool and our worker, no more

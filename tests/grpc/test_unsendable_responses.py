@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -84,9 +83,7 @@ def seen_by_client(port, *, streams=False):
 
 def ended(tracing):
     """Return the code of the server's one span, once it has ended."""
-    deadline = time.monotonic() + 10
-    while not (spans := tracing.sink.spans) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    spans = eventually(lambda: tracing.sink.spans)
     tracing.shutdown(0)
     (span,) = spans
     return span.attributes["rpc.response.status_code"]

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -178,10 +177,7 @@ def test_an_ended_demo_leaves_no_process(wheel, tmp_path, signum, ends_with):
 
     assert len(started) == 3
     assert status == ends_with
-    deadline = time.monotonic() + 20
-    while any(map(_alive, started)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(_alive, started))
+    eventually(lambda: not any(map(_alive, started)))
 
 
 def _alive(pid):

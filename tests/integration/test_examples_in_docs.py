@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import urllib3
 from pasted import run_as_pasted
+from ports import free_port, until_listening
 
 from tracekit.local import Receiver
 
@@ -44,9 +43,7 @@ def serve(receiver, tmp_path):
 
     def start(page, name):
         (tmp_path / f"{name}.py").write_text(_program(page, f"{name}.py"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         process = subprocess.Popen(
             [sys.executable, "-m", "flask", "--app", name, "run", "--port", str(port)],
             cwd=tmp_path,
@@ -62,23 +59,13 @@ def serve(receiver, tmp_path):
             stderr=subprocess.DEVNULL,
         )
         started.append(process)
-        _wait_for(port, process)
+        until_listening(port, process)
         return f"http://127.0.0.1:{port}"
 
     yield start
     for process in started:
         process.kill()
         process.wait()
-
-
-def _wait_for(port, process):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"nothing listens on {port}; status {process.poll()}")
 
 
 def _get(url):

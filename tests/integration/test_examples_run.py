@@ -6,10 +6,10 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import until_said
 
 from tracekit.local import Receiver
 
@@ -54,12 +54,7 @@ def driver(request, receiver, tmp_path):
         ) as process,
     ):
         try:
-            deadline = time.monotonic() + 60
-            while not (found := re.search(r"listening on (\S+)\n", output.read_text())):
-                assert process.poll() is None, output.read_text()
-                assert time.monotonic() < deadline, output.read_text()
-                time.sleep(0.05)
-            yield found[1]
+            yield until_said(r"listening on (\S+)\n", output, process)[1]
         finally:
             process.kill()
 

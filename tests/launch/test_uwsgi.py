@@ -6,13 +6,13 @@ import itertools
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import urllib3
-from faults import free_port
+from ports import free_port
+from waiting import eventually
 
 TRACEKIT = Path(sys.executable).with_name("tracekit")
 UWSGI = Path(sys.executable).with_name("uwsgi")
@@ -76,17 +76,17 @@ def _answered(port):
             paths.add(path)
             pids.add(response.data)
 
-    deadline = time.monotonic() + 40
-    while len(pids) < 2:
+    def both():
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(ask, itertools.islice(numbers, 8)))
-        assert time.monotonic() < deadline, (paths, pids)
-        time.sleep(0.05)
+        return len(pids) >= 2
+
+    eventually(both, 40, lambda: (paths, pids), every_s=0.05)
     return paths
 
 
 def _accounted(answered, agent):
-    deadline = time.monotonic() + 20
-    while missing := answered - {span.tags.get("url.path") for span in agent.spans()}:
-        assert time.monotonic() < deadline, missing
-        time.sleep(0.05)
+    def missing():
+        return answered - {span.tags.get("url.path") for span in agent.spans()}
+
+    eventually(lambda: not missing(), told=missing, every_s=0.02)

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import pytest
 import requests
-from faults import free_port
+from ports import free_port, until_listening
+from waiting import eventually
 
 from tracekit.testing import FakeAgent
 
@@ -98,22 +99,12 @@ def served(request, tmp_path):
             start_new_session=True,  # workers that a test leaves behind are ended as one group
         )
         try:
-            wait_for(port, process, log)
+            until_listening(port, process, log.read_text, 20)
             yield request.param, row, process, port, stats, agent, log
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
-
-
-def wait_for(port, process, log):
-    for _ in range(400):
-        assert process.poll() is None, log.read_text()
-        with socket.socket() as trying:
-            if trying.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    pytest.fail("the server does not listen")
 
 
 def settle(stats, max_requests):
@@ -122,16 +113,16 @@ def settle(stats, max_requests):
     It skips all that Python does at exit in a worker that is in a request, interrupts one that is
     loading, and loses the signal for one that has just been forked.
     """
-    for _ in range(400):
+
+    def at_rest():
         with socket.create_connection(("127.0.0.1", stats), timeout=10) as line:
             workers = json.loads(b"".join(iter(lambda: line.recv(65536), b"")))["workers"]
-        if all(
+        return all(
             each["accepting"] and each["status"] == "idle" and each["delta_requests"] < max_requests
             for each in workers
-        ):
-            return
-        time.sleep(0.05)
-    pytest.fail(f"uWSGI does not come to rest: {workers}")
+        )
+
+    eventually(at_rest, told=lambda: "uWSGI does not come to rest", every_s=0.05)
 
 
 def test_each_request_is_reported_once(served):

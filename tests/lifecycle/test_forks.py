@@ -8,11 +8,11 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 from collections import Counter
 
 import pytest
 from accounting import lawful
+from waiting import eventually
 
 from tracekit.testing import FakeAgent
 
@@ -304,17 +304,13 @@ def test_recycled_celery_workers_send_spans(agent, run, tmp_path):
             stderr=out,
         )
     try:
-        until = time.monotonic() + 40.0
-        while len(list(tmp_path.glob("done-*"))) < 6 and time.monotonic() < until:
-            time.sleep(0.05)
+        eventually(lambda: len(list(tmp_path.glob("done-*"))) >= 6, 40, log.read_text)
         worker.terminate()
         assert worker.wait(40) == 0
     finally:
         worker.kill()
         worker.wait()
-    until = time.monotonic() + 10.0
-    while len(agent.spans()) < 2 + 6 and time.monotonic() < until:
-        time.sleep(0.05)
+    eventually(lambda: len(agent.spans()) >= 2 + 6, told=log.read_text)
     names = Counter(span.operation for span in agent.spans())
     assert set(names.values()) == {1}
     assert {f"task {number}" for number in range(6)} < set(names), log.read_text()

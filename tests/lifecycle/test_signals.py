@@ -13,7 +13,8 @@ import time
 
 import pytest
 from accounting import lawful
-from faults import IDLE, end_of, free_port, started, wire
+from faults import IDLE, end_of, started, wire
+from ports import free_port
 
 from tracekit.testing import FakeAgent
 

@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from waiting import eventually
 
 from tracekit.local import Backend, PortsTakenError, Strategies, TraceStore
 
@@ -59,9 +60,7 @@ def post(backend, port, path, body, content_type, **headers):
 
 
 def wait_for(backend, spans):
-    end = time.monotonic() + 20
-    while backend.store.spans < spans and time.monotonic() < end:
-        time.sleep(0.01)
+    eventually(lambda: backend.store.spans >= spans)
     assert backend.store.spans == spans
 
 

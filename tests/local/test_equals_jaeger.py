@@ -6,6 +6,7 @@ Where ``make interop`` has put a Jaeger into the user's cache. What may differ i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from ports import free_ports
 from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.protocol.TCompactProtocol import TCompactProtocol
 from thrift.transport.TTransport import TMemoryBuffer
+from waiting import eventually
 
 from tracekit.local import Backend
 
@@ -69,15 +71,12 @@ def both():
 
 
 def _until(true, timeout_s=30):
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        try:
-            if true():
-                return
-        except (OSError, urllib3.exceptions.HTTPError):
-            pass
-        time.sleep(0.1)
-    pytest.fail("it did not come to that")
+    def condition():
+        with contextlib.suppress(OSError, urllib3.exceptions.HTTPError):
+            return true()
+        return False
+
+    eventually(condition, timeout_s, every_s=0.05)
 
 
 def _asked(port, path):

@@ -9,6 +9,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from accounting import laws
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
@@ -48,15 +49,6 @@ def total(stats):
     return stats.buffered + stats.promoted + sum(stats.discarded.values())
 
 
-def lawful(stats):
-    assert stats.recorded == total(stats)
-    assert min(stats.recorded, stats.buffered, stats.promoted, *stats.discarded.values()) >= 0
-    assert stats.started == stats.open + stats.finished
-    lost = sum(stats.dropped.values())
-    assert stats.finished == stats.sent + stats.queued + stats.in_flight + lost
-    return stats
-
-
 def arrived(tracing):
     tracing.flush()
     return tracing.sink.spans
@@ -67,7 +59,7 @@ def sent(tracing):
 
 
 def discarded(tracing):
-    return {why: number for why, number in lawful(tracing.stats()).discarded.items() if number}
+    return {why: number for why, number in laws(tracing.stats()).discarded.items() if number}
 
 
 def fail(span):
@@ -92,7 +84,7 @@ def test_a_failing_trace_arrives_whole(keeping):
     assert tags["sampler.type"] == "promoted"
     assert tags["sampler.rule"] == "errors"
     assert (tags["sampler.head"], tags["sampler.param"]) == ("ratelimiting", 0.001)
-    stats = lawful(tracing.stats())
+    stats = laws(tracing.stats())
     assert (stats.recorded, stats.promoted, stats.buffered) == (3, 3, 0)
     assert (stats.started, stats.finished, stats.unsampled) == (4, 4, 3)
 
@@ -101,9 +93,9 @@ def test_a_good_trace_leaves_only_a_count(keeping):
     """Nothing is queued, encoded or sent for a trace that no rule wants."""
     tracing = keeping()
     with tracing.tracer("t").start_as_current_span("root"):
-        assert lawful(tracing.stats()).buffered == 1
+        assert laws(tracing.stats()).buffered == 1
     assert not sent(tracing)
-    stats = lawful(tracing.stats())
+    stats = laws(tracing.stats())
     assert (stats.started, stats.unsampled, stats.payloads) == (0, 1, 0)
     assert discarded(tracing) == {"unwanted": 1}
 
@@ -186,7 +178,7 @@ def test_b3_0_and_priority_0_always_hold(keeping):
         span = tracing.tracer("t").start_span("no", **arguments)
         fail(span)
         span.end()
-    assert lawful(tracing.stats()).recorded == 0
+    assert laws(tracing.stats()).recorded == 0
 
 
 def test_head_sampled_spans_are_not_touched(keeping):
@@ -197,7 +189,7 @@ def test_head_sampled_spans_are_not_touched(keeping):
         pass
     tracer.start_span("joined", tracing.propagator.extract(REMOTE_YES)).end()
     assert set(sent(tracing)) == {"root", "child", "joined"}
-    assert lawful(tracing.stats()).recorded == 0
+    assert laws(tracing.stats()).recorded == 0
     assert sent(tracing)["root"].attributes["sampler.type"] == "probabilistic"
 
 
@@ -233,14 +225,14 @@ def test_late_children(keeping):
             fail(root)
         root.end()
         assert child.get_span_context().trace_flags.sampled is (name == "kept")
-        assert lawful(tracing.stats()).open == (name == "kept")
+        assert laws(tracing.stats()).open == (name == "kept")
         grandchild = tracer.start_span(f"later below {name}", trace.set_span_in_context(child))
         fail(grandchild)
         grandchild.end()
         child.end()
     assert set(sent(tracing)) == {"kept", "late below kept", "later below kept"}
     assert discarded(tracing) == {"unwanted": 1, "late": 1}
-    assert lawful(tracing.stats()).open == 0
+    assert laws(tracing.stats()).open == 0
 
 
 def test_the_buffer_drops_the_oldest_root(keeping):
@@ -248,7 +240,7 @@ def test_the_buffer_drops_the_oldest_root(keeping):
     tracing = keeping(keep_spans=3)
     tracer = tracing.tracer("t")
     roots = [tracer.start_span(f"root {number}") for number in range(4)]
-    assert lawful(tracing.stats()).buffered == 3
+    assert laws(tracing.stats()).buffered == 3
     for root in roots:
         fail(root)
         root.end()
@@ -318,7 +310,7 @@ def test_an_outage_floods_no_back_end(keeping):
         span = tracing.tracer("t").start_span("failed")
         fail(span)
         span.end()
-    stats = lawful(tracing.stats())
+    stats = laws(tracing.stats())
     assert 2 <= stats.promoted <= 10
     assert stats.discarded["rate_limited"] == 50 - stats.promoted
 
@@ -330,7 +322,7 @@ def test_shutdown_counts_what_is_undecided(keeping):
     tracing.shutdown()
     span.end()
     tracing.tracer("t").start_span("after").end()
-    stats = lawful(tracing.stats())
+    stats = laws(tracing.stats())
     assert (stats.recorded, stats.discarded["shutdown"]) == (1, 1)
 
 
@@ -370,7 +362,7 @@ def test_a_decorator_and_a_second_end(keeping):
     for _ in range(2):
         with pytest.raises(ValueError, match="why"):
             failing()
-    assert lawful(tracing.stats()).recorded == 2
+    assert laws(tracing.stats()).recorded == 2
     assert tracing.provider.counts().ended_twice == 2
 
 
@@ -469,7 +461,7 @@ def test_the_law_holds_for_random_trees(shapes, seed, room, rate, head):
     stop.set()
     watcher.join()
     tracing.flush()
-    stats = lawful(tracing.stats())
+    stats = laws(tracing.stats())
     assert not broken
     assert (stats.buffered, stats.open) == (0, 0)
     assert stats.sent == stats.finished
@@ -498,14 +490,14 @@ def forking_tree(tracer, tracing, shape, chance, forks):
     """Start the tree ``shape``; at some nodes a child goes on with it, and starts trees anew."""
 
     def in_child():
-        assert lawful(tracing.stats()).recorded == 0
+        assert laws(tracing.stats()).recorded == 0
         for again in (shape, [[]], [[], []]):
             forking_tree(tracer, tracing, again, chance, [])
-        own = lawful(tracing.stats())
+        own = laws(tracing.stats())
         assert (own.recorded > 0, own.buffered) == (True, 0)
         foreign = own.foreign + span.is_recording()
         span.end()
-        ours = lawful(tracing.stats())
+        ours = laws(tracing.stats())
         assert (ours.recorded, ours.foreign) == (own.recorded, foreign)
 
     with tracer.start_as_current_span("node") as span:
@@ -520,7 +512,7 @@ def forking_tree(tracer, tracing, shape, chance, forks):
                 assert in_a_child(in_child)
             finally:
                 detach(token)
-            lawful(tracing.stats())
+            laws(tracing.stats())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -550,7 +542,7 @@ def test_both_laws_hold_in_threads_that_fork(shapes, seed, room, rate):
             for shape in shapes
         ]:
             done.result()
-    stats = lawful(tracing.stats())
+    stats = laws(tracing.stats())
     assert (stats.buffered, stats.open) == (0, 0)
     assert tracing.provider.store().bytes == 0
     tracing.shutdown()
@@ -568,11 +560,11 @@ def test_a_child_starts_with_an_empty_buffer(keeping):
             code = 1
             try:
                 signal.alarm(20)
-                first = lawful(tracing.stats())
+                first = laws(tracing.stats())
                 with tracer.start_as_current_span("child's") as own:
                     fail(own)
                 span.end()
-                second = lawful(tracing.stats())
+                second = laws(tracing.stats())
                 os.write(writing, repr((first.recorded, second.recorded, second.promoted)).encode())
                 code = 0 if second.foreign == 1 else 2
             finally:
@@ -584,7 +576,7 @@ def test_a_child_starts_with_an_empty_buffer(keeping):
         os.close(writing)
         fail(span)
     assert set(sent(tracing)) == {"parent's"}
-    assert lawful(tracing.stats()).promoted == 1
+    assert laws(tracing.stats()).promoted == 1
 
 
 def test_both_laws_hold_when_forked_midway():
@@ -618,18 +610,18 @@ def test_both_laws_hold_when_forked_midway():
                     signal.alarm(20)
                     with tracer.start_as_current_span("in the child") as span:
                         fail(span)
-                    stats = lawful(tracing.stats())
+                    stats = laws(tracing.stats())
                     code = 0 if (stats.recorded, stats.promoted) == (1, 1) else 2
                 finally:
                     os._exit(code)
             _, status = os.waitpid(pid, 0)
             assert os.waitstatus_to_exitcode(status) == 0
-            lawful(tracing.stats())
+            laws(tracing.stats())
     finally:
         stop.set()
         for thread in threads:
             thread.join()
-    lawful(tracing.stats())
+    laws(tracing.stats())
     tracing.shutdown()
 
 
@@ -644,7 +636,7 @@ def test_a_forced_span_takes_its_trace_along(keeping):
         tracer.start_span("child").finish()
         scope.span.set_tag(ot.tags.SAMPLING_PRIORITY, 1)
     assert set(sent(tracing)) == {"root", "child"}
-    lawful(tracing.stats())
+    laws(tracing.stats())
 
 
 def test_what_is_below_a_forced_span_is_sent(keeping):
@@ -658,7 +650,7 @@ def test_what_is_below_a_forced_span_is_sent(keeping):
         with tracer.start_as_current_span("forced") as span:
             span._force(Decision.ACCEPT)
             with tracer.start_as_current_span("below"):
-                assert lawful(tracing.stats()).open == 2
+                assert laws(tracing.stats()).open == 2
         with tracer.start_as_current_span("beside"):
             pass
     assert set(sent(tracing)) == {"forced", "below"}
@@ -676,7 +668,7 @@ def test_an_edge_joins_into_the_buffer(keeping):
         )
         span, context = tracer.join(arrival, "GET", SpanKind.SERVER, lambda: {"a": "b"})
         assert trace.get_current_span(context) is span
-        assert lawful(tracing.stats()).recorded - before == recorded
+        assert laws(tracing.stats()).recorded - before == recorded
         span.end()
 
 
@@ -744,7 +736,7 @@ def test_asgi(keeping, status, kept, keep):
 
     asgi_request(tracing, app)
     assert sorted(sent(tracing)) == kept
-    assert lawful(tracing.stats()).buffered == 0
+    assert laws(tracing.stats()).buffered == 0
 
 
 def test_asgi_application_that_raises(keeping):
@@ -788,7 +780,7 @@ def test_grpc(keeping, fails, kept, keep):
             assert error.code() is grpc.StatusCode.INTERNAL  # noqa: PT017 - beside a return
     server.stop(5).wait()
     assert len(sent(tracing)) == kept
-    assert lawful(tracing.stats()).recorded == 2
+    assert laws(tracing.stats()).recorded == 2
 
 
 @pytest.mark.parametrize(("fails", "kept"), [(False, 0), (True, 2)])
@@ -821,4 +813,4 @@ def test_grpc_aio(keeping, fails, kept):
 
     assert (asyncio.run(run()) is grpc.StatusCode.OK) is not fails
     assert len(sent(tracing)) == kept
-    assert lawful(tracing.stats()).recorded == 2
+    assert laws(tracing.stats()).recorded == 2

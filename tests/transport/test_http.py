@@ -13,6 +13,7 @@ from email.utils import formatdate
 
 import pytest
 import trustme
+from accounting import law
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
@@ -222,7 +223,7 @@ def test_absent_is_told_from_silent():
     with Collector(OK) as collector, posting(collector, "https") as transport:
         assert not send(transport).unreached  # it is there, and speaks no TLS
     with contextlib.closing(HttpTransport("http://nowhere.invalid/", timeout_s=SOON)) as transport:
-        assert send(transport).unreached
+        assert send(transport, timeout_s=1.0).unreached  # a resolver may take its time
 
 
 @pytest.mark.parametrize(
@@ -369,8 +370,8 @@ def test_the_law_is_kept_through_faults(mood):
             tracer.start_span("span").end()
         assert not reporter.flush(0.3)
         stats = reporter.stats()
+        assert law(stats).finished == 400
         lost = stats.dropped["queue_full"]
-        assert stats.finished == 400 == stats.sent + stats.queued + stats.in_flight + lost
         assert stats.queued + stats.in_flight <= 200 + 2 * 20 + 1
         collector.moods[:] = [OK]
         assert reporter.flush(SOON)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 import subprocess
 import sysconfig
-import time
 from pathlib import Path
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from ports import free_ports, until_listening
+from waiting import eventually
 
 import tracekit
 from tracekit.testing import SpanSink
@@ -29,20 +28,6 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(TRIED.returncode != 0, reason=TRIED.stderr.decode().strip()[-120:]),
 ]
-
-
-def free_ports(count):
-    with contextlib.ExitStack() as held:
-        opened = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in opened:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in opened]
-
-
-def accepts(port):
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-        return True
-    return False
 
 
 class Collector:
@@ -67,11 +52,8 @@ class Collector:
     def start(self):
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._arguments, env=ENVIRON, stdout=log, stderr=log)
-        end = time.monotonic() + SOON
-        while not all(map(accepts, self.ports.values())):
-            assert self._process.poll() is None, self._log.read_text()
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        for port in self.ports.values():
+            until_listening(port, self._process, self._log.read_text)
 
     def stop(self):
         self._process.terminate()
@@ -111,9 +93,7 @@ def rich(tracing, number):
 
 
 def wait_for(receiver, count):
-    end = time.monotonic() + SOON
-    while len(receiver.spans) < count and time.monotonic() < end:
-        time.sleep(0.02)
+    eventually(lambda: len(receiver.spans) >= count)
     return receiver.spans
 
 

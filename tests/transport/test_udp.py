@@ -9,6 +9,7 @@ import time
 import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from ports import free_port
 
 from tracekit._protocols import Outcome, Payload
 from tracekit.encoding import jaeger_compact
@@ -51,11 +52,6 @@ def wire():
         each.close()
 
 
-def free_port():
-    with listener() as sock:
-        return sock.getsockname()[1]
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_datagram_arrives_as_it_was_sealed(wire, host):
     """What is sent to a literal address or a name is received byte for byte."""
@@ -78,7 +74,7 @@ def test_ipv6_works(wire):
 
 def test_a_refusal_is_known_at_once(wire):
     """On the same host the refused datagram itself is to be retried, and nothing is in doubt."""
-    transport = wire("127.0.0.1", free_port())
+    transport = wire("127.0.0.1", free_port(socket.SOCK_DGRAM))
     for _ in range(3):
         result = transport.send(payload(), deadline())
         assert (result.outcome, list(result.doubt)) == (Outcome.RETRY, [])
@@ -314,7 +310,7 @@ class Recording:
 
 def test_a_restarting_agent_loses_nothing():
     """Spans that end while the agent is away arrive once it is back, each exactly once."""
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     reporter = Reporter(
         jaeger_compact(),
         lambda: UdpTransport("127.0.0.1", port),

@@ -6,32 +6,23 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from ports import free_port, until_listening
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
 
 @pytest.fixture(params=["wsgiref", "waitress", "gevent"])
 def port(request, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number = free.getsockname()[1]
+    number = free_port()
     program = Path(__file__).with_name("served_plain.py")
     with (tmp_path / "log").open("wb") as log:
         command = [sys.executable, str(program), request.param, str(number)]
         server = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            for _ in range(300):
-                assert server.poll() is None, "the server has ended"
-                try:
-                    socket.create_connection(("127.0.0.1", number)).close()
-                except ConnectionError:
-                    time.sleep(0.05)
-                else:
-                    break
+            until_listening(number, server, (tmp_path / "log").read_text)
             yield number
         finally:
             server.terminate()

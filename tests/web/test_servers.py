@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import requests
+from ports import free_port, until_listening
+from waiting import eventually
 
 from tracekit.testing import FakeAgent
 
@@ -40,9 +41,7 @@ VOLATILE = {"date", "etag", "last-modified", "server", "connection"}
 @pytest.fixture(params=SERVERS)
 def served(request, tmp_path):
     """Start one server; return the URL of the traced application and the agent it reports to."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with FakeAgent() as agent, (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(
             [part.format(port=port) for part in SERVERS[request.param]],
@@ -54,24 +53,13 @@ def served(request, tmp_path):
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            wait_for(url, server)
+            until_listening(port, server, (tmp_path / "log").read_text)
+            requests.get(f"{url}/pulls/ready", timeout=20)
             agent.wait(2)
             yield url, agent, request.param
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(10)
-
-
-def wait_for(url, server):
-    for _ in range(300):
-        assert server.poll() is None, "the server has ended"
-        try:
-            requests.get(f"{url}/pulls/ready", timeout=5)
-        except requests.ConnectionError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail("the server does not answer")
 
 
 def answer(session, method, url):
@@ -117,9 +105,9 @@ def test_a_real_server_serves_as_before(served):
 
 
 def wait_until(agent, enough):
-    end = time.monotonic() + 10
-    while not enough(spans := agent.spans()):
-        assert time.monotonic() < end, [span.operation for span in spans]
-        time.sleep(0.01)
+    def told():
+        return [span.operation for span in agent.spans()]
+
+    eventually(lambda: enough(agent.spans()), told=told, every_s=0.01)
     time.sleep(0.1)
     return agent.spans()
