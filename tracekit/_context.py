@@ -45,10 +45,18 @@ def with_span(span: trace.Span, context: Context) -> Context:
     return made
 
 
+LOW_64_BITS = (1 << 64) - 1
+"""A span id's bits, and those of a trace id that a peer with 64-bit ids keeps."""
+
+RANDOM = 0x02
+"""W3C's trace flag *random trace id* (Trace Context level 2): about the id, no decision."""
+
 DEBUG = 0x02
 """The trace was forced by a person: it implies sampled and skips every sampler."""
 FIREHOSE = 0x08
 """The span is stored but not indexed (Jaeger's flag 8); carried as it came."""
+CARRIED = FIREHOSE | 0x04
+"""Jaeger's flags that decide nothing here and go on as they came; 0x04 means nothing yet."""
 DEFER = 0x10
 """The sender did not decide: our sampler does. Never on the wire."""
 
@@ -82,7 +90,7 @@ class SpanContext(trace.SpanContext):
         trace_state: trace.TraceState | None = None,
         marks: int = 0,
     ) -> SpanContext:
-        """Return a context that carries ``marks`` (``DEBUG | FIREHOSE | DEFER``)."""
+        """Return a context that carries ``marks`` (``DEBUG | CARRIED | DEFER``)."""
         made = cls(trace_id, span_id, is_remote, trace_flags, trace_state)
         if marks:
             object.__setattr__(made, "marks", marks)

@@ -14,8 +14,10 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, TraceFlags
 
 from tracekit import _context as own
 from tracekit._context import (
+    CARRIED,
     DEBUG,
     FORWARDED_KEY,
+    LOW_64_BITS,
     ROOT_HINT_KEY,
     SPAN_KEY,
     Decision,
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
     from tracekit._context import Headers
 
 BAGGAGE_KEY = _BAGGAGE_KEY
-_SAMPLED, _KEPT = 0x01, 0x0C
-_MAX_TRACE_ID, _MAX_SPAN_ID = (1 << 128) - 1, (1 << 64) - 1
+_SAMPLED = 0x01
+_MAX_TRACE_ID = (1 << 128) - 1
 NO_BAGGAGE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -63,7 +65,7 @@ class SpanContext(opentracing.SpanContext):
                 span_id,
                 is_remote=True,
                 trace_flags=TraceFlags(sampled),
-                marks=flags & (DEBUG | _KEPT),
+                marks=flags & (DEBUG | CARRIED),
             )
             self.span = NonRecordingSpan(context)
             if parent_id:  # as of a span that has arrived with it: it is told again on the wire
@@ -142,7 +144,7 @@ class SpanContext(opentracing.SpanContext):
 
     @span_id.setter
     def span_id(self, span_id: int | None) -> None:
-        self._renumber(None, (span_id or 0) & _MAX_SPAN_ID)
+        self._renumber(None, (span_id or 0) & LOW_64_BITS)
 
     @property
     def parent_id(self) -> int | None:
@@ -166,7 +168,7 @@ class SpanContext(opentracing.SpanContext):
         context = self.otel
         if not context.is_valid:
             return None
-        return context.trace_flags & _SAMPLED | marks_of(context) & (DEBUG | _KEPT)
+        return context.trace_flags & _SAMPLED | marks_of(context) & (DEBUG | CARRIED)
 
     @flags.setter
     def flags(self, flags: int | None) -> None:
@@ -212,7 +214,7 @@ class SpanContext(opentracing.SpanContext):
             is_remote=True,
             trace_flags=held.trace_flags if flags is None else TraceFlags(flags & _SAMPLED),
             trace_state=held.trace_state,
-            marks=marks_of(held) if flags is None else flags & (DEBUG | _KEPT),
+            marks=marks_of(held) if flags is None else flags & (DEBUG | CARRIED),
         )
         parent_id = self.parent_id
         self.span = NonRecordingSpan(made)

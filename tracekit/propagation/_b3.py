@@ -9,7 +9,7 @@ from __future__ import annotations
 from binascii import unhexlify
 from typing import TYPE_CHECKING
 
-from tracekit._context import DEBUG, DEFER, Decision
+from tracekit._context import DEBUG, DEFER, LOW_64_BITS, Decision
 from tracekit.propagation._headers import ignore
 from tracekit.propagation._remote import NO_BAGGAGE
 
@@ -31,7 +31,6 @@ _STATES = {"0": (False, False), "1": (True, False), "d": (True, True)}
 # "true" and "false" are what old Brave wrote; receivers were told to be lenient for ever.
 _SAMPLED = {"0": False, "1": True, "false": False, "true": True, "d": True}
 _from_bytes = int.from_bytes
-_MAX_64_BIT = (1 << 64) - 1
 
 
 def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields | None:
@@ -40,11 +39,11 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields |
     if single is not None:
         fields = single.split("-")
         if len(fields) == 3 and (state := _STATES.get(fields[2])) is not None:
-            parts = _ids(fields[0], fields[1], None, state[0], state[1], note)
+            found = _ids(fields[0], fields[1], None, state[0], state[1], note)
         else:
-            parts = _decode_single(single, fields, note)
-        if parts is not None:
-            return parts
+            found = _decode_single(single, fields, note)
+        if found is not None:
+            return found
         # b3-propagation, "Single Header": whoever reads both prefers it; what cannot be read is as
         # if it had not come, so that one bad hop does not cut the trace of those that wrote both.
     trace, span, sampled = headers.get(TRACE_ID), headers.get(SPAN_ID), headers.get(SAMPLED)
@@ -146,7 +145,7 @@ def write_single(
             state, parent_id = "", None
     if parent_id:
         state = f"{state}-{parent_id:016x}"
-    if trace_id > _MAX_64_BIT:
+    if trace_id > LOW_64_BITS:
         into[SINGLE] = (
             f"{trace_id.to_bytes(16, 'big').hex()}-{span_id.to_bytes(8, 'big').hex()}{state}"
         )
@@ -163,7 +162,7 @@ def write_multi(
     marks: int,
 ) -> None:
     """Write ``x-b3-*``. An empty parent is never written: Envoy drops the trace over one."""
-    into[TRACE_ID] = trace_id.to_bytes(16 if trace_id > _MAX_64_BIT else 8, "big").hex()
+    into[TRACE_ID] = trace_id.to_bytes(16 if trace_id > LOW_64_BITS else 8, "big").hex()
     into[SPAN_ID] = span_id.to_bytes(8, "big").hex()
     if parent_id:
         into[PARENT_ID] = f"{parent_id:016x}"

@@ -1,7 +1,8 @@
 """Baggage: its limits, and W3C's ``baggage`` header.
 
-Sources: W3C Baggage (limits, grammar), jaeger-client 2.2 of the contract. A user's baggage is
-untrusted input that every service behind us pays for, so it is bounded here, once, both ways.
+Source: W3C Baggage (grammar, and the limits that every implementation must at least bear). A
+user's baggage is untrusted input that every service behind us pays for, so it is bounded here,
+once, both ways, whatever the format.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields |
         note("too_long")
         return None
     found: dict[str, str] = {}
+    # A member that is not legal costs itself alone: whoever wrote the others is not to blame.
     for key, value in within_limits(members(header, note), note):
         if is_token(key) and _is_value(value) and (name := unquote(key)):
             found[name] = unquote(value)
@@ -108,6 +110,7 @@ def encode(baggage: Mapping[str, object], note: Note = ignore) -> dict[str, str]
 
 
 def _escape(key: str, note: Note) -> str:
+    # The grammar has tokens for keys; receivers unquote them all the same, so a "%" is escaped too.
     if not key:
         note("baggage")
     return key if is_token(key) and "%" not in key else percent(key)

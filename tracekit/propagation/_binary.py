@@ -1,7 +1,8 @@
 """OpenTracing's BINARY carrier as the Jaeger clients of Go and Python lay it out (big-endian).
 
 ``u64 trace high · u64 trace low · u64 span · u64 parent · u8 flags · i32 count``, then for each
-baggage entry ``i32 length · key · i32 length · value`` in UTF-8.
+baggage entry ``i32 length · key · i32 length · value`` in UTF-8. Source: ``BinaryPropagator`` in
+jaeger-client-go's propagator.go, ``BinaryCodec`` in jaeger-client-python's codecs.py.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from tracekit._context import CARRIED, DEBUG, LOW_64_BITS
 from tracekit.propagation._baggage import within_limits
 from tracekit.propagation._headers import ignore
 from tracekit.propagation._remote import NO_BAGGAGE, Remote
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
 
 _HEAD = struct.Struct(">QQQQBi")
 _LENGTH = struct.Struct(">i")
-_LOW = (1 << 64) - 1
-_SAMPLED, _DEBUG, _KNOWN = 0x01, 0x02, 0x0F
+_SAMPLED = 0x01
 
 
 def decode_binary(data: bytes | bytearray, note: Note = ignore) -> Remote | None:
@@ -34,6 +35,7 @@ def decode_binary(data: bytes | bytearray, note: Note = ignore) -> Remote | None
         note("zero_id")
         return None
     sampled = flags & _SAMPLED != 0
+    # The ids have been read: baggage that was cut on the way costs itself, not the trace.
     try:
         baggage = dict(within_limits(_entries(data, count), note)) if count else NO_BAGGAGE
     except (struct.error, ValueError):  # cut short, a negative length, or not UTF-8
@@ -44,15 +46,17 @@ def decode_binary(data: bytes | bytearray, note: Note = ignore) -> Remote | None
         span_id,
         parent_id or None,
         sampled,
-        sampled and flags & _DEBUG != 0,
+        sampled and flags & DEBUG != 0,
         None,
         baggage,
         "",
-        flags & _KNOWN & ~_DEBUG,
+        flags & (_SAMPLED | CARRIED),
     )
 
 
 def _entries(data: bytes | bytearray, count: int) -> Iterator[tuple[str, str]]:
+    # A count is four bytes that anybody can write: entries are read one by one, so that it costs
+    # no more than the data that is there.
     offset = _HEAD.size
     for _ in range(count):
         key, offset = _text(data, offset)
@@ -72,13 +76,13 @@ def _text(data: bytes | bytearray, offset: int) -> tuple[str, int]:
 def encode_binary(remote: Remote) -> bytes:
     """Return ``remote`` as a binary carrier's content; baggage as far as its limits go."""
     entries = list(within_limits(remote.baggage.items()))
-    flags = remote.trace_flags & (_KNOWN & ~(_SAMPLED | _DEBUG))
+    flags = remote.trace_flags & CARRIED
     if remote.sampled or remote.debug:
-        flags |= _SAMPLED | (_DEBUG if remote.debug else 0)
+        flags |= _SAMPLED | (DEBUG if remote.debug else 0)
     parts = [
         _HEAD.pack(
             remote.trace_id >> 64,
-            remote.trace_id & _LOW,
+            remote.trace_id & LOW_64_BITS,
             remote.span_id,
             remote.parent_id or 0,
             flags,

@@ -9,10 +9,12 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from tracekit._context import (
+    CARRIED,
     DEBUG,
     DEFER,
     FORWARDED_KEY,
     MARKS_KEY,
+    RANDOM,
     ROOT_HINT_KEY,
     SPAN_KEY,
     Decision,
@@ -40,33 +42,33 @@ _span = object.__new__
 _NonRecordingSpan = trace.NonRecordingSpan
 
 
-def enter(arrival: Extracted, context: Context, span: trace.Span | None = None) -> Context:
+def enter(extracted: Extracted, context: Context, span: trace.Span | None = None) -> Context:
     """Return ``context`` with what arrived; ``context`` itself if that is nothing.
 
     ``span`` has been started below the caller's, and is current in its stead.
     """
-    parts, captured = arrival
-    if parts is None:
+    fields, captured = extracted
+    if fields is None:
         return context
     made = Context(context)
     if span is None:
-        return fill(made, parts, captured)
+        return fill(made, fields, captured)
     _set(made, SPAN_KEY, span)
-    if captured or parts[6]:
-        _carry(made, parts[6], captured)
+    if captured or fields[6]:
+        _carry(made, fields[6], captured)
     return made
 
 
-def fill(made: Context, parts: ExtractedFields, captured: Headers) -> Context:
+def fill(made: Context, fields: ExtractedFields, captured: Headers) -> Context:
     """Fill a fresh context before anybody sees it; a second copy would cost as much again."""
-    trace_id, span_id, parent_id, sampled, debug, debug_id, baggage, tracestate, bits = parts
+    trace_id, span_id, parent_id, sampled, debug, debug_id, baggage, tracestate, bits = fields
     if trace_id:
         # SpanContext.__new__ would check the ranges that decoders have checked already.
-        flags = _FLAGS[bits & 2 | 1 if sampled else bits & 2]
+        flags = _FLAGS[bits & RANDOM | 1 if sampled else bits & RANDOM]
         state = trace_state(tracestate) if tracestate else NO_STATE
         span_context = _new(SpanContext, (trace_id, span_id, True, flags, state, True))
-        if debug or sampled is None or bits & 12:
-            marks = bits & 12
+        if debug or sampled is None or bits & CARRIED:
+            marks = bits & CARRIED
             if debug:
                 marks |= DEBUG
             elif sampled is None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from tracekit._context import DEBUG, DEFER, Decision
+from tracekit._context import CARRIED, DEBUG, DEFER, RANDOM, Decision
 from tracekit.propagation import _b3, _baggage, _jaeger, _w3c
 from tracekit.propagation._headers import collect, ignore, pairs_of
 from tracekit.propagation._remote import NO_BAGGAGE, Remote
@@ -138,13 +138,13 @@ def _write_w3c_baggage(
 
 
 def _decode_w3c(headers: Mapping[str, str], note: Note) -> ExtractedFields | None:
-    parts = _w3c.decode(headers, note)
+    fields = _w3c.decode(headers, note)
     if _baggage.HEADER not in headers:
-        return parts
+        return fields
     carried = _baggage.decode(headers, note)
-    if parts is None or carried is None:
-        return parts or carried
-    return (*parts[:6], carried[6], *parts[7:])
+    if fields is None or carried is None:
+        return fields or carried
+    return (*fields[:6], carried[6], *fields[7:])
 
 
 _W3C_NAMES = (_w3c.TRACEPARENT, _w3c.TRACESTATE)
@@ -219,22 +219,22 @@ def decode(
     Raises ``ValueError`` for an unknown format, nothing else.
     """
     found = FORMATS.get(format) or lookup(format)
-    parts = None
+    fields = None
     try:
         if type(headers) is dict:
             if found.reads.issuperset(headers):
-                parts = found.decode(headers, ignore)
-                return None if parts is None else _new(Remote, parts)
+                fields = found.decode(headers, ignore)
+                return None if fields is None else _new(Remote, fields)
             lowered = {}
             for name in headers:
                 lowered[name.lower()] = headers[name]
             if len(lowered) == len(headers):  # no name stands there twice, in two spellings
-                parts = found.decode(lowered, ignore)
-                return None if parts is None else _new(Remote, parts)
+                fields = found.decode(lowered, ignore)
+                return None if fields is None else _new(Remote, fields)
     except (TypeError, AttributeError):  # names or values that are no text
         pass
-    parts = found.decode(collect(pairs_of(headers)), ignore)
-    return None if parts is None else _new(Remote, parts)
+    fields = found.decode(collect(pairs_of(headers)), ignore)
+    return None if fields is None else _new(Remote, fields)
 
 
 def encode(
@@ -252,7 +252,7 @@ def encode(
     if not trace_id or not span_id:
         _encode_decision(found, into, remote)
     elif write_ids is not None:
-        flags, marks = bits & 2, bits & 12
+        flags, marks = bits & RANDOM, bits & CARRIED
         if debug:
             flags, marks = flags | 1, marks | DEBUG
         elif sampled:

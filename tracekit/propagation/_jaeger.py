@@ -2,7 +2,8 @@
 
 Accepts what any of the official clients accepted, emits what all of them read: ids of 16 or 32
 digits, parent 0, flags as one hex digit. Flags: 0x01 sampled, 0x02 debug (only with sampled),
-0x04 unused, 0x08 firehose.
+0x04 unused, 0x08 firehose. Source: Jaeger's client libraries page ("Propagation Format"), and the
+codecs of its clients where that page says nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from binascii import unhexlify
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
+from tracekit._context import CARRIED, DEBUG, LOW_64_BITS
 from tracekit.propagation._baggage import encoded, is_token, members, percent, within_limits
 from tracekit.propagation._headers import MAX_VALUE_BYTES, ignore
 from tracekit.propagation._remote import NO_BAGGAGE
@@ -38,9 +40,12 @@ class Names(NamedTuple):
 
 NAMES = Names()
 
-_SAMPLED, _BOTH, _KEPT = 0x01, 0x03, 0x0D
-_MARKS = 0x0E
-"""The flags that travel as marks: debug, unused, firehose."""
+_SAMPLED = 0x01
+# Debug means something only beside sampled: Go's client writes 3, and a lone 2 forces nothing.
+_FORCED = _SAMPLED | DEBUG
+_KEPT = _SAMPLED | CARRIED
+"""What goes into ``Remote.trace_flags``, where 0x02 is W3C's; debug has a field of its own."""
+_MARKS = DEBUG | CARRIED
 _DENY, _ACCEPT, _DEBUG = (False, False, 0), (True, False, 1), (True, True, 1)
 _ENDINGS = {
     f":{no_parent}:{zero}{flags}": meaning
@@ -49,7 +54,6 @@ _ENDINGS = {
     for flags, meaning in (("0", _DENY), ("1", _ACCEPT), ("3", _DEBUG))
 }
 """What stands behind the ids of a span whose parent is not told."""
-_MAX_64_BIT = (1 << 64) - 1
 _ROOT = tuple(f":0:{flags:x}" for flags in range(16))
 """What stands behind the ids of a root."""
 _from_bytes = int.from_bytes
@@ -72,7 +76,7 @@ def decode(
             except ValueError:
                 note("malformed")
             else:
-                trace_id, span_id = both >> 64, both & _MAX_64_BIT
+                trace_id, span_id = both >> 64, both & LOW_64_BITS
                 if trace_id and span_id:
                     sampled, debug, bits = flags
                     ids = trace_id, span_id, None, sampled, debug, None, NO_BAGGAGE, "", bits
@@ -81,10 +85,13 @@ def decode(
         else:
             ids = _decode_any_ids(value, note)
     if ids is not None:
+        # Most carriers hold no baggage: one look for the prefix in all names is the cheapest no.
         if len(headers) == 1 or (names[1] not in "\n".join(headers) and names[3] not in headers):
             return ids
         baggage = _decode_baggage(headers, note, names)
         return (*ids[:6], baggage, "", ids[8]) if baggage else ids
+    # Baggage without ids belongs to the root that is yet to begin (Go, Java), and so does what
+    # `curl -H jaeger-debug-id:…` asks for: a trace that is kept, and found by that text.
     baggage = _decode_baggage(headers, note, names)
     debug_id = headers.get(names.debug_id)
     if debug_id and (debug_id := debug_id.strip(" \t")):
@@ -95,6 +102,8 @@ def decode(
 
 
 def _decode_any_ids(value: str, note: Note) -> ExtractedFields | None:
+    # Python's client wrote ids without leading zeros, others percent-encoded the colons; ids longer
+    # than theirs may be (Python took any) are no ids.
     match = re.fullmatch(_VALUE, unquote(value) if "%" in value else value)
     if match is None:
         note("malformed")
@@ -109,8 +118,18 @@ def _decode_any_ids(value: str, note: Note) -> ExtractedFields | None:
     if not trace_id or not span_id:
         note("zero_id")
         return None
-    sampled, debug = bits & _SAMPLED != 0, bits & _BOTH == _BOTH
-    return trace_id, span_id, parent_id or None, sampled, debug, None, NO_BAGGAGE, "", bits & _KEPT
+    sampled, debug = bits & _SAMPLED != 0, bits & _FORCED == _FORCED
+    return (
+        trace_id,
+        span_id,
+        parent_id or None,
+        sampled,
+        debug,
+        None,
+        NO_BAGGAGE,
+        "",
+        bits & _KEPT,
+    )
 
 
 def _decode_baggage(headers: Mapping[str, str], note: Note, names: Names) -> Mapping[str, str]:
@@ -158,9 +177,11 @@ def write(
     ``marks``. A deferred decision has no sign here and goes as *not sampled*.
     """
     flags &= _SAMPLED
+    # One digit, as `%x` writes it: Go's client reads the field as a decimal number.
     if marks:
         flags |= marks & _MARKS
-    if trace_id > _MAX_64_BIT:
+    # A 64-bit id goes in 16 digits, which is all that peers with ids of that length can hold.
+    if trace_id > LOW_64_BITS:
         ids = f"{trace_id.to_bytes(16, 'big').hex()}:{span_id.to_bytes(8, 'big').hex()}"
     else:
         ids = (trace_id << 64 | span_id).to_bytes(16, "big").hex(":", 8)

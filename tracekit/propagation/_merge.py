@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tracekit._context import LOW_64_BITS
 from tracekit.propagation._remote import Remote
 
 if TYPE_CHECKING:
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
 
     from tracekit.propagation._counters import Counters
     from tracekit.propagation._remote import ExtractedFields
-
-_LOW = (1 << 64) - 1
 
 
 def merge(
@@ -51,8 +50,8 @@ def _same_span(left: Remote, right: Remote) -> bool:
         return False
     if left.trace_id == right.trace_id:
         return True
-    cut = left.trace_id <= _LOW or right.trace_id <= _LOW
-    return cut and left.trace_id & _LOW == right.trace_id & _LOW
+    cut = left.trace_id <= LOW_64_BITS or right.trace_id <= LOW_64_BITS
+    return cut and left.trace_id & LOW_64_BITS == right.trace_id & LOW_64_BITS
 
 
 def _complete(held: Remote, found: Remote) -> Remote:
@@ -65,6 +64,8 @@ def _complete(held: Remote, found: Remote) -> Remote:
         sampled = None  # W3C and Jaeger have no sign for "defer": their 0 may stand for it
     elif sampled is None:
         sampled = found.sampled or None
+    # The longer id is the whole one (see ``_same_span``). Flags of both formats have bits of their
+    # own: see ``Remote.trace_flags``.
     return held._replace(
         trace_id=max(held.trace_id, found.trace_id),
         parent_id=held.parent_id or found.parent_id,

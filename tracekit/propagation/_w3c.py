@@ -1,4 +1,8 @@
-"""W3C Trace Context, level 2: ``traceparent`` and ``tracestate``."""
+"""W3C Trace Context, level 2: ``traceparent`` and ``tracestate``.
+
+Unlike Jaeger's header it is strict: one digit too many, or one in upper case, and the whole header
+counts as absent, because whoever wrote it may not mean what we would read.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import re
 from binascii import unhexlify
 from typing import TYPE_CHECKING
 
+from tracekit._context import RANDOM
 from tracekit.propagation import _tracestate
 from tracekit.propagation._headers import MAX_VALUE_BYTES, ignore, sendable
 from tracekit.propagation._remote import NO_BAGGAGE
@@ -19,8 +24,8 @@ if TYPE_CHECKING:
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
 
-_SAMPLED, _RANDOM = 0x01, 0x02
-_KNOWN = _SAMPLED | _RANDOM
+_SAMPLED = 0x01
+_KNOWN = _SAMPLED | RANDOM
 _FLAGS = {"00": 0, "01": 1, "02": 2, "03": 3}
 _TAILS = ("-00", "-01", "-02", "-03")
 _from_bytes = int.from_bytes
@@ -37,6 +42,7 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields |
     if len(fields) != 4 or fields[0] != "00" or fields[3] not in _FLAGS:
         fields = _rare(value)
     _, trace, span, flags = fields
+    # unhexlify below takes both cases, the header has lower case only (section 3.2.2).
     if len(trace) != 32 or len(span) != 16 or value.lower() != value:
         note("malformed")
         return None
@@ -59,6 +65,8 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields |
 
 def _rare(value: str) -> list[str]:
     """Return the four fields of a legal value in an unusual form; empty ones of an illegal."""
+    # 3.2.4: of a higher version what is known is read, and written again as version 00; version 00
+    # itself has four fields and no more, and unknown flags are not sent on (3.2.2.5).
     match = re.fullmatch(_ANY_VERSION, value) if len(value) <= MAX_VALUE_BYTES else None
     if match is None or (match[1] == "00" and match[5]):
         return ["", "", "", ""]
@@ -66,6 +74,7 @@ def _rare(value: str) -> list[str]:
 
 
 def _decode_state(text: str, note: Note) -> str:
+    # 3.3: a state that cannot be read is dropped, and the traceparent beside it holds.
     members = _tracestate.parse(text) if len(text) <= MAX_VALUE_BYTES else None
     if members is None:
         note("tracestate")

@@ -7,9 +7,9 @@ from collections import deque
 from itertools import islice, repeat
 from typing import TYPE_CHECKING
 
+from tracekit._context import LOW_64_BITS
 from tracekit.sampling._limiter import RateLimiter
 from tracekit.sampling._sampler import (
-    LOW_64_BITS,
     Probabilistic,
     RootSampler,
     answers,

@@ -15,7 +15,7 @@ from opentelemetry.context import get_current
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Span
 
-from tracekit._context import SPAN_KEY
+from tracekit._context import LOW_64_BITS, SPAN_KEY
 from tracekit._protocols import PlainAttributes
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Link, SpanKind, TraceState
     from opentelemetry.util.types import Attributes
-
-LOW_64_BITS = (1 << 64) - 1
 
 
 class Answer(SamplingResult):
