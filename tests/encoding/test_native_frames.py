@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import os
+import struct
 import sys
 from types import ModuleType
 
@@ -151,13 +152,21 @@ def plan(*known):
     return DEFAULT_TRACE_STATE, UNSET, Frame, list(known)
 
 
+def first(add):
+    """Return the one frame that is added, or None."""
+    into = []
+    left = add(into)
+    assert left == 1 - sum(len(frame.data) for frame in into)
+    return into.pop() if into else None
+
+
 def calls(one, at=None):
     """Return the calls for facts: of a plain span, and with what is rare about it."""
     at = at or plan((SpanKind.SERVER, SCOPES[1], 2, b""))
     return {
-        "compact": lambda: native.jaeger(at, True, one),
-        "binary": lambda: native.jaeger(at, False, one),
-        "otlp": lambda: native.otlp(at, one),
+        "compact": lambda: first(lambda into: native.jaeger(at, True, [one], into, 1)),
+        "binary": lambda: first(lambda into: native.jaeger(at, False, [one], into, 1)),
+        "otlp": lambda: first(lambda into: native.otlp(at, [one], into, 1)),
         "compact, rare": lambda: native.jaeger(at, True, one, 0, b""),
         "binary, rare": lambda: native.jaeger(at, False, one, 0, b""),
         "otlp, rare": lambda: native.otlp(at, one, 2, b"", b""),
@@ -234,6 +243,63 @@ def test_rare_values_are_declined_not_errors(changed):
         assert call() is None
 
 
+def test_many_end_at_one_that_is_wrong():
+    """What there is already is not made again; a wrong one raises behind those before it."""
+    good, odd = plain(), plain(name="\ud800")
+    other = plain(kind=SpanKind.CLIENT, trace_id=7)
+    known = plan(*((kind, SCOPES[1], 2, kind.name.encode()) for kind in SpanKind))
+    for add in (
+        lambda many, into, room=1 << 20: native.jaeger(known, True, many, into, room),
+        lambda many, into, room=1 << 20: native.otlp(known, many, into, room),
+    ):
+        alone = {}
+        for one in (good, other):
+            add([one], into := [], 1)
+            alone[id(one)] = into[0]
+        add([good, other, good, odd, good], into := [])
+        assert into == [alone[id(good)], alone[id(other)], alone[id(good)]]
+        add([odd, other, good], into := ["a frame that was there"])
+        assert into == ["a frame that was there", alone[id(other)], alone[id(good)]]
+        size = len(alone[id(good)].data)
+        for room, count in ((-1, 0), (0, 0), (1, 1), (size, 1), (size + 1, 2), (2**62, 3)):
+            left = add([good] * 3, into := [], room)
+            assert left == room - count * size
+            assert len(into) == count
+        with pytest.raises(TypeError):
+            add([good, None], into := [])
+        assert into == [alone[id(good)]]
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_many_equal_each_alone(name):
+    """By one call or by as many as there are rare ones; what cannot be is where the list ends."""
+    pure, fast = ENCODERS[name]
+    several = [
+        plain(),
+        plain(status=STATUSES[3]),
+        plain(trace_id=5, attributes={"a": b"x"}),
+        plain(links=((SpanContext(1, 2, is_remote=False), ({}, 0)),)),
+        plain(),
+    ]
+    spans = [Told(one) for one in several]
+    alone = [pure.frame(span) for span in spans]
+    for encoder in (pure, fast):
+        encoder.frames(spans, into := alone[:2], 1 << 20)
+        assert into == alone
+        for room in range(1, sum(len(frame.data) for frame in alone)):
+            encoder.frames(spans, into := [], room)
+            sizes = [len(frame.data) for frame in into]
+            assert into == alone[: len(into)]
+            assert sum(sizes[:-1]) < room <= sum(sizes)
+        broken = [*spans[:3], Told(plain(start_ns="x")), *spans]
+        with pytest.raises((TypeError, struct.error)):
+            encoder.frames(broken, into := [], 1 << 20)
+        assert into == alone[:3]
+        with pytest.raises(AttributeError):
+            encoder.frames([*spans[:3], object()], into := [], 1 << 20)
+        assert into == alone[:3]
+
+
 def test_wrong_arguments_are_a_type_error():
     """The one caller passes the tuples of the protocol; all else would be read out of bounds."""
     state, status, frame, known = plan()
@@ -250,14 +316,32 @@ def test_wrong_arguments_are_a_type_error():
     )
     wrong += [(other, plain()) for other in plans]
     for at, one in wrong:
-        for call in (lambda: native.jaeger(at, True, one), lambda: native.otlp(at, one)):  # noqa: B023
+        for call in (
+            lambda: native.jaeger(at, True, [one], [], 1),  # noqa: B023
+            lambda: native.otlp(at, [one], [], 1),  # noqa: B023
+        ):
             with pytest.raises(TypeError):
                 call()
     with pytest.raises(TypeError):
-        native.jaeger(plan((SpanKind.SERVER, SCOPES[1], 2, "tags")), True, plain())
-    for count in (0, 1, 4, 6):
+        native.jaeger(plan((SpanKind.SERVER, SCOPES[1], 2, "tags")), True, [plain()], [], 1)
+    for many, into, room in (
+        ((plain(),), [], 1),
+        ([plain()], (), 1),
+        (None, [], 1),
+        ([], None, 1),
+        ([], [], "1"),
+        ([], [], None),
+    ):
+        with pytest.raises(TypeError):
+            native.jaeger(plan(), True, many, into, room)
+        with pytest.raises(TypeError):
+            native.otlp(plan(), many, into, room)
+    with pytest.raises(OverflowError):
+        native.otlp(plan(), [], [], 2**70)
+    for count in (0, 1, 2, 3, 4, 6):
         with pytest.raises(TypeError):
             native.jaeger(*(plan(), True, plain(), 0, b"", b"")[:count])
+    for count in (0, 1, 2, 3, 6):
         with pytest.raises(TypeError):
             native.otlp(*(plan(), plain(), 0, b"", b"", b"")[:count])
     for number, data in (("1", b""), (1, "text"), (-1, b""), (2**64, b"")):

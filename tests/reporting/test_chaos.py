@@ -286,7 +286,7 @@ class Program(RuleBasedStateMachine):
         if not hasattr(self, "reporter"):
             return
         batcher = self.reporter._now().pipeline._sender._batcher
-        frames = [*([batcher._frame] if batcher._frame else []), *(batcher._batch or EMPTY).frames]
+        frames = [*batcher._frames, *(batcher._batch or EMPTY).frames]
         bodies = [payload.payload.body for payload in batcher.pending]
         assert sum(len(frame.data) for frame in frames) + sum(map(len, bodies)) <= 4 * MAX_BYTES
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
+from collections import deque
+from itertools import compress, repeat
 
 import pytest
 
 from tracekit.reporting._ledger import Ledger, Tally
 from tracekit.reporting._queue import SpanQueue, Wakeup
+from tracekit.reporting._stats import DropReason
 
 
 @pytest.fixture(autouse=True)
@@ -90,13 +94,13 @@ def test_no_span_is_lost_from_offer_to_take(policy):
     ledger = Ledger()
     queue = SpanQueue(50, policy, ledger)
     taken = []
+    bites = itertools.cycle((1, 7, 64))
     done = threading.Event()
 
     def consume():
         while not done.is_set() or len(queue):
-            span = queue.take()
-            if span is not None:
-                taken.append(span)
+            taken.extend(queue.take(next(bites)))
+            del queue.hand[:]
 
     consumer = threading.Thread(target=consume)
     consumer.start()
@@ -119,7 +123,7 @@ def test_oldest_goes_first_when_asked():
     queue = SpanQueue(3, "oldest", ledger)
     for number in range(10):
         queue.offer(number)
-    assert [queue.take() for _ in range(4)] == [7, 8, 9, None]
+    assert queue.take(4) == [7, 8, 9]
     assert ledger.snapshot().dropped["queue_full"] == 7
 
 
@@ -131,7 +135,7 @@ def test_a_closed_queue_gives_what_it_has():
         queue.offer(number)
         if number == 1:
             queue.close()
-    assert [queue.take(), queue.take(), queue.take()] == [0, 1, None]
+    assert queue.take(3) == [0, 1]
     assert ledger.snapshot().dropped["shutdown"] == 2
 
 
@@ -148,3 +152,47 @@ def test_a_wakeup_keeps_one_ring():
         wakeup.ring()
     assert wakeup.wait(10.0)
     assert not wakeup.wait(0.0)
+
+
+class Evicted(deque):
+    """Spans of which one is dropped to make room after their number was asked for."""
+
+    def __len__(self):
+        length = super().__len__()
+        if length > 1:
+            self.popleft()
+        return length
+
+
+def test_a_take_that_races_with_evictions():
+    """Each of them has given its permit back, and each that is missing has not."""
+    ledger = Ledger()
+    queue = SpanQueue(5, "oldest", ledger)
+    queue._spans = Evicted(range(5))
+    queue._taking = compress(map(deque.popleft, repeat(queue._spans)), zip(ledger.taken.count))
+    assert queue.take(64) == [1, 2, 3, 4]
+    assert ledger.taken.value == 4
+    assert len(queue._permits) == 4
+
+
+def test_a_take_without_memory_counts_all():
+    """What has left the queue is in the hand, or is counted as lost; no permit is there twice."""
+    testcapi = pytest.importorskip("_testcapi", reason="this Python has no module _testcapi")
+    lost = 0
+    for at in range(30):
+        ledger = Ledger()
+        queue = SpanQueue(50, "newest", ledger)
+        for number in range(40):
+            queue.offer(number)
+        testcapi.set_nomemory(at, at + 1)
+        try:
+            queue.take(40)
+        except MemoryError:
+            pass
+        finally:
+            testcapi.remove_mem_hooks()
+        dropped = ledger.dropped[DropReason.ENCODE_FAILED]
+        assert len(queue.hand) + dropped == ledger.taken.value == 40 - len(queue)
+        assert len(queue._permits) <= ledger.taken.value
+        lost += dropped
+    assert lost

@@ -33,6 +33,8 @@ class Envelope:
         self._tags = tags
         self._call = call
         self._process_tags = process_tags
+        self._measured: tuple[int, Loss] | None = None
+        self._fixed_bytes = 0  # of a batch with this number and these losses
 
     def process(self, resource: Resource) -> bytes:
         """Return the Process: ``service.name``, the other attributes, Jaeger's own tags."""
@@ -52,7 +54,12 @@ class Envelope:
 
     def size_bytes(self, process: bytes, count: int, seq_no: int, loss: Loss) -> int:
         """Return how many bytes stand around ``count`` spans."""
-        return len(self.before(process, count, seq_no)) + len(self.after(seq_no, loss))
+        structs = self._dialect.structs
+        if self._measured != (seq_no, loss):
+            empty = len(self.before(b"", 0, seq_no)) - len(structs(0))
+            self._fixed_bytes = empty + len(self.after(seq_no, loss))
+            self._measured = (seq_no, loss)
+        return self._fixed_bytes + len(process) + len(structs(count))
 
     def before(self, process: bytes, count: int, seq_no: int) -> bytes:
         """Return all up to the first of ``count`` spans."""

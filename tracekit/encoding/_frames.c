@@ -1,4 +1,4 @@
-/* One ended span's facts -> its frame: jaeger.thrift in both protocols, and OTLP.
+/* Ended spans' facts -> their frames: jaeger.thrift in both protocols, and OTLP.
  *
  * An accelerator that may be absent. The Python encoders beside this file are the reference: what
  * stands here writes the same bytes for what most spans are made of, and *declines* (returns None)
@@ -28,7 +28,7 @@ enum {
 };
 
 /* Of what is called here and how; tracekit.encoding._native asks for it. */
-#define VERSION 2
+#define VERSION 3
 
 typedef enum { DONE = 0, DECLINED = 1, FAILED = 2 } Result; /* FAILED: an exception is set */
 
@@ -76,7 +76,8 @@ static Result reserve(Buffer *out, size_t more) {
     return DONE;
 }
 
-/* The following write into room that was reserved. */
+/* The following write into room that was reserved. Bytes may alias the buffer's own fields, so the
+ * place is in a variable: otherwise each byte would load and store it. */
 static inline void put(Buffer *out, unsigned char byte) { out->data[out->length++] = byte; }
 
 static inline void put_all(Buffer *out, const char *data, size_t length) {
@@ -85,21 +86,27 @@ static inline void put_all(Buffer *out, const char *data, size_t length) {
 }
 
 static inline void put_varint(Buffer *out, uint64_t n) {
+    unsigned char *begin = out->data + out->length, *at = begin;
     while (n >= 0x80) {
-        put(out, (unsigned char)(n | 0x80));
+        *at++ = (unsigned char)(n | 0x80);
         n >>= 7;
     }
-    put(out, (unsigned char)n);
+    *at++ = (unsigned char)n;
+    out->length += (size_t)(at - begin);
 }
 
 static inline void put_big(Buffer *out, uint64_t n, int bytes) {
+    unsigned char *at = out->data + out->length;
+    out->length += (size_t)bytes;
     while (bytes--)
-        put(out, (unsigned char)(n >> (8 * bytes)));
+        *at++ = (unsigned char)(n >> (8 * bytes));
 }
 
 static inline void put_little(Buffer *out, uint64_t n, int bytes) {
+    unsigned char *at = out->data + out->length;
+    out->length += (size_t)bytes;
     for (; bytes--; n >>= 8)
-        put(out, (unsigned char)n);
+        *at++ = (unsigned char)n;
 }
 
 static inline size_t varint_size(uint64_t n) {
@@ -112,6 +119,13 @@ static inline size_t varint_size(uint64_t n) {
 #define MAX_VARINT 10
 
 /* ---- what Python holds, as C has it; anything unexpected is declined ---- */
+
+#define TRY(step)                          \
+    do {                                   \
+        Result tried = (step);             \
+        if (tried != DONE)                 \
+            return tried;                  \
+    } while (0)
 
 static Result declined(void) {
     PyErr_Clear();
@@ -165,6 +179,35 @@ static Result wide_of(PyObject *value, uint64_t *high, uint64_t *low) {
     result = unsigned_of(rest, high); /* declined: negative, or beyond 128 bits */
     Py_DECREF(rest);
     return result;
+}
+
+/* What many spans of one call have in common, found for the one before: a trace id in halves, and
+ * what is known of a kind and a scope. All zero at first; what was found is kept by `forget`. */
+typedef struct {
+    PyObject *trace_id, *kind, *scope, *bytes; /* owned */
+    uint64_t high, low, number;
+} Latest;
+
+static void forget(Latest *latest) {
+    Py_XDECREF(latest->trace_id);
+    Py_XDECREF(latest->kind);
+    Py_XDECREF(latest->scope);
+    Py_XDECREF(latest->bytes);
+}
+
+static inline void keep(PyObject **place, PyObject *object) {
+    PyObject *before = *place;
+    *place = Py_NewRef(object);
+    Py_XDECREF(before);
+}
+
+static inline Result trace_of(PyObject *facts, Latest *latest) {
+    PyObject *id = PyTuple_GetItem(facts, TRACE_ID);
+    if (id == latest->trace_id)
+        return DONE;
+    TRY(wide_of(id, &latest->high, &latest->low));
+    keep(&latest->trace_id, id);
+    return DONE;
 }
 
 /* One attribute's value. Not finite numbers, integers beyond 64 bits and all else is declined. */
@@ -225,13 +268,6 @@ static Result event_of(PyObject *events, Py_ssize_t at, Event *event) {
         return declined(); /* also an error of the look: -1 */
     return unsigned_of(PyTuple_GetItem(whole, 1), &event->time_ns);
 }
-
-#define TRY(step)                          \
-    do {                                   \
-        Result tried = (step);             \
-        if (tried != DONE)                 \
-            return tried;                  \
-    } while (0)
 
 /* ---- jaeger.thrift ---- */
 
@@ -370,9 +406,9 @@ static inline uint32_t flags_of(uint64_t bits) {
 }
 
 /* `ready`: `ready_count` encoded tags that stand behind the attributes'. */
-static Result put_jaeger(Buffer *out, int compact, PyObject *facts, uint64_t ready_count,
-                         Text ready, PyObject *word) {
-    uint64_t high, low, span_id, parent_id, start_ns, end_ns, bits, tags;
+static Result put_jaeger(Buffer *out, int compact, PyObject *facts, Latest *latest,
+                         uint64_t ready_count, Text ready, PyObject *word) {
+    uint64_t span_id, parent_id, start_ns, end_ns, bits, tags;
     PyObject *attributes = PyTuple_GetItem(facts, ATTRIBUTES);
     PyObject *events = PyTuple_GetItem(facts, EVENTS);
     Py_ssize_t logs, at;
@@ -380,7 +416,7 @@ static Result put_jaeger(Buffer *out, int compact, PyObject *facts, uint64_t rea
     Event event;
     if (!Py_IS_TYPE(attributes, &PyDict_Type) || !PyTuple_Check(events))
         return DECLINED;
-    TRY(wide_of(PyTuple_GetItem(facts, TRACE_ID), &high, &low));
+    TRY(trace_of(facts, latest));
     TRY(unsigned_of(PyTuple_GetItem(facts, SPAN_ID), &span_id));
     TRY(unsigned_of(PyTuple_GetItem(facts, PARENT_ID), &parent_id));
     TRY(unsigned_of(PyTuple_GetItem(facts, BITS), &bits));
@@ -392,8 +428,8 @@ static Result put_jaeger(Buffer *out, int compact, PyObject *facts, uint64_t rea
     if (ready_count > INT32_MAX || tags > INT32_MAX || logs > INT32_MAX)
         return DECLINED;
     TRY(reserve(out, 5 * FIELD));
-    put_i64(out, compact, 1, 1, low);
-    put_i64(out, compact, 1, 2, high);
+    put_i64(out, compact, 1, 1, latest->low);
+    put_i64(out, compact, 1, 2, latest->high);
     put_i64(out, compact, 1, 3, span_id);
     put_i64(out, compact, 1, 4, parent_id);
     TRY(put_string(out, compact, 1, 5, name));
@@ -524,8 +560,9 @@ static inline void put_flags(Buffer *out, int remote) {
 }
 
 /* `status`: the encoded field. */
-static Result put_otlp(Buffer *out, PyObject *facts, uint64_t kind, Text status) {
-    uint64_t high, low, span_id, parent_id, start_ns, end_ns, dropped;
+static Result put_otlp(Buffer *out, PyObject *facts, Latest *latest, uint64_t kind,
+                       Text status) {
+    uint64_t span_id, parent_id, start_ns, end_ns, dropped;
     PyObject *attributes = PyTuple_GetItem(facts, ATTRIBUTES);
     PyObject *events = PyTuple_GetItem(facts, EVENTS);
     PyObject *remote = PyTuple_GetItem(facts, PARENT_IS_REMOTE);
@@ -535,7 +572,7 @@ static Result put_otlp(Buffer *out, PyObject *facts, uint64_t kind, Text status)
     Event event;
     if (!Py_IS_TYPE(attributes, &PyDict_Type) || !PyTuple_Check(events))
         return DECLINED;
-    TRY(wide_of(PyTuple_GetItem(facts, TRACE_ID), &high, &low));
+    TRY(trace_of(facts, latest));
     TRY(unsigned_of(PyTuple_GetItem(facts, SPAN_ID), &span_id));
     TRY(unsigned_of(PyTuple_GetItem(facts, PARENT_ID), &parent_id));
     TRY(unsigned_of(PyTuple_GetItem(facts, START_NS), &start_ns));
@@ -548,8 +585,8 @@ static Result put_otlp(Buffer *out, PyObject *facts, uint64_t kind, Text status)
     TRY(reserve(out, 48));
     put(out, SPAN_TRACE_ID);
     put(out, 16);
-    put_big(out, high, 8);
-    put_big(out, low, 8);
+    put_big(out, latest->high, 8);
+    put_big(out, latest->low, 8);
     put(out, SPAN_SPAN_ID);
     put(out, 8);
     put_big(out, span_id, 8);
@@ -642,19 +679,25 @@ static int is_number(PyObject *object, uint64_t *number) {
 }
 
 /* Find what is known of the kind and the scope of `facts`: 1 found, 0 not, -1 an error is set. */
-static int find(PyObject *plan, PyObject *facts, uint64_t *number, PyObject **bytes) {
+static int find(PyObject *plan, PyObject *facts, Latest *latest) {
     PyObject *known = PyTuple_GetItem(plan, PLAN_KNOWN);
     PyObject *kind = PyTuple_GetItem(facts, KIND), *scope = PyTuple_GetItem(facts, SCOPE);
-    Py_ssize_t at, count = PyList_Size(known);
-    for (at = 0; at < count; at++) {
+    Py_ssize_t at, count;
+    if (latest->kind == kind && latest->scope == scope)
+        return 1;
+    for (at = 0, count = PyList_Size(known); at < count; at++) {
         PyObject *entry = PyList_GetItem(known, at);
         if (!is_tuple_of(entry, KNOWN, "known"))
             return -1;
         if (PyTuple_GetItem(entry, KNOWN_SCOPE) != scope
             || PyTuple_GetItem(entry, KNOWN_KIND) != kind)
             continue;
-        *bytes = PyTuple_GetItem(entry, KNOWN_BYTES);
-        return is_number(PyTuple_GetItem(entry, KNOWN_NUMBER), number) ? 1 : -1;
+        if (!is_number(PyTuple_GetItem(entry, KNOWN_NUMBER), &latest->number))
+            return -1;
+        keep(&latest->kind, kind);
+        keep(&latest->scope, scope);
+        keep(&latest->bytes, PyTuple_GetItem(entry, KNOWN_BYTES));
+        return 1;
     }
     return 0;
 }
@@ -699,73 +742,127 @@ static PyObject *wrong_count(const char *name, Py_ssize_t count) {
     return PyErr_Format(PyExc_TypeError, "%s: %zd arguments", name, count);
 }
 
+static PyObject *jaeger_frame(State *state, PyObject *plan, int compact, PyObject *facts,
+                              Latest *latest, uint64_t count, PyObject *bytes) {
+    Buffer out;
+    Text ready;
+    if (!is_bytes(bytes, &ready))
+        return NULL;
+    begin(&out);
+    return frame_of(state, plan, &out,
+                    put_jaeger(&out, compact, facts, latest, count, ready, state->event),
+                    state->no_scope);
+}
+
+static PyObject *otlp_frame(State *state, PyObject *plan, PyObject *facts, Latest *latest,
+                            uint64_t kind, PyObject *scope, Text status) {
+    Buffer out;
+    begin(&out);
+    return frame_of(state, plan, &out, put_otlp(&out, facts, latest, kind, status), scope);
+}
+
+/* Not set: an empty message, as OpenTelemetry's encoder has it. */
+static const Text NO_STATUS = {"\x7A\0", 2};
+enum { COMPACT, BINARY, OTLP };
+
+/* A frame, None where Python has to look, NULL for an error. `room` shrinks by its size. */
+static PyObject *plain_frame(State *state, PyObject *plan, int format, PyObject *facts,
+                             Latest *latest, Py_ssize_t *room) {
+    PyObject *frame;
+    int found;
+    if (!is_tuple_of(facts, FACTS, "facts"))
+        return NULL;
+    found = is_plain(plan, facts) ? find(plan, facts, latest) : 0;
+    if (found <= 0)
+        return found < 0 ? NULL : Py_NewRef(Py_None);
+    frame = format == OTLP
+        ? otlp_frame(state, plan, facts, latest, latest->number, latest->bytes, NO_STATUS)
+        : jaeger_frame(state, plan, format == COMPACT, facts, latest, latest->number,
+                       latest->bytes);
+    if (frame != NULL && frame != Py_None)
+        *room -= PyBytes_Size(PyTuple_GetItem(frame, 0));
+    return frame;
+}
+
+/* Append the frames of `many`, from the first on that `into` does not have. */
+static PyObject *plain_frames(State *state, PyObject *plan, int format, PyObject *many,
+                              PyObject *into, PyObject *bytes) {
+    Latest latest = {NULL, NULL, NULL, NULL, 0, 0, 0};
+    PyObject *frame = Py_None; /* NULL: an error is set */
+    Py_ssize_t room = PyLong_AsSsize_t(bytes);
+    if ((room == -1 && PyErr_Occurred()) || !is_plan(plan))
+        return NULL;
+    if (!PyList_Check(many) || !PyList_Check(into))
+        return PyErr_Format(PyExc_TypeError, "many, into: lists are needed");
+    /* Both are looked at anew: to append may run a collection, and that anything. */
+    while (room > 0 && PyList_Size(into) < PyList_Size(many)) {
+        PyObject *facts = Py_NewRef(PyList_GetItem(many, PyList_Size(into)));
+        frame = plain_frame(state, plan, format, facts, &latest, &room);
+        Py_DECREF(facts);
+        if (frame == NULL || frame == Py_None)
+            break;
+        if (PyList_Append(into, frame) < 0) {
+            Py_DECREF(frame);
+            frame = NULL;
+            break;
+        }
+        Py_DECREF(frame);
+    }
+    forget(&latest);
+    return frame == NULL ? NULL : PyLong_FromSsize_t(room);
+}
+
 PyDoc_STRVAR(jaeger_doc,
-"jaeger(plan, compact, facts, [count, tags], /)\n--\n\n"
-"Return the span's frame, an element of Batch.spans; None: the Python encoder has to look.\n\n"
+"jaeger(plan, compact, many, into, room, /)\njaeger(plan, compact, facts, count, tags, /)\n--\n\n"
+"Append the frames of `many`, elements of Batch.spans, to `into`, from the first on that is not\n"
+"there yet, until they fill `room` bytes, and up to one that the Python encoder has to look at;\n"
+"return how many bytes are left then. Or return one frame, or None.\n\n"
 "compact: a bool, the compact protocol or the binary one. count and tags: the number and bytes of\n"
 "encoded tags that follow those of the attributes; without them the span has to be plain, and\n"
 "they are what `plan` knows of its kind and scope. With them, links are not looked at.");
 
 static PyObject *jaeger(PyObject *module, PyObject *const *args, Py_ssize_t given) {
     State *state = PyModule_GetState(module);
-    PyObject *plan, *facts, *bytes;
+    Latest latest = {NULL, NULL, NULL, NULL, 0, 0, 0};
+    PyObject *made;
     uint64_t count;
-    Buffer out;
-    Text ready;
-    if (given != 3 && given != 5)
+    if (given == 5 && PyList_Check(args[2]))
+        return plain_frames(state, args[0], args[1] == Py_True ? COMPACT : BINARY, args[2],
+                            args[3], args[4]);
+    if (given != 5)
         return wrong_count("jaeger", given);
-    plan = args[0];
-    facts = args[2];
-    if (!is_plan(plan) || !is_tuple_of(facts, FACTS, "facts"))
+    if (!is_plan(args[0]) || !is_tuple_of(args[2], FACTS, "facts") || !is_number(args[3], &count))
         return NULL;
-    if (given == 5) {
-        bytes = args[4];
-        if (!is_number(args[3], &count))
-            return NULL;
-    } else {
-        int found = is_plain(plan, facts) ? find(plan, facts, &count, &bytes) : 0;
-        if (found <= 0)
-            return found < 0 ? NULL : Py_NewRef(Py_None);
-    }
-    if (!is_bytes(bytes, &ready))
-        return NULL;
-    begin(&out);
-    return frame_of(state, plan, &out,
-                    put_jaeger(&out, args[1] == Py_True, facts, count, ready, state->event),
-                    state->no_scope);
+    made = jaeger_frame(state, args[0], args[1] == Py_True, args[2], &latest, count, args[4]);
+    forget(&latest);
+    return made;
 }
 
 PyDoc_STRVAR(otlp_doc,
-"otlp(plan, facts, [kind, scope, status], /)\n--\n\n"
-"Return the span's frame, an element of ScopeSpans.spans with its key and length; None: the Python\n"
-"encoder has to look.\n\n"
+"otlp(plan, many, into, room, /)\notlp(plan, facts, kind, scope, status, /)\n--\n\n"
+"Append the frames of `many`, elements of ScopeSpans.spans with their key and length, to `into`,\n"
+"from the first on that is not there yet, until they fill `room` bytes, and up to one that the\n"
+"Python encoder has to look at; return how many bytes are left then. Or return one frame, or None.\n\n"
 "kind: OTLP's number. scope: what the frame says of it. status: the encoded field. Without them\n"
 "the span has to be plain, and kind and scope are what `plan` knows of them. With them, trace\n"
 "state, links and what was dropped of events and links are not looked at.");
 
 static PyObject *otlp(PyObject *module, PyObject *const *args, Py_ssize_t given) {
     State *state = PyModule_GetState(module);
-    PyObject *plan, *facts, *scope;
-    Text status = {"\x7A\0", 2}; /* not set: an empty message, as OpenTelemetry's encoder has it */
+    Latest latest = {NULL, NULL, NULL, NULL, 0, 0, 0};
+    PyObject *made;
+    Text status;
     uint64_t kind;
-    Buffer out;
-    if (given != 2 && given != 5)
+    if (given == 4)
+        return plain_frames(state, args[0], OTLP, args[1], args[2], args[3]);
+    if (given != 5)
         return wrong_count("otlp", given);
-    plan = args[0];
-    facts = args[1];
-    if (!is_plan(plan) || !is_tuple_of(facts, FACTS, "facts"))
+    if (!is_plan(args[0]) || !is_tuple_of(args[1], FACTS, "facts") || !is_number(args[2], &kind)
+        || !is_bytes(args[4], &status))
         return NULL;
-    if (given == 5) {
-        scope = args[3];
-        if (!is_number(args[2], &kind) || !is_bytes(args[4], &status))
-            return NULL;
-    } else {
-        int found = is_plain(plan, facts) ? find(plan, facts, &kind, &scope) : 0;
-        if (found <= 0)
-            return found < 0 ? NULL : Py_NewRef(Py_None);
-    }
-    begin(&out);
-    return frame_of(state, plan, &out, put_otlp(&out, facts, kind, status), scope);
+    made = otlp_frame(state, args[0], args[1], &latest, kind, args[3], status);
+    forget(&latest);
+    return made;
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg) {

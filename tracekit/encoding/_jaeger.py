@@ -10,6 +10,7 @@ that were encoded one by one is byte-identical to one that was encoded in one go
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanKind, StatusCode
@@ -17,8 +18,9 @@ from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanKind, StatusCode
 from tracekit._context import DEBUG, FIREHOSE
 from tracekit._protocols import MARKS_SHIFT, UNSET, Facts, Frame, Loss, Payload, UnnamedEvent
 from tracekit.encoding._envelope import Envelope
-from tracekit.encoding._facts import MAX_TIME_NS, fields_of, in_time
+from tracekit.encoding._facts import MAX_TIME_NS, in_time
 from tracekit.encoding._idl import LOG, SPAN, SPAN_REF, SpanRefType
+from tracekit.encoding._many import FactsEncoder
 from tracekit.encoding._memory import remember, remember_scope
 from tracekit.encoding._tags import Tags, as_text
 
@@ -26,14 +28,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import SpanContext
 
-    from tracekit._protocols import Bag
+    from tracekit._protocols import Bag, Fields
     from tracekit.encoding._thrift import Dialect, Field, Struct
 
 _STOP = b"\0"
+_data = itemgetter(0)
+"""Of a frame, its data: in C, where the name would be looked up."""
 _LOW = 0xFFFF_FFFF_FFFF_FFFF
 _MAX_TABLED = 64
 """List headers up to this length are made in advance."""
@@ -49,7 +52,7 @@ class Ending(NamedTuple):
     scope: InstrumentationScope | None
 
 
-class JaegerEncoder:
+class JaegerEncoder(FactsEncoder):
     """Spans as jaeger.thrift: ``compact`` or ``binary``, as a call to an agent or as a bare Batch.
 
     ``process_tags`` is asked once per process for the tags that Jaeger's clients add to the
@@ -104,9 +107,8 @@ class JaegerEncoder:
 
     # --- one span ---
 
-    def frame(self, span: ReadableSpan) -> Frame:
-        """Encode one ended span. ValueError without a context or an end."""
-        fields = fields_of(span)
+    def frame_of(self, fields: Fields) -> Frame:
+        """Encode the span that has these facts."""
         i64 = self._i64
         (
             trace_id,
@@ -292,7 +294,7 @@ class JaegerEncoder:
     def seal(self, process: bytes, frames: Sequence[Frame], seq_no: int, loss: Loss) -> Payload:
         """Return the Batch of ``frames``, within its ``emitBatch`` call if it goes to an agent."""
         before = self._envelope.before(process, len(frames), seq_no)
-        spans = b"".join([frame.data for frame in frames])
+        spans = b"".join(map(_data, frames))
         return Payload(before + spans + self._envelope.after(seq_no, loss), frames)
 
 

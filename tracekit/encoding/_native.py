@@ -13,7 +13,6 @@ from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanKind, StatusCode
 
 from tracekit._process.tally import FREE_THREADED
 from tracekit._protocols import UNSET, Facts, Frame
-from tracekit.encoding._facts import fields_of
 from tracekit.encoding._jaeger import JaegerEncoder
 from tracekit.encoding._memory import MAX_SCOPE_BYTES
 from tracekit.encoding._otlp import OtlpEncoder, status_field
@@ -22,7 +21,6 @@ from tracekit.encoding._thrift import Compact
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import Status, TraceState
 
@@ -37,16 +35,20 @@ _MAX_KNOWN = 16
 
 
 class Frames(Protocol):
-    """What the compiled module offers. Both return None where Python has to look at the span.
+    """What the compiled module offers.
 
     A plan is what makes a span plain (its trace state and its status, by identity), what a frame
-    is made as, and what comes with a kind and a scope. A span that is not plain is declined, unless
-    what is rare about it comes along.
+    is made as, and what comes with a kind and a scope. Of ``many`` spans, the frames are added to
+    ``into`` from the first on that is not there yet, until they fill ``room`` bytes, and up to one
+    that is not plain; what is left of the room is returned. That one is made by itself, from what
+    is rare about it (None: Python has to look at it).
     """
 
     # An element of Batch.spans. `tags` follow those of the attributes.
     @overload
-    def jaeger(self, plan: Plan, compact: bool, facts: Fields, /) -> Frame | None: ...
+    def jaeger(
+        self, plan: Plan, compact: bool, many: list[Fields], into: list[Frame], room: int, /
+    ) -> int: ...
     @overload
     def jaeger(
         self, plan: Plan, compact: bool, facts: Fields, count: int, tags: bytes, /
@@ -54,14 +56,14 @@ class Frames(Protocol):
 
     # An element of ScopeSpans.spans.
     @overload
-    def otlp(self, plan: Plan, facts: Fields, /) -> Frame | None: ...
+    def otlp(self, plan: Plan, many: list[Fields], into: list[Frame], room: int, /) -> int: ...
     @overload
     def otlp(
         self, plan: Plan, facts: Fields, kind: int, scope: bytes, status: bytes, /
     ) -> Frame | None: ...
 
 
-_VERSION = 2
+_VERSION = 3
 """Of the compiled module; one that a source tree still has from before is not used."""
 
 
@@ -109,24 +111,33 @@ class NativeJaegerEncoder(JaegerEncoder):
         self._plans = _Plans()
         self._plan = self._plans.plan
 
-    def frame(self, span: ReadableSpan) -> Frame:
-        """Encode one ended span; see ``JaegerEncoder.frame``."""
-        tell = getattr(span, "_facts", None)  # as ``fields_of``, without the call
-        fields = fields_of(span) if tell is None else tell()
-        return self._native(self._plan, self._compact, fields) or self._rare(span, fields)
+    def frame_of(self, fields: Fields) -> Frame:
+        """Encode the span that has these facts; see ``JaegerEncoder.frame_of``."""
+        made: list[Frame] = []
+        self.frames_of([fields], made, 1)
+        return made[0]
 
-    def _rare(self, span: ReadableSpan, fields: Fields) -> Frame:
+    def frames_of(self, many: list[Fields], into: list[Frame], room: int) -> None:
+        """Add to ``into`` the frames that it does not have yet, until they fill ``room`` bytes."""
+        room = self._native(self._plan, self._compact, many, into, room)
+        while room > 0 and (at := len(into)) < len(many):
+            frame = self._rare(many[at])
+            room -= len(frame.data)
+            into += (frame,)
+            room = self._native(self._plan, self._compact, many, into, room)
+
+    def _rare(self, fields: Fields) -> Frame:
         """Encode a span that is not plain, or whose kind and scope come for the first time."""
         facts = Facts._make(fields)
         if facts.links:
-            return super().frame(span)
+            return super().frame_of(fields)
         kind, scope = facts.kind, facts.scope
         ending = self._endings.get((id(kind), id(scope))) or self._ending(kind, scope)
         self._plans.learn(facts, ending.length, ending.tags)
         rare = self._rarities(facts)
         count, tags = len(rare) + ending.length, b"".join((*rare, ending.tags))
         frame = self._native(self._plan, self._compact, fields, count, tags)
-        return super().frame(span) if frame is None else frame
+        return super().frame_of(fields) if frame is None else frame
 
 
 class NativeOtlpEncoder(OtlpEncoder):
@@ -138,13 +149,22 @@ class NativeOtlpEncoder(OtlpEncoder):
         self._plans = _Plans()
         self._plan = self._plans.plan
 
-    def frame(self, span: ReadableSpan) -> Frame:
-        """Encode one ended span; see ``OtlpEncoder.frame``."""
-        tell = getattr(span, "_facts", None)
-        fields = fields_of(span) if tell is None else tell()
-        return self._native(self._plan, fields) or self._rare(span, fields)
+    def frame_of(self, fields: Fields) -> Frame:
+        """Encode the span that has these facts; see ``OtlpEncoder.frame_of``."""
+        made: list[Frame] = []
+        self.frames_of([fields], made, 1)
+        return made[0]
 
-    def _rare(self, span: ReadableSpan, fields: Fields) -> Frame:
+    def frames_of(self, many: list[Fields], into: list[Frame], room: int) -> None:
+        """Add to ``into`` the frames that it does not have yet, until they fill ``room`` bytes."""
+        room = self._native(self._plan, many, into, room)
+        while room > 0 and (at := len(into)) < len(many):
+            frame = self._rare(many[at])
+            room -= len(frame.data)
+            into += (frame,)
+            room = self._native(self._plan, many, into, room)
+
+    def _rare(self, fields: Fields) -> Frame:
         """Encode a span that is not plain, or whose kind and scope come for the first time."""
         facts = Facts._make(fields)
         if (
@@ -153,13 +173,13 @@ class NativeOtlpEncoder(OtlpEncoder):
             or facts.dropped_links
             or facts.state is not DEFAULT_TRACE_STATE
         ):
-            return super().frame(span)
+            return super().frame_of(fields)
         kind = facts.kind.value + 1  # OTLP's 0 is "unspecified"
         scope, _ = self._scopes.get(id(facts.scope)) or self._scope(facts.scope)
         self._plans.learn(facts, kind, scope)
         status = UNSET if facts.status.status_code is StatusCode.UNSET else facts.status
         frame = self._native(self._plan, fields, kind, scope, status_field(status))
-        return super().frame(span) if frame is None else frame
+        return super().frame_of(fields) if frame is None else frame
 
 
 NATIVE_ENCODERS = (NativeJaegerEncoder, NativeOtlpEncoder)

@@ -19,7 +19,8 @@ from opentelemetry.trace import DEFAULT_TRACE_STATE, StatusCode
 
 from tracekit._protobuf import varint
 from tracekit._protocols import UNSET, Facts, Frame, Loss, Payload
-from tracekit.encoding._facts import MAX_TIME_NS, fields_of, in_time
+from tracekit.encoding._facts import MAX_TIME_NS, in_time
+from tracekit.encoding._many import FactsEncoder
 from tracekit.encoding._memory import remember, remember_scope
 from tracekit.encoding._otlp_idl import (
     EVENT,
@@ -48,12 +49,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import SpanContext, SpanKind, Status
 
     from tracekit._protobuf import Message
-    from tracekit._protocols import Bag
+    from tracekit._protocols import Bag, Fields
 
 _MAX_HEADER_BYTES = 6
 """A key and the length behind it: enough for any message below 4 GiB."""
@@ -73,7 +73,7 @@ def _count(table: Message, name: str, count: int) -> bytes:
     return table.key(name) + varint(count) if count else b""
 
 
-class OtlpEncoder:
+class OtlpEncoder(FactsEncoder):
     """Spans as an ``ExportTraceServiceRequest`` in protobuf. One thread at a time."""
 
     def __init__(self) -> None:
@@ -101,15 +101,8 @@ class OtlpEncoder:
 
     # --- one span ---
 
-    def frame(self, span: ReadableSpan) -> Frame:
-        """Encode one ended span.
-
-        Raises:
-            ValueError: it has no context, or has not ended.
-            struct.error: a time of it is no integer.
-
-        """
-        fields = fields_of(span)
+    def frame_of(self, fields: Fields) -> Frame:
+        """Encode the span that has these facts. struct.error: a time of it is no integer."""
         (
             trace_id,
             span_id,

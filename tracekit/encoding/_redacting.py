@@ -8,14 +8,15 @@ exception texts. So before a span is encoded its URLs lose their secrets, and wh
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanContext, Status, TraceFlags
 
 from tracekit._calls.redaction import REDACTED, redact_query, redact_text, redact_url
 from tracekit._protocols import MARKS_SHIFT, UNSET, Facts
-from tracekit.encoding._facts import Told, facts_of
+from tracekit.encoding._facts import Told, fields_of
+from tracekit.encoding._many import FactsEncoder, add_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.util.types import AnyValue
 
-    from tracekit._protocols import Encoder, Frame, Loss, Payload
+    from tracekit._protocols import Encoder, Fields, Frame, Loss, Payload
 
 MAX_SEARCHED = 16_384
 """Characters of one text that patterns are searched in; what is beyond is cut off, unsearched."""
@@ -41,6 +42,11 @@ _CLEANED = frozenset(_CLEANERS)
 _KEPT = "_tracekit_frame"
 _TWINS = {"db.statement": "db.query.text", "db.query.text": "db.statement"}
 """One thing under its old and its new name."""
+_ATTRIBUTES: Final = 9
+_EVENTS: Final = 10
+_LINKS: Final = 11
+_STATUS: Final = 12
+"""Places of ``Facts``: most spans are looked at without its names."""
 
 
 class Rule(NamedTuple):
@@ -134,23 +140,41 @@ class Redacting:
         vars(span)[_KEPT] = self.makes, frame  # goes when the other one, or the span, does
         return frame
 
-    def _encoded(self, span: ReadableSpan) -> Frame:
-        facts = facts_of(span)
-        redacted = self._redacted(facts)
-        if self._hands_over:
-            return self._frame(span if redacted is facts else _copy(redacted, span.resource))
-        return self._frame(Told(redacted))
+    def frames(self, spans: Sequence[ReadableSpan], into: list[Frame], room: int) -> None:
+        """As ``FactsEncoder.frames``."""
+        encoder = self.encoder
+        if isinstance(encoder, FactsEncoder) and not self.shared:
+            redacted = self._redacted
+            try:
+                many = [redacted(span._facts()) for span in spans]  # type: ignore[attr-defined]
+            except Exception:  # noqa: S110 - of another SDK; or broken, which its own turn shows
+                pass
+            else:
+                encoder.frames_of(many, into, room)
+                return
+        add_frames(self.frame, spans, into, room)
 
-    def _redacted(self, facts: Facts) -> Facts:
-        """Return ``facts`` itself where there is nothing to replace."""
+    def _encoded(self, span: ReadableSpan) -> Frame:
+        fields = fields_of(span)
+        redacted = self._redacted(fields)
+        if isinstance(self.encoder, FactsEncoder):
+            return self.encoder.frame_of(redacted)
+        facts = Facts._make(redacted)
+        if not self._hands_over:
+            return self._frame(Told(facts))
+        return self._frame(span if redacted is fields else _copy(facts, span.resource))
+
+    def _redacted(self, fields: Fields) -> Fields:
+        """Return ``fields`` itself where there is nothing to replace."""
         if (  # as with most spans: one look, and nothing is made
             self._rule is None
-            and facts.status is UNSET
-            and not facts.events
-            and not facts.links
-            and _CLEANED.isdisjoint(facts.attributes)
+            and fields[_STATUS] is UNSET
+            and not fields[_EVENTS]
+            and not fields[_LINKS]
+            and _CLEANED.isdisjoint(fields[_ATTRIBUTES])
         ):
-            return facts
+            return fields
+        facts = Facts._make(fields)
         attributes = self._bag(facts.attributes)
         events = tuple((name, at, (self._bag(bag), lost)) for name, at, (bag, lost) in facts.events)
         links = tuple((to, (self._bag(bag), lost)) for to, (bag, lost) in facts.links)
@@ -167,7 +191,7 @@ class Redacting:
             and all(new[2][0] is old[2][0] for new, old in zip(events, facts.events, strict=True))
             and all(new[1][0] is old[1][0] for new, old in zip(links, facts.links, strict=True))
         ):
-            return facts
+            return fields
         return facts._replace(
             attributes=attributes, events=events, links=links, name=name, status=status
         )

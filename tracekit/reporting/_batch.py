@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tracekit._protocols import Encoder, Frame, Loss, Payload
 
 
 _MANY = 1 << 30
 """More frames than any payload has."""
+_data, _scope = itemgetter(0), itemgetter(1)
 
 
 class Batch:
@@ -21,6 +27,7 @@ class Batch:
 
     __slots__ = (
         "_bound",
+        "_count",
         "_encoder",
         "_frames_bytes",
         "_loss",
@@ -36,16 +43,48 @@ class Batch:
         self._loss = loss
         self._scopes: set[bytes] = set()
         self._bound = 0
+        self._count = 0
         self._frames_bytes = 0
         self.process = process
         self.frames: list[Frame] = []
 
-    def admits(self, frame: Frame, max_bytes: int, max_spans: int) -> bool:
-        """Return whether the payload is within both limits with ``frame``, which is then reserved.
+    def admits(self, frames: Sequence[Frame], max_bytes: int, max_spans: int) -> int:
+        """Return how many of the first of ``frames`` fit within both limits; they are reserved.
 
-        Who is told yes adds it to ``frames``.
+        Who is told so adds them to ``frames``. What an encoder raises is raised for the first only.
         """
-        count = len(self.frames) + 1
+        if not self._admits(frames[0], max_bytes, max_spans):
+            return 0
+        count = 1 + self._admit_known(frames[1:], max_bytes, max_spans)
+        try:
+            while count < len(frames) and self._admits(frames[count], max_bytes, max_spans):
+                count += 1
+        except Exception:  # it is the first of another call
+            return count
+        return count
+
+    def room(self, max_bytes: int) -> int:
+        """Return how many bytes of frames surely fit, or less than 1."""
+        return max_bytes - self._bound - self._frames_bytes
+
+    def _admit_known(self, frames: Sequence[Frame], max_bytes: int, max_spans: int) -> int:
+        """Reserve at once what is within the bound of the scopes that are here already."""
+        room = self.room(max_bytes)
+        total, count = sum(map(len, map(_data, frames))), len(frames)
+        if total > room:  # the last ones of a payload
+            sizes = list(accumulate(map(len, map(_data, frames)), initial=0))
+            count = max(0, bisect_right(sizes, room) - 1)
+            total = sizes[count]
+        if self._count + count > max_spans or not self._scopes.issuperset(
+            map(_scope, frames[:count])
+        ):
+            return 0
+        self._frames_bytes += total
+        self._count += count
+        return count
+
+    def _admits(self, frame: Frame, max_bytes: int, max_spans: int) -> bool:
+        count = self._count + 1
         if count > max_spans:
             return False
         if frame.scope not in self._scopes:
@@ -56,6 +95,7 @@ class Batch:
         if total + self._bound > max_bytes and total + self._overhead_bytes(count) > max_bytes:
             return False
         self._frames_bytes = total
+        self._count = count
         return True
 
     def _overhead_bytes(self, frames: int) -> int:

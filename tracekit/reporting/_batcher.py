@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import logging
 import math
+from itertools import repeat
+from operator import attrgetter, is_
 from typing import TYPE_CHECKING
 
 from tracekit._display import cited, quoted
@@ -21,6 +23,8 @@ from tracekit.reporting._shared_limit import SharedLimit
 from tracekit.reporting._stats import DropReason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -30,6 +34,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tracekit")
 _spans_log = logging.getLogger("tracekit.spans")
+
+_BITE = 64
+"""Spans that are taken and encoded together: a step for each of them costs more than its frame."""
+_resource_of = attrgetter("resource")
 
 
 class PendingPayload:
@@ -66,8 +74,14 @@ class Batcher:
         self._max_spans = max_batch_spans or (1 << 31)  # None: bytes alone decide
         self._limit = SharedLimit()
         self._log_spans = log_spans
-        self._frame: Frame | None = None  # encoded, and the batch before it was full
-        self._resource: Resource | None = None  # of the latest frame, and its encoded process
+        # An encoder may know how to encode many: see ``FactsEncoder``.
+        self._encode: Callable[[Sequence[ReadableSpan], list[Frame], int], object] = getattr(
+            encoder, "frames", self._one
+        )
+        self._bite = _BITE if hasattr(encoder, "frames") else 1
+        self._made: list[Frame] = []  # of the first spans in the queue's hand
+        self._frames: list[Frame] = []  # of spans that were let go of; no batch has them yet
+        self._resource: Resource | None = None  # of all of these, and its encoded process
         self._process = b""
         self._batch: Batch | None = None
         # Of the latest payload; the first is 1, as in jaeger-client-go. Jaeger's agents take a gap
@@ -86,13 +100,13 @@ class Batcher:
         """
         max_bytes = self._limit.of(self._transport.max_bytes)  # which changes by sending only
         while not self.pending:
-            if self._frame is None and not self._encode_next():
+            if not self._frames and not self._encode_next(max_bytes):
                 break
             try:
                 self._place(max_bytes)
             except Exception:
                 self._ledger.dropped[DropReason.ENCODE_FAILED] += 1
-                self._frame = None
+                del self._frames[0]
                 _log.debug("a span cannot be put into a batch", exc_info=True)
         if not self.pending and partial:
             self._seal()
@@ -101,38 +115,61 @@ class Batcher:
     def abandon(self) -> None:
         """Count everything in hand as dropped by the shutdown; leave nothing behind."""
         queue, batch = self._queue, self._batch
-        left = (queue.current is not None) + (self._frame is not None)
+        left = len(queue.hand) + len(self._frames)
         left += 0 if batch is None else len(batch.frames)
         left += sum(len(p.payload.frames) for p in self.pending if not p.settled)
         self._ledger.dropped[DropReason.SHUTDOWN] += left
         self.pending = []
-        self._batch = self._frame = queue.current = None
+        self._batch = None
+        self._frames, self._made, queue.hand = [], [], []
 
     def drop_current(self) -> None:
         """Give up the span that was being encoded, if there is one."""
-        if self._queue.current is not None:
+        hand, at = self._queue.hand, len(self._made)
+        if at < len(hand):
             self._ledger.dropped[DropReason.ENCODE_FAILED] += 1
-            self._queue.current = None
+            del hand[at]
 
-    def _encode_next(self) -> bool:
-        """Make ``_frame`` of the next span that can be encoded; return whether there was one."""
-        queue = self._queue
-        while (span := queue.current or queue.take()) is not None:
+    def _encode_next(self, max_bytes: int) -> bool:
+        """Make ``_frames`` of the next spans that can be encoded; return whether there were any.
+
+        As many as fill the open batch, and one more: so what waits encoded is bounded in bytes.
+        """
+        queue, batch, made = self._queue, self._batch, self._made
+        room = max_bytes if batch is None else max(1, batch.room(max_bytes))
+        while hand := queue.hand or queue.take(self._bite):
             try:
-                if self._log_spans:
-                    _log_span(span)
-                resource = span.resource  # (by identity: to compare two costs more than a span)
-                if resource is not self._resource:
-                    self._process = self._process_of(resource)
-                    self._resource = resource
-                self._frame = self._encoder.frame(span)
+                self._encode(hand[: self._together(hand)], made, room)
             except Exception:
+                _explain_failed(hand[len(made) : len(made) + 1])
                 self.drop_current()
-                _log.debug("span %s cannot be encoded", cited(span.name), exc_info=True)
                 continue
-            queue.current = None
+            count = len(made)
+            self._frames, self._made = made, []
+            del hand[:count]
             return True
         return False
+
+    def _together(self, hand: Sequence[ReadableSpan]) -> int:
+        """Return how many of the first spans have one resource, which is that of ``_process`` then.
+
+        (By identity: to compare two costs more than a span.) All or one: several are rare.
+        """
+        resource = hand[0].resource
+        if resource is not self._resource:
+            self._process = self._process_of(resource)
+            self._resource = resource
+        if self._log_spans:
+            _log_span(hand[0])
+            return 1
+        try:
+            alike = all(map(is_, map(_resource_of, hand), repeat(resource)))
+        except Exception:  # one of them cannot tell, which its turn will show
+            alike = False
+        return len(hand) if alike else 1
+
+    def _one(self, spans: Sequence[ReadableSpan], into: list[Frame], _room: int) -> None:
+        into += map(self._encoder.frame, spans[len(into) :])
 
     def _process_of(self, resource: Resource) -> bytes:
         """Return the encoded process of ``resource``, which nearly always is the one before."""
@@ -145,31 +182,33 @@ class Batcher:
         return encoded
 
     def _place(self, max_bytes: int) -> None:
-        """Put ``_frame`` into the open batch, or seal that one first, or drop it as too large."""
-        frame = self._frame
-        if frame is None:
-            return
-        batch = self._batch
+        """Put some of ``_frames`` into the open batch, or seal that one first, or drop the first.
+
+        A frame that is too large alone is dropped.
+        """
+        frames, batch = self._frames, self._batch
         if (
             batch is not None
             and batch.process == self._process
-            and batch.admits(frame, max_bytes, self._max_spans)
+            and (count := batch.admits(frames, max_bytes, self._max_spans))
         ):
-            batch.frames += (frame,)  # no call from here on, see ``Sender``
-            self._frame = None
+            fitting, rest = frames[:count], frames[count:]
+            batch.frames += fitting  # no call from here on, see ``Sender``
+            self._frames = rest
             return
         # Measured with its process and envelope, by which a span can be too large that would fit
         # without them; jaeger-client-go finds that out when it sends, and loses the whole batch.
         alone = self._begin(self._process)
-        if not alone.admits(frame, self._transport.max_bytes, self._max_spans):
+        first, rest = frames[:1], frames[1:]
+        if not alone.admits(first, self._transport.max_bytes, self._max_spans):
             # It alone is lost; the open batch goes on filling.
             self._ledger.dropped[DropReason.TOO_LARGE] += 1
-            self._frame = None
+            self._frames = rest
             self._explain_too_large(alone.process)
         elif batch is None:
-            alone.frames += (frame,)
+            alone.frames += first
             self._batch = alone
-            self._frame = None
+            self._frames = rest
         else:
             self._seal()
 
@@ -229,16 +268,21 @@ class Batcher:
         max_bytes = self._transport.max_bytes
         shared_bytes = self._limit.of(max_bytes)
         batches: list[Batch] = []
-        for half in (frames[:middle], frames[middle:]):
+        for left in (frames[:middle], frames[middle:]):
             batch: Batch | None = None
-            for frame in half:
-                if batch is None or not batch.admits(frame, shared_bytes, self._max_spans):
+            at = 0
+            while at < len(left):
+                count = batch.admits(left[at:], shared_bytes, self._max_spans) if batch else 0
+                if batch is None or not count:
                     batch = self._begin(pending.process, ahead=len(batches))
-                    if not batch.admits(frame, max_bytes, self._max_spans):
+                    count = batch.admits(left[at : at + 1], max_bytes, self._max_spans)
+                    if not count:
                         batch = None
+                        at += 1
                         continue
                     batches.append(batch)
-                batch.frames += (frame,)
+                batch.frames += left[at : at + count]
+                at += count
         return [self._sealed(each) for each in batches]
 
     def _explain_too_large(self, process: bytes) -> None:
@@ -247,6 +291,12 @@ class Batcher:
                 f"the process tags alone take {len(process)} bytes, "
                 f"a payload may have {self._transport.max_bytes}"
             )
+
+
+def _explain_failed(spans: Sequence[ReadableSpan]) -> None:
+    """Tell which span could not be encoded; a ``MemoryError`` of ours may have none to name."""
+    for span in spans:
+        _log.debug("span %s cannot be encoded", cited(span.name), exc_info=True)
 
 
 def _log_span(span: ReadableSpan) -> None:

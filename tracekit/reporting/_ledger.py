@@ -44,7 +44,7 @@ class Ledger:
         self.refused = Tally()  # at the door of a full queue
         self.evicted = Tally()  # the oldest, to make room
         self.abandoned = Tally()  # never taken before the queue closed, or ended after it
-        self.taken = 0
+        self.taken = Tally()  # by who runs the ``Sender``; it moves as a span leaves the queue
         self.sent = 0
         self.dropped = dict.fromkeys(DropReason, 0)  # of what was taken
         self.payloads = 0
@@ -65,7 +65,7 @@ class Ledger:
         for _ in range(_MAX_READINGS):
             sent = self.sent
             dropped = dict(self.dropped)
-            taken = self.taken
+            taken = self.taken.value
             full = self._full()
             abandoned = self.abandoned.value
             finished = self.finished.value

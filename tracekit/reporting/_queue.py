@@ -6,9 +6,9 @@ each queued span holds a *permit*, and permits change hands in steps of ``deque`
 interpreter does not divide: under the GIL, and on free-threaded builds under the deque's own lock.
 So only index 0 is deleted: -1 would be two steps there, the length and the item.
 
-``offer`` takes a permit, counts the span and appends it; ``take`` and an eviction remove the span,
-count it and pass the permit on. In this order a permit may be missing for a moment, never be there
-twice: a full queue can refuse one span too many, but never hold one.
+``offer`` takes a permit, counts the span and appends it; ``take`` and an eviction remove spans,
+count them and pass their permits on. In this order permits may be missing for a moment, never be
+there twice: a full queue can refuse a span too many, but never hold one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from itertools import count, repeat
+from itertools import compress, count, islice, repeat
 from typing import TYPE_CHECKING, Literal
 
+from tracekit.reporting._stats import DropReason
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -30,6 +32,8 @@ DropPolicy = Literal["newest", "oldest"]
 
 _WAKE_SPANS = 512
 """Spans after which the worker is woken before its interval is over: about one datagram."""
+_forget: Callable[[object], None] = deque[object](maxlen=0).append
+"""Returns None for anything, in C."""
 
 
 class Wakeup:
@@ -88,7 +92,7 @@ class SpanQueue:
         "_taking",
         "_wake_at",
         "closed",
-        "current",
+        "hand",
         "wakeup",
     )
 
@@ -100,8 +104,10 @@ class SpanQueue:
         self._ledger = ledger
         self._finished = ledger.finished.count  # (looked up once: ``offer`` is the hot path)
         self._spans: deque[ReadableSpan] = deque()
-        # ``next`` of it takes a span; a ``for`` loop does that without a call, see ``take``.
-        self._taking = map(deque.popleft, repeat(self._spans))
+        # Each step takes a span and then counts it (as a tuple, which is true), see ``take``.
+        self._taking = compress(
+            map(deque.popleft, repeat(self._spans)), zip(ledger.taken.count, strict=False)
+        )
         self._permits: deque[None] = deque()
         self._fresh = count()  # permits are made on demand: a huge capacity costs no memory
         # Half of a small queue: one of 100 spans, as the clients of Jaeger have, never holds 512.
@@ -109,8 +115,8 @@ class SpanQueue:
         self.wakeup = Wakeup()
         self._emptied = False
         self.closed = False
-        self.current: ReadableSpan | None = None
-        """What was taken last; whoever has seen to it lets go of it by setting None."""
+        self.hand: list[ReadableSpan] = []
+        """What was taken and nobody has seen to yet; whoever has, deletes it here."""
 
     def __len__(self) -> int:
         return len(self._spans)
@@ -196,21 +202,29 @@ class SpanQueue:
         self._lose(self._ledger.refused.count)
         return False
 
-    def take(self) -> ReadableSpan | None:
-        """Take the oldest span into ``current``, which is None.
+    def take(self, most: int = 1) -> list[ReadableSpan]:
+        """Take up to ``most`` of the oldest spans into ``hand``, which is empty; return it.
 
-        Only for who may run the ``Sender``, one thread at a time: that is why ``current`` can be an
-        attribute and ``taken`` a plain integer.
+        Only for who may run the ``Sender``, one thread at a time. No call between what it does to
+        a span, its figure and its permit: an interrupt finds all of it done, or nothing.
         """
+        hand, ledger = self.hand, self._ledger
+        most = min(most, len(self._spans))
+        bite = islice(self._taking, most)
+        permits = (None,) * most
+        if_fewer = map(_forget, hand)  # a permit for each that will be there
+        before = ledger.taken.value
         try:
-            # No call: an interrupt finds the span in the queue, or in ``current`` and counted.
-            for self.current in self._taking:  # noqa: B020 - a store, straight from the queue
-                break
-        except IndexError:
-            return None
-        self._ledger.taken += 1
-        self._permits.append(None)
-        return self.current
+            hand += bite
+        except IndexError:  # some were dropped meanwhile, to make room
+            self._permits += if_fewer
+        except MemoryError:  # to make room in the list: the span that was to be added is lost
+            lost = ledger.taken.value - before - len(hand)
+            ledger.dropped[DropReason.ENCODE_FAILED] += lost
+            self._permits += (None,) * (lost + len(hand))
+        else:
+            self._permits += permits
+        return hand
 
     def close(self) -> None:
         """Accept nothing from now on; what is queued can still be taken."""
