@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from faults import IDLE
+from suites import PYTEST
 
 TRACEKIT = str(Path(sys.executable).parent / "tracekit")
 
@@ -201,7 +202,7 @@ def test_a_test_run_is_traced(environ, tmp_path, agent, workers):
     for number in range(4):
         failing = "    assert number\n".replace("number", str(number))
         (tmp_path / f"test_{number}.py").write_text(case + failing)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers]
+    command = [*PYTEST, *workers]
     ended = [
         subprocess.run(
             [*before, *command], env=environ, cwd=tmp_path, capture_output=True, check=False

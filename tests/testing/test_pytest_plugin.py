@@ -7,6 +7,7 @@ import sys
 import textwrap
 
 import pytest
+from suites import run_suite
 
 HEAD = """
 import pytest, tracekit, threading
@@ -22,24 +23,7 @@ def run(tmp_path):
 
     def run(suite, *options):
         (tmp_path / "test_suite.py").write_text(HEAD + textwrap.dedent(suite))
-        ran = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "-p",
-                "no:cacheprovider",
-                *options,
-                str(tmp_path),
-            ],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return ran.stdout + ran.stderr
+        return run_suite(tmp_path, *options)
 
     return run
 
