@@ -10,7 +10,6 @@ import textwrap
 import time
 
 import pytest
-from waiting import eventually
 
 from tracekit.testing import FakeAgent
 
@@ -67,7 +66,7 @@ def test_jobs_of_leaving_children_arrive(agent, set_up, leave):
     """RQ's work horse forks, runs a job and leaves; tracing may be set up by the job's module."""
     parts = {"before": "pass", "inside": "pass", set_up: INIT}
     assert run(HORSE.format(leave=leave, **parts), agent).split() == ["3"] * 4
-    assert len(agent.spans()) == 4
+    assert len(agent.wait(4)) == 4
 
 
 def test_leaving_is_bounded(agent):
@@ -108,8 +107,7 @@ FORKING = """
 def test_a_process_a_request_loses_none(agent):
     """Werkzeug with ``processes=``: each request's span leaves with its process."""
     assert run(FORKING.replace("{{", "{").replace("}}", "}"), agent).split() == ["4", "4"]
-    eventually(lambda: len(agent.spans()) >= 4)
-    assert [span.operation for span in agent.spans()] == ["GET /"] * 4
+    assert [span.operation for span in agent.wait(4)] == ["GET /"] * 4
 
 
 FIGURES = """
@@ -155,7 +153,7 @@ def test_an_ended_processs_files_are_final(agent, leave, order, tmp_path):
     figures = {key: float(value) for key, value in re.findall(r"^(\S+) (\S+)$", text, re.MULTILINE)}
     assert figures['jaeger_tracer_finished_spans_total{sampled="y"}'] == 5
     assert figures['jaeger_tracer_reporter_spans_total{result="ok"}'] == 5
-    assert len(agent.spans()) == 5
+    assert len(agent.wait(5)) == 5
 
 
 def test_figures_outlive_their_handle():
