@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientSession, HttpVersion11, TraceConfig
+from aiohttp import (
+    ClientConnectionError,
+    ClientResponseError,
+    ClientSession,
+    HttpVersion11,
+    TraceConfig,
+)
 from yarl import URL
 
 from tracekit._assembly.handle import HasTracing, Tracing, later
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
 
 _MARK = "_tracekit_client"
 _VERSIONS = {HttpVersion11: "1.1"}
+_STOPS = (asyncio.CancelledError, asyncio.TimeoutError)
 _BECOMES_GET = {301: {"POST"}, 302: {"POST"}}
 
 
@@ -180,8 +189,10 @@ class _Client(HttpClient):
             if connection is None or response.status == 101:
                 exchange.finish()  # read to its end already, or another protocol from now on
                 return
-            setattr(response, EXCHANGE, Dropped(exchange))
-            connection.add_callback(functools.partial(_released, exchange, response.content))
+            setattr(response, EXCHANGE, ctx.__dict__.pop(EXCHANGE))
+            handled = id(sys.exc_info()[1])
+            released = functools.partial(_released, exchange, response.content, handled)
+            connection.add_callback(released)
         except Exception:
             exchange.finish()
 
@@ -189,14 +200,20 @@ class _Client(HttpClient):
         self, _: ClientSession, ctx: SimpleNamespace, params: TraceRequestExceptionParams
     ) -> None:
         exchange: ClientExchange | None = getattr(ctx, "_tracekit", None)
-        if exchange is not None:
-            exchange.finish(params.exception)
+        if exchange is None:
+            return
+        error = params.exception
+        if isinstance(error, ClientResponseError):  # of ``raise_for_status``
+            exchange.answered(error.status)
+        exchange.finish(error)
 
     def _send(self, ctx: SimpleNamespace, method: str, url: URL, headers: Any) -> None:  # noqa: ANN401
         """Begin an exchange and have ``headers`` speak of it, until a redirect takes that back."""
         ctx._tracekit = exchange = self.begin(method, url)
         if exchange is None:
             return
+        if exchange.live:  # signals of somebody else's may fail before the last of ours is sent
+            setattr(ctx, EXCHANGE, Dropped(exchange))
         names, added = exchange.changes([name.lower() for name in headers])
         gone = [(name, value) for name in names for value in headers.popall(name)]
         headers.extend(added)
@@ -217,9 +234,18 @@ def _answered(exchange: ClientExchange, response: ClientResponse) -> None:
     )
 
 
-def _released(exchange: ClientExchange, content: Any) -> None:  # noqa: ANN401 (of the connector's choice)
-    """End an exchange whose connection is given back: its body is over, whichever way."""
+def _released(exchange: ClientExchange, content: Any, handled: int) -> None:  # noqa: ANN401
+    """End an exchange whose connection is given back: its body is over, whichever way.
+
+    ``content`` is of the connector's choice. It is told that its connection is closed when the
+    program closes the response, which is no error, and when the program was stopped while it read:
+    that is what is being handled now, and was not (``handled``, an ``id``) when the answer came.
+    """
     failed = content.exception()
+    if type(failed) is ClientConnectionError and str(failed) == "Connection closed":
+        failed = sys.exc_info()[1]
+        if id(failed) == handled or not isinstance(failed, _STOPS):
+            failed = None
     exchange.finish(failed if isinstance(failed, BaseException) else None)
 
 

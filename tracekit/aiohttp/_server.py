@@ -58,6 +58,7 @@ def middleware(
             response = await handler(request)
         except web.HTTPException as answer:
             exchange.status = answer.status
+            _tell(exchange, answer)
             exchange.finish()
             raise
         except BaseException as error:
@@ -152,11 +153,16 @@ def _answered(exchange: HttpExchange, response: web.StreamResponse) -> None:
         if response.prepared and not isinstance(response, web.Response):
             exchange.finish()  # a stream or a websocket, which the handler itself has served
             return
-        if exchange.answers and exchange.begun and not response.prepared:
-            response.headers.extend(trace_headers(exchange.span.get_span_context()))
+        _tell(exchange, response)
         response.write_eof = _WriteEof(exchange, response)
     except Exception:  # no response: the server will complain
         exchange.finish()
+
+
+def _tell(exchange: HttpExchange, response: web.StreamResponse) -> None:
+    """Name the trace to the client, where that is asked for and can still be done."""
+    if exchange.answers and exchange.begun and not response.prepared:
+        response.headers.extend(trace_headers(exchange.span.get_span_context()))
 
 
 class _WriteEof:

@@ -109,6 +109,22 @@ def test_the_server_answers_as_bare(tracing):
     assert not any("response.aborted" in span.attributes for span in spans)
 
 
+def test_the_client_is_told_which_trace(tracing):
+    """By answers, and by exceptions that are answers; not once a stream has begun."""
+
+    async def ask(url):
+        found = []
+        async with aiohttp.ClientSession() as session:
+            for path in ("/users/ada", "/moved", "/nowhere", "/stream"):
+                async with session.get(url + path, allow_redirects=False) as response:
+                    found.append(response.headers.get("traceresponse", "--").split("-")[2])
+        return found
+
+    told = served(ask, tracekit.aiohttp.middleware(tracing, response_headers=True))
+    sent = [f"{span.context.span_id:016x}" for span in tracing.sink.spans]
+    assert told == [*sent[:3], ""]
+
+
 def test_a_websocket_is_one_span(tracing):
     """It ends when it is closed; probes have none."""
 
