@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tracekit._config.variables import ROWS
+
 PACKAGE = Path(__file__).parents[1] / "tracekit"
 
 # The folder (or, at the root, the module) says the floor; a module may import its own floor and
@@ -293,6 +295,26 @@ def test_only_one_module_names_the_variables() -> None:
         "tracekit._instrument.site",
     }
     assert {name for name in naming if not name.startswith(tuple(allowed))} == set()
+
+
+def test_advice_names_variables_that_exist() -> None:
+    """Sentences of launchers and of ``_causes`` name variables; none of them is misspelt."""
+    said = {
+        (module, name)
+        for module, path in KNOWN.items()
+        if not module.startswith("tracekit._config.variables")
+        for tree in (ast.parse(path.read_text(encoding="utf-8")),)
+        for node in set(ast.walk(tree)) - docstrings(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
+        for name in re.findall(r"(?:JAEGER|OTEL|TRACEKIT)_[A-Z0-9_]+", node.value)
+    }
+    assert {name for _, name in said} <= {row.name for row in ROWS}
+    assert {top(module) for module, _ in said} == {"tracekit._causes", "tracekit._cli"}
+
+
+def docstrings(tree: ast.AST) -> set[ast.AST]:
+    """Return the texts in ``tree`` that stand by themselves: documentation."""
+    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
 
 
 MODULE_LINES = 350

@@ -1,12 +1,16 @@
-"""Why spans cannot be sent: a closed list, and what an operator can do about each.
+"""Why spans are not sent: closed lists, and what an operator can do about each.
 
 A transport names the cause where it meets it, so the warning, the exit and ``tracekit check`` say
-the same.
+the same. Advice in our log names variables, which are not the engines' business: it stands here.
 """
 
 from __future__ import annotations
 
 import enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Cause(str, enum.Enum):
@@ -48,6 +52,40 @@ class Cause(str, enum.Enum):
         return cls.NO_COLLECTOR if 300 <= status < 400 or status in (405, 415, 501) else cls.OTHER
 
 
+class DropReason(str, enum.Enum):
+    """Why a finished span was not sent."""
+
+    QUEUE_FULL = "queue_full"
+    TOO_LARGE = "too_large"
+    ENCODE_FAILED = "encode_failed"
+    SEND_FAILED = "send_failed"
+    REJECTED = "rejected"
+    SHUTDOWN = "shutdown"
+    NO_EXPORTER = "no_exporter"
+
+    # Enum's is Python code, in which a signal could interrupt the counting of a loss.
+    __hash__ = str.__hash__
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it, for the one warning about drops; empty where it was asked for."""
+        return _LESS_LOSS[self]
+
+
+def joining(formats: Sequence[str]) -> str:
+    """Return how the traces of ``formats``, of which not all are read, would be joined."""
+    return f"JAEGER_PROPAGATION={','.join(formats)} would join the one that it names"
+
+
+_LESS_LOSS = {
+    DropReason.QUEUE_FULL: "raise JAEGER_REPORTER_MAX_QUEUE_SIZE or sample less",
+    DropReason.TOO_LARGE: "limit the attributes, or send over HTTP (JAEGER_ENDPOINT)",
+    DropReason.ENCODE_FAILED: "see the traceback at level DEBUG of this logger",
+    DropReason.SEND_FAILED: "check that the agent or collector can be reached and accepts spans",
+    DropReason.REJECTED: "see what the collector says about these spans",
+    DropReason.SHUTDOWN: "raise TRACEKIT_EXIT_BUDGET, or end spans before shutdown",
+    DropReason.NO_EXPORTER: "",  # that none is there was asked for
+}
 _ADDRESS = (
     "JAEGER_AGENT_HOST and JAEGER_AGENT_PORT, JAEGER_ENDPOINT, or OTEL_EXPORTER_OTLP_ENDPOINT"
 )

@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from tracekit._causes import joining
 from tracekit._process.fork import ProcessState
 
 if TYPE_CHECKING:
@@ -97,10 +98,10 @@ class Counters:
                 return
             self._told.add(format_name)
         _log.warning(
-            "a request came with %s, which is not read: it begins a new trace here;"
-            " JAEGER_PROPAGATION=%s would join the one that it names (told once, counted always)",
+            "a request came with %s, which is not read: it begins a new trace here; %s"
+            " (told once, counted always)",
             header,
-            ",".join((*read, format_name)),
+            joining((*read, format_name)),
         )
 
     def _now(self) -> _CountersState:

@@ -17,10 +17,10 @@ from itertools import repeat
 from operator import attrgetter, is_
 from typing import TYPE_CHECKING
 
+from tracekit._causes import DropReason
 from tracekit._display import cited, quoted
 from tracekit.reporting._batch import Batch
 from tracekit.reporting._shared_limit import SharedLimit
-from tracekit.reporting._stats import DropReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,7 +6,7 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-from tracekit.reporting._stats import REMEDIES, DropReason
+from tracekit._causes import DropReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ class DropWarning:
         new = {
             reason: number - self._told.get(reason, 0)
             for reason, number in dropped.items()
-            if number > self._told.get(reason, 0) and DropReason(reason) in REMEDIES
+            if number > self._told.get(reason, 0) and DropReason(reason).remedy
         }
         if not new:
             return False
@@ -57,4 +57,4 @@ class DropWarning:
 def _remedy(reason: DropReason, of_outage: str) -> str:
     """Return the advice on a loss: where nobody takes spans, more time or room is no help."""
     from_outage = reason in (DropReason.SHUTDOWN, DropReason.SEND_FAILED, DropReason.QUEUE_FULL)
-    return of_outage if of_outage and from_outage else REMEDIES[reason]
+    return of_outage if of_outage and from_outage else reason.remedy

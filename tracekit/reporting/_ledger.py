@@ -7,9 +7,10 @@ span reaches last is read first.
 
 from __future__ import annotations
 
+from tracekit._causes import DropReason
 from tracekit._process.tally import Tally
 from tracekit._protocols import Loss
-from tracekit.reporting._stats import DropReason, Stats
+from tracekit.reporting._stats import Stats
 
 _MAX_READINGS = 5
 

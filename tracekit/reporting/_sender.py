@@ -14,11 +14,11 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tracekit._causes import DropReason
 from tracekit._display import MAX_QUOTED, quoted
 from tracekit._protocols import Outcome, SendResult
 from tracekit.reporting._batcher import Batcher, PendingPayload
 from tracekit.reporting._outage import Outage
-from tracekit.reporting._stats import DropReason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,41 +9,11 @@ The law holds in every snapshot, in each process for itself::
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import field, fields
 from typing import NamedTuple
 
 from tracekit._frozen import Frozen, frozen
-
-
-class DropReason(str, enum.Enum):
-    """Why a finished span was not sent."""
-
-    QUEUE_FULL = "queue_full"
-    TOO_LARGE = "too_large"
-    ENCODE_FAILED = "encode_failed"
-    SEND_FAILED = "send_failed"
-    REJECTED = "rejected"
-    SHUTDOWN = "shutdown"
-    NO_EXPORTER = "no_exporter"
-
-    # Enum's is Python code, in which a signal could interrupt the counting of a loss.
-    __hash__ = str.__hash__
-
-
-REMEDIES = {
-    DropReason.QUEUE_FULL: "raise JAEGER_REPORTER_MAX_QUEUE_SIZE or sample less",
-    DropReason.TOO_LARGE: "limit the attributes, or send over HTTP (JAEGER_ENDPOINT)",
-    DropReason.ENCODE_FAILED: "see the traceback at level DEBUG of this logger",
-    DropReason.SEND_FAILED: "check that the agent or collector can be reached and accepts spans",
-    DropReason.REJECTED: "see what the collector says about these spans",
-    DropReason.SHUTDOWN: "raise TRACEKIT_EXIT_BUDGET, or end spans before shutdown",
-}
-"""What an operator can change about each loss; the one warning about drops says it.
-
-Without a remedy there is no warning: that no exporter is there was asked for.
-"""
 
 
 @frozen
