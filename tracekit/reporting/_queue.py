@@ -19,7 +19,7 @@ from collections import deque
 from itertools import compress, count, islice, repeat
 from typing import TYPE_CHECKING, Literal
 
-from tracekit.reporting._stats import DropReason
+from tracekit._causes import DropReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
