@@ -10,9 +10,9 @@ from itertools import compress, repeat
 
 import pytest
 
+from tracekit.reporting import DropReason
 from tracekit.reporting._ledger import Ledger, Tally
 from tracekit.reporting._queue import SpanQueue, Wakeup
-from tracekit.reporting._stats import DropReason
 
 
 @pytest.fixture(autouse=True)
