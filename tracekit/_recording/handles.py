@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 import tracekit
 from tracekit.transport import SendResult
+from tracekit.transport._udp import MAX_PACKET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +85,7 @@ class MemoryTransport:
 
     __module__ = "tracekit.testing"  # where users find it
 
-    max_bytes = 65_000
+    max_bytes = MAX_PACKET_BYTES
     max_retry_s: float | None = None
 
     def __init__(self, answer: Callable[[Payload], SendResult] | None = None) -> None:

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from tracekit._assembly.handle import Tracing
 from tracekit.settings import Settings
 from tracekit.transport import SendResult
+from tracekit.transport._udp import MAX_PACKET_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,7 @@ def own_pipeline(config: Mapping[str, object], service_name: str) -> Tracing:
 class Nowhere:
     """The wire of a tracer that reports to somebody else: takes everything, sends nothing."""
 
-    max_bytes = 65_000
+    max_bytes = MAX_PACKET_BYTES
     max_retry_s: float | None = None
 
     def send(self, payload: Payload, deadline: float) -> SendResult:

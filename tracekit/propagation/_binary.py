@@ -2,7 +2,7 @@
 
 ``u64 trace high · u64 trace low · u64 span · u64 parent · u8 flags · i32 count``, then for each
 baggage entry ``i32 length · key · i32 length · value`` in UTF-8. Source: ``BinaryPropagator`` in
-jaeger-client-go's propagator.go, ``BinaryCodec`` in jaeger-client-python's codecs.py.
+jaeger-client-go's propagation.go, ``BinaryCodec`` in jaeger-client-python's codecs.py.
 """
 
 from __future__ import annotations

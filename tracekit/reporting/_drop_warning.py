@@ -7,13 +7,12 @@ import math
 from typing import TYPE_CHECKING
 
 from tracekit._causes import DropReason
+from tracekit.reporting._outage import PAUSE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _log = logging.getLogger("tracekit")
-
-PAUSE_S = 30.0
 
 
 class DropWarning:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tracekit")
 
 PAUSE_S = 30.0
-"""Between two outages that are told: a receiver that stumbles every second is told of twice a
-minute. The counters have all of them."""
+"""Between two warnings of a kind: a receiver that stumbles every second is told of twice a minute.
+The counters have all of them."""
 
 
 class Outage:
