@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tracekit.grpc._channel import Invoke
+    from tracekit.grpc._conventions import Pair
     from tracekit.grpc._plan import Plan
-    from tracekit.grpc._rpc import Pair
 
 
 class AioMultiCallable:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from typing import TypeGuard
 
-    from tracekit.grpc._rpc import Pair
+    from tracekit.grpc._conventions import Pair
 
     Continuation = Callable[[grpc.aio.ClientCallDetails, object], Awaitable[grpc.aio.Call]]
 

@@ -19,7 +19,7 @@ from tracekit.grpc import _conventions as conventions
 from tracekit.grpc import _foreign as foreign
 from tracekit.grpc._aio_threads import threaded
 from tracekit.grpc._foreign_context import OWN_AIO_CONTEXT, KnownContext, known
-from tracekit.grpc._handlers import rewrap
+from tracekit.grpc._handlers import behavior_of, rewrap
 from tracekit.grpc._recording_context import Heard
 from tracekit.grpc._server_call import ServerRpc, seen
 from tracekit.grpc._started_in import StartContexts
@@ -83,7 +83,8 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
                 rpc.base = self._started_in.base_of(current)
             rpc.bound = bound = plan.rebind()
             rpc.arrival = bound.propagator.read_metadata(metadata or ())
-            traced = rewrap(handler, rpc, _traced)
+            behavior = behavior_of(handler)
+            traced = rewrap(handler, rpc, behavior, _traced(rpc, behavior))
         except Exception:
             plan.complain("tracing a handler")
             return handler

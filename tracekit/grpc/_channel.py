@@ -6,7 +6,6 @@ channel, are gRPC's.
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
@@ -23,8 +22,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from tracekit.grpc._conventions import Pair
+    from tracekit.grpc._messages import Convert
     from tracekit.grpc._plan import Plan
-    from tracekit.grpc._rpc import Convert, Pair, Rpc
+    from tracekit.grpc._rpc import Rpc
     from tracekit.grpc._shared import Method
 
     Invoke = Callable[..., object]
@@ -80,27 +81,45 @@ class MultiCallable:
         self._bare = factory.make(factory.serializer, factory.deserializer)
         self._known: Method | None = None
 
-    def _run(
-        self,
-        verb: str,
+    def _traced(self, rpc: BlockingClientCall, verb: str) -> Invoke:
+        """Return gRPC's multi-callable with converters that count for ``rpc``."""
+        del verb
+        return self._factory.make_for(rpc, rpc.receive)
+
+
+def _calling(verb: str) -> Callable[..., object]:  # noqa: C901
+    """Return the method ``verb`` of a traced method: one step from the caller to gRPC's own."""
+    named, later, both = verb != "__call__", verb == "future", verb == "with_call"
+
+    def call(  # noqa: C901, PLR0912 - one road: see what a call costs, in ``_rpc``
+        self: MultiCallable,
         request: object,
-        timeout: float | None,
-        metadata: Iterable[Pair] | None,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
+        timeout: float | None = None,
+        metadata: Iterable[Pair] | None = None,
+        *args: object,
+        **kwargs: object,
     ) -> object:
-        """Make the call by the method ``verb`` of gRPC's own multi-callable."""
-        plan = self._plan
-        method = self._known or plan.method(self._method)
+        plan, method, invoke = self._plan, self._known, self._bare
         if method is None:
-            return getattr(self._bare, verb)(request, timeout, metadata, *args, **kwargs)
-        self._known = method
+            method = self._known = plan.method(self._method)
+            if method is None:
+                return getattr(invoke, verb)(request, timeout, metadata, *args, **kwargs)
         rpc = BlockingClientCall(plan, method, metadata)
         if not rpc.begin(None if self._request_streaming else request, timeout):
-            return getattr(self._bare, verb)(request, timeout, rpc.metadata, *args, **kwargs)
+            return getattr(invoke, verb)(request, timeout, rpc.metadata, *args, **kwargs)
+        if rpc.counts:
+            invoke = self._traced(rpc, verb)
+        if named:
+            invoke = getattr(invoke, verb)
         if self._request_streaming:
             request = Requests(cast("Iterator[object]", request), rpc, count=False)
-        invoke = getattr(self._traced(rpc, verb) if rpc.counts else self._bare, verb)
+        if not rpc.counts and not plan.below and plan.below is not None:
+            # Nobody will hear of it, and no edge of ours can meet it again further down.
+            otel = attach(rpc.context)
+            try:
+                return invoke(request, timeout, rpc.metadata, *args, **kwargs)
+            finally:
+                detach(otel)
         rpc.handing_down = True  # as ``with rpc`` does; two calls less for every RPC
         mine, otel = handing.set(rpc), attach(rpc.context)
         try:
@@ -114,69 +133,28 @@ class MultiCallable:
             rpc.raised(error)
             raise
         if rpc.live:
-            if self._response_streaming or verb == "future":
+            if later or self._response_streaming:
                 return rpc.watch(result, streams=self._response_streaming)
-            if verb == "__call__":
-                rpc.answered(result)
-            else:
+            if both:
                 rpc.answered(*cast("tuple[object, object]", result))
+            else:
+                rpc.answered(result)
         return result
 
-    def _traced(self, rpc: BlockingClientCall, verb: str) -> Invoke:
-        """Return gRPC's multi-callable with converters that count for ``rpc``."""
-        del verb
-        return self._factory.make_for(rpc, rpc.receive)
+    call.__name__ = verb
+    return call
 
 
 class _UnaryResponse(MultiCallable):
     _response_streaming = False
-
-    def __call__(
-        self,
-        request: object,
-        timeout: float | None = None,
-        metadata: Iterable[Pair] | None = None,
-        *args: object,
-        **kwargs: object,
-    ) -> object:
-        if not self._plan.response_metadata:
-            return self._run("__call__", request, timeout, metadata, args, kwargs)
-        result = self._run("with_call", request, timeout, metadata, args, kwargs)
-        return cast("tuple[object, grpc.Call]", result)[0]
-
-    def with_call(
-        self,
-        request: object,
-        timeout: float | None = None,
-        metadata: Iterable[Pair] | None = None,
-        *args: object,
-        **kwargs: object,
-    ) -> object:
-        return self._run("with_call", request, timeout, metadata, args, kwargs)
-
-    def future(
-        self,
-        request: object,
-        timeout: float | None = None,
-        metadata: Iterable[Pair] | None = None,
-        *args: object,
-        **kwargs: object,
-    ) -> object:
-        return self._run("future", request, timeout, metadata, args, kwargs)
+    __call__ = _calling("__call__")
+    with_call = _calling("with_call")
+    future = _calling("future")
 
 
 class _StreamResponse(MultiCallable):
     _response_streaming = True
-
-    def __call__(
-        self,
-        request: object,
-        timeout: float | None = None,
-        metadata: Iterable[Pair] | None = None,
-        *args: object,
-        **kwargs: object,
-    ) -> object:
-        return self._run("__call__", request, timeout, metadata, args, kwargs)
+    __call__ = _calling("__call__")
 
 
 _Kind = TypeVar("_Kind", bound=MultiCallable)
@@ -195,29 +173,64 @@ class _UnaryUnary(_UnaryResponse, grpc.UnaryUnaryMultiCallable):
     def _traced(self, rpc: BlockingClientCall, verb: str) -> Invoke:
         if verb == "future":
             return super()._traced(rpc, verb)
-        serializer, deserializer = self._factory.serializer, self._factory.deserializer
-        rpc.serialize, rpc.deserialize = serializer, deserializer
         rpc.sees_bytes = True
         shared = self._shared
-        if shared is None:
-            shared = self._shared = self._factory.make(  # (no methods of ours: that were a circle)
-                functools.partial(_send, serializer), functools.partial(_receive, deserializer)
-            )
+        if shared is None:  # (no methods of ours: that were a circle)
+            factory = self._factory
+            sender, receiver = _sender(factory.serializer), _receiver(factory.deserializer)
+            shared = self._shared = factory.make(sender, receiver)  # type: ignore[arg-type] # bytes
         return shared
 
 
-def _send(serialize: Convert | None, message: object) -> object:
-    rpc = handing.get()
-    if rpc is None or not rpc.handing_down:
-        return message if serialize is None else serialize(message)
-    return rpc.send(message)
+def _sender(serialize: Convert | None) -> Convert:
+    """Return ``Rpc.send`` for whichever call is being handed down in this thread."""
+
+    def send(message: object) -> object:
+        rpc = handing.get()
+        if rpc is None or not rpc.handing_down:
+            return message if serialize is None else serialize(message)
+        try:
+            data = message if serialize is None else serialize(message)
+        except Exception as error:
+            rpc.spoilt(error)
+            raise
+        if data.__class__ is bytes and not rpc.plan.message_events:
+            rpc.sent_count += 1
+            rpc.sent_bytes += len(data)
+        else:
+            rpc.sent_otherwise(data)
+        return data
+
+    return send
 
 
-def _receive(deserialize: Convert | None, data: object) -> object:
-    rpc = handing.get()
-    if rpc is None or not rpc.handing_down:
-        return data if deserialize is None else deserialize(data)
-    return rpc.receive(data)
+def _receiver(deserialize: Convert | None) -> Callable[[bytes], object]:
+    """Return ``Rpc.receive`` for it."""
+
+    def receive(data: bytes) -> object:
+        rpc = handing.get()
+        if rpc is None or not rpc.handing_down:
+            return data if deserialize is None else deserialize(data)
+        if rpc.plan.message_events:
+            rpc.deserialize = deserialize
+            return rpc.receive(data)
+        try:
+            message = data if deserialize is None else deserialize(data)
+        except Exception as error:
+            rpc.spoilt(error)
+            raise
+        rpc.received_count += 1
+        rpc.received_bytes += len(data)
+        return message
+
+    return receive
+
+
+class _UnaryUnaryAsked(_UnaryUnary):
+    """One whose response metadata is kept, which only ``with_call`` tells."""
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        return cast("tuple[object, grpc.Call]", self.with_call(*args, **kwargs))[0]
 
 
 class _UnaryStream(_StreamResponse, grpc.UnaryStreamMultiCallable):
@@ -226,6 +239,13 @@ class _UnaryStream(_StreamResponse, grpc.UnaryStreamMultiCallable):
 
 class _StreamUnary(_UnaryResponse, grpc.StreamUnaryMultiCallable):
     _request_streaming = True
+
+
+class _StreamUnaryAsked(_StreamUnary):
+    """The same."""
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        return cast("tuple[object, grpc.Call]", self.with_call(*args, **kwargs))[0]
 
 
 class _StreamStream(_StreamResponse, grpc.StreamStreamMultiCallable):
@@ -260,13 +280,15 @@ class TracedChannel(grpc.Channel):
         return cast("bool | None", self._channel.__exit__(*raised))
 
     def unary_unary(self, method: str, *args: object, **kwargs: object) -> _UnaryUnary:
-        return self._method(_UnaryUnary, self._channel.unary_unary, method, *args, **kwargs)
+        kind = _UnaryUnaryAsked if self._plan.response_metadata else _UnaryUnary
+        return self._method(kind, self._channel.unary_unary, method, *args, **kwargs)
 
     def unary_stream(self, method: str, *args: object, **kwargs: object) -> _UnaryStream:
         return self._method(_UnaryStream, self._channel.unary_stream, method, *args, **kwargs)
 
     def stream_unary(self, method: str, *args: object, **kwargs: object) -> _StreamUnary:
-        return self._method(_StreamUnary, self._channel.stream_unary, method, *args, **kwargs)
+        kind = _StreamUnaryAsked if self._plan.response_metadata else _StreamUnary
+        return self._method(kind, self._channel.stream_unary, method, *args, **kwargs)
 
     def stream_stream(self, method: str, *args: object, **kwargs: object) -> _StreamStream:
         return self._method(_StreamStream, self._channel.stream_stream, method, *args, **kwargs)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import TypeGuard
 
+    from tracekit.grpc._conventions import Pair
     from tracekit.grpc._plan import Plan
-    from tracekit.grpc._rpc import Pair
     from tracekit.grpc._shared import Method
 
     Continuation = Callable[[grpc.ClientCallDetails, object], object]
@@ -80,6 +80,9 @@ class BlockingClientCall(ClientRpc):
 
     def answered(self, response: object, call: object = None) -> None:
         """Called when a blocking call returned."""
+        if self.plan.quiet:
+            self.succeed()
+            return
         if self.plan.has_hooks:
             self.response = response
         self.complete(

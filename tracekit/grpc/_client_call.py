@@ -11,16 +11,26 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from tracekit._assembly.handle import slot
-from tracekit._context import SPAN_KEY, SUPPRESSED_PLAINLY, attach, detach, get_current
-from tracekit.grpc._rpc import Rpc, kept
+from tracekit._context import (
+    SPAN_KEY,
+    SUPPRESSED_PLAINLY,
+    attach,
+    detach,
+    get_current,
+    with_span,
+)
+from tracekit.grpc._conventions import kept
+from tracekit.grpc._rpc import Rpc
 from tracekit.propagation._metadata import outgoing_metadata
+from tracekit.tracing import Span, UnsampledSpan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextvars import Token
 
     from tracekit._calls.lifecycle import Step
-    from tracekit.grpc._rpc import Pair
+    from tracekit.grpc._conventions import Pair
+    from tracekit.grpc._shared import Bound
 
 _CLIENT = SpanKind.CLIENT
 _put = dict.__setitem__
@@ -37,9 +47,7 @@ class ClientRpc(Rpc):
     """The metadata that the caller gave."""
     _tokens: tuple[Token[ClientRpc | None], Token[Context]]
 
-    def begin(  # noqa: C901 - one road: see what a call costs, in ``_rpc``
-        self, request: object, timeout: object = None
-    ) -> bool:
+    def begin(self, request: object, timeout: object = None) -> bool:
         """Start the span and write it into ``metadata``; False: not traced, call as you were."""
         plan = self.plan
         given = self.metadata
@@ -51,7 +59,7 @@ class ClientRpc(Rpc):
             if outer is not None and outer.handing_down and outer.hands_down(self):
                 return False
             current = get_current()
-            if current.get(_SUPPRESSED) or current.get(SUPPRESSED_PLAINLY):
+            if current and (current.get(_SUPPRESSED) or current.get(SUPPRESSED_PLAINLY)):
                 return False
             bound = plan.bound
             if bound is None or (
@@ -59,33 +67,54 @@ class ClientRpc(Rpc):
                 and (plan.tracing is not None or bound.handle is not slot.running)
             ):
                 bound = plan.rebind()
-            if plan.has_hooks:
-                self.request = request
-                self.timeout_s = timeout if isinstance(timeout, int | float) else None
-            if plan.active_span_source is not None:
-                current = plan.context_below(current)
-            if plan.slow_s is None:
+            if plan.plain:  # nothing but a span is asked for: nearly always
                 method = self.method
-                span = bound.start_span(
-                    method.name, current, _CLIENT, method.attributes[plan.semconv]
-                )
+                attributes = method.attributes[plan.semconv]
+                above = current.get(SPAN_KEY) if current else None
+                arguments = (
+                    bound.tracer, method.name, current, _CLIENT, attributes,
+                    None, None, True, True, True,
+                )  # fmt: skip
+                span = bound.begin(arguments, above)
                 self.context = context = Context(current)  # ``with_span``, without the call
                 _put(context, SPAN_KEY, span)
                 self.span, self.begun = span, True
-                if span.is_recording():
+                kind = span.__class__
+                if kind is Span or (kind is not UnsampledSpan and span.is_recording()):
                     self.counts = self.live = True
-                if bound.has_audience:
-                    self._heard(bound)
+                self.metadata = outgoing_metadata(bound.propagator, context, given, span)
             else:
-                self._put_off(bound, current)
-                context = self.context
-            self.metadata = merged = outgoing_metadata(bound.propagator, context, given)
-            self.given = given
-            if plan.metadata and self.live:
-                self.span.set_attributes(kept("rpc.request.metadata.", merged, plan.metadata))
+                self._begin_as_asked(bound, current, request, timeout)
+            if given is not None:
+                self.given = given
         except Exception:
             plan.complain("starting a client span")
         return self.begun
+
+    def _begin_as_asked(
+        self, bound: Bound, current: Context, request: object, timeout: object
+    ) -> None:
+        """Begin a call of which the plan's options ask for more than a span."""
+        plan, method = self.plan, self.method
+        if plan.has_hooks:
+            self.request = request
+            self.timeout_s = timeout if isinstance(timeout, int | float) else None
+        if plan.active_span_source is not None:
+            current = plan.context_below(current)
+        if plan.slow_s is None:
+            attributes = method.attributes[plan.semconv]
+            self.span = span = bound.start_span(method.name, current, _CLIENT, attributes)
+            self.context, self.begun = with_span(span, current), True
+            if span.is_recording():
+                self.counts = self.live = True
+            if bound.has_audience:
+                self._heard(bound)
+        else:
+            self._put_off(bound, current)
+        merged = outgoing_metadata(bound.propagator, self.context, self.metadata, self.span)
+        self.metadata = merged
+        if plan.metadata and self.live:
+            self.span.set_attributes(kept("rpc.request.metadata.", merged, plan.metadata))
 
     def hands_down(self, inner: ClientRpc) -> bool:
         """Return whether ``inner`` is this same RPC, which an edge further down sees.

@@ -6,6 +6,7 @@ and the ones that were in use before them (``rpc.system``, ``rpc.service``, ``ne
 
 from __future__ import annotations
 
+import base64
 import enum
 import functools
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,11 +17,14 @@ import grpc
 from tracekit._protocols import PlainAttributes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from opentelemetry.util.types import AttributeValue
 
     from tracekit._calls.semconv import Semconv
 
     Attributes = dict[str, AttributeValue]
+    Pair = tuple[str, str | bytes]
 
 SERVER_ERRORS = frozenset(
     {
@@ -172,6 +176,18 @@ def peer_attributes(peer: str, semconv: Semconv) -> PlainAttributes:
     return found
 
 
+@functools.lru_cache(maxsize=1024)
+def served_attributes(name: str, semconv: Semconv, peer: str | bytes) -> PlainAttributes:
+    """Return what the span of a call of ``name`` by ``peer`` starts with; to be left alone.
+
+    ``name`` is remembered, so it has to be one that a plan remembers as well.
+    """
+    text = peer if isinstance(peer, str) else peer.decode("utf-8", "replace")
+    found = method_attributes(name, semconv)
+    found.update(peer_attributes(text, semconv))
+    return found
+
+
 def target_attributes(target: str | None, semconv: Semconv) -> PlainAttributes:
     """Return whom we call, from the target that the channel was made with."""
     address = parse_address(target) if target else None
@@ -190,3 +206,13 @@ def _named(host_key: str, port_key: str, address: Address) -> PlainAttributes:
     if address.port is not None:
         found[port_key] = address.port
     return found
+
+
+def kept(prefix: str, pairs: Iterable[Pair], keys: frozenset[str]) -> Attributes:
+    """Return the allowed metadata as attributes: all values of a key, bytes as base64."""
+    values: dict[str, list[str]] = {}
+    for key, value in pairs:
+        if key.lower() in keys:
+            text = value if isinstance(value, str) else base64.b64encode(value).decode()
+            values.setdefault(prefix + key.lower(), []).append(text)
+    return dict(values)

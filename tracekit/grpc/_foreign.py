@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
     from typing import TypeGuard
 
-    from tracekit.grpc._rpc import Pair
+    from tracekit.grpc._conventions import Pair
 
 _Answer = TypeVar("_Answer")
 

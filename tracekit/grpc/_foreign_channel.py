@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tracekit.grpc._client_call import ClientRpc
+    from tracekit.grpc._conventions import Pair
     from tracekit.grpc._plan import Plan
-    from tracekit.grpc._rpc import Pair
     from tracekit.grpc._shared import Method
 
     Invoke = Callable[..., object]

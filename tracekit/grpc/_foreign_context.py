@@ -7,25 +7,75 @@ goes out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from grpc._cython import cygrpc
-from grpc._server import _Context
+from grpc._server import _Context, _RPCState
 
 from tracekit.grpc import _foreign as foreign
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import TypeGuard
 
     import grpc
 
-    from tracekit.grpc._rpc import Pair
+    from tracekit.grpc._conventions import Pair
 
 OWN_CONTEXT: type[grpc.ServicerContext] = _Context
 OWN_AIO_CONTEXT: type = cygrpc._ServicerContext
 OWN_THREAD_CONTEXT: type = cygrpc._SyncServicerContext
 _OWN = (OWN_CONTEXT, OWN_AIO_CONTEXT, OWN_THREAD_CONTEXT)
+
+CANCELLED = "cancelled"
+"""gRPC's word for a client that is gone."""
+
+
+class OwnState(Protocol):
+    """What gRPC's blocking server knows of an RPC."""
+
+    code: grpc.StatusCode | None
+    client: str
+    statused: bool
+    trailing_metadata: Iterable[Pair] | None
+    callbacks: list[Callable[[], None]] | None
+
+
+class _Call(Protocol):
+    def peer(self) -> bytes: ...
+    def cancel(self) -> object: ...
+
+
+class OwnEvent(Protocol):
+    """The arrival of an RPC."""
+
+    call: _Call
+    invocation_metadata: tuple[Pair, ...]
+
+
+class OwnContext(Protocol):
+    """gRPC's own context of a blocking handler, as far as we look behind its methods."""
+
+    _state: OwnState
+    _rpc_event: OwnEvent
+
+
+def _seen_through() -> type | None:
+    try:
+        state = _RPCState()
+        context = _Context(None, state, None)
+    except Exception:
+        return None
+    known = {"code", "client", "statused", "trailing_metadata", "callbacks"} <= vars(state).keys()
+    return _Context if known and {"_state", "_rpc_event"} <= vars(context).keys() else None
+
+
+SEEN_THROUGH: type | None = _seen_through()
+"""gRPC's own blocking context where it keeps what it knows under these names, else None.
+
+Its methods are a Python call each, and three or four where they take the lock: a third of what an
+RPC would cost us. Each of these facts is read in one step, for which no lock is needed.
+"""
 
 
 def _is_own(context: object) -> TypeGuard[grpc.ServicerContext]:
@@ -85,4 +135,4 @@ def was_cut_off(context: grpc.ServicerContext | KnownContext) -> bool:
     gRPC tells it in no other way; where it keeps its state under another name: no.
     """
     state = getattr(context, "_state", None)
-    return getattr(state, "client", None) == "cancelled"
+    return getattr(state, "client", None) == CANCELLED

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import grpc
 
-from tracekit.grpc._server_call import ServerRpc
-
 if TYPE_CHECKING:
-    from tracekit.grpc._rpc import Convert
+    from tracekit.grpc._messages import Convert
+    from tracekit.grpc._server_call import ServerRpc
 
 Behavior = Callable[..., object]
-_Rpc = TypeVar("_Rpc", bound=ServerRpc)
 
-_FIELDS = type(grpc.unary_unary_rpc_method_handler(lambda request, _: request))._fields
+_OWN = type(grpc.unary_unary_rpc_method_handler(lambda request, _: request))
+_FIELDS = _OWN._fields
 _handler: Callable[[tuple[object, ...]], grpc.RpcMethodHandler] = functools.partial(
-    tuple.__new__, type(grpc.unary_unary_rpc_method_handler(lambda request, _: request))
+    tuple.__new__, _OWN
 )
 """Makes gRPC's own named tuple; through its functions that costs more than the rest here."""
 
 
 def rewrap(
-    handler: grpc.RpcMethodHandler, rpc: _Rpc, wrap: Callable[[_Rpc, Behavior], Behavior]
+    handler: grpc.RpcMethodHandler, rpc: ServerRpc, behavior: Behavior, wrapped: Behavior
 ) -> grpc.RpcMethodHandler:
-    """Return ``handler`` with its behavior wrapped and its converters watched by ``rpc``."""
+    """Return ``handler`` with a ``wrapped`` behavior and its converters watched by ``rpc``."""
     rpc.deserialize = handler.request_deserializer
     rpc.serialize = handler.response_serializer
     rpc.sees_bytes = True
@@ -34,9 +33,7 @@ def rewrap(
     if handler.response_streaming:
         rpc.streaming = True
         respond = rpc.send
-    behavior = behavior_of(handler)
-    made = rebuilt(handler, behavior, wrap(rpc, behavior), rpc.receive, respond)
-    return made if type(handler) is type(made) else Rebuilt(handler, made)
+    return rebuilt(handler, behavior, wrapped, rpc.receive, respond)
 
 
 def behavior_of(handler: grpc.RpcMethodHandler) -> Behavior:
@@ -57,17 +54,20 @@ def rebuilt(
     serializer: Convert | None,
 ) -> grpc.RpcMethodHandler:
     """Return a handler like ``handler`` with a ``wrapped`` behavior and these converters."""
+    streams = handler.response_streaming
     if hasattr(behavior, "experimental_thread_pool"):  # gRPC reads this off the function
+        wrapped = functools.partial(wrapped)  # (a method takes no attributes)
         vars(wrapped)["experimental_thread_pool"] = behavior.experimental_thread_pool
-    if not handler.response_streaming:
-        if handler.request_streaming:
-            return _handler((True, False, deserializer, serializer, None, None, wrapped, None))
-        return _handler((False, False, deserializer, serializer, wrapped, None, None, None))
-    if hasattr(behavior, "experimental_non_blocking"):  # and this
+    if streams and hasattr(behavior, "experimental_non_blocking"):  # and this
         vars(wrapped)["experimental_non_blocking"] = behavior.experimental_non_blocking
     if handler.request_streaming:
-        return _handler((True, True, deserializer, serializer, None, None, None, wrapped))
-    return _handler((False, True, deserializer, serializer, None, wrapped, None, None))
+        last = (None, None, None, wrapped) if streams else (None, None, wrapped, None)
+        made = _handler((True, streams, deserializer, serializer, *last))
+    elif streams:
+        made = _handler((False, True, deserializer, serializer, None, wrapped, None, None))
+    else:
+        made = _handler((False, False, deserializer, serializer, wrapped, None, None, None))
+    return made if type(handler) is _OWN else Rebuilt(handler, made)
 
 
 def is_abort(error: BaseException | None) -> bool:

@@ -100,6 +100,14 @@ class Plan:
         self.response_metadata = frozenset(key.lower() for key in response_metadata)
         self.message_events = message_events
         self.slow_s = slow_s
+        self.quiet = not (self.has_hooks or self.response_metadata or message_events) and (
+            slow_s is None
+        )
+        """Whether all that there is to be said when a call ends well are its code and counts."""
+        self.plain = not (self.has_hooks or self.metadata or active_span_source) and (
+            slow_s is None
+        )
+        """Whether all that there is to do when a call begins is to start a span."""
         self.semconv: Semconv = "current"
         """The names that a call's span gets; settled by ``rebind``, which comes before them."""
         self._asked_semconv = None if semconv is None else semconv_of(semconv)
@@ -114,25 +122,28 @@ class Plan:
         """Those of the edges of ours that a channel's calls pass further down; None: unknown."""
         self.ok = PlainAttributes()
         """What a span that ends well says of its code; to be copied."""
-        self._methods: dict[str | bytes, Method | None] = {}
+        self.methods: dict[str | bytes, Method | None] = {}
+        """What ``method`` knows already; who looks here first saves the call."""
         self.bound: Bound | None = None
         self._complained = False
 
     def method(self, path: str | bytes) -> Method | None:
         """Return the method called ``/package.Service/Method``, None if it is not traced."""
         try:
-            return self._methods[path]
+            return self.methods[path]
         except KeyError:
             pass
         name = (path if isinstance(path, str) else path.decode("utf-8", "replace")).removeprefix(
             "/"
         )
         found = None
-        if not self._excludes(name):
-            found = Method(name, {semconv: self._attributes(name, semconv) for semconv in SEMCONVS})
         # A generic handler may be called by any name.
-        if len(self._methods) < _MAX_METHODS and len(name) <= _MAX_NAME:
-            self._methods[path] = found
+        remembered = len(self.methods) < _MAX_METHODS and len(name) <= _MAX_NAME
+        if not self._excludes(name):
+            attributes = {semconv: self._attributes(name, semconv) for semconv in SEMCONVS}
+            found = Method(name, attributes, remembered)
+        if remembered:
+            self.methods[path] = found
         return found
 
     def _attributes(self, name: str, semconv: Semconv) -> PlainAttributes:
@@ -167,6 +178,8 @@ class Plan:
             alone = observer is None and self.slow_s is None
             bound = self.bound = Bound(
                 handle,
+                tracer,
+                tracer.begin,
                 tracer.start_span,
                 tracer.join,
                 handle.propagator,

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from tracekit.grpc._conventions import Pair
     from tracekit.grpc._foreign_context import KnownContext
-    from tracekit.grpc._rpc import Pair
 
 
 class Heard:

@@ -31,48 +31,33 @@ called, every object that is made and every step weighs three to four times what
 
 from __future__ import annotations
 
-import base64
-import dataclasses
 import functools
-from collections.abc import Callable
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING
 
 import grpc
 from opentelemetry import trace
 
-from tracekit._calls.lifecycle import BaseCall, message_of
 from tracekit._context import with_span
 from tracekit._protocols import PlainAttributes
 from tracekit.grpc import _conventions as conventions
+from tracekit.grpc._messages import Messages
+from tracekit.tracing import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from opentelemetry.context import Context
     from opentelemetry.util.types import AttributeValue
 
-    from tracekit.grpc._conventions import Attributes
+    from tracekit.grpc._conventions import Attributes, Pair
     from tracekit.grpc._shared import Bound, CallPlan, Method
-
-    Pair = tuple[str, str | bytes]
 
 _OK = grpc.StatusCode.OK
 _SERVER = trace.SpanKind.SERVER
 
-Convert = Callable[[object], object]
-"""A serializer or deserializer."""
 
-
-@dataclasses.dataclass(frozen=True)
-class MessageCount:
-    """Messages that went one way so far, and their bytes (0 if they are not seen)."""
-
-    count: int
-    bytes: int
-
-
-class Rpc(BaseCall):
+class Rpc(Messages):
     """One RPC as one side sees it; what hooks are given. One span at most comes of it.
 
     ``name`` is ``package.Service/Method``, ``metadata`` the request's, ``request`` and
@@ -95,17 +80,6 @@ class Rpc(BaseCall):
     """When, in ns since the epoch, if before its span is started."""
     _parent: Context | None = None
     """Of a span that is to be started at the end, if the call deserves one."""
-    serialize: Convert | None = None
-    deserialize: Convert | None = None
-    """What gRPC would convert messages with; None: they are bytes."""
-    sees_bytes = False
-    """Whether all messages pass ``send`` and ``receive``."""
-    sees_requests = False
-    """Whether at least the requests are counted."""
-    sent_count = sent_bytes = received_count = received_bytes = 0
-    failure: str | None = None
-    """What went wrong with a message or a request iterator."""
-    _noted = 0
 
     def __init__(self, plan: CallPlan, method: Method, metadata: Iterable[Pair] | None) -> None:
         self.plan = plan
@@ -145,6 +119,9 @@ class Rpc(BaseCall):
         response_metadata: Callable[[], Iterable[Pair] | None] | None = None,
     ) -> None:
         """End the span once with the final ``code``; None if the RPC never came to have one."""
+        if code is _OK and self.plan.quiet and not cancelled and exception is None:
+            self.succeed()
+            return
         try:
             del self.live  # ``claim``, without the call
         except AttributeError:
@@ -167,14 +144,48 @@ class Rpc(BaseCall):
         if self._observer is not None:
             self.status = None if code is None else code.value[0]
             labels = functools.partial(conventions.call_labels, self.name, code)
-        elif error_type is None and exception is None and last is None and attributes:
-            try:  # ``conclude``, where all that is to be said are attributes
-                self.span.set_attributes(attributes)
-            except Exception:
-                plan.complain("ending a span")
-            self.span.end()
-            return
         self.conclude(error_type, details, exception, attributes, labels, last)
+
+    def succeed(self) -> None:
+        """``complete`` with OK for a quiet plan: nearly all calls end here.
+
+        What is set last is written down once and becomes the span's in the step that ends it.
+        """
+        try:
+            del self.live
+        except AttributeError:
+            return
+        self.code = _OK
+        plan, span = self.plan, self.span
+        if self._observer is not None or not isinstance(span, Span):
+            labels = functools.partial(conventions.call_labels, self.name, _OK)
+            self.status = 0
+            attributes = self._outcome(_OK, cancelled=False) if self.counts else None
+            self.conclude(attributes=attributes, labels=labels)
+        elif not self.sees_bytes:
+            span.end(None, self._outcome(_OK, cancelled=False))
+        elif plan.kind is _SERVER:
+            span.end(
+                None,
+                {
+                    **plan.ok,
+                    "rpc.request.message_count": self.received_count,
+                    "rpc.request.message_bytes": self.received_bytes,
+                    "rpc.response.message_count": self.sent_count,
+                    "rpc.response.message_bytes": self.sent_bytes,
+                },
+            )
+        else:
+            span.end(
+                None,
+                {
+                    **plan.ok,
+                    "rpc.request.message_count": self.sent_count,
+                    "rpc.request.message_bytes": self.sent_bytes,
+                    "rpc.response.message_count": self.received_count,
+                    "rpc.response.message_bytes": self.received_bytes,
+                },
+            )
 
     def _error_type(
         self, code: grpc.StatusCode | None, exception: BaseException | None
@@ -227,104 +238,7 @@ class Rpc(BaseCall):
         """Return the allowed response metadata."""
         try:
             pairs = metadata() or ()
-            return kept("rpc.response.metadata.", pairs, self.plan.response_metadata)
+            return conventions.kept("rpc.response.metadata.", pairs, self.plan.response_metadata)
         except Exception:
             self.plan.complain("reading the response metadata")
             return {}
-
-    # --- messages; nothing in here fails what gRPC does ---
-
-    @property
-    def sent(self) -> MessageCount:
-        """What this side has sent so far."""
-        return MessageCount(self.sent_count, self.sent_bytes)
-
-    @property
-    def received(self) -> MessageCount:
-        """What this side has received so far."""
-        return MessageCount(self.received_count, self.received_bytes)
-
-    def receive(self, data: object) -> object:
-        """Deserialize one message as gRPC would, and count it."""
-        deserialize = self.deserialize
-        try:
-            message = data if deserialize is None else deserialize(data)
-        except Exception as error:
-            self._heed(functools.partial(self.unconverted, error))
-            raise
-        self.received_count += 1
-        if data.__class__ is bytes or isinstance(data, bytes):  # (a call for each message)
-            self.received_bytes += len(data)
-            if self.plan.message_events:
-                self._heed(functools.partial(self._add_event, "RECEIVED", len(data)))
-        return message
-
-    def send(self, message: object) -> object:
-        """Serialize one message as gRPC would, and count it."""
-        serialize = self.serialize
-        try:
-            data = message if serialize is None else serialize(message)
-        except Exception as error:
-            self._heed(functools.partial(self.unconverted, error))
-            raise
-        if data.__class__ is bytes or isinstance(data, bytes):
-            self.sent_count += 1
-            self.sent_bytes += len(data)
-            if self.plan.message_events:
-                self._heed(functools.partial(self._add_event, "SENT", len(data)))
-        elif self.sends(data):
-            self.sent_count += 1
-        else:
-            unsent = TypeError(f"Expected bytes, got {type(data).__name__}")
-            self._heed(functools.partial(self.unconverted, unsent))
-        return data
-
-    def _heed(self, what: Callable[[], None]) -> None:
-        """Do something of ours where gRPC would fail the call for what is raised."""
-        try:
-            what()
-        except Exception:
-            self.plan.complain("following a call")
-
-    def sends(self, data: object) -> bool:
-        """Return whether gRPC sends ``data``, which a serializer returned, though no bytes."""
-        del data
-        return True  # what a client cannot send it is told, and so are we
-
-    def unconverted(self, error: Exception) -> None:
-        """Called when a message could not be turned into or from bytes."""
-        self.note(error)
-
-    def note(self, error: BaseException) -> None:
-        """Record what went wrong with a message or a request iterator, at once and as text.
-
-        To keep ``error`` would keep its traceback, and so the frames from which gRPC is about to
-        drop the handler's iterator.
-        """
-        self.failure = f"{type(error).__name__}: {message_of(error)}"
-        self._noted = id(error)
-        if self.live and self.span.is_recording():
-            self.span.record_exception(error)
-
-    def _add_event(self, direction: str, size_bytes: int) -> None:
-        if self.live:
-            self.span.add_event(
-                "rpc.message",
-                {
-                    "rpc.message.type": direction,
-                    "rpc.message.id": (
-                        self.sent_count if direction == "SENT" else self.received_count
-                    ),
-                    "rpc.message.uncompressed_size": size_bytes,
-                },
-            )
-
-
-def kept(prefix: str, pairs: Iterable[Pair], keys: frozenset[str]) -> Attributes:
-    """Return the allowed metadata as attributes: all values of a key, bytes as base64."""
-    values: dict[str, list[str]] = {}
-    for key, value in pairs:
-        if key.lower() in keys:
-            text = value if isinstance(value, str) else base64.b64encode(value).decode()
-            values.setdefault(prefix + key.lower(), []).append(text)
-    return dict(values)

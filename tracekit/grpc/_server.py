@@ -18,27 +18,25 @@ from typing import TYPE_CHECKING, cast
 
 import grpc
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
+from opentelemetry.context import Context
 
 from tracekit._assembly.handle import slot
 from tracekit._calls.lifecycle import Step
-from tracekit._context import SUPPRESSED_PLAINLY, attach, detach, get_current
-from tracekit.grpc import _conventions as conventions
-from tracekit.grpc._foreign_context import OWN_CONTEXT, known
-from tracekit.grpc._handlers import Rebuilt, behavior_of, is_abort, rebuilt, rewrap
-from tracekit.grpc._server_call import SURE_BYTES, seen
-from tracekit.grpc._server_doubt import DoubtfulRpc
+from tracekit._context import SPAN_KEY, SUPPRESSED_PLAINLY, attach, detach, get_current
+from tracekit.grpc._blocking_server_call import BlockingServerCall
+from tracekit.grpc._foreign_context import OWN_CONTEXT, SEEN_THROUGH, known
+from tracekit.grpc._handlers import behavior_of, rebuilt, rewrap
+from tracekit.grpc._server_call import seen
 from tracekit.grpc._started_in import without
-from tracekit.grpc._trailers import illegal_in
 from tracekit.propagation._extracted import enter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from opentelemetry.context import Context
-
+    from tracekit.grpc._conventions import Pair
+    from tracekit.grpc._foreign_context import OwnContext
     from tracekit.grpc._handlers import Behavior
     from tracekit.grpc._plan import Plan
-    from tracekit.grpc._rpc import Pair
     from tracekit.grpc._shared import Method, PassThrough
     from tracekit.propagation._remote import Extracted
 
@@ -62,7 +60,8 @@ class ServerInterceptor(grpc.ServerInterceptor):
         plan = self._plan
         try:
             metadata = handler_call_details.invocation_metadata
-            method = plan.method(handler_call_details.method)
+            path = handler_call_details.method
+            method = plan.methods[path] if path in plan.methods else plan.method(path)
         except Exception:  # an interceptor's own idea of details
             return continuation(handler_call_details)
         if metadata is not None and seen.get() is metadata:
@@ -84,172 +83,85 @@ class ServerInterceptor(grpc.ServerInterceptor):
             arrival = bound.propagator.read_metadata(metadata or ())
             passer = bound.passer
             streaming = handler.response_streaming
+            behavior: Behavior
+            if streaming or handler.request_streaming:
+                behavior = behavior_of(handler)
+            else:
+                behavior = handler.unary_unary
             base = get_current() if _THREADS_INHERIT else None
             fields = arrival[0]
             unsampled = fields is not None and fields[3] is False
             if unsampled and passer is not None and not streaming and passer.passes_on(arrival):
-                return _passing(handler, passer, arrival, base, (plan, method, metadata))
+                passing = Passing(behavior, passer, arrival, base, plan, method, metadata)
+                convert = handler.request_deserializer, handler.response_serializer
+                return rebuilt(handler, behavior, passing.unary, *convert)
             rpc = BlockingServerCall(plan, method, metadata)
             rpc.started_ns = time_ns()
             rpc.unclaimed = True
-            rpc.bound, rpc.arrival, rpc.base = bound, arrival, base
-            return rewrap(handler, rpc, _streaming if streaming else _unary)
+            rpc.bound, rpc.arrival, rpc.base, rpc.behavior = bound, arrival, base, behavior
+            wrapped = _streaming(rpc, behavior) if streaming else rpc.unary
+            return rewrap(handler, rpc, behavior, wrapped)
         except Exception:
             plan.complain("tracing a handler")
             return handler
 
 
-class BlockingServerCall(DoubtfulRpc):
-    """An RPC on a blocking server: begun and ended in its handler's thread, or by gRPC's own."""
-
-    if_unconvertible = grpc.StatusCode.INTERNAL
-
-    def cancelled_now(self) -> None:
-        context = self._served
-        if context is not None and self.remaining_s is None:
-            self.remaining_s = context.time_remaining()
-
-    def returned(self, response: object) -> None:
-        """Called when the handler returned the response."""
-        context = self._served
-        if context is None:
-            return
-        code = context.code()
-        if (code is not None and code is not _OK) or not context.is_active():
-            self.end()
-            return
-        if self.plan.has_hooks:
-            self.response = response
-        self.unattended = True  # ``leave``, without the call
-        if self.closed or self.ends_with_handler:
-            self.end(over=False)
-
-    def responded(self) -> None:
-        """Called when the one response could be serialized."""
-        context = self._served
-        if context is None:
-            return
-        code = context.code()  # interceptors further out may have set one since
-        if code is None or code is _OK:
-            trailers = context.trailing_metadata()
-            if self.cancels or self.sent_bytes > SURE_BYTES or trailers is not None:
-                self.doubt(context)
-            else:
-                self.complete(_OK, response_metadata=context.trailing_metadata)
-                self._served = None
-        else:
-            self.end(over=False)
-
-    def exhausted(self) -> None:
-        """Called when there are no more responses, and the status is all that is left to send."""
-        context = self._served
-        if context is None or self.ends_with_handler or context.trailing_metadata() is None:
-            self.end()
-        else:
-            self.doubt(context)
-
-    def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
-        context = self._served
-        if not self.live or context is None:
-            return
-        if over is None:
-            over = not context.is_active()
-        if self.cancels and (over := self.cut_off(context, over)) is None:
-            return
-        code = conventions.code_of(context.code())
-        remaining_s = self.remaining_s
-        self.complete_as_sent(
-            code,
-            context.details(),
-            error,
-            aborted=code is not None and is_abort(error),
-            over=over,
-            remaining_s=context.time_remaining() if remaining_s is None else remaining_s,
-            response_metadata=context.trailing_metadata,
-        )
-        self._served = None
-
-    def failed(self, error: BaseException) -> None:
-        """Called when ``error`` left the handler."""
-        context = self._served
-        if context is None:
-            return
-        over = self.closed or self.ends_with_handler or not context.is_active()
-        final = over or illegal_in(context.trailing_metadata()) is not None
-        if final or context.code() is None or not is_abort(error):
-            self.raised(error, final=final)
-        else:
-            self.raised_text = ""  # nothing but what the code says
-            self.leave()
-
-
-def _passing(
-    handler: grpc.RpcMethodHandler,
-    passer: PassThrough,
-    arrival: Extracted,
-    base: Context | None,
-    served: tuple[Plan, Method, Iterable[Pair] | None],
-) -> grpc.RpcMethodHandler:
-    """Return ``handler``, of one response, for a call that nobody will hear of.
+class Passing:
+    """A call of one response that nobody will hear of.
 
     All that is left to do is to pass on what arrived, to all that the handler calls.
     """
-    behavior = behavior_of(handler)
-    plan, method, metadata = served
 
-    def passing(request: object, context: grpc.ServicerContext) -> object:
-        if OWN_CONTEXT is not type(context) or context.invocation_metadata() is not metadata:
+    __slots__ = ("arrival", "base", "behavior", "metadata", "method", "passer", "plan")
+
+    def __init__(
+        self,
+        behavior: Behavior,
+        passer: PassThrough,
+        arrival: Extracted,
+        base: Context | None,
+        plan: Plan,
+        method: Method,
+        metadata: Iterable[Pair] | None,
+    ) -> None:
+        self.behavior = behavior
+        self.passer = passer
+        self.arrival = arrival
+        self.base = base
+        self.plan = plan
+        self.method = method
+        self.metadata = metadata
+
+    def unary(self, request: object, context: grpc.ServicerContext) -> object:
+        """Serve the RPC by the handler; this is what gRPC calls in its stead."""
+        own: OwnContext = context
+        if (
+            SEEN_THROUGH is not type(context)
+            or own._rpc_event.invocation_metadata is not self.metadata
+        ):
             actual = known(context).invocation_metadata()
-            if actual is not None and actual is not metadata:
+            if actual is not None and actual is not self.metadata:
                 # An interceptor further out keeps this handler, and calls it for other RPCs.
-                other = BlockingServerCall(plan, method, actual)
-                other.base = base
+                other = BlockingServerCall(self.plan, self.method, actual)
+                other.base, other.behavior = self.base, self.behavior
                 other.arrive(actual)
-                return _unary(other, behavior)(request, context)
+                return other.unary(request, context)
         current = get_current()
-        if base is not None:
-            current = without(current, base)
+        if self.base is not None:
+            current = without(current, self.base)
         if current and (current.get(_SUPPRESSED) or current.get(SUPPRESSED_PLAINLY)):
-            return behavior(request, context)
-        token = attach(enter(arrival, current, passer.pass_on(arrival)))
+            return self.behavior(request, context)
+        span = self.passer.pass_on(self.arrival)
+        fields, captured = self.arrival
+        if current or captured or (fields is not None and fields[6]):
+            made = enter(self.arrival, current, span)
+        else:
+            made = Context({SPAN_KEY: span})
+        token = attach(made)
         try:
-            return behavior(request, context)
+            return self.behavior(request, context)
         finally:
             detach(token)
-
-    convert = handler.request_deserializer, handler.response_serializer
-    made = rebuilt(handler, behavior, passing, *convert)
-    return made if type(handler) is type(made) else Rebuilt(handler, made)
-
-
-def _unary(rpc: BlockingServerCall, behavior: Behavior) -> Behavior:
-    def traced(request: object, context: grpc.ServicerContext) -> object:
-        call, asked = rpc, context
-        first = OWN_CONTEXT is type(context) and context.invocation_metadata() is rpc.metadata
-        try:
-            if first:
-                del rpc.unclaimed  # ``claim``, without the call
-        except AttributeError:
-            first = False
-        if not first:
-            asked = known(context)
-            call = rpc.serving(asked)
-        if not call.begin(request, asked):
-            return behavior(request, context)
-        token = attach(call.context)
-        try:
-            try:
-                response = behavior(request, context)
-            finally:
-                detach(token)
-        except BaseException as error:
-            call.failed(error)
-            raise
-        if call.live:
-            call.returned(response)
-        return response
-
-    return traced
 
 
 def _streaming(rpc: BlockingServerCall, behavior: Behavior) -> Behavior:

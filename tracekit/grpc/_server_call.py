@@ -14,10 +14,12 @@ from tracekit._calls.lifecycle import message_of
 from tracekit._context import SUPPRESSED_PLAINLY, get_current
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc._conventions import Ended
-from tracekit.grpc._rpc import Rpc, kept
+from tracekit.grpc._rpc import Rpc
+from tracekit.grpc._server_start import described
 from tracekit.grpc._started_in import without
 from tracekit.grpc._trailers import illegal_in
 from tracekit.propagation._extracted import enter
+from tracekit.tracing import Span, UnsampledSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,9 +27,8 @@ if TYPE_CHECKING:
     import grpc
     from typing_extensions import Self
 
-    from tracekit.grpc._conventions import Attributes
+    from tracekit.grpc._conventions import Pair
     from tracekit.grpc._foreign_context import KnownContext
-    from tracekit.grpc._rpc import Pair
     from tracekit.grpc._shared import Bound
     from tracekit.propagation._remote import Extracted
 
@@ -198,10 +199,11 @@ class ServerRpc(Rpc):
             self._served = context
             if plan.slow_s is None:
                 span, self.context = bound.join(
-                    self.arrival, self.name, _SERVER, self._described, current, self.started_ns
+                    self.arrival, self.name, _SERVER, described, current, self.started_ns, self
                 )
                 self.span, self.begun = span, True
-                if span.is_recording():
+                kind = type(span)
+                if kind is Span or (kind is not UnsampledSpan and span.is_recording()):
                     self.counts = self.live = True
                 if bound.has_audience:
                     self._heard(bound)
@@ -215,16 +217,6 @@ class ServerRpc(Rpc):
         except Exception:
             plan.complain("starting a server span")
         return self.begun
-
-    def _described(self) -> Attributes:
-        """Return what a recording span of this RPC starts with."""
-        plan, context = self.plan, self._served
-        found: Attributes = {**self.method.attributes[plan.semconv]}
-        if context is not None:
-            found.update(conventions.peer_attributes(context.peer(), plan.semconv))
-        if plan.metadata:
-            found.update(kept("rpc.request.metadata.", self.metadata or (), plan.metadata))
-        return found
 
     def serving(self, context: grpc.ServicerContext | KnownContext) -> Self:
         """Return the RPC that the handler is called for with this ``context``.

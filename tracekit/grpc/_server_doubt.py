@@ -9,27 +9,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tracekit.grpc._foreign_context import OWN_CONTEXT, KnownContext, was_cut_off
+from tracekit.grpc._foreign_context import (
+    OWN_CONTEXT,
+    SEEN_THROUGH,
+    KnownContext,
+    was_cut_off,
+)
 from tracekit.grpc._server_call import ServerRpc
 from tracekit.grpc._trailers import illegal_in
 
 if TYPE_CHECKING:
     import grpc
 
+    from tracekit.grpc._foreign_context import OwnContext, OwnEvent, OwnState
+
 _CANCEL = getattr(OWN_CONTEXT, "cancel", None)
 
 
-class _Call(Protocol):
-    def cancel(self) -> object: ...
-
-
-class _Event(Protocol):
-    call: _Call
-
-
-class _OwnContext(Protocol):
+class _Cancelling(Protocol):
     cancel: Any
-    _rpc_event: _Event
+    _rpc_event: OwnEvent
 
 
 class DoubtfulRpc(ServerRpc):
@@ -37,18 +36,32 @@ class DoubtfulRpc(ServerRpc):
 
     cancels = False
     """Whether the program called ``context.cancel()``: what was not sent by then never is."""
-    _event: _Event
+    _event: OwnEvent
     """What gRPC's own context cancels. (To keep the context itself would make a circle.)"""
+
+    state: OwnState | None = None
+    """What gRPC knows of it, where that can be looked at."""
 
     def served(self, context: grpc.ServicerContext | KnownContext) -> None:
         """Called with the context that the handler has, in its thread."""
-        added = context.add_callback(self.on_closed)
+        added: bool | None
+        if type(context) is SEEN_THROUGH:
+            # ``add_callback`` without its lock: who takes the list for the calling leaves None. A
+            # close that comes in between may call us as well, which is once more and no harm.
+            seen: OwnContext = context  # type: ignore[assignment]
+            self.state = state = seen._state
+            callbacks = state.callbacks
+            if callbacks is not None:
+                callbacks.append(self.on_closed)
+            added = state.callbacks is not None
+        else:
+            added = context.add_callback(self.on_closed)
         if not added:
             self.closed = added is False
             self.ends_with_handler = True
             self.cancelled_now()
         elif OWN_CONTEXT is type(context):
-            own: _OwnContext = context  # type: ignore[assignment]
+            own: _Cancelling = context  # type: ignore[assignment]
             try:
                 if own.cancel.__func__ is _CANCEL:  # and nobody else's
                     self._event = own._rpc_event

@@ -27,6 +27,8 @@ class Method(NamedTuple):
 
     name: str
     attributes: dict[Semconv, PlainAttributes]
+    remembered: bool
+    """Whether the plan knows it again, and so what else is known of it may be kept."""
 
 
 @runtime_checkable
@@ -44,6 +46,9 @@ class Bound(NamedTuple):
     """What a call needs of the handle in use, fetched once."""
 
     handle: Tracing
+    tracer: object
+    begin: Callable[..., Span]
+    """Starts a span below a parent from a tuple of arguments: ``start_span`` with a call less."""
     start_span: Callable[..., Span]
     join: Callable[..., tuple[Span, Context]]
     """Both the tracer's: below a span that is current, below what arrived."""
@@ -63,6 +68,8 @@ class CallPlan(Protocol):
     on_start: Callable[..., None] | None
     on_finish: Callable[..., None] | None
     has_hooks: bool
+    quiet: bool
+    plain: bool
     metadata: frozenset[str]
     response_metadata: frozenset[str]
     message_events: bool

@@ -14,7 +14,7 @@ from tracekit._display import quoted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tracekit.grpc._rpc import Pair
+    from tracekit.grpc._conventions import Pair
 
 # What gRPC's core checks (validate_metadata.cc), which is the ASCII-Value of its wire protocol.
 _KEY = re.compile(r"[a-z0-9_.-]+", re.ASCII)

@@ -130,10 +130,10 @@ class Extractor:
             captures = False
             try:
                 for pair in metadata:
-                    if pair.__class__ is tuple:
-                        break  # not gRPC's own named one: in whatever case
                     name, value = pair
                     if name not in reads:
+                        if pair.__class__ is tuple:
+                            break  # not gRPC's own named one: in whatever case
                         if name not in others and not name.startswith(prefix):
                             continue
                         captures = True
@@ -141,7 +141,13 @@ class Extractor:
                         break  # bytes or a repetition: to be joined
                     found[name] = value
                 else:
-                    return self._read(found, self._capture(found) if captures else ())
+                    captured = self._capture(found) if captures else ()
+                    parts = self._decode_first(found, self._note_first)  # ``_read``, for every call
+                    if self._others:
+                        parts = self._with_others(parts, found)
+                    if parts is None and captured:
+                        parts = self._not_joined(captured)
+                    return parts, captured
             except (TypeError, ValueError, AttributeError):  # no text, no pairs
                 pass
         headers = self._found(metadata)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from opentelemetry.context import Context
+    from opentelemetry.trace import Span
 
     from tracekit.propagation._counters import Counters
     from tracekit.propagation._propagator import Propagator
@@ -31,9 +32,9 @@ _NEVER = frozenset({"te", "content-type", "user-agent"})
 
 
 def outgoing_metadata(
-    propagator: Propagator, context: Context, metadata: Iterable[Pair] | None
+    propagator: Propagator, context: Context, metadata: Iterable[Pair] | None, span: Span
 ) -> Sequence[Pair]:
-    """Return the caller's ``metadata`` and ours for a call made in ``context``.
+    """Return the caller's ``metadata`` and ours for a call made in ``context``, that of ``span``.
 
     A list if it was one, else a tuple: what others add theirs to, and how, is up to the caller;
     and of tuples alone grpc.aio makes its ``Metadata``, in all versions.
@@ -42,7 +43,7 @@ def outgoing_metadata(
         merged = merge_metadata(propagator.outgoing(context), metadata or (), propagator.counters)
         return merged if isinstance(metadata, list) else tuple(merged)
     own: dict[str, str] = {}  # the short way where there is nothing to merge with
-    propagator.inject(own, context)
+    propagator.inject_span(own, span, context)
     if not _CERTAIN.issuperset(own):
         own = dict(_representable(own, propagator.counters))
     return tuple(own.items())

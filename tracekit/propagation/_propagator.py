@@ -141,6 +141,16 @@ class Propagator(Extractor, TextMapPropagator):
         except Exception:  # a setter or a span of somebody else's
             self.counters.cannot_send("carrier", "error")
 
+    def inject_span(self, into: dict[str, str], span: trace.Span, context: Context) -> None:
+        """``inject`` into a new dict, with less to look for: ``context`` is that of ``span``."""
+        tell = getattr(span, "_ids", None)
+        if tell is not None and BAGGAGE_KEY not in context:
+            trace_id, span_id, flags, parent_id, marks, state = tell()
+            if state is NO_STATE and trace_id:
+                self._write_ids(into, trace_id, span_id, flags, parent_id, marks)
+                return
+        self.inject(into, context)
+
     def _write_state(self, into: dict[str, str], state: trace.TraceState) -> None:
         if state and self._write_states:
             text = state.to_header()  # a class of somebody else's may say anything

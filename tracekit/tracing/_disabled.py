@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
     from tracekit.propagation._remote import Extracted
+    from tracekit.tracing._begin import Arguments
 
 _INTERNAL = SpanKind.INTERNAL
 _EMPTY = Context()
@@ -85,6 +86,11 @@ class DisabledTracer(trace.Tracer):
     def led_by(self, leader: trace.Tracer) -> DisabledTracer:
         """Return the same tracer, whose decorators start their spans with ``leader``."""
         return LedDisabledTracer(leader)
+
+    @staticmethod
+    def begin(arguments: Arguments, _parent: object) -> trace.Span:
+        """``start_span`` for edges, see ``Tracer.begin``."""
+        return passing(arguments[2])
 
     def start_span(
         self,

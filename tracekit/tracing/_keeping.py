@@ -77,6 +77,8 @@ class KeptCurrentSpan(CurrentSpan):
 class KeepingTracer(Tracer):
     """Starts the spans of one scope; what nobody samples may be promoted when it has ended."""
 
+    begin = staticmethod(begin_kept)
+
     def start_span(
         self,
         name: str,

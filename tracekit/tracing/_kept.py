@@ -94,8 +94,12 @@ class KeptSpan(_Recording):
         self._texts = UNCOUNTED
         super()._merge(bag)
 
-    def end(self, end_time: int | None = None) -> None:  # noqa: C901, PLR0912 - one road, see ``begin``
+    def end(  # noqa: C901, PLR0912 - one road, see ``begin``
+        self, end_time: int | None = None, last: Mapping[str, AttributeValue] | None = None
+    ) -> None:
         """End the span; with the local root its trace is decided. See ``Span.end``."""
+        if last is not None:
+            self.set_attributes(last)
         local = self._local
         store = local.store
         moment = time_ns() if end_time is None else end_time

@@ -42,12 +42,16 @@ class LockedSpan(Span):
         moment = time_ns() if timestamp is None else timestamp
         self._append_event((name, moment, self._tracer._limits.event.clean(attributes)))
 
-    def end(self, end_time: int | None = None) -> None:
+    def end(
+        self, end_time: int | None = None, last: Mapping[str, AttributeValue] | None = None
+    ) -> None:
         """End the span at ``end_time`` (ns since the epoch; None: now) and hand it on, once.
 
         The lock names the one that passes, and is let go of before anybody hears of it: a span
         processor may wait for a thread that asks this span.
         """
+        if last is not None:
+            self.set_attributes(last)
         with self._lock:
             first = self._end_time is None
             if first:

@@ -17,10 +17,7 @@ from tracekit.tracing._readable import SAMPLED
 from tracekit.tracing._span import UnsampledSpan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from opentelemetry.context import Context
-    from opentelemetry.sdk.trace.sampling import SamplingResult
     from opentelemetry.trace import SpanContext, SpanKind, TraceState
     from opentelemetry.util.types import Attributes, AttributeValue
 
@@ -64,7 +61,8 @@ def recording(
 
     ``bits`` are trace flags and, from bit 8 on, marks. ``source`` is the parent: its context, its
     span id if all else is as in this span, or None. ``attributes`` is taken over and becomes the
-    span's own dictionary where it is plain, so the caller keeps no hold of it.
+    span's own dictionary where it is plain, so the caller keeps no hold of it; ``PlainAttributes``
+    are copied.
     """
     span: Span = _new(of)
     span._trace_id = trace_id
@@ -82,7 +80,9 @@ def recording(
     span._end_time = None
     span._added_events = None
     rules = tracer._limits.span
-    if not attributes or (
+    if attributes.__class__ is PlainAttributes and rules.trusting and len(attributes) <= rules.room:
+        span._attrs = {**attributes}
+    elif not attributes or (
         rules.trusting
         and len(attributes) <= rules.room
         and _PLAIN_TYPES.issuperset(map(type, attributes.values()))
@@ -120,9 +120,15 @@ def root(provider: SharedState, process: TracingState, name: str, attributes: At
         result = provider._decide_root(trace_id, name)  # type: ignore[misc] # it is there, see above
         keep = result.decision is not Decision.DROP
         if keep:
-            plain = getattr(result, "plain", None)
-            merged = attributes or plain is None
-            attributes = joined(attributes, result) if merged else plain
+            plain: PlainAttributes | None = getattr(result, "plain", None)
+            if plain is None or (attributes and attributes.__class__ is not PlainAttributes):
+                given = result.attributes
+                attributes = {**attributes, **given} if attributes else given
+            elif attributes:
+                attributes = PlainAttributes(attributes)  # type: ignore[arg-type] # it is one
+                attributes.update(plain)
+            else:
+                attributes = plain
             if result.decision is Decision.RECORD_AND_SAMPLE:
                 bits |= SAMPLED | getattr(result, "marks", 0) << MARKS_SHIFT
         if result.trace_state is not None:
@@ -132,15 +138,3 @@ def root(provider: SharedState, process: TracingState, name: str, attributes: At
         keep = False
     process.roots[bits & SAMPLED] += 1
     return trace_id, bits, state, attributes, keep
-
-
-def joined(attributes: Attributes, result: SamplingResult) -> Mapping[str, AttributeValue] | None:
-    """Return the start attributes and those of the sampler's answer."""
-    plain: PlainAttributes | None = getattr(result, "plain", None)
-    if not attributes:
-        return result.attributes if plain is None else plain
-    if plain is None or attributes.__class__ is not PlainAttributes:
-        return {**attributes, **result.attributes}
-    both = PlainAttributes(attributes)
-    both.update(plain)
-    return both

@@ -194,12 +194,22 @@ class Span(Readable):
         """Do nothing but warn: a tracer starts its spans."""
         _log.warning("Calling start() on a started span.")
 
-    def end(self, end_time: int | None = None) -> None:
+    def end(
+        self, end_time: int | None = None, last: Mapping[str, AttributeValue] | None = None
+    ) -> None:
         """End the span at ``end_time`` (ns since the epoch; None: now) and hand it on, once.
 
+        ``last`` is for edges: attributes to set before, vouched for as ``PlainAttributes`` are.
         A span that another process started (this is a forked child) is not handed on. Where the
         stack has no room for it, RecursionError; a later call ends the span.
         """
+        if last is not None:
+            rules, attrs = self._tracer._limits.span, self._attrs
+            count = len(attrs) + len(last)
+            if rules.trusting and count <= rules.room and self._end_time is None:
+                attrs.update(last)
+            if len(attrs) != count:  # not set, or before as well: then it moves to the end
+                self.set_attributes(last)
         try:
             process = self._process
             del self._process  # atomic: of racing callers, one gets past this line

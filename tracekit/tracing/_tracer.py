@@ -55,6 +55,9 @@ class Tracer(trace.Tracer):
         self._states = provider._states
         self._leaves_probes = scope.name.startswith(_INSTRUMENTATIONS)
 
+    begin = staticmethod(begin)
+    """``start_span`` for edges: a tuple of all its arguments, and the span of the context."""
+
     def start_span(
         self,
         name: str,
@@ -154,18 +157,23 @@ class Tracer(trace.Tracer):
         they begin a call.
         """
         parts = arrival[0]
-        if parts is None or not self._provider._inline:
+        if parts is None or parts[3] is not False or not self._provider._inline:
             return False
-        trace_id, _, _, sampled, _, _, _, tracestate, bits = parts
-        return sampled is False and trace_id != 0 and not tracestate and not bits & ~_RANDOM
+        return parts[0] != 0 and not parts[7] and not parts[8] & ~_RANDOM
 
     def pass_on(self, arrival: Extracted) -> UnsampledSpan:
         """Return a new unsampled span below what arrived; for which ``passes_on`` was True."""
         parts = arrival[0]
         assert parts is not None  # noqa: S101 (as ``passes_on`` has found)
-        process = self._states.now()
+        process = self._states.current
+        if not process.mark[0]:
+            process = self._states.now()
         process.joined[0] += 1
-        return unsampled(parts[0], process.draw(), parts[8], _NO_STATE)
+        try:  # TracingState.draw(), without the call
+            span_id = process.stock.pop() or process.draw()
+        except IndexError:
+            span_id = process.draw()
+        return unsampled(parts[0], span_id, parts[8], _NO_STATE)
 
     def join(  # noqa: C901, PLR0912 - one road, see ``begin``
         self,
@@ -182,7 +190,7 @@ class Tracer(trace.Tracer):
         For edges: as ``start_span`` in the context that ``enter(arrival, base)`` makes, without
         making what nobody would look at. ``attributes(subject)``, without one ``attributes()``, is
         asked for the start attributes if the span records; its dictionary is taken over and must
-        not be kept.
+        not be kept, but for ``PlainAttributes``, which are copied.
         ``start_time`` in ns since the epoch. Never raises, but what ``attributes`` raises.
         """
         provider = self._provider
@@ -221,7 +229,10 @@ class Tracer(trace.Tracer):
             span_id = process.draw()
         span: Span | UnsampledSpan
         if sampled:
-            attrs = _described(attributes, subject)
+            if attributes is None:
+                attrs: dict[str, AttributeValue] = {}
+            else:
+                attrs = attributes() if subject is None else attributes(subject)
             if found:
                 attrs = {**found, **attrs}
             span = recording(

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from opentelemetry import trace
 
     from tracekit._assembly.handle import Tracing
+    from tracekit.grpc._conventions import Pair
     from tracekit.grpc._plan import Hook
-    from tracekit.grpc._rpc import Pair, Rpc
+    from tracekit.grpc._rpc import Rpc
     from tracekit.grpc._server import ServerInterceptor
 
 __all__ = [
