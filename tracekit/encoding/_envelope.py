@@ -40,6 +40,7 @@ class Envelope:
         """Return the Process: ``service.name``, the other attributes, Jaeger's own tags."""
         attributes = dict(resource.attributes)
         service = str(attributes.pop("service.name", "unknown_service"))
+        # What the program says of itself goes before what Jaeger's clients would add.
         for key, value in self._process_tags().items():
             attributes.setdefault(key, value)
         tags: list[bytes] = []
@@ -67,6 +68,7 @@ class Envelope:
         spans = self._field(BATCH["spans"], BATCH["process"], self._dialect.structs(count))
         if not self._call:
             return batch + spans
+        # A one-way call: nobody answers, so its sequence id is free to be the batch's number.
         message = self._dialect.message(EMIT_BATCH, seq_no)
         return message + self._field(EMIT_BATCH_ARGS["batch"], None, b"") + batch + spans
 
@@ -74,6 +76,8 @@ class Envelope:
         """Return what lets an agent see losses (calls only), and the ends of the structs."""
         if not self._call:
             return _STOP
+        # By gaps in ``seqNo`` the agent knows what did not come. The stats are totals, so the next
+        # batch makes good what one that was lost would have told.
         i64 = self._dialect.i64
         full, large, failed = CLIENT_STATS.fields.values()
         return b"".join(

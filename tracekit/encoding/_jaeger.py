@@ -144,15 +144,19 @@ class JaegerEncoder(FactsEncoder):
             end_ns = max(start_ns, in_time(end_ns))
         ending = self._endings.get((id(kind), id(scope))) or self._ending(kind, scope)
         tags = len(attributes) + len(rare) + ending.length
+        # In the order of the IDL's ids: compact headers hold the distance to the one before. Each
+        # part ends with the header of what follows it, where that is always there.
         out = [
             self._traces.get(trace_id) or self._trace(trace_id),
             self._id(span_id),
             self._parents.get(parent_id) or self._parent(parent_id),
             self._names.get(name) or self._name(name),
             self._refs(links) if links else b"",
+            # Of the trace flags *sampled* alone: W3C's 0x02 would be Jaeger's *debug*.
             (self._flags_after_refs if links else self._flags)[
                 bits & 1 | bits >> MARKS_SHIFT & _MARKS
             ],
+            # In µs. The duration is cut once, and is not the difference of two times that were.
             i64(start_ns // 1000),
             self._duration,
             i64((end_ns - start_ns) // 1000),
@@ -244,6 +248,7 @@ class JaegerEncoder(FactsEncoder):
             if not 0 <= time_ns <= MAX_TIME_NS:
                 time_ns = in_time(time_ns)  # noqa: PLW2901 (the time that is told)
             append(i64(time_ns // 1000))
+            # Jaeger's logs have fields and no name. OpenTracing's say theirs as a field already.
             named = "event" in attributes or type(name) is UnnamedEvent
             fields = len(attributes) + (not named) + (dropped > 0)
             append(heads[fields] if fields < _MAX_TABLED else self._list(LOG, "fields", fields))
@@ -299,6 +304,7 @@ class JaegerEncoder(FactsEncoder):
 
 
 def _ref_type(bag: Bag) -> SpanRefType:
+    # OpenTelemetry maps a link to FOLLOWS_FROM; its OpenTracing shim says what it was before.
     asked = bag[0].get(_REF_TYPE)
     return SpanRefType.CHILD_OF if asked == "child_of" else SpanRefType.FOLLOWS_FROM
 

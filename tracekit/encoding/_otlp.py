@@ -94,6 +94,7 @@ class OtlpEncoder(FactsEncoder):
         self._scope_key = RESOURCE_SPANS.key("scope_spans")
         self._resource_key = EXPORT_REQUEST.key("resource_spans")
         self._event_key = SPAN.key("events")
+        # Empty, but there: so does OpenTelemetry's own encoder tell "unset".
         unset = _field(SPAN, "status", b"")
         self._endings = {
             remote: unset + flags_field(SPAN, remote=remote) for remote in (False, True)
@@ -127,6 +128,7 @@ class OtlpEncoder(FactsEncoder):
         if not 0 <= start_ns <= end_ns <= MAX_TIME_NS:
             start_ns = in_time(start_ns)
             end_ns = max(start_ns, in_time(end_ns))
+        # In the order of the numbers, as protobuf writes: equal spans are equal bytes everywhere.
         out = [
             self._traces.get(trace_id) or self._trace(trace_id),
             self._id(span_id),

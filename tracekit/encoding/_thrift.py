@@ -123,6 +123,7 @@ def zigzag_codec() -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
     pairs = _PAIRS
     tails: dict[int, bytes] = {}
 
+    # Zigzag (0, -1, 1, -2 … are 0, 1, 2, 3 …) keeps numbers next to 0 short, whatever their sign.
     def signed(n: int) -> bytes:
         z = n << 1 if n >= 0 else ~(n << 1)
         if z < 1 << 14:
@@ -132,6 +133,7 @@ def zigzag_codec() -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
         high, low = z >> 28, z & 0xFFF_FFFF
         return _TWO(pairs[low & _CHUNK], pairs[low >> 14]) + (tails.get(high) or tail(high))
 
+    # An id from 2**63 on is, for Thrift, the negative number with the same bits.
     def unsigned(n: int) -> bytes:
         z = n << 1 if n < _SIGN else (_WRAP - n << 1) - 1
         if z < 1 << 56 or z >= _WRAP:
@@ -189,6 +191,7 @@ class Compact:
 
     def message(self, name: bytes, seq_id: int) -> bytes:
         """Return protocol id, type and version, sequence id, name."""
+        # 0x82 is the protocol; then three bits of message type above five of version.
         return b"\x82" + _BYTES[_ONEWAY << 5 | 1] + self.size(seq_id) + self.size(len(name)) + name
 
 
@@ -215,4 +218,6 @@ class Binary:
 
     def message(self, name: bytes, seq_id: int) -> bytes:
         """Return version and type, name, sequence id."""
+        # The sign bit of the version tells a strict message from an old one, which began with the
+        # length of its name; the byte after the version is unused.
         return struct.pack(">Hxbi", 0x8001, _ONEWAY, len(name)) + name + self.i32(seq_id)
