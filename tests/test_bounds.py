@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext
 
 import tracekit
 from tracekit.encoding import OtlpEncoder, jaeger_binary, jaeger_compact
@@ -180,19 +180,22 @@ def grown(work) -> int:
 
 
 def flood(encoder, size: int, count: int) -> None:
-    provider = TracerProvider(resource=Resource({}), shutdown_on_exit=False)
-    exporter = InMemorySpanExporter()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    values = {"s": "v", "i": 7, "f": 0.5, "b": True}
+    resource, context = Resource({}), SpanContext(1, 2, is_remote=False)
     for number in range(count):
         unique = f"{number:08d}".ljust(size, "x")
-        tracer = provider.get_tracer(unique)
-        values = {"s": "v", "i": 7, "f": 0.5, "b": True}
         attributes = {f"{kind}{unique}": value for kind, value in values.items()}
-        with tracer.start_as_current_span(unique, attributes=attributes) as span:
-            span.add_event(unique, attributes)
-        for ended in exporter.get_finished_spans():
-            encoder.frame(ended)
-        exporter.clear()
+        span = ReadableSpan(
+            unique,
+            context,
+            resource=resource,
+            attributes=attributes,
+            events=[Event(unique, attributes)],
+            instrumentation_scope=InstrumentationScope(unique),
+            start_time=1,
+            end_time=2,
+        )
+        encoder.frame(span)
 
 
 @pytest.mark.parametrize("make", [jaeger_compact, jaeger_binary, OtlpEncoder])

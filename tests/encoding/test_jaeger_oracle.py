@@ -6,7 +6,6 @@ import json
 import math
 import struct
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaeger_client.thrift_gen.jaeger import ttypes as jaeger
@@ -248,16 +247,14 @@ def official_batch(process, spans, seq_no, loss):
     return write
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
 @settings(max_examples=300, deadline=None)
 @given(span=spans())
-def test_every_span_has_the_official_bytes(name, span):
+def test_every_span_has_the_official_bytes(span):
     """One encoded span is byte for byte what Apache Thrift writes for the mapped span."""
-    make, protocol = PROTOCOLS[name]
-    assert thrift(protocol, official(span).write) == make().frame(span).data
+    for make, protocol in PROTOCOLS.values():
+        assert thrift(protocol, official(span).write) == make().frame(span).data
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
 @settings(max_examples=50, deadline=None)
 @given(
     found=st.lists(spans(), max_size=18),
@@ -265,22 +262,22 @@ def test_every_span_has_the_official_bytes(name, span):
     loss=st.builds(Loss, *[st.integers(0, 2**40)] * 3),
     tags=attributes,
 )
-def test_frames_joined_are_the_whole_batch(name, found, seq_no, loss, tags):
+def test_frames_joined_are_the_whole_batch(found, seq_no, loss, tags):
     """Concatenated frames in their envelope equal the official one-shot call, size foretold."""
-    make, protocol = PROTOCOLS[name]
-    encoder = make()
     resource = Resource({**tags, "service.name": "shop"})
-    process = encoder.process(resource)
-    frames = [encoder.frame(span) for span in found]
-    sealed = encoder.seal(process, frames, seq_no, loss)
     mapped = jaeger.Process(
         serviceName="shop",
         tags=[tag(k, v) for k, v in resource.attributes.items() if k != "service.name"] or None,
     )
     expected = official_batch(mapped, [official(span) for span in found], seq_no, loss)
-    assert thrift(protocol, expected) == sealed.body
-    overhead = encoder.overhead_bytes(process, len(frames), {b""}, seq_no, loss)
-    assert overhead + sum(len(frame.data) for frame in frames) == len(sealed.body)
+    for make, protocol in PROTOCOLS.values():
+        encoder = make()
+        process = encoder.process(resource)
+        frames = [encoder.frame(span) for span in found]
+        sealed = encoder.seal(process, frames, seq_no, loss)
+        assert thrift(protocol, expected) == sealed.body
+        overhead = encoder.overhead_bytes(process, len(frames), {b""}, seq_no, loss)
+        assert overhead + sum(len(frame.data) for frame in frames) == len(sealed.body)
 
 
 @settings(max_examples=50, deadline=None)

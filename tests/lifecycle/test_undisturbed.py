@@ -6,8 +6,8 @@ import signal
 import sys
 
 import pytest
+from interrupting import Interrupting
 
-from tests.reporting.test_interrupts import Interrupting
 from tracekit._process import undisturbed
 
 

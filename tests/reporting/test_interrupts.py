@@ -6,17 +6,17 @@ function raises there, once at each such place that a program of offers and flus
 
 from __future__ import annotations
 
-import dis
-import itertools
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from interrupting import Interrupt, Interrupting
+from tiny import TinyEncoder, TinySpan
 
 import tracekit.reporting
-from tracekit._protocols import Frame, Payload, SendResult
+from tracekit._protocols import SendResult
 from tracekit.reporting import Reporter
 from tracekit.testing import FakeClock
 
@@ -24,37 +24,6 @@ CHECKED = {str(path) for path in Path(tracekit.reporting.__file__).parent.glob("
     tracekit.reporting.__file__
 }
 MAX_BYTES = 100
-
-
-class Interrupt(BaseException):
-    """What a signal handler raises."""
-
-
-class TinySpan:
-    _accounted = True
-    resource = None
-
-    def __init__(self, name, size=30):
-        self.name = name
-        self.size = size
-
-
-class TinyEncoder:
-    def process(self, resource):
-        return b""
-
-    def frame(self, span):
-        if not span.size:
-            raise ValueError("cannot be encoded")
-        return Frame(b"." * span.size, b"", span)
-
-    def overhead_bytes(self, process, frames, scopes, seq_no, loss):
-        return 0
-
-    def seal(self, process, frames, seq_no, loss):
-        if any(frame.span.name == "poison" for frame in frames):
-            raise ValueError("cannot be sealed")
-        return Payload(b"".join(frame.data for frame in frames), list(frames))
 
 
 class Wire:
@@ -89,42 +58,8 @@ class Wire:
         pass
 
 
-class Interrupting:
-    """A trace function that raises at the ``place``-th point where a signal could be seen."""
-
+class InReporting(Interrupting):
     checked = CHECKED
-    error = Interrupt
-
-    def __init__(self, place):
-        self.place = place
-        self.passed = 0
-        self._calls = {}  # code: offsets of the instructions before which a signal is seen
-
-    def __call__(self, frame, event, _arg):
-        if frame.f_code.co_filename not in self.checked:
-            return None
-        if event == "call":
-            frame.f_trace_opcodes, frame.f_trace_lines = True, False
-            self._pass()
-        elif event == "opcode" and frame.f_lasti in self._after_calls(frame.f_code):
-            self._pass()
-        return self
-
-    def _pass(self):
-        self.passed += 1
-        if self.passed == self.place:
-            raise self.error
-
-    def _after_calls(self, code):
-        known = self._calls.get(code)
-        if known is None:
-            known = self._calls[code] = set()
-            for step, after in itertools.pairwise(dis.get_instructions(code)):
-                if step.opname.startswith("CALL") and "INTRINSIC" not in step.opname:
-                    known.add(after.offset)
-                elif step.opname.startswith("JUMP_BACKWARD") or step.opname == "JUMP_ABSOLUTE":
-                    known.add(step.argval)
-        return known
 
 
 def lives(interrupting=None):
@@ -167,11 +102,11 @@ def test_the_program_passes_every_fate():
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a debugger or coverage traces already")
 def test_interrupts_lose_or_double_no_span():
     """Wherever the flush is interrupted, the next one brings each span to exactly one figure."""
-    counting = Interrupting(None)
+    counting = InReporting(None)
     lives(counting)
     assert counting.passed > 100
     for place in range(1, counting.passed + 1):
-        flushed, stats, wire, spans = lives(Interrupting(place))
+        flushed, stats, wire, spans = lives(InReporting(place))
         figures = {**stats.as_dict(), **stats.dropped}
         assert min(v for v in figures.values() if isinstance(v, int)) >= 0, (place, stats)
         lost = sum(stats.dropped.values())
@@ -212,11 +147,11 @@ def test_an_interrupted_end_counts_truly(policy):
         flushed = reporter.flush(5.0)
         return flushed, reporter.stats(), wire
 
-    counting = Interrupting(None)
+    counting = InReporting(None)
     ended(counting)
     assert counting.passed > 10
     for place in range(1, counting.passed + 1):
-        flushed, stats, wire = ended(Interrupting(place))
+        flushed, stats, wire = ended(InReporting(place))
         assert flushed, (place, stats)
         assert stats.finished == stats.sent + sum(stats.dropped.values())
         assert stats.sent == wire.arrived.total() <= 3

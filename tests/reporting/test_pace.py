@@ -14,9 +14,9 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import TinyEncoder, TinySpan
 
 import tracekit
-from tests.reporting.test_interrupts import TinyEncoder, TinySpan
 from tracekit._protocols import SendResult
 from tracekit.reporting import Reporter
 from tracekit.reporting._shared_limit import SharedLimit

@@ -7,10 +7,10 @@ import gc
 import sys
 
 import pytest
+from interrupting import Interrupt, Interrupting
 from opentelemetry import context as otel_context
 
 import tracekit
-from tests.reporting.test_interrupts import Interrupt, Interrupting
 from tracekit.testing import MemoryTransport
 from tracekit.tracing import _scope
 
