@@ -74,6 +74,7 @@ NOT_BY_TRAFFIC = {
         "transport._deadline:_bounded",
     },
     "one for each of a closed list of words": {
+        "_calls.redaction:_finding",
         "_process.exit:_warned",
         "propagation._counters:Counters._told",
         "propagation._counters:_CountersState.conflicts",
