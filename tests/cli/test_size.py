@@ -29,7 +29,7 @@ def test_ten_services_at_a_thousand_requests():
     assert rows["spans sampled"].figure == "2,000/s"
     assert rows["of one process"].figure == "50.0/s"  # 40 processes
     assert rows["network, all"].figure == "3.68 Mbit/s"  # 2 000 x 230 x 8
-    assert rows["CPU of the services"].figure == "0.31 cores"  # 2 000 x 14 us + 198 000 x 1.4 us
+    assert rows["CPU of the services"].figure == "0.30 cores"  # 2 000 x 11 us + 198 000 x 1.4 us
     assert rows["queue lasts"].figure == "200 s"  # 10 000 / 50
     assert rows["disk a day"].figure == "172.8 GB"  # 2 000 x 86 400 x 500 x 2
     assert rows["sampler_param"].figure == "0.005"  # 1 000 of 200 000
@@ -107,16 +107,16 @@ def test_bytes_of_a_span_are_the_encoders():
 
 
 def test_figures_are_the_performance_pages():
-    """Memory of a span is the page's figure, rounded up; its CPU at least that, at most twice.
+    """Memory of a span is the page's figure, rounded up; its CPU that, and at most a quarter more.
 
-    The page is made anew on any machine, in Python alone and with native frames: what is sized by
-    must not be less than the slower of the two.
+    Of its two figures, in Python alone and with native frames, the slower one: what is sized by
+    must not be less. Two runs of that cell on one machine are up to a fifth apart.
     """
     page = PERFORMANCE.read_text()
     part = page.split("### CPU of the process for a span", 1)[1].split("###", 1)[0]
     rows = re.findall(r"tracekit, Jaeger UDP(?:, Python alone)? \|.*?\| ([\d.]+) µs", part)
     cpu_us = max(map(float, rows))
-    assert cpu_us <= size.INPUTS["sampled_us"].default <= 2 * cpu_us
+    assert cpu_us <= size.INPUTS["sampled_us"].default <= 1.25 * cpu_us
     held = float(
         re.search(r"tracekit, Jaeger UDP \|\s*\| ([\d,]+) bytes", page)[1].replace(",", "")
     )

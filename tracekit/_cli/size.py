@@ -39,7 +39,7 @@ INPUTS = {
     "outage": Input(30, "seconds that the receiver may be away without a loss"),
     "bytes": Input(230, "bytes of a span on the wire (measured: three attributes)"),
     "held": Input(540, "bytes of a finished span in the queue (measured)"),
-    "sampled_us": Input(14, "CPU of a sampled span, export included, in us (measured)"),
+    "sampled_us": Input(11, "CPU of a sampled span, export included, in us (measured)"),
     "unsampled_us": Input(1.4, "CPU of a span that is not sampled, in us (measured)"),
     "agent": Input(20_000, "spans a second that one core of an agent takes (assumed)"),
     "collector": Input(15_000, "spans a second that one core of a collector takes (assumed)"),
