@@ -36,7 +36,7 @@ MAX_PACKET_BYTES = 65_000
 MIN_PACKET_BYTES = 512
 PACE_BYTES = 65_536
 PACE_S = 0.002
-"""33 MB a second, one full datagram at a time: more than one core can make.
+"""33 MB a second, one full datagram at a time.
 
 A default receive buffer (212 992 bytes) holds three datagrams of 60 kB, so the receiver may be away
 for three pauses.
