@@ -122,6 +122,41 @@ def test_a_worker_that_is_killed_is_replaced(report):
     reporter.shutdown(5.0)
 
 
+class Deadly(MemoryTransport):
+    """Takes small payloads; the first send ends the thread that sends it."""
+
+    max_bytes = 1_000
+
+    def __init__(self):
+        super().__init__()
+        self.sends = 0
+
+    def send(self, payload, deadline):
+        self.sends += 1
+        if self.sends == 1:
+            raise SystemExit("killed")
+        return super().send(payload, deadline)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_killed_at_a_send(report):
+    """What it has taken and not encoded yet is not what killed it: all of it is sent by another."""
+    wire, workers = Deadly(), []
+
+    def spawn(pipeline):
+        workers.append(start_worker(pipeline))
+        return workers[-1]
+
+    reporter = Reporter(jaeger_compact(), lambda: wire, spawn=spawn, wait=time.sleep, flush_s=0.02)
+    report(reporter, *map(str, range(60)))
+    eventually(lambda: wire.sends)
+    workers[0].join(20.0)
+    assert reporter.flush(20.0)
+    reporter.shutdown(5.0)
+    stats = reporter.stats()
+    assert (stats.sent, sum(stats.dropped.values())) == (60, 0)
+
+
 def test_a_worker_that_cannot_be_started(report):
     """Whatever starting it raises, ``on_end`` returns, and a later span tries again."""
     now = [0.0]

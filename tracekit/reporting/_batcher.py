@@ -79,6 +79,7 @@ class Batcher:
             encoder, "frames", self._one
         )
         self._bite = _BITE if hasattr(encoder, "frames") else 1
+        self._encoding = False
         self._made: list[Frame] = []  # of the first spans in the queue's hand
         self._frames: list[Frame] = []  # of spans that were let go of; no batch has them yet
         self._resource: Resource | None = None  # of all of these, and its encoded process
@@ -126,7 +127,7 @@ class Batcher:
     def drop_current(self) -> None:
         """Give up the span that was being encoded, if there is one."""
         hand, at = self._queue.hand, len(self._made)
-        if at < len(hand):
+        if self._encoding and at < len(hand):
             self._ledger.dropped[DropReason.ENCODE_FAILED] += 1
             del hand[at]
 
@@ -138,6 +139,7 @@ class Batcher:
         queue, batch, made = self._queue, self._batch, self._made
         room = max_bytes if batch is None else max(1, batch.room(max_bytes))
         while hand := queue.hand or queue.take(self._bite):
+            self._encoding = True
             try:
                 self._encode(hand[: self._together(hand)], made, room)
             except Exception:
@@ -147,6 +149,7 @@ class Batcher:
             count = len(made)
             self._frames, self._made = made, []
             del hand[:count]
+            self._encoding = False
             return True
         return False
 
