@@ -87,12 +87,12 @@ def told(span):
 def test_it_gives_what_begin_would_give(headers, sampler, base, found):
     """Same parent, decision, marks, state, attributes and counts, and what goes on with it."""
     short, long = provider(sampler()), provider(sampler())
-    arrival = propagator.read_metadata(tuple(headers.items()))
-    context = enter(arrival, base)
+    extracted = propagator.read_metadata(tuple(headers.items()))
+    context = enter(extracted, base)
     given_start = None if found is None else dict(found)
     wanted = long.get_tracer("test").start_span("call", context, SpanKind.SERVER, given_start)
     span, inside = short.get_tracer("test").join(
-        arrival, "call", SpanKind.SERVER, None if found is None else dict, base, subject=found
+        extracted, "call", SpanKind.SERVER, None if found is None else dict, base, subject=found
     )
     assert told(span) == told(wanted)
     if trace.get_current_span(context).get_span_context().is_valid:
@@ -150,18 +150,20 @@ def test_processors_see_what_the_sdk_shows():
 
     made = provider(ParentRule(Const(True)))
     made.add_span_processor(Look())
-    arrival = propagator.read_metadata((("uber-trace-id", f"{T}:{S}:0:1"), ("uberctx-user", "bob")))
-    made.get_tracer("t").join(arrival, "call", SpanKind.SERVER, lambda: {"a": 1})
+    extracted = propagator.read_metadata(
+        (("uber-trace-id", f"{T}:{S}:0:1"), ("uberctx-user", "bob"))
+    )
+    made.get_tracer("t").join(extracted, "call", SpanKind.SERVER, lambda: {"a": 1})
     assert seen == [(int(S, 16), {"user": "bob"}, {"a": 1})]
 
 
 @pytest.mark.parametrize("headers", [{}, {"uber-trace-id": f"{T}:{S}:0:1", "uberctx-user": "bob"}])
 def test_a_disabled_tracer_passes_on(headers):
     """Without tracing the ids and the baggage go on as they came."""
-    arrival = propagator.read_metadata(tuple(headers.items()))
-    span, inside = DisabledTracerProvider().get_tracer("t").join(arrival, "call", SpanKind.SERVER)
+    extracted = propagator.read_metadata(tuple(headers.items()))
+    span, inside = DisabledTracerProvider().get_tracer("t").join(extracted, "call", SpanKind.SERVER)
     assert not span.is_recording()
-    context = enter(arrival, Context())
+    context = enter(extracted, Context())
     assert span.get_span_context() == trace.get_current_span(context).get_span_context()
     assert baggage.get_all(inside) == baggage.get_all(context)
 
@@ -179,7 +181,7 @@ def test_a_disabled_tracer_passes_on(headers):
 def test_a_decided_trace_takes_the_short_way(header):
     """Of whatever format: without a context that nobody looks at, nor the tracer's other road."""
     tracer = provider(ParentRule(Const(True))).get_tracer("x")
-    arrival = propagator.read_metadata((header,))
+    extracted = propagator.read_metadata((header,))
     called = []
 
     def profile(frame, event, _):
@@ -188,7 +190,7 @@ def test_a_decided_trace_takes_the_short_way(header):
 
     sys.setprofile(profile)
     try:
-        tracer.join(arrival, "served", SpanKind.SERVER)
+        tracer.join(extracted, "served", SpanKind.SERVER)
     finally:
         sys.setprofile(None)
     assert "start_span" not in called

@@ -53,7 +53,7 @@ class Joiner(Protocol):
 
     def join(
         self,
-        arrival: Extracted,
+        extracted: Extracted,
         name: str,
         kind: trace.SpanKind,
         attributes: Describe | None = None,
@@ -156,7 +156,7 @@ class HttpExchange(BaseCall):
     answers = False
     """Whether responses name their trace."""
     bound: Bound
-    arrival: Extracted
+    extracted: Extracted
     method: str
     scheme: str
 
@@ -182,7 +182,7 @@ class HttpExchange(BaseCall):
         bound = self.bound
         if context is None:
             span, self.context = bound.tracer.join(
-                self.arrival, name, _SERVER, attributes, subject=subject
+                self.extracted, name, _SERVER, attributes, subject=subject
             )
         else:
             span = bound.tracer.start_span(name, context, _SERVER)
@@ -204,14 +204,14 @@ class HttpExchange(BaseCall):
 
     def pass_on(self) -> None:
         """Have later steps run under what arrived, without a span."""
-        context = enter(self.arrival, _EMPTY)
+        context = enter(self.extracted, _EMPTY)
         if self.excluded:
             context = with_root_hint(RootHint(Decision.DENY), context)
         self.context = context
 
     def sampled_by_operation(self) -> bool:
         """Whether a sampler will decide, and wants to know the operation for that."""
-        fields = self.arrival[0]
+        fields = self.extracted[0]
         return self.bound.by_operation and (fields is None or not fields[0] or fields[3] is None)
 
     # -- each stretch of the application's code --------------------------------------------------

@@ -55,7 +55,7 @@ class Exchange(HttpExchange):
             bound = server.bind(handle)
         self.bound = bound
         self.answers = server.answers
-        self.arrival = bound.propagator.read_raw(scope["headers"])
+        self.extracted = bound.propagator.read_raw(scope["headers"])
         websocket = scope["type"] == "websocket"
         self.method = "GET" if websocket else http.text(get("method"))
         self.scheme = http.text(get("scheme")) or ("ws" if websocket else "http")

@@ -20,7 +20,7 @@ from tracekit.grpc import _foreign as foreign
 from tracekit.grpc._aio_threads import threaded
 from tracekit.grpc._foreign_context import OWN_AIO_CONTEXT, KnownContext, known
 from tracekit.grpc._handlers import behavior_of, rewrap
-from tracekit.grpc._recording_context import Heard
+from tracekit.grpc._recording_context import ReadableContext
 from tracekit.grpc._server_call import ServerRpc, seen
 from tracekit.grpc._started_in import StartContexts
 from tracekit.grpc._stepped import Stepped
@@ -82,7 +82,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
             if current:
                 rpc.base = self._started_in.base_of(current)
             rpc.bound = bound = plan.rebind()
-            rpc.arrival = bound.propagator.read_metadata(metadata or ())
+            rpc.extracted = bound.propagator.read_metadata(metadata or ())
             behavior = behavior_of(handler)
             traced = rewrap(handler, rpc, behavior, _traced(rpc, behavior))
         except Exception:
@@ -102,7 +102,7 @@ class AioServerCall(ServerRpc):
     if_unconvertible = grpc.StatusCode.UNKNOWN
     task: asyncio.Task[object] | None = None
     """gRPC's, in which this RPC is served."""
-    _served: grpc.aio.ServicerContext | KnownContext | Heard | None = None
+    _served: grpc.aio.ServicerContext | KnownContext | ReadableContext | None = None
     reads_stream = False
     """Whether there is a stream of requests."""
     _exhausted = False
@@ -128,7 +128,7 @@ class AioServerCall(ServerRpc):
             call.in_task(task)
         return call, asked
 
-    def served(self, context: _Asked | Heard) -> None:
+    def served(self, context: _Asked | ReadableContext) -> None:
         """Called with the context that the handler has, or with what listens to it."""
         self._served = context
 
@@ -187,7 +187,7 @@ class AioServerCall(ServerRpc):
             self.raised(error, final=isinstance(error, grpc.aio.AbortError) or self._is_aborted())
 
     def _is_aborted(self) -> bool:
-        return isinstance(self._served, Heard) and self._served.aborted
+        return isinstance(self._served, ReadableContext) and self._served.aborted
 
     def sends(self, data: object) -> bool:
         """Return whether gRPC sends ``data``: here, text as UTF-8, and None as nothing."""
@@ -233,7 +233,7 @@ class AioServerCall(ServerRpc):
         self._served = None
 
 
-def _code_of(context: _Asked | Heard) -> grpc.StatusCode | None:
+def _code_of(context: _Asked | ReadableContext) -> grpc.StatusCode | None:
     return conventions.code_of(context.code(), numbers=True)
 
 

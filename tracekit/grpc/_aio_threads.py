@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from tracekit.grpc._foreign_context import known
-from tracekit.grpc._recording_context import Heard, Listening
+from tracekit.grpc._recording_context import ReadableContext, RecordingContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,10 +29,10 @@ def threaded(rpc: ServerRpc, behavior: Behavior) -> Behavior:
         call = rpc.serving(asked)
         if call is not rpc:
             call.ends_with_handler = True
-        heard = Heard(asked)
-        if not call.begin(request, heard):
+        readable = ReadableContext(asked)
+        if not call.begin(request, readable):
             return behavior(request, context)
-        told = Listening(context, heard)
+        told = RecordingContext(context, readable)
         step = call.step()
         try:
             with step:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tracekit.grpc._foreign_context import KnownContext
 
 
-class Heard:
+class ReadableContext:
     """What a blocking handler told its context; read like a context that can be asked."""
 
     def __init__(self, context: grpc.ServicerContext | KnownContext) -> None:
@@ -38,17 +38,17 @@ class Heard:
         return self.last_trailing
 
 
-class Listening:
-    """The context of a blocking handler: gRPC's own, and ``Heard`` hears what it is told."""
+class RecordingContext:
+    """The context of a blocking handler: gRPC's own, and what it is told is kept to be read."""
 
-    __slots__ = ("_bare", "_heard")
+    __slots__ = ("_bare", "_readable")
 
     _bare: grpc.ServicerContext
-    _heard: Heard
+    _readable: ReadableContext
 
-    def __init__(self, context: grpc.ServicerContext, heard: Heard) -> None:
+    def __init__(self, context: grpc.ServicerContext, readable: ReadableContext) -> None:
         object.__setattr__(self, "_bare", context)
-        object.__setattr__(self, "_heard", heard)
+        object.__setattr__(self, "_readable", readable)
 
     @property  # type: ignore[misc] # what isinstance asks when the type itself says no
     def __class__(self) -> type:
@@ -68,21 +68,21 @@ class Listening:
 
     def set_code(self, code: object) -> None:
         self._bare.set_code(code)
-        self._heard.last_code = code
+        self._readable.last_code = code
 
     def set_details(self, details: str) -> None:
         self._bare.set_details(details)
-        self._heard.last_details = details
+        self._readable.last_details = details
 
     def set_trailing_metadata(self, metadata: Iterable[Pair]) -> None:
         self._bare.set_trailing_metadata(metadata)
-        self._heard.last_trailing = metadata
+        self._readable.last_trailing = metadata
 
     def abort(
         self, code: object, details: str = "", trailing_metadata: tuple[Pair, ...] = ()
     ) -> None:
-        self._heard.aborted = True
-        self._heard.last_code = code
-        self._heard.last_details = details
-        self._heard.last_trailing = trailing_metadata or self._heard.last_trailing
+        self._readable.aborted = True
+        self._readable.last_code = code
+        self._readable.last_details = details
+        self._readable.last_trailing = trailing_metadata or self._readable.last_trailing
         self._bare.abort(code, details, trailing_metadata)

@@ -80,8 +80,8 @@ class ServerInterceptor(grpc.ServerInterceptor):
                 and (plan.tracing is not None or bound.handle is not slot.running)
             ):
                 bound = plan.rebind()
-            arrival = bound.propagator.read_metadata(metadata or ())
-            passer = bound.passer
+            extracted = bound.propagator.read_metadata(metadata or ())
+            through = bound.pass_through
             streaming = handler.response_streaming
             behavior: Behavior
             if streaming or handler.request_streaming:
@@ -89,16 +89,16 @@ class ServerInterceptor(grpc.ServerInterceptor):
             else:
                 behavior = handler.unary_unary
             base = get_current() if _THREADS_INHERIT else None
-            fields = arrival[0]
+            fields = extracted[0]
             unsampled = fields is not None and fields[3] is False
-            if unsampled and passer is not None and not streaming and passer.passes_on(arrival):
-                passing = Passing(behavior, passer, arrival, base, plan, method, metadata)
+            if unsampled and through is not None and not streaming and through.passes_on(extracted):
+                passing = Passing(behavior, through, extracted, base, plan, method, metadata)
                 convert = handler.request_deserializer, handler.response_serializer
                 return rebuilt(handler, behavior, passing.unary, *convert)
             rpc = BlockingServerCall(plan, method, metadata)
             rpc.started_ns = time_ns()
             rpc.unclaimed = True
-            rpc.bound, rpc.arrival, rpc.base, rpc.behavior = bound, arrival, base, behavior
+            rpc.bound, rpc.extracted, rpc.base, rpc.behavior = bound, extracted, base, behavior
             wrapped = _streaming(rpc, behavior) if streaming else rpc.unary
             return rewrap(handler, rpc, behavior, wrapped)
         except Exception:
@@ -112,21 +112,21 @@ class Passing:
     All that is left to do is to pass on what arrived, to all that the handler calls.
     """
 
-    __slots__ = ("arrival", "base", "behavior", "metadata", "method", "passer", "plan")
+    __slots__ = ("base", "behavior", "extracted", "metadata", "method", "pass_through", "plan")
 
     def __init__(
         self,
         behavior: Behavior,
-        passer: PassThrough,
-        arrival: Extracted,
+        pass_through: PassThrough,
+        extracted: Extracted,
         base: Context | None,
         plan: Plan,
         method: Method,
         metadata: Iterable[Pair] | None,
     ) -> None:
         self.behavior = behavior
-        self.passer = passer
-        self.arrival = arrival
+        self.pass_through = pass_through
+        self.extracted = extracted
         self.base = base
         self.plan = plan
         self.method = method
@@ -151,10 +151,10 @@ class Passing:
             current = without(current, self.base)
         if current and (current.get(_SUPPRESSED) or current.get(SUPPRESSED_PLAINLY)):
             return self.behavior(request, context)
-        span = self.passer.pass_on(self.arrival)
-        fields, captured = self.arrival
+        span = self.pass_through.pass_on(self.extracted)
+        fields, captured = self.extracted
         if current or captured or (fields is not None and fields[6]):
-            made = enter(self.arrival, current, span)
+            made = enter(self.extracted, current, span)
         else:
             made = Context({SPAN_KEY: span})
         token = attach(made)

@@ -65,7 +65,7 @@ class ServerRpc(Rpc):
 
     bound: Bound
     """What the handle in use at its arrival provides."""
-    arrival: Extracted
+    extracted: Extracted
     """What its metadata says."""
     _served: grpc.ServicerContext | KnownContext | None = None
     """The handler's context, as long as it is needed: it leads back here by its deserializer, and
@@ -199,7 +199,7 @@ class ServerRpc(Rpc):
             self._served = context
             if plan.slow_s is None:
                 span, self.context = bound.join(
-                    self.arrival, self.name, _SERVER, described, current, self.started_ns, self
+                    self.extracted, self.name, _SERVER, described, current, self.started_ns, self
                 )
                 self.span, self.begun = span, True
                 kind = type(span)
@@ -208,7 +208,7 @@ class ServerRpc(Rpc):
                 if bound.has_audience:
                     self._heard(bound)
             else:
-                self._put_off(bound, enter(self.arrival, current))
+                self._put_off(bound, enter(self.extracted, current))
             if self.live:
                 if context is not None:
                     self.served(context)
@@ -239,7 +239,7 @@ class ServerRpc(Rpc):
         other.first = self
         other.serialize, other.deserialize = self.serialize, self.deserialize
         other.streaming, other.base = self.streaming, self.base
-        other.bound, other.arrival = self.bound, self.arrival
+        other.bound, other.extracted = self.bound, self.extracted
         if not same:
             other.arrive(metadata)
         _other.set(other)
@@ -259,10 +259,10 @@ class ServerRpc(Rpc):
         self.started_ns = time_ns()
         try:
             self.bound = bound = self.plan.rebind()
-            self.arrival = bound.propagator.read_metadata(metadata or ())
+            self.extracted = bound.propagator.read_metadata(metadata or ())
         except Exception:
             self.plan.complain("reading what arrived")
-            self.arrival = None, ()
+            self.extracted = None, ()
 
     def other(self) -> ServerRpc | None:
         """Return the other RPC that the handler serves on this thread, or in this task."""

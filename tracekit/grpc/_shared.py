@@ -35,10 +35,10 @@ class Method(NamedTuple):
 class PassThrough(Protocol):
     """A tracer that can tell when all there is to do is to pass on what arrived, and does that."""
 
-    def passes_on(self, arrival: Extracted) -> bool:
+    def passes_on(self, extracted: Extracted) -> bool:
         """Return whether nobody is to hear of a call that begins below what arrived."""
 
-    def pass_on(self, arrival: Extracted) -> Span:
+    def pass_on(self, extracted: Extracted) -> Span:
         """Return an unsampled span below it; for which ``passes_on`` was True."""
 
 
@@ -57,7 +57,7 @@ class Bound(NamedTuple):
     """Who counts the calls that we serve; None on the client's side."""
     has_audience: bool
     """Whether somebody is told that a call begins: that observer, or a hook."""
-    passer: PassThrough | None
+    pass_through: PassThrough | None
     """The tracer; None where it cannot, or where not only the reporter wants to hear of calls."""
 
 

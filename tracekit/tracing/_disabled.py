@@ -125,7 +125,7 @@ class DisabledTracer(trace.Tracer):
 
     def join(
         self,
-        arrival: Extracted,
+        extracted: Extracted,
         name: str,
         kind: SpanKind,
         attributes: Callable[..., object] | None = None,
@@ -134,7 +134,7 @@ class DisabledTracer(trace.Tracer):
         subject: object = None,
     ) -> tuple[trace.Span, Context]:
         """Return a span that records nothing and has the ids that arrived, and its context."""
-        context = enter(arrival, base)
+        context = enter(extracted, base)
         span = passing(context)
         return span, with_span(span, context)
 

@@ -133,14 +133,14 @@ class KeepingTracer(Tracer):
         )
         return made
 
-    def passes_on(self, arrival: Extracted) -> bool:
+    def passes_on(self, extracted: Extracted) -> bool:
         """Return whether nobody will want to know of what is done below what arrived."""
         provider: KeepingTracerProvider = self._provider  # type: ignore[assignment] # its own kind
-        return super().passes_on(arrival) and not provider.overrides
+        return super().passes_on(extracted) and not provider.overrides
 
     def join(
         self,
-        arrival: Extracted,
+        extracted: Extracted,
         name: str,
         kind: SpanKind,
         attributes: Describe | None = None,
@@ -153,10 +153,10 @@ class KeepingTracer(Tracer):
         Where the caller has decided, and is obeyed, on the same road; else on that of
         ``start_span``.
         """
-        parts = arrival[0]
-        if parts is not None and parts[0] and (parts[3] or self.passes_on(arrival)):
-            return super().join(arrival, name, kind, attributes, base, start_time, subject)
-        return self._join_by_rule(arrival, name, kind, attributes, base, start_time, subject)
+        fields = extracted[0]
+        if fields is not None and fields[0] and (fields[3] or self.passes_on(extracted)):
+            return super().join(extracted, name, kind, attributes, base, start_time, subject)
+        return self._join_by_rule(extracted, name, kind, attributes, base, start_time, subject)
 
 
 class KeepingTracerProvider(TracerProvider):

@@ -149,22 +149,22 @@ class Tracer(trace.Tracer):
         led.leader = leader
         return led
 
-    def passes_on(self, arrival: Extracted) -> bool:
+    def passes_on(self, extracted: Extracted) -> bool:
         """Return whether all that is to be done below what arrived is to ``pass_on``.
 
         If so the parent, and it alone, has decided: that nobody is to hear of this, and it says no
         more than its ids. Otherwise ``start_span`` knows what to do. For edges that look before
         they begin a call.
         """
-        parts = arrival[0]
-        if parts is None or parts[3] is not False or not self._provider._inline:
+        fields = extracted[0]
+        if fields is None or fields[3] is not False or not self._provider._inline:
             return False
-        return parts[0] != 0 and not parts[7] and not parts[8] & ~_RANDOM
+        return fields[0] != 0 and not fields[7] and not fields[8] & ~_RANDOM
 
-    def pass_on(self, arrival: Extracted) -> UnsampledSpan:
+    def pass_on(self, extracted: Extracted) -> UnsampledSpan:
         """Return a new unsampled span below what arrived; for which ``passes_on`` was True."""
-        parts = arrival[0]
-        assert parts is not None  # noqa: S101 (as ``passes_on`` has found)
+        fields = extracted[0]
+        assert fields is not None  # noqa: S101 (as ``passes_on`` has found)
         process = self._states.current
         if not process.mark[0]:
             process = self._states.now()
@@ -173,11 +173,11 @@ class Tracer(trace.Tracer):
             span_id = process.stock.pop() or process.draw()
         except IndexError:
             span_id = process.draw()
-        return unsampled(parts[0], span_id, parts[8], _NO_STATE)
+        return unsampled(fields[0], span_id, fields[8], _NO_STATE)
 
     def join(  # noqa: C901, PLR0912 - one road, see ``begin``
         self,
-        arrival: Extracted,
+        extracted: Extracted,
         name: str,
         kind: SpanKind,
         attributes: Describe | None = None,
@@ -187,14 +187,14 @@ class Tracer(trace.Tracer):
     ) -> tuple[trace.Span, Context]:
         """Start the span that answers what arrived; return it, and ``base`` with it as current.
 
-        For edges: as ``start_span`` in the context that ``enter(arrival, base)`` makes, without
+        For edges: as ``start_span`` in the context that ``enter(extracted, base)`` makes, without
         making what nobody would look at. ``attributes(subject)``, without one ``attributes()``, is
         asked for the start attributes if the span records; its dictionary is taken over and must
         not be kept, but for ``PlainAttributes``, which are copied.
         ``start_time`` in ns since the epoch. Never raises, but what ``attributes`` raises.
         """
         provider = self._provider
-        parts, captured = arrival
+        fields, captured = extracted
         process = self._states.current
         if not process.mark[0]:
             process = self._states.now()
@@ -202,12 +202,12 @@ class Tracer(trace.Tracer):
         source: SpanContext | None = None
         baggage: Mapping[str, str] | None = None
         if not provider._inline:
-            return self._join_by_rule(arrival, name, kind, attributes, base, start_time, subject)
-        if parts is not None and parts[0]:
-            trace_id, parent_id, _, sampled, debug, _, baggage, tracestate, bits = parts
+            return self._join_by_rule(extracted, name, kind, attributes, base, start_time, subject)
+        if fields is not None and fields[0]:
+            trace_id, parent_id, _, sampled, debug, _, baggage, tracestate, bits = fields
             if sampled is None or debug or bits & ~_PLAIN_BITS:  # undecided, or marked
                 return self._join_by_rule(
-                    arrival, name, kind, attributes, base, start_time, subject
+                    extracted, name, kind, attributes, base, start_time, subject
                 )
             state = trace_state(tracestate) if tracestate else _NO_STATE
             bits &= _RANDOM  # a header of Jaeger's says by a bit of its own that it is sampled
@@ -216,12 +216,14 @@ class Tracer(trace.Tracer):
                 flags = _TRACE_FLAGS[bits]
                 source = _tuple(Remote, (trace_id, parent_id, True, flags, state, True))
             process.joined[sampled] += 1
-        elif base or provider._decide_root is None or (parts is not None and parts[3] is not None):
+        elif (
+            base or provider._decide_root is None or (fields is not None and fields[3] is not None)
+        ):
             # Below a span of this process, a sampler that wants to know all, a lone decision.
-            return self._join_by_rule(arrival, name, kind, attributes, base, start_time, subject)
+            return self._join_by_rule(extracted, name, kind, attributes, base, start_time, subject)
         else:
-            if parts is not None:
-                baggage = parts[6]
+            if fields is not None:
+                baggage = fields[6]
             trace_id, bits, state, found, sampled = root(provider, process, name, None)
         try:  # TracingState.draw(), without the call
             span_id = process.stock.pop() or process.draw()
@@ -251,16 +253,16 @@ class Tracer(trace.Tracer):
             if bits & SAMPLED:
                 provider._on_start(span, None)
             if provider._processors:
-                provider._notify_start(span, enter(arrival, base))
+                provider._notify_start(span, enter(extracted, base))
         else:
             span = unsampled(trace_id, span_id, bits, state)
         if base or captured or baggage:
-            return span, enter(arrival, base, span)
+            return span, enter(extracted, base, span)
         return span, Context({SPAN_KEY: span})
 
     def _join_by_rule(
         self,
-        arrival: Extracted,
+        extracted: Extracted,
         name: str,
         kind: SpanKind,
         attributes: Describe | None,
@@ -269,7 +271,7 @@ class Tracer(trace.Tracer):
         subject: object,
     ) -> tuple[trace.Span, Context]:
         """``join`` by the road that the SDK takes, whose sampler may look at everything."""
-        context = enter(arrival, base)
+        context = enter(extracted, base)
         given = _described(attributes, subject)
         span = self.start_span(name, context, kind, given, None, start_time)
         return span, with_span(span, context)

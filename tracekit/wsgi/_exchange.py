@@ -63,7 +63,7 @@ class Exchange(HttpExchange):
             bound = server.bind(handle)
         self.bound = bound
         self.answers = server.answers
-        self.arrival = bound.propagator.read_environ(environ)
+        self.extracted = bound.propagator.read_environ(environ)
         self._start_response = start_response
         method, scheme, path = get("REQUEST_METHOD"), get("wsgi.url_scheme"), get("PATH_INFO")
         self.method: str = method if type(method) is str else ""
