@@ -8,6 +8,7 @@ import socket
 import pytest
 from waiting import eventually
 
+import tracekit
 from tracekit.testing import FakeClock
 from tracekit.transport._resolver import Resolver
 
@@ -62,3 +63,20 @@ def test_only_the_family_asked_for_is_used(asked, family, host):
     resolver = Resolver("agent", 6831, clock=clock, family=family)
     assert resolver.address(clock() + 5).host == host
     assert asked == [family]
+
+
+def test_an_interface_that_is_not_up_yet_is_waited_for(asked):
+    """An address may name one that comes after the program does; until then it is looked up."""
+    clock = FakeClock()
+    assert Resolver("[fe80::1%no-such-if]", 6831, clock=clock).address(clock() + 5) is not None
+    assert asked == [socket.AF_UNSPEC]
+
+
+def test_a_program_starts_without_the_interface_of_its_agent():
+    """Nothing is raised, and its spans wait."""
+    tracing = tracekit.init(
+        "s", environ={}, set_global=False, agent_host="fe80::1%no-such-if", exit_budget_s=0
+    )
+    tracing.tracer("t").start_span("s").end()
+    assert tracing.settings.transport.agent_host == "fe80::1%no-such-if"
+    tracing.shutdown()

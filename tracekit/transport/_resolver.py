@@ -127,11 +127,13 @@ class Resolver:
 
 
 def _literal(host: str, port: int) -> Address | None:
+    """Return an address that needs no lookup: what names an interface may have to wait for it."""
     try:
         ip = ipaddress.ip_address(host)
-    except ValueError:
+        if ip.version == 4:
+            return Address(socket.AF_INET, (host, port))
+        scope = getattr(ip, "scope_id", None)
+        index = socket.if_nametoindex(scope) if scope else 0
+    except (ValueError, OSError):
         return None
-    if ip.version == 4:
-        return Address(socket.AF_INET, (host, port))
-    scope = getattr(ip, "scope_id", None)
-    return Address(socket.AF_INET6, (host, port, 0, socket.if_nametoindex(scope) if scope else 0))
+    return Address(socket.AF_INET6, (host, port, 0, index))
