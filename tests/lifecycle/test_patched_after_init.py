@@ -45,15 +45,15 @@ print(max(gaps), ok, tracekit.stats().sent, flush=True)
 """
 
 
-def run(world, environ):
+def run(world, environ, program=PROGRAM):
     if importlib.util.find_spec(world) is None:
         pytest.skip(f"{world} is not installed")
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         env={"WORLD": world, "PATH": "/usr/bin:/bin", **environ},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=30,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -81,3 +81,31 @@ def test_a_slow_collector_holds_no_loop(world):
     with slow(1.5) as port:
         longest, _, _ = run(world, wire("http", port))
     assert longest < 1.0
+
+
+LATE = """
+import os, sys, warnings
+import tracekit
+tracing = tracekit.init("green", sampler_type="const", sampler_param=1)
+tracing.tracer("t").start_span("b").end()  # there is a real thread that waits now
+if os.environ["WORLD"] == "gevent":
+    from gevent import monkey; monkey.patch_all()
+else:
+    warnings.simplefilter("ignore")
+    import eventlet; eventlet.monkey_patch()
+if os.environ["ACT"] == "flush":
+    tracing.flush(5)
+else:
+    tracing.shutdown(5)
+print(0.0, True, tracing.stats().sent, flush=True)
+"""
+
+
+@pytest.mark.parametrize("world", ["gevent", "eventlet"])
+@pytest.mark.parametrize("act", ["flush", "shutdown"])
+def test_what_ended_before_the_patch_is_sent_after_it(world, act):
+    """Who wants it sent does not wait for a thread of the other kind, which may wait for it."""
+    for _ in range(4):
+        with FakeAgent() as agent:
+            _, _, sent = run(world, {**agent.environ, "ACT": act}, LATE)
+        assert sent == 1

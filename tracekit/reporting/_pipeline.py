@@ -106,6 +106,7 @@ class Pipeline:
         self._flush_requests = FlushRequests(self.ledger, clock)
         self._end_s = math.inf
         self._patience_s = math.inf  # the end's, where every send is refused by this very host
+        self._relieved = False  # the worker is to leave without a last drain
         self._over = False  # nobody sends any more: what is in hand is to be counted as lost
 
     def start(self) -> None:
@@ -197,7 +198,8 @@ class Pipeline:
 
     def worker_done(self) -> None:
         """Send until the end that ``close`` has set; the worker's last act."""
-        self._drain()
+        if not self._relieved:
+            self._drain()
         self._flush_requests.end_all()
         if self._over:  # ``close`` could not wait any longer, so the rest is ours to count
             self._finish()
@@ -210,7 +212,7 @@ class Pipeline:
         before = ledger.snapshot()
         target = ledger.finished.value - ledger.refused.value
         deadline_s = self.clock() + timeout_s
-        if self._has_worker():
+        if self._is_served():
             self._ask(FlushRequest(target, deadline_s, Wakeup()))
         else:
 
@@ -230,13 +232,17 @@ class Pipeline:
         """Have the worker run ``request`` and wait for that, as long as there is a worker."""
         self._flush_requests.add(request)
         self.queue.wakeup.ring()
-        while self.ledger.settled() < request.target and self._has_worker():
+        while self.ledger.settled() < request.target and self._is_served():
             left_s = request.deadline_s - self.clock()
             if left_s <= 0 or request.done.wait(min(left_s, _LOST_S)):
                 return
 
     def begin_close(self, timeout_s: float) -> float:
         """Refuse spans from now on; the worker, if there is one, ends by what is returned."""
+        self._relieved = self.queue.wakeup.outdated
+        return self._end_within(timeout_s)
+
+    def _end_within(self, timeout_s: float) -> float:
         now = self.clock()
         self._patience_s = now + timeout_s * PATIENCE
         self._end_s = now + timeout_s
@@ -245,7 +251,7 @@ class Pipeline:
 
     def release(self, timeout_s: float) -> None:
         """Let the worker end by itself, as ``close`` would have it end. Never waits."""
-        self.begin_close(timeout_s)
+        self._end_within(timeout_s)
         self._over = True
         if not self._has_worker():
             self._transport.close()
@@ -258,7 +264,7 @@ class Pipeline:
         self.begin_close(timeout_s)
         worker = self._worker
         try:
-            if worker is not None and self._has_worker():
+            if worker is not None and self._is_served():
                 worker.join(min(max(0.0, timeout_s), threading.TIMEOUT_MAX))
             else:
                 self._drain()
@@ -282,6 +288,15 @@ class Pipeline:
         """Return whether another thread is there to send."""
         worker = self._worker
         return worker is not None and worker.is_alive() and worker.ident != threading.get_ident()
+
+    def _is_served(self) -> bool:
+        """Return whether there is another thread to send, of the kind that the caller waits for.
+
+        A real thread from before gevent patched makes a loop of its own when it touches a socket.
+        While another makes one, or waits for that thread, gevent's imports can wait for each other
+        for ever. So who wants to see spans sent does it then.
+        """
+        return self._has_worker() and not self.queue.wakeup.outdated
 
     def _finish(self) -> None:
         """Count what is in hand as lost and let go of the wire, unless a thread is still at it."""

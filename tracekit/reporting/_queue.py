@@ -58,13 +58,18 @@ class Wakeup:
         gevent and eventlet put green threads in the place of real ones, and uWSGI has them do so
         after the application was loaded. A lock from before would stop them all while one waits.
         """
-        if threading.Lock is not self._made_by:
+        if self.outdated:
             self._made_by = threading.Lock
             lock = threading.Lock()
             lock.acquire()
             before, self._lock = self._lock, lock
             if not before.locked():
                 self.ring()
+
+    @property
+    def outdated(self) -> bool:
+        """Whether gevent or eventlet has put other threads in the place of those that it is for."""
+        return threading.Lock is not self._made_by
 
     def ring(self) -> None:
         """Wake the waiting thread, or the next that waits."""
