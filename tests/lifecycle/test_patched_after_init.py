@@ -103,7 +103,7 @@ print(0.0, True, tracing.stats().sent, flush=True)
 
 @pytest.mark.parametrize("world", ["gevent", "eventlet"])
 @pytest.mark.parametrize("act", ["flush", "shutdown"])
-def test_what_ended_before_the_patch_is_sent_after_it(world, act):
+def test_ended_before_the_patch_sent_after(world, act):
     """Who wants it sent does not wait for a thread of the other kind, which may wait for it."""
     for _ in range(4):
         with FakeAgent() as agent:

@@ -65,14 +65,14 @@ def test_only_the_family_asked_for_is_used(asked, family, host):
     assert asked == [family]
 
 
-def test_an_interface_that_is_not_up_yet_is_waited_for(asked):
+def test_an_interface_is_waited_for(asked):
     """An address may name one that comes after the program does; until then it is looked up."""
     clock = FakeClock()
     assert Resolver("[fe80::1%no-such-if]", 6831, clock=clock).address(clock() + 5) is not None
     assert asked == [socket.AF_UNSPEC]
 
 
-def test_a_program_starts_without_the_interface_of_its_agent():
+def test_a_start_without_the_interface():
     """Nothing is raised, and its spans wait."""
     tracing = tracekit.init(
         "s", environ={}, set_global=False, agent_host="fe80::1%no-such-if", exit_budget_s=0
