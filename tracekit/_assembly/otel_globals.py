@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tracekit")
 
-Scope = tuple["str", "str | None", "str | None", "Attributes"]
+ScopeKey = tuple["str", "str | None", "str | None", "Attributes"]
 
 
 class ShellTracer(trace.Tracer):
     """A tracer whose two methods are those of the running handle's tracer of the same scope."""
 
-    def __init__(self, scope: Scope, provider: trace.TracerProvider) -> None:
+    def __init__(self, scope: ScopeKey, provider: trace.TracerProvider) -> None:
         self._scope = scope
         self.point(provider)
 

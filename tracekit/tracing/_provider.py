@@ -63,7 +63,7 @@ class NoReporter:
         """Do nothing."""
 
 
-class Ids(IdGenerator):
+class OwnIdGenerator(IdGenerator):
     """Ids from the provider's own stock of entropy, as an OpenTelemetry generator."""
 
     def __init__(self, states: TracingStates, traceid_128bit: bool) -> None:
@@ -134,7 +134,7 @@ class TracerProvider(trace.TracerProvider):
         self.report_to(NoReporter() if reporter is None else reporter)
         self._states = TracingStates()
         self._wide = traceid_128bit
-        self.id_generator = id_generator or Ids(self._states, traceid_128bit)
+        self.id_generator = id_generator or OwnIdGenerator(self._states, traceid_128bit)
         self.sampler = sampler
         self._limits = Limits(self.span_limits)
         self._active_span_processor = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
@@ -155,7 +155,7 @@ class TracerProvider(trace.TracerProvider):
     @id_generator.setter
     def id_generator(self, generator: IdGenerator) -> None:
         self._id_generator = generator
-        self._own_ids = type(generator) is Ids and generator.states is self._states
+        self._own_ids = type(generator) is OwnIdGenerator and generator.states is self._states
         self._inline = self._follows_parents and self._own_ids
         is_random = getattr(generator, "is_trace_id_random", bool)  # new in API 1.41
         self._random_bit = RANDOM_BIT if is_random() else 0
