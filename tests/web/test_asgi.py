@@ -298,6 +298,23 @@ def test_a_websocket_is_one_span(tracing):
     assert "error.type" not in found
 
 
+def test_a_close_after_the_clients_is_no_end(tracing, caplog):
+    """The span has ended with the client's; nothing is said of it any more."""
+
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        await send({"type": "websocket.close", "code": 1011})
+
+    arriving = [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1001}]
+    sent, error = served(app, tracing, scope_of(kind="websocket"), arriving)
+    assert (len(sent), error) == (2, None)
+    (span,) = tracing.sink.spans
+    assert span.attributes["websocket.close_code"] == 1001
+    assert not caplog.records
+
+
 def test_lifespan_and_probes_are_left_alone(tracing):
     """No span, no trace begun below a probe, and the lifespan's scope gets no key."""
     seen = []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 _RequestKey: Any = getattr(web, "RequestKey", None)
+_HOOK = "_prepare_hook"
 KEY: Any = (
     "tracekit.trace_id" if _RequestKey is None else _RequestKey("tracekit.trace_id", HttpExchange)
 )
@@ -107,6 +108,7 @@ def _begun(server: Server, request: web.Request) -> Exchange:
     if exchange.excluded:
         exchange.pass_on()
     else:
+        vars(request)[_HOOK] = _Prepared(exchange, request)
         exchange.start(request)
     return exchange
 
@@ -137,13 +139,19 @@ def _arrived(request: web.Request) -> http.Arrived:
 
 def _failed(exchange: HttpExchange, request: web.Request, error: BaseException) -> None:
     """End it with what left the handler; that the client has left is no error."""
-    transport = request.transport
-    gone = transport is None or transport.is_closing()
-    if gone and isinstance(error, asyncio.CancelledError | OSError):
+    if _has_left(request, error):
         exchange.finish(aborted=True)
         return
-    exchange.status = 504 if isinstance(error, asyncio.TimeoutError) else 500
+    if exchange.status is None:  # nothing was sent
+        exchange.status = 504 if isinstance(error, asyncio.TimeoutError) else 500
     exchange.finish(error)
+
+
+def _has_left(request: web.Request, error: BaseException) -> bool:
+    """Whether that is how a handler learns that its client has left."""
+    transport = request.transport
+    gone = transport is None or transport.is_closing()
+    return gone and isinstance(error, asyncio.CancelledError | OSError)
 
 
 def _answered(exchange: HttpExchange, response: web.StreamResponse) -> None:
@@ -154,8 +162,10 @@ def _answered(exchange: HttpExchange, response: web.StreamResponse) -> None:
             exchange.finish()  # a stream or a websocket, which the handler itself has served
             return
         _tell(exchange, response)
-        response.write_eof = _WriteEof(exchange, response)
+        for name in ("prepare", "write_eof"):
+            setattr(response, name, _Sending(exchange, response, name))
     except Exception:  # no response: the server will complain
+        exchange.status = 500
         exchange.finish()
 
 
@@ -165,24 +175,46 @@ def _tell(exchange: HttpExchange, response: web.StreamResponse) -> None:
         response.headers.extend(trace_headers(exchange.span.get_span_context()))
 
 
-class _WriteEof:
-    """The ``write_eof`` of one response; it must not be part of a reference cycle."""
+class _Prepared:
+    """What a request calls once the head of a response is known; in no circle of references."""
 
-    def __init__(self, exchange: HttpExchange, response: web.StreamResponse) -> None:
+    def __init__(self, exchange: HttpExchange, request: web.Request) -> None:
         self._exchange = exchange
-        self._write: Any = type(response).write_eof
-        self._response = weakref.ref(response)
+        self._request = weakref.ref(request)
 
-    async def __call__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (aiohttp's own)
+    async def __call__(self, response: web.StreamResponse) -> None:
+        request = self._request()
+        await getattr(type(request), _HOOK)(request, response)
+        # Of a file it is not known before; nor is any of what a handler sends itself.
+        self._exchange.status = response.status
+
+
+class _Sending:
+    """A method of one response that sends some of it; it must not be part of a reference cycle.
+
+    A file is sent by ``prepare``, all others by ``write_eof``, which ends each.
+    """
+
+    def __init__(self, exchange: HttpExchange, response: web.StreamResponse, name: str) -> None:
+        self._exchange = exchange
+        self._response = weakref.ref(response)
+        self._name = name
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> object:  # noqa: ANN401 (aiohttp's own)
+        response = self._response()
         try:
-            await self._write(self._response(), *args, **kwargs)
+            sent = await getattr(type(response), self._name)(response, *args, **kwargs)
         except OSError:
             self._exchange.finish(aborted=True)
             raise
         except BaseException as error:
+            if self._name == "prepare" and args and _has_left(args[0], error):
+                self._exchange.finish(aborted=True)
             self._exchange.finish(error)
             raise
-        self._exchange.finish()
+        if self._name == "write_eof":
+            self._exchange.finish()
+        return sent
 
     def __del__(self) -> None:
         self._exchange.finish(aborted=True)  # never sent

@@ -148,7 +148,7 @@ class Exchange(HttpExchange):
 
     def _closed(self, code: object) -> None:
         """Note what a websocket has carried, and with which code (None: nobody's) it ended."""
-        if not self.recording:
+        if not self.recording or self.finished:  # closed by the other side already
             return
         self.span.set_attributes(
             {
