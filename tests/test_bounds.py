@@ -66,6 +66,7 @@ NOT_BY_TRAFFIC = {
         "httpx:_kind_of",
         "httpx:instrument.patches",
         "flask._contexts:attend_contexts.kinds",
+        "_process.farewell:_at_exit",
         "_process.farewell:_listeners",
         "grpc._foreign:_stand_in",
         "grpc._started_in:StartContexts._known",

@@ -11,7 +11,7 @@ from tracekit._assembly.draining import drain_in_handler
 from tracekit._assembly.handle import slot
 from tracekit._assembly.last_resort import name_last_resort
 from tracekit._process import exit as process_exit
-from tracekit._process.farewell import tell_ended
+from tracekit._process.farewell import end_at_exit, tell_ended
 from tracekit._process.undisturbed import undisturbed
 
 _log = logging.getLogger("tracekit")
@@ -23,6 +23,7 @@ def attend_exit() -> None:
         slot.exit_attended = True
         atexit.register(_at_exit)
         atexit.register(_at_exit)  # should a signal handler raise at the door of the other
+        end_at_exit(_at_exit)
         name_last_resort()
         if (other := stranger()) is not None:
             _log.warning("%s", other)

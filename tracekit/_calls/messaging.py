@@ -144,6 +144,11 @@ class Consuming:
         """The consumer's span."""
         return self._call.span
 
+    @property
+    def context(self) -> Context:
+        """What its span is current in."""
+        return self._call.context
+
     def finish(self, error: BaseException | None = None) -> None:
         """End the span; a second time does nothing."""
         if not self._call.live:

@@ -29,8 +29,8 @@ def _start(options: Options) -> None:
     # Not before the other launcher is told.
     from tracekit._assembly import ending  # noqa: PLC0415
     from tracekit._assembly.init import init  # noqa: PLC0415
+    from tracekit._instrument._imports import Imports  # noqa: PLC0415
     from tracekit._instrument.instrumented import Choice, Instrumented  # noqa: PLC0415
-    from tracekit._process.exit import drain_on_sigterm  # noqa: PLC0415
 
     if options.as_jaeger_client:
         from tracekit.jaeger_client._alias import alias  # noqa: PLC0415 - not the whole bridge
@@ -41,15 +41,20 @@ def _start(options: Options) -> None:
     if options.verbose:
         _say(f"{sys.executable}: {tracing.settings.summary()}")
 
-    def told(name: str) -> None:
-        # A worker may have put SIGTERM back to its default since (gunicorn's of uvicorn does) and
-        # imports its application only now. A program that calls ``init`` itself does it there.
-        if tracing.settings.reporter.drain_on_sigterm:
-            drain_on_sigterm(ending.drain)
-        if options.verbose:
-            _say(f"on: {name}")
+    def uvicorn_is_there(last: bool) -> bool:
+        del last
+        from tracekit._instrument import _uvicorn  # noqa: PLC0415
 
+        try:
+            _uvicorn.attend(ending.drain)
+        except Exception as error:
+            _say(f"uvicorn may end with spans unsent: {type(error).__name__}: {quoted(error)}")
+        return True
+
+    if tracing.settings.reporter.drain_on_sigterm:
+        Imports().wait_for("uvicorn.server", uvicorn_is_there)
     done = Instrumented(None)
+    told = (lambda name: _say(f"on: {name}")) if options.verbose else None
     done._begin(Choice.of(None, (), None), told)
     if options.verbose:
         _say(f"waiting for the import of: {', '.join(done.waiting) or 'nothing'}")

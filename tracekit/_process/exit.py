@@ -204,11 +204,16 @@ def drain_on(signum: int, drain: Callable[[], object]) -> None:
 
 def drain_on_sigterm(drain: Callable[[], object]) -> None:
     """Drain on SIGTERM if that would end this program: it has no handler of its own."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and not _is_handled_by_c(signal.SIGTERM):
+    drain_by_default(signal.SIGTERM, drain)
+
+
+def drain_by_default(signum: int, drain: Callable[[], object]) -> None:
+    """Drain on ``signum`` if nobody handles it; outside the main thread this does nothing."""
+    if signal.getsignal(signum) is signal.SIG_DFL and not _is_handled_by_c(signum):
         # ValueError: this is not the main thread of the main interpreter. Asking ``threading``
         # instead would not do: under eventlet it takes the main thread for another one.
         with contextlib.suppress(ValueError):
-            drain_on(signal.SIGTERM, drain)
+            drain_on(signum, drain)
 
 
 def on_first_span(end: Callable[[], object]) -> None:

@@ -45,6 +45,33 @@ def end_before_leaving(end: Callable[[], object]) -> None:
     """
     if not was_forked():
         return
+    _before_os_exit(end)
+
+
+def end_at_exit(end: Callable[[], object]) -> None:
+    """Remember what ends all spans at an ordinary exit, for ``expect_os_exit``."""
+    _at_exit.append(end)
+
+
+def expect_os_exit() -> None:
+    """Have ``os._exit`` end the spans as an ordinary exit does: this process always leaves so.
+
+    For a process that was not forked, by whoever knows what it is. Calling it again does nothing.
+    """
+    if was_forked() or getattr(os._exit, "__wrapped__", None) is not None:
+        return
+
+    def end() -> None:
+        for each in tuple(_at_exit):
+            each()
+
+    _before_os_exit(end)
+
+
+_at_exit: list[Callable[[], object]] = []
+
+
+def _before_os_exit(end: Callable[[], object]) -> None:
     leave = os._exit
 
     @functools.wraps(leave)

@@ -58,6 +58,7 @@ def _install(edge: _Edge) -> Callable[[], None]:
         (signals.task_prerun, edge.begin),
         (signals.task_postrun, edge.finish),
         (signals.worker_init, edge.work),
+        (signals.beat_init, edge.beat),
     )
     for signal, handler in handlers:
         signal.connect(handler, weak=False)
@@ -102,6 +103,15 @@ class _Edge:
             self._work_on_green_threads()
         except Exception:
             self._messages.complain("what a worker says to its broker by itself is traced")
+
+    def beat(self, **told: Any) -> None:
+        """Keep from being traced what the clock says by itself; what it sends has its spans."""
+        del told
+        attach(unheard())
+        beat: Any = sys.modules.get("celery.beat")
+        pidbox: Any = getattr(beat, "BeatPidbox", None)  # since 5.7
+        if hasattr(pidbox, "_loop") and not hasattr(pidbox._loop, "__wrapped__"):
+            self.quiet.append(Patch(pidbox, "_loop", quietly))
 
     def _work_on_green_threads(self) -> None:
         """Keep what pools of green threads do on others than this one from being traced, too."""

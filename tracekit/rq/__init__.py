@@ -6,7 +6,7 @@
 
 Whoever enqueues has a producer span; its context travels in the job's ``meta``, under the key
 ``tracekit``. Each run has a consumer span below it. A work horse, which leaves by ``os._exit``,
-sends what it has first, within the exit budget.
+sends what it has first, within the exit budget. Callbacks of a job run below its run's span.
 """
 
 # ruff: noqa: ANN401 (RQ says of none of its objects what they are)
@@ -14,13 +14,13 @@ sends what it has first, within the exit budget.
 from __future__ import annotations
 
 import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
 try:
-    from rq import Queue, suspension
+    from rq import Queue, suspension, worker
     from rq.job import Job
     from rq.scheduler import RQScheduler
-    from rq.worker import Worker
     from rq.worker_pool import WorkerPool
 except ImportError as error:
     raise ImportError("tracekit.rq needs RQ: pip install 'tracekit-jaeger[rq]'") from error
@@ -28,15 +28,19 @@ except ImportError as error:
 from opentelemetry import trace
 
 from tracekit._assembly.handle import HasTracing, Tracing, later
-from tracekit._calls.messaging import Messages, quietly
+from tracekit._calls.messaging import Messages, quietly, unheard
 from tracekit._calls.patch import Instrumentation, Patch
+from tracekit._context import attach, detach
+from tracekit._process.farewell import expect_os_exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["instrument"]
 
 _META = "tracekit"
+_RUN = "_tracekit_run"
+"""Where a job that was run holds the context of that, for its callbacks."""
 _ENQUEUE = ("enqueue_call", "enqueue_at", "enqueue_many")
 """What every other way to enqueue comes by; all make their jobs by ``create_job``."""
 _instrumentation = Instrumentation()
@@ -56,15 +60,13 @@ def _install(edge: _Edge) -> Callable[[], None]:
     patches = [Patch(Queue, name, edge.enqueuing) for name in _ENQUEUE if hasattr(Queue, name)]
     patches.append(Patch(Queue, "create_job", edge.creating))
     patches.append(Patch(Job, "perform", edge.performing))
-    # What a worker, or the command that starts one, says to Redis by itself.
-    own = (
-        (Worker, "__init__"),
-        (Worker, "work"),
-        (RQScheduler, "work"),
-        (WorkerPool, "start"),
-        (suspension, "is_suspended"),  # the command asks before there is a worker
-    )
-    patches.extend(Patch(whose, name, quietly) for whose, name in own)
+    patches.extend(Patch(whose, name, edge.calling_back) for whose, name in _callbacks())
+    patches.extend(Patch(whose, name, quietly) for whose, name in _own())
+    patches.append(Patch(_base(), "main_work_horse", _leaving))
+    if any(
+        "main_work_horse" in word for word in sys.orig_argv[-1:]
+    ):  # a spawned horse, on its way there
+        attach(unheard())
 
     def undo() -> None:
         edge.active = False
@@ -72,6 +74,48 @@ def _install(edge: _Edge) -> Callable[[], None]:
             patch.undo()
 
     return undo
+
+
+def _base() -> Any:
+    """Return what all classes of workers come from."""
+    return getattr(worker, "BaseWorker", worker.Worker)
+
+
+def _own() -> Iterator[tuple[Any, str]]:
+    """Yield what a process of RQ's, or the command that starts one, says to Redis by itself."""
+    yield _base(), "__init__"
+    yield _base(), "work"
+    yield RQScheduler, "work"
+    yield RQScheduler, "acquire_locks"
+    yield WorkerPool, "start"
+    yield suspension, "is_suspended"  # the command asks before there is a worker
+    try:
+        from rq.cron import CronScheduler  # noqa: PLC0415 - since RQ 2.4
+    except ImportError:
+        return
+    yield CronScheduler, "start"
+
+
+def _callbacks() -> Iterator[tuple[Any, str]]:
+    """Yield what has the callbacks of a job called, with the job as its first argument."""
+    holder = sys.modules.get("rq.worker.base")  # since RQ 3
+    for when in ("success", "failure", "stopped"):
+        name = f"execute_{when}_callback"
+        if hasattr(Job, name):
+            yield Job, name
+        elif hasattr(holder, name):
+            yield holder, name
+
+
+def _leaving(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what a work horse does, forked or spawned; it ends by ``os._exit``."""
+
+    @functools.wraps(original)
+    def main_work_horse(*args: Any, **named: Any) -> object:
+        expect_os_exit()
+        return original(*args, **named)
+
+    return main_work_horse
 
 
 class _Edge:
@@ -124,6 +168,22 @@ class _Edge:
 
         return perform
 
+    def calling_back(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what runs a callback of a job, below the span of the job's run."""
+
+        @functools.wraps(original)
+        def call_back(job: Job, *args: Any, **named: Any) -> object:
+            context = vars(job).pop(_RUN, None)
+            if context is None:
+                return original(job, *args, **named)
+            token = attach(context)
+            try:
+                return original(job, *args, **named)
+            finally:
+                detach(token)
+
+        return call_back
+
     def _put(self, job: Any, queue: Queue) -> None:
         try:
             span = trace.get_current_span()
@@ -146,8 +206,10 @@ class _Edge:
             run = self._messages.begin(
                 _name(job) or str(job.origin), headers if isinstance(headers, dict) else {}
             )
-            if run is not None and run.span.is_recording():
-                _describe(run.span, job)
+            if run is not None:
+                vars(job)[_RUN] = run.context
+                if run.span.is_recording():
+                    _describe(run.span, job)
         except Exception:
             self._messages.complain("tracing a job failed; it runs untraced")
             return None

@@ -35,6 +35,26 @@ TASKS = """
     @app.task
     def total(numbers):
         return sum(numbers)
+
+    @app.task(bind=True, max_retries=1)
+    def slowly(self):
+        if not self.request.retries:
+            raise self.retry(countdown=1)
+        return "done"
+
+    @app.task(acks_late=True, reject_on_worker_lost=True)
+    def late():
+        return "done"
+
+    @app.task
+    def stuck():
+        import time
+        time.sleep(30)
+"""
+BEAT = """
+    app.conf.beat_schedule = {
+        "often": {"task": "tasks.add", "schedule": 0.5, "args": (1, 2)}
+    }
 """
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 SEND = """
@@ -85,6 +105,7 @@ def named(spans, name):
         ("prefork", "-c", "1", "--max-tasks-per-child", "1"),
         ("threads", "-c", "2"),
         ("gevent", "-c", "2"),
+        ("eventlet", "-c", "2"),
         ("solo",),
     ],
     ids=" ".join,
@@ -139,9 +160,113 @@ def test_a_task_sent_by_name_has_its_span(traces):
     assert parent(spans, named(spans, "process tasks.add")[0]).operation == "send tasks.add"
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "solo"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "eventlet", "solo"])
 def test_a_waiting_worker_makes_no_traces(traces, agent, pool):
     """Polling, gossip, heartbeats: nobody wants to see them. What a run stores is in its trace."""
     sent = "tasks.add.apply_async((1, 2), countdown=2.5)"  # the heart beats every two seconds
     traces(f"print({sent}.get(timeout=60))", 3, pool, "-c", "1", "-E", own=())
     assert "client" in {span.kind for span in agent.spans()}
+
+
+@pytest.mark.parametrize("way", ["group", "chain"])
+def test_tasks_that_are_put_together_are_one_trace(traces, way):
+    """Of a chain, each link is sent by the run of the one before it."""
+    if way == "group":
+        body = "print(celery.group(tasks.add.s(n, 1) for n in range(3))().get(timeout=60))"
+        spans = traces(body, 7, "solo")
+        parents = ["order"] * 3
+    else:
+        links = "tasks.add.s(1, 1), tasks.add.s(2), tasks.add.s(3)"
+        body = f"print(celery.chain({links})().get(timeout=60))"
+        spans = traces(body, 7, "solo")
+        parents = ["order", "process tasks.add", "process tasks.add"]
+    sent = sorted(named(spans, "send tasks.add"), key=lambda span: span.start_us)
+    assert [parent(spans, span).operation for span in sent] == parents
+
+
+def test_a_retry_with_a_countdown_tells_when_it_is_due(traces):
+    """The broker holds it as a message with an ETA, and it joins as each run does."""
+    spans = traces("print(tasks.slowly.delay().get(timeout=60))", 5, "solo")
+    first, second = sorted(named(spans, "process tasks.slowly"), key=lambda span: span.start_us)
+    assert (first.tags["celery.state"], second.tags["celery.state"]) == ("RETRY", "SUCCESS")
+    assert second.tags["celery.eta"]
+    assert parent(spans, parent(spans, second)) == first
+
+
+def test_a_task_that_is_acknowledged_late_joins_as_well(traces):
+    """Acknowledging is the worker's talk with its broker, and in no trace."""
+    spans = traces("print(tasks.late.delay().get(timeout=60))", 3, "prefork", "-c", "1")
+    assert parent(spans, named(spans, "process tasks.late")[0]).operation == "send tasks.late"
+
+
+def test_a_soft_time_limit_is_the_tasks_own_exception(traces):
+    """It is raised in the task, which may fail by it."""
+    spans = traces(
+        "print(tasks.stuck.apply_async(soft_time_limit=1).get(timeout=60, propagate=False))",
+        3, "prefork", "-c", "1",
+    )  # fmt: skip
+    (run,) = named(spans, "process tasks.stuck")
+    assert (run.error, run.tags["error.type"]) == (True, "SoftTimeLimitExceeded")
+
+
+@pytest.mark.parametrize("end", ["time_limit", "revoke"])
+def test_a_child_that_is_killed_sends_what_it_has_finished(traces, end):
+    """By a hard time limit or by a revocation that terminates; bare, it ends with the task."""
+    last = {
+        "time_limit": "tasks.stuck.apply_async(time_limit=1).get(timeout=60, propagate=False)",
+        "revoke": "stuck = tasks.stuck.delay(); import time; time.sleep(1.5);"
+        " stuck.revoke(terminate=True)",
+    }[end]  # fmt: skip
+    spans = traces(
+        f"print([tasks.add.delay(n, 1).get(timeout=60) for n in range(3)]); {last}",
+        9, "prefork", "-c", "1",
+    )  # fmt: skip
+    assert len(named(spans, "process tasks.add")) == 3
+    assert parent(spans, named(spans, "process tasks.stuck")[0]).operation == "send tasks.stuck"
+
+
+def test_a_revoked_task_is_never_run(traces):
+    """Only what sent it is in the trace."""
+    spans = traces(
+        "tasks.add.delay(1, 1).get(timeout=60);"
+        " tasks.total.apply_async(([1],), countdown=3, task_id='gone');"
+        " tasks.app.control.revoke('gone'); import time; time.sleep(4)",
+        4, "solo",
+    )  # fmt: skip
+    assert named(spans, "send tasks.total")
+    assert not named(spans, "process tasks.total")
+
+
+@pytest.mark.parametrize("way", ["apply", "always eager"])
+def test_a_task_that_runs_at_once_is_below_what_is_current(write, run, agent, redis, way):
+    """Without a worker or a message."""
+    eager = "tasks.app.conf.task_always_eager = True; tasks.total.delay([1, 2]).get()"
+    body = eager if way == "always eager" else "tasks.total.apply(args=([1, 2],)).get()"
+    write(tasks=TASKS, send=SEND.format(body=body))
+    run("python", "send.py", REDIS=f"redis://127.0.0.1:{redis}", TRACEKIT_INSTRUMENT="celery")
+    spans = agent.wait(2)
+    (ran,) = named(spans, "process tasks.total")
+    assert parent(spans, ran).operation == "order"
+    assert len(spans) == 2
+
+
+def test_each_task_of_beat_is_a_trace_of_its_own(write, serve, agent, redis, wait_until):
+    """The clock that sends them makes no other traces."""
+    write(tasks=TASKS + BEAT)
+    url = f"redis://127.0.0.1:{redis}"
+    processes = [
+        serve(
+            "celery", "-A", "tasks", "worker", "--pool", "solo", "-l", "WARNING", *QUIET, REDIS=url
+        ),
+        serve("celery", "-A", "tasks", "beat", "-l", "WARNING", REDIS=url),
+    ]
+    wait_until(lambda: len(named(agent.spans(), "process tasks.add")) >= 2, agent.spans)
+    for process in reversed(processes):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(40) == 0
+    spans = agent.spans()
+    runs = named(spans, "process tasks.add")
+    assert len({run.trace_id for run in runs}) == len(runs)
+    assert {parent(spans, run).operation for run in runs} == {"send tasks.add"}
+    sent = {span.trace_id for span in named(spans, "send tasks.add")}
+    assert not [(span.operation, span.tags) for span in spans if span.trace_id not in sent]

@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -44,8 +45,6 @@ class Server(NamedTuple):
     processes: int = 1
     ends_by: int = signal.SIGTERM
     as_group: bool = False
-    at_rest: bool = False
-    """End it only when all has arrived: nothing of ours runs at its workers' end."""
 
 
 GUNICORN = "gunicorn -w 2 -b 127.0.0.1:{port}"
@@ -56,10 +55,15 @@ SERVERS = {
     "gunicorn gevent": Server(f"{GUNICORN} -k gevent apps:wsgi", WSGI, 2),
     "gunicorn uvicorn": Server(f"{GUNICORN} -k {{uvicorn}} apps:asgi", ASGI, 2),
     # This worker has SIGTERM kill it, set after all that is imported before the fork.
-    "gunicorn uvicorn preload": Server(
-        f"{GUNICORN} --preload -k {{uvicorn}} apps:asgi", ASGI, 2, at_rest=True
-    ),
+    "gunicorn uvicorn preload": Server(f"{GUNICORN} --preload -k {{uvicorn}} apps:asgi", ASGI, 2),
     "gunicorn, quickly": Server(f"{GUNICORN} apps:wsgi", WSGI, 2, signal.SIGINT),
+    "gunicorn max requests": Server(
+        f"{GUNICORN} --max-requests 3 --max-requests-jitter 2 apps:wsgi", WSGI, 2
+    ),
+    "gunicorn reload": Server(f"{GUNICORN} --reload apps:wsgi", WSGI, 2),
+    "gunicorn threads preload": Server(
+        f"{GUNICORN} --preload -k gthread --threads 2 apps:wsgi", WSGI, 2
+    ),
     "uvicorn": Server("uvicorn --port {port} apps:asgi", ASGI),
     "uvicorn, Ctrl-C": Server("uvicorn --port {port} apps:asgi", ASGI, 1, signal.SIGINT, True),
     "uvicorn workers": Server("uvicorn --workers 2 --port {port} apps:asgi", ASGI, 2),
@@ -81,10 +85,10 @@ def uvicorn_worker():
     return "uvicorn.workers.UvicornWorker"
 
 
-def answers(port, processes):
+def answers(port, processes, first=0):
     """Send requests until so many processes have answered; return which of them were answered."""
     http = urllib3.PoolManager(maxsize=4, retries=False, timeout=10)
-    numbers, answered, pids = itertools.count(), [], set()
+    numbers, answered, pids = itertools.count(first), [], set()
 
     def ask(number):
         url = f"http://127.0.0.1:{port}/orders/{number}"
@@ -116,8 +120,6 @@ def test_a_server_is_traced_and_ends_as_bare(server, write, serve, agent, wait_u
         process = serve(*command, traced=traced)
         ready, answered = answers(port, row.processes)
         wait_until(ready, server)
-        if traced and row.at_rest:
-            accounted(answered, agent, wait_until)
         (os.killpg if row.as_group else os.kill)(process.pid, row.ends_by)
         statuses.append(process.wait(40))
         if traced:
@@ -127,6 +129,70 @@ def test_a_server_is_traced_and_ends_as_bare(server, write, serve, agent, wait_u
         ("shop", row.operation, "server")
     }
     assert len({span.trace_id for span in spans}) == len(spans)
+
+
+@pytest.mark.parametrize("kind", ["sync", "uvicorn"])
+def test_workers_that_a_signal_replaces_send_what_they_have(
+    write, serve, agent, wait_until, port, kind
+):
+    """By HUP, which has gunicorn load the application once more in new ones."""
+    write(apps=APPS)
+    kinds = {"sync": ("sync", "apps:wsgi"), "uvicorn": (None, "apps:asgi")}
+    worker, app = kinds[kind]
+    master = serve(
+        "gunicorn", "-w", "2", "-b", f"127.0.0.1:{port}", "-k", worker or uvicorn_worker(), app
+    )
+    answered = []
+    for first in (0, 1_000, 2_000):
+        ready, more = answers(port, 2, first)
+        wait_until(ready, "no answer")
+        answered.extend(more)
+        master.send_signal(signal.SIGHUP)
+    accounted(answered, agent, wait_until)
+    master.terminate()
+    assert master.wait(40) == 0
+
+
+def test_a_gunicorn_that_is_upgraded_in_flight_is_traced_before_and_after(
+    write, serve, agent, wait_until, port, tmp_path
+):
+    """By USR2: the master forks and becomes a new one, beside the old, which is then ended."""
+    write(apps=APPS)
+    pid_file, new_file = tmp_path / "pid", tmp_path / "pid.2"
+    old = serve(
+        "gunicorn", "-w", "1", "-b", f"127.0.0.1:{port}", "--pid", str(pid_file), "apps:wsgi"
+    )
+    ready, before = answers(port, 1)
+    wait_until(ready, "no answer")
+    old.send_signal(signal.SIGUSR2)
+    new = int(wait_until(new_file.read_text, "no new master"))
+    try:
+        wait_until(lambda: len(_children(new)) == 1, "no new worker")
+        old.terminate()
+        assert old.wait(40) == 0
+        ready, after = answers(port, 1, 1_000)
+        wait_until(ready, "no answer of the new one")
+        accounted([*before, *after], agent, wait_until)
+    finally:
+        os.kill(new, signal.SIGTERM)
+
+
+def _children(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_a_gunicorn_that_becomes_a_daemon_is_traced(write, run, agent, wait_until, port, tmp_path):
+    """It forks twice before there is a worker, and the command ends at once."""
+    write(apps=APPS)
+    pid_file = tmp_path / "pid"
+    run("gunicorn", "-w", "2", "-b", f"127.0.0.1:{port}", "--daemon", "--pid", str(pid_file),
+        "apps:wsgi")  # fmt: skip
+    ready, answered = answers(port, 2)
+    try:
+        wait_until(ready, "no answer")
+        accounted(answered, agent, wait_until)
+    finally:
+        os.kill(int(pid_file.read_text()), signal.SIGTERM)
 
 
 def accounted(answered, agent, wait_until):
