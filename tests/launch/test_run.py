@@ -158,6 +158,32 @@ def test_beside_another_launcher_it_refuses(environ, command, path, named):
     assert named in done.stderr
 
 
+def test_a_script_without_a_first_line_is_the_shells(environ, tmp_path):
+    """As ``execvp(3)`` and ``env(1)`` have it; found by its path, or on ``PATH``."""
+    script = tmp_path / "task"
+    script.write_text('echo "$#"; exit 6\n')
+    script.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{environ['PATH']}"
+    for command in (str(script), "task"):
+        done = subprocess.run(
+            [TRACEKIT, "run", command, "a b", ""], env={**environ, "PATH": path},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout, done.stderr) == (6, "2\n", "")
+
+
+def test_a_lost_interpreter_is_named_as_the_cause(environ, tmp_path):
+    """The file is there: that it is not found would lead astray."""
+    script = tmp_path / "task"
+    script.write_text("#!/no/such/python\n")
+    script.chmod(0o755)
+    done = subprocess.run(
+        [TRACEKIT, "run", str(script)], env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 127
+    assert "interpreter" in done.stderr
+
+
 def test_what_cannot_be_run_is_told(environ, tmp_path):
     """127 for what is not there, 126 for what is no program, 2 for nothing at all."""
     codes = [

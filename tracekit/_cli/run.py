@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -9,7 +10,7 @@ from tracekit._instrument._launch import Options, environment, other_launcher
 
 TYPE_CHECKING = False  # as type checkers know it: ``typing`` takes half as long as an interpreter
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
 _PROGRAM = "tracekit run"
@@ -74,5 +75,24 @@ def _become(command: Sequence[str], environ: dict[str, str]) -> int:
     try:
         os.execvpe(command[0], list(command), environ)  # noqa: S606 - what it is for
     except OSError as error:
-        sys.stderr.write(f"{_PROGRAM}: {command[0]}: {error.strerror}\n")
-        return _NOT_FOUND if isinstance(error, FileNotFoundError) else _CANNOT_RUN
+        failed = error
+    program = _found(command[0], environ)
+    if failed.errno == errno.ENOEXEC and program:  # execvp(3) gives it to the shell
+        os.execve("/bin/sh", ["/bin/sh", program, *command[1:]], environ)  # noqa: S606
+    why = failed.strerror
+    if not isinstance(failed, FileNotFoundError):
+        status = _CANNOT_RUN
+    else:
+        status = _NOT_FOUND
+        if program:
+            why = "the interpreter that its first line names is not there"
+    sys.stderr.write(f"{_PROGRAM}: {command[0]}: {why}\n")
+    return status
+
+
+def _found(command: str, environ: Mapping[str, str]) -> str | None:
+    """Return the path of the file that ``command`` means, as a shell looks for it."""
+    if os.sep in command:
+        return command if os.access(command, os.F_OK) else None
+    paths = (f"{folder}{os.sep}{command}" for folder in os.get_exec_path(environ))
+    return next((path for path in paths if os.access(path, os.X_OK)), None)

@@ -169,7 +169,7 @@ def test_a_waiting_worker_makes_no_traces(traces, agent, pool):
 
 
 @pytest.mark.parametrize("way", ["group", "chain"])
-def test_tasks_that_are_put_together_are_one_trace(traces, way):
+def test_tasks_put_together_are_one_trace(traces, way):
     """Of a chain, each link is sent by the run of the one before it."""
     if way == "group":
         body = "print(celery.group(tasks.add.s(n, 1) for n in range(3))().get(timeout=60))"
@@ -184,7 +184,7 @@ def test_tasks_that_are_put_together_are_one_trace(traces, way):
     assert [parent(spans, span).operation for span in sent] == parents
 
 
-def test_a_retry_with_a_countdown_tells_when_it_is_due(traces):
+def test_a_retry_later_tells_when_it_is_due(traces):
     """The broker holds it as a message with an ETA, and it joins as each run does."""
     spans = traces("print(tasks.slowly.delay().get(timeout=60))", 5, "solo")
     first, second = sorted(named(spans, "process tasks.slowly"), key=lambda span: span.start_us)
@@ -193,13 +193,13 @@ def test_a_retry_with_a_countdown_tells_when_it_is_due(traces):
     assert parent(spans, parent(spans, second)) == first
 
 
-def test_a_task_that_is_acknowledged_late_joins_as_well(traces):
+def test_a_late_acknowledgement_joins(traces):
     """Acknowledging is the worker's talk with its broker, and in no trace."""
     spans = traces("print(tasks.late.delay().get(timeout=60))", 3, "prefork", "-c", "1")
     assert parent(spans, named(spans, "process tasks.late")[0]).operation == "send tasks.late"
 
 
-def test_a_soft_time_limit_is_the_tasks_own_exception(traces):
+def test_a_soft_time_limit_fails_the_run(traces):
     """It is raised in the task, which may fail by it."""
     spans = traces(
         "print(tasks.stuck.apply_async(soft_time_limit=1).get(timeout=60, propagate=False))",
@@ -210,7 +210,7 @@ def test_a_soft_time_limit_is_the_tasks_own_exception(traces):
 
 
 @pytest.mark.parametrize("end", ["time_limit", "revoke"])
-def test_a_child_that_is_killed_sends_what_it_has_finished(traces, end):
+def test_a_killed_child_loses_nothing(traces, end):
     """By a hard time limit or by a revocation that terminates; bare, it ends with the task."""
     last = {
         "time_limit": "tasks.stuck.apply_async(time_limit=1).get(timeout=60, propagate=False)",
@@ -238,7 +238,7 @@ def test_a_revoked_task_is_never_run(traces):
 
 
 @pytest.mark.parametrize("way", ["apply", "always eager"])
-def test_a_task_that_runs_at_once_is_below_what_is_current(write, run, agent, redis, way):
+def test_an_eager_task_is_below_the_current(write, run, agent, redis, way):
     """Without a worker or a message."""
     eager = "tasks.app.conf.task_always_eager = True; tasks.total.delay([1, 2]).get()"
     body = eager if way == "always eager" else "tasks.total.apply(args=([1, 2],)).get()"
@@ -250,7 +250,7 @@ def test_a_task_that_runs_at_once_is_below_what_is_current(write, run, agent, re
     assert len(spans) == 2
 
 
-def test_each_task_of_beat_is_a_trace_of_its_own(write, serve, agent, redis, wait_until):
+def test_each_task_of_beat_is_a_trace(write, serve, agent, redis, wait_until):
     """The clock that sends them makes no other traces."""
     write(tasks=TASKS + BEAT)
     url = f"redis://127.0.0.1:{redis}"

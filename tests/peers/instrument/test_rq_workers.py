@@ -65,9 +65,7 @@ def joined(agent, wait_until, runs):
 
 
 @pytest.mark.parametrize("kind", ["Worker", "SimpleWorker", "SpawnWorker", "pool"])
-def test_each_kind_of_worker_joins_the_trace_of_whoever_enqueued(
-    send, serve, url, agent, wait_until, kind
-):
+def test_each_kind_of_worker_joins_the_trace(send, serve, url, agent, wait_until, kind):
     """A job that fails is among them, and what a worker says to Redis by itself is in no trace."""
     rq = pytest.importorskip("rq")
     if kind != "pool" and not hasattr(rq, kind):
@@ -86,9 +84,7 @@ def test_each_kind_of_worker_joins_the_trace_of_whoever_enqueued(
 
 @pytest.mark.parametrize("kind", ["worker", "worker-pool"])
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
-def test_a_worker_that_is_told_to_stop_ends_as_the_bare_one(
-    send, serve, url, agent, wait_until, kind, by
-):
+def test_a_stopped_worker_ends_as_bare(send, serve, url, agent, wait_until, kind, by):
     """A warm shutdown, with nothing lost."""
     send(ORDER)
     ended = []
@@ -112,9 +108,7 @@ def workers(url):
         return Worker.all(connection=connection)
 
 
-def test_a_job_for_later_joins_the_trace_of_whoever_asked_for_it(
-    send, serve, url, agent, wait_until
-):
+def test_a_job_for_later_joins_the_trace(send, serve, url, agent, wait_until):
     """The worker's own scheduler, a process of multiprocessing, moves it into the queue."""
     send("queue.enqueue_in(timedelta(seconds=1), jobs.job, 1)")
     worker = serve("rq", "worker", "--with-scheduler", "--url", url)
@@ -124,9 +118,7 @@ def test_a_job_for_later_joins_the_trace_of_whoever_asked_for_it(
     assert len({span.trace_id for span in agent.spans()}) == 1
 
 
-def test_a_scheduler_of_its_own_moves_jobs_and_makes_no_traces(
-    send, serve, run, write, url, agent, wait_until
-):
+def test_a_lone_scheduler_makes_no_traces(send, serve, run, write, url, agent, wait_until):
     """A program that runs nothing but ``RQScheduler``."""
     send("queue.enqueue_in(timedelta(seconds=1), jobs.job, 1)")
     write(
@@ -149,7 +141,7 @@ def test_a_scheduler_of_its_own_moves_jobs_and_makes_no_traces(
     assert len({span.trace_id for span in agent.spans()}) == 1
 
 
-def test_each_job_of_rqs_cron_is_a_trace_of_its_own(write, serve, url, agent, wait_until):
+def test_each_job_of_cron_is_a_trace(write, serve, url, agent, wait_until):
     """What the scheduler says to Redis by itself is in none."""
     pytest.importorskip("rq.cron")
     write(
@@ -175,7 +167,7 @@ def test_each_job_of_rqs_cron_is_a_trace_of_its_own(write, serve, url, agent, wa
     }
 
 
-def test_a_callback_runs_below_the_run_of_its_job(send, serve, url, agent, wait_until):
+def test_a_callback_is_below_its_jobs_run(send, serve, url, agent, wait_until):
     """What it asks Redis for is in the job's trace; all else of the worker is in none."""
     send(
         "queue.enqueue(jobs.job, 1, on_success=jobs.told);"

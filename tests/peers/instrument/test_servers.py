@@ -132,9 +132,7 @@ def test_a_server_is_traced_and_ends_as_bare(server, write, serve, agent, wait_u
 
 
 @pytest.mark.parametrize("kind", ["sync", "uvicorn"])
-def test_workers_that_a_signal_replaces_send_what_they_have(
-    write, serve, agent, wait_until, port, kind
-):
+def test_workers_after_hup_lose_nothing(write, serve, agent, wait_until, port, kind):
     """By HUP, which has gunicorn load the application once more in new ones."""
     write(apps=APPS)
     kinds = {"sync": ("sync", "apps:wsgi"), "uvicorn": (None, "apps:asgi")}
@@ -153,9 +151,7 @@ def test_workers_that_a_signal_replaces_send_what_they_have(
     assert master.wait(40) == 0
 
 
-def test_a_gunicorn_that_is_upgraded_in_flight_is_traced_before_and_after(
-    write, serve, agent, wait_until, port, tmp_path
-):
+def test_an_upgrade_in_flight_loses_nothing(write, serve, agent, wait_until, port, tmp_path):
     """By USR2: the master forks and becomes a new one, beside the old, which is then ended."""
     write(apps=APPS)
     pid_file, new_file = tmp_path / "pid", tmp_path / "pid.2"
@@ -181,7 +177,7 @@ def _children(pid):
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-def test_a_gunicorn_that_becomes_a_daemon_is_traced(write, run, agent, wait_until, port, tmp_path):
+def test_a_daemon_is_traced(write, run, agent, wait_until, port, tmp_path):
     """It forks twice before there is a worker, and the command ends at once."""
     write(apps=APPS)
     pid_file = tmp_path / "pid"
