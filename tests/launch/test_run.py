@@ -158,7 +158,7 @@ def test_beside_another_launcher_it_refuses(environ, command, path, named):
     assert named in done.stderr
 
 
-def test_a_script_without_a_first_line_is_the_shells(environ, tmp_path):
+def test_a_bare_script_is_the_shells(environ, tmp_path):
     """As ``execvp(3)`` and ``env(1)`` have it; found by its path, or on ``PATH``."""
     script = tmp_path / "task"
     script.write_text('echo "$#"; exit 6\n')
@@ -172,7 +172,7 @@ def test_a_script_without_a_first_line_is_the_shells(environ, tmp_path):
         assert (done.returncode, done.stdout, done.stderr) == (6, "2\n", "")
 
 
-def test_a_lost_interpreter_is_named_as_the_cause(environ, tmp_path):
+def test_a_lost_interpreter_is_the_cause(environ, tmp_path):
     """The file is there: that it is not found would lead astray."""
     script = tmp_path / "task"
     script.write_text("#!/no/such/python\n")
