@@ -12,7 +12,6 @@ lines before a program's first import.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import threading
@@ -106,8 +105,13 @@ class Choice:
     def unknown(self, known: Iterable[str]) -> list[str]:
         """Return what nobody goes by, with what may have been meant."""
         names = {_plain(name) for name in known} | {_ALL}
+        unknown = sorted((self.only | self.without) - names)
+        if not unknown:
+            return []
+        import difflib  # noqa: PLC0415 - only for who mistypes
+
         said = []
-        for name in sorted((self.only | self.without) - names):
+        for name in unknown:
             near = difflib.get_close_matches(name, names, n=1)
             said.append(cited(name) + (f" (did you mean {near[0]}?)" if near else ""))
         return said
