@@ -103,6 +103,13 @@ def test_what_is_sent_is_the_applications(tracing):
     assert (span.name, span.parent.span_id) == ("GET", 0xCD)
 
 
+def test_a_query_may_be_text(tracing):
+    """As test clients give it."""
+    served(answers, tracing, scope_of(query_string="token=t&page=2"))
+    (span,) = tracing.sink.spans
+    assert span.attributes["url.query"] == "token=REDACTED&page=2"
+
+
 def test_the_span_ends_with_the_last_part(tracing):
     """A background task runs after the answer, as the span's child, and does not prolong it."""
     ended = []

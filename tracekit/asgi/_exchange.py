@@ -219,11 +219,12 @@ def _arrived(scope: Scope, exchange: Exchange) -> http.Arrived:
     if exchange.root and not path.startswith(exchange.root):
         path = exchange.root + path
     server, client = get("server"), get("client")
+    query = get("query_string")  # text in the scopes of Django's ``AsyncClient``
     return http.Arrived(
         exchange.method,
         exchange.scheme,
         path or "/",
-        (get("query_string") or b"").decode("latin-1"),
+        query if type(query) is str else (query or b"").decode("latin-1"),
         authority.decode("latin-1"),
         http.text(server[0]) if server else "",
         http.number(server[1]) if server else 0,
