@@ -201,7 +201,11 @@ class SendResult(NamedTuple):
 
 
 class Encoder(Protocol):
-    """A format. Pure; one thread at a time calls it, at most one per process."""
+    """A format. Pure; one thread at a time calls it, at most one per process.
+
+    One that can encode many spans in a step has ``frames`` as well; see ``FactsEncoder`` of
+    ``tracekit.encoding``.
+    """
 
     def process(self, resource: Resource) -> bytes:
         """Encode what all spans of a resource share; called once per process and resource."""

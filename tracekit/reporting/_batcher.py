@@ -79,7 +79,7 @@ class Batcher:
             encoder, "frames", self._one
         )
         self._bite = _BITE if hasattr(encoder, "frames") else 1
-        self._encoding = False
+        self._encoding = False  # so that a span is to blame for what ends this thread
         self._made: list[Frame] = []  # of the first spans in the queue's hand
         self._frames: list[Frame] = []  # of spans that were let go of; no batch has them yet
         self._resource: Resource | None = None  # of all of these, and its encoded process
