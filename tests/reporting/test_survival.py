@@ -157,6 +157,32 @@ def test_a_worker_killed_at_a_send(report):
     assert (stats.sent, sum(stats.dropped.values())) == (60, 0)
 
 
+class Refusing(MemoryTransport):
+    """Takes nothing, and asks to be tried again."""
+
+    def send(self, payload, deadline):
+        return SendResult.retry("not now")
+
+
+def test_what_waits_in_hand_is_bounded(report):
+    """A payload that is refused, the batch behind it and one more: not a whole bite of spans."""
+    reporter = Reporter(
+        jaeger_compact(),
+        Refusing,
+        spawn=lambda _pipeline: None,
+        wait=time.sleep,
+        queue_size=100,
+        max_batch_spans=20,
+    )
+    for _ in range(5):
+        report(reporter, *map(str, range(60)))
+        assert not reporter.flush(0.0)
+    stats = reporter.stats()
+    assert stats.queued == 100
+    assert stats.in_flight <= 2 * 20 + 1
+    reporter.shutdown(0.0)
+
+
 def test_a_worker_that_cannot_be_started(report):
     """Whatever starting it raises, ``on_end`` returns, and a later span tries again."""
     now = [0.0]

@@ -67,6 +67,11 @@ class Batch:
         """Return how many bytes of frames surely fit, or less than 1."""
         return max_bytes - self._bound - self._frames_bytes
 
+    def lacks(self, max_bytes: int, max_spans: int) -> int:
+        """Return about how many frames are still to come, if they are as long as those before."""
+        by_bytes = self.room(max_bytes) * self._count // max(1, self._frames_bytes)
+        return max(0, min(max_spans - self._count, by_bytes))
+
     def _admit_known(self, frames: Sequence[Frame], max_bytes: int, max_spans: int) -> int:
         """Reserve at once what is within the bound of the scopes that are here already."""
         room = self.room(max_bytes)

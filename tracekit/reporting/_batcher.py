@@ -138,7 +138,9 @@ class Batcher:
         """
         queue, batch, made = self._queue, self._batch, self._made
         room = max_bytes if batch is None else max(1, batch.room(max_bytes))
-        while hand := queue.hand or queue.take(self._bite):
+        lacking = self._max_spans if batch is None else batch.lacks(max_bytes, self._max_spans)
+        most = min(self._bite, lacking + 1)  # who has left the queue makes room in it
+        while hand := queue.hand or queue.take(most):
             self._encoding = True
             try:
                 self._encode(hand[: self._together(hand)], made, room)
