@@ -158,6 +158,24 @@ def test_an_instrumentor_has_its_versions(python, package):
         ("", {"TRACEKIT_INSTRUMENT": "requests,grpc,-grpc"}, {"requests"}),
         ("", {"TRACEKIT_INSTRUMENT": "-*"}, set()),
         ("only=['grpc']", {"TRACEKIT_INSTRUMENT": "requests"}, {"grpc"}),
+        ("only=[]", {}, set()),
+        ("only='requests, grpc'", {}, {"requests", "grpc"}),
+        ("without='requests,grpc'", {}, {"logging"}),
+        ("", {"TRACEKIT_INSTRUMENT": ""}, {"logging", "requests", "grpc"}),
+        ("", {"TRACEKIT_INSTRUMENT": "grpc,,grpc, GRPC ,"}, {"grpc"}),
+        (
+            "",
+            {
+                "TRACEKIT_INSTRUMENT": "requests,grpc",
+                "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "grpc_client",
+            },
+            {"requests"},
+        ),
+        (
+            "",
+            {"TRACEKIT_INSTRUMENT": "grpc", "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*"},
+            set(),
+        ),
         ("", {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "requests,grpc_client"}, {"logging"}),
         ("", {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*"}, set()),
         (
@@ -276,3 +294,104 @@ def test_instrumentors_may_need_each_other(python, package):
         path=path,
     )
     assert shown(done) == ['[["labels", "parcels"], {}]']
+
+
+BROKEN = """
+class Panic(BaseException):
+    pass
+
+class Instrumentor:
+    def instrumentation_dependencies(self): return ()
+    def instrument(self, **options): {on}
+    def uninstrument(self, **options): {off}
+"""
+
+
+@pytest.mark.parametrize(
+    ("on", "off", "said"),
+    [
+        ("raise RuntimeError('rotten')", "pass", "parcels is not traced: RuntimeError: rotten"),
+        ("raise Panic('rotten')", "pass", "parcels is not traced: Panic: rotten"),
+        ("raise SystemExit(3)", "pass", "parcels is not traced: SystemExit: 3"),
+        ("pass", "raise Panic('rotten')", "parcels could not be taken back: rotten"),
+    ],
+)
+def test_a_raising_instrumentor_is_told(python, package, on, off, said):
+    """Whatever it raises and when, it costs one warning; a panic is no ``Exception``."""
+    package("parcels", "def send(): return 'sent'\n")
+    source = BROKEN.format(on=on, off=off)
+    path = package("broken", source, "parcels = broken:Instrumentor", "parcels")
+    done = python(
+        INIT
+        + "done = tracekit.instrument()\nimport parcels, requests\n"
+        + "print('requests' in done.done)\ndone.undo()\nprint(parcels.send(), done.done)",
+        path=path,
+    )
+    assert shown(done) == ["True", "sent ()"]
+    assert done.stderr.count("parcels") == 1
+    assert said in done.stderr
+
+
+def test_any_of_several_packages_will_do(python, package):
+    """An instrumentor for a library and its fork, whose import name is another form of the name."""
+    package("parcels", "def send(): return 'sent'\n")
+    path = package(
+        "instrumentor", INSTRUMENTOR.replace("import parcels", "import parcels_ng as parcels"),
+        "parcels = instrumentor:Instrumentor",
+        'parcels; extra == "instruments-any"\nRequires-Dist: Parcels-NG >= 2',
+    )  # fmt: skip
+    package("parcels_ng", "def send(): return 'sent'\n")
+    lines = shown(
+        python(
+            INIT
+            + """
+done = tracekit.instrument()
+print("parcels" in done.done)
+import parcels_ng
+print(parcels_ng.send(), tracing.stats().started, "parcels" in done.done)
+import parcels
+print(done.undo(), parcels_ng.send(), tracing.stats().started)
+""",
+            path=path,
+        )
+    )
+    assert lines == ["False", "instrumentor imported", "sent 1 True", "None sent 1"]
+
+
+def test_undo_leaves_no_trace(python):
+    """Each attribute of each module and class is the one that was there before; so are hooks."""
+    done = python(
+        INIT
+        + """
+import types
+import flask, grpc, grpc.aio, logging, requests
+for name in ("celery", "rq", "fastapi", "httpx", "aiohttp.web", "django.core.handlers.base"):
+    try:
+        __import__(name)
+    except ImportError:
+        pass
+def held():
+    found = {}
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, types.ModuleType) and not name.startswith(("tracekit", "__m")):
+            for key, value in list(vars(module).items()):
+                found[name, key] = value
+                if isinstance(value, type):
+                    for each, part in list(vars(value).items()):
+                        found[name, key, each] = part
+    return found
+tracekit.instrument().undo()  # what the edges import stays imported
+before, path = held(), list(sys.meta_path)
+done = tracekit.instrument()
+on = held()
+print("requests" in done.done, any(on.get(key) is not before[key] for key in before))
+done.undo()
+done.undo()
+after = held()
+known = {key[0] for key in before}
+print([key for key in before if after.get(key) is not before[key]])
+print([key for key in after if key[0] in known and key not in before])
+print(sys.meta_path == path)
+"""
+    )
+    assert shown(done) == ["True True", "[]", "[]", "True"]

@@ -163,12 +163,16 @@ def _read(path: str) -> bytes | None:
     return b"".join(held)
 
 
-def package_of(point: Declared) -> str:
-    """Return the package that an instrumentor waits for; "" if nobody knows one."""
+def packages_of(point: Declared) -> list[str]:
+    """Return the packages that an instrumentor waits for, any of which will do; [] if none is told.
+
+    Of a distribution that our table does not know, the package may go by either form of its name.
+    """
     if point.name in CONTRIB:
-        return CONTRIB[point.name][0]
-    required = point.requirements()
-    return required[0].replace("-", "_") if required else ""
+        return [CONTRIB[point.name][0]]
+    names = (name.lower() for name in point.requirements())
+    forms = ((name.replace("-", "_"), name.replace("-", ".")) for name in names)
+    return list(dict.fromkeys(form for both in forms for form in both))
 
 
 def put_on(point: Declared, provider: trace.TracerProvider) -> Callable[[], object] | None:

@@ -25,7 +25,7 @@ from tracekit._instrument._table import CONTRIB, EDGES
 from tracekit.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from opentelemetry import trace
 
@@ -70,9 +70,12 @@ def instrument(
 class Choice:
     """Which names are wanted."""
 
-    def __init__(self, only: Iterable[str], without: Iterable[str], disabled: set[str]) -> None:
-        self.only = {_plain(name) for name in only}
-        self.without = {_plain(name) for name in without} | (disabled - self.only)
+    def __init__(
+        self, only: Iterable[str] | None, without: Iterable[str], disabled: set[str]
+    ) -> None:
+        self.only = {_plain(name) for name in ((_ALL,) if only is None else only)}
+        self.without = {_plain(name) for name in without}
+        self.without |= disabled if only is None else disabled - self.only
 
     @classmethod
     def of(
@@ -83,15 +86,17 @@ class Choice:
             settings = Settings.from_fields({}, environ=os.environ)
         else:
             settings = running.settings
-        without = [without] if isinstance(without, str) else list(without)
+        disabled = {_plain(name) for name in settings.disabled_instrumentations}
+        without = without.split(",") if isinstance(without, str) else list(without)
         if only is None and not without:
             said = settings.instrument
-            only = [name for name in said if not name.startswith("-")]
-            without = [name[1:] for name in said if name.startswith("-")]
+            only = [name for name in said if not name.startswith("-")] or None
+            without = [*(name[1:] for name in said if name.startswith("-")), *disabled]
+            if _ALL in disabled:
+                only = ()
         elif isinstance(only, str):
-            only = [only]
-        disabled = {_plain(name) for name in settings.disabled_instrumentations}
-        return cls(only or (), without, disabled)
+            only = only.split(",")
+        return cls(only, without, disabled)
 
     def wants(self, *names: str) -> bool:
         """Whether what goes by ``names`` is to be traced: no is said by any of them."""
@@ -100,7 +105,7 @@ class Choice:
             return False
         if plain & self.only:
             return True
-        return _ALL not in self.without and (not self.only or _ALL in self.only)
+        return _ALL in self.only and _ALL not in self.without
 
     def unknown(self, known: Iterable[str]) -> list[str]:
         """Return what nobody goes by, with what may have been meant."""
@@ -177,19 +182,19 @@ class Instrumented:
         for edge in EDGES:
             replaced.update(edge.replaces)
             if choice.wants(edge.name, *edge.replaces):
-                self._when(edge.package, edge.name, self._by_edge(edge))
+                self._when([edge.package], edge.name, self._by_edge(edge))
         for name, point in sorted(contrib.items()):
             if name in replaced or not choice.wants(name):
                 continue
             if name in _NOT_BY_ITSELF and _plain(name) not in choice.only:
                 continue
-            self._when(self._package(point), name, self._by_contrib(point))
+            self._when(self._packages(point), name, self._by_contrib(point))
 
-    def _package(self, point: Declared) -> str:
+    def _packages(self, point: Declared) -> list[str]:
         try:
-            return _contrib.package_of(point)
+            return _contrib.packages_of(point)
         except Exception:  # as above
-            return ""
+            return []
 
     def _by_edge(self, edge: Edge) -> PutOn:
         return lambda: _edges.put_on(edge, self._tracing)
@@ -197,24 +202,26 @@ class Instrumented:
     def _by_contrib(self, point: Declared) -> PutOn:
         return lambda: _contrib.put_on(point, self._provider)
 
-    def _when(self, package: str, name: str, put_on: PutOn) -> None:
-        """Put ``name`` on when ``package`` is there ("": now)."""
+    def _when(self, packages: Sequence[str], name: str, put_on: PutOn) -> None:
+        """Put ``name`` on when one of ``packages`` is there; now, if nobody knows any."""
 
         def hook(last: bool) -> bool:
             return self._try(name, put_on, last)
 
-        if package:
+        for package in packages:
             self._imports.wait_for(package, hook)
-        else:
+        if not packages:
             hook(True)
 
     def _try(self, name: str, put_on: PutOn, last: bool) -> bool:
         """Put ``name`` on; False: it cannot be yet, and may be later."""
-        if self._undone:
+        if self._undone or name in self._undos:
             return True
         try:
             undo = put_on()
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a panic of native code is no Exception
             if not last:
                 return False
             reason = f"{type(error).__name__}: {quoted(error)}"
@@ -225,6 +232,7 @@ class Instrumented:
             kept = not self._undone
             if kept:
                 self._undos[name] = undo
+                self._failed.pop(name, None)
         if not kept:  # ``undo`` came meanwhile
             _take_back(name, undo)
         elif self._told is not None:
@@ -236,5 +244,7 @@ def _take_back(name: str, undo: Undo | None) -> None:
     try:
         if undo is not None:
             undo()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # as above
         _log.warning("instrument: %s could not be taken back: %s", name, quoted(error))
