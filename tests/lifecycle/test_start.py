@@ -1,12 +1,9 @@
 """What a start loads and what it leaves for later."""
 
-import dataclasses
+from __future__ import annotations
+
 import subprocess
 import sys
-
-import pytest
-
-from tracekit._frozen import Frozen, frozen
 
 PROGRAM = """
 import sys
@@ -40,73 +37,3 @@ def test_a_start_with_udp_loads_no_more():
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     loaded = done.stdout.split()
     assert not [m for m in loaded if any(m == n or m.startswith(f"{n}.") for n in LATER)]
-
-
-@frozen
-class _Ours(Frozen):
-    """As the settings are made."""
-
-    name: str
-    tags: dict[str, int] = dataclasses.field(hash=False, default_factory=dict)
-    note: str = dataclasses.field(default="", compare=False)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Theirs:
-    """The same by the standard library alone."""
-
-    name: str
-    tags: dict[str, int] = dataclasses.field(hash=False, default_factory=dict)
-    note: str = dataclasses.field(default="", compare=False)
-
-
-ARGUMENTS = [
-    (("a",), {}),
-    (("a", {"b": 1}, "c"), {}),
-    ((), {"name": "a", "note": "n"}),
-    ((), {}),
-    (("a",), {"name": "b"}),
-    (("a", {}, "", 4), {}),
-    (("a",), {"other": 1}),
-]
-
-
-def _made(kind, arguments):
-    given, named = arguments
-    try:
-        return kind(*given, **named)
-    except TypeError:
-        return TypeError
-
-
-@pytest.mark.parametrize("arguments", ARGUMENTS)
-def test_frozen_is_made_as_a_dataclass(arguments):
-    """From the same arguments come the same fields, or a ``TypeError`` from both."""
-    ours, theirs = _made(_Ours, arguments), _made(_Theirs, arguments)
-    if theirs is TypeError:
-        assert ours is TypeError
-        return
-    assert dataclasses.asdict(ours) == dataclasses.asdict(theirs)
-    assert repr(ours) == repr(theirs).replace("_Theirs", "_Ours")
-
-
-@pytest.mark.parametrize("other", ARGUMENTS[:3])
-@pytest.mark.parametrize("one", ARGUMENTS[:3])
-def test_frozen_compares_as_a_dataclass(one, other):
-    """By the same fields, and what is equal has one hash; neither equals the other's kind."""
-    ours = _made(_Ours, one), _made(_Ours, other)
-    theirs = _made(_Theirs, one), _made(_Theirs, other)
-    assert (ours[0] == ours[1]) is (theirs[0] == theirs[1])
-    assert (hash(ours[0]) == hash(ours[1])) is (hash(theirs[0]) == hash(theirs[1]))
-    assert ours[0] != theirs[0]
-
-
-def test_frozen_classes_cannot_be_changed():
-    """Only ``replace`` gives another value, and only as another object."""
-    ours = _Ours("a")
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        ours.name = "b"
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        del ours.name
-    assert dataclasses.replace(ours, name="b") == _Ours("b")
-    assert ours.name == "a"
