@@ -8,7 +8,13 @@ import grpc
 import grpc.aio
 from grpc.aio._channel import Channel as _BareChannel
 
-from tracekit.grpc._aio_client import AioClientCall, requests_of
+from tracekit._context import attach, detach
+from tracekit.grpc._aio_client import (
+    AioClientCall,
+    receiver_in_task,
+    sender_in_task,
+)
+from tracekit.grpc._aio_requests import requests_of
 from tracekit.grpc._channel import Factory
 from tracekit.grpc._foreign_channel import trace_foreign
 
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
     from tracekit.grpc._channel import Invoke
     from tracekit.grpc._conventions import Pair
     from tracekit.grpc._plan import Plan
+    from tracekit.grpc._shared import Method
 
 
 class AioMultiCallable:
@@ -33,24 +40,33 @@ class AioMultiCallable:
         self._method = method
         self._factory = factory
         self._bare = factory.make(factory.serializer, factory.deserializer)
+        self._known: Method | None = None
 
     def _run(
         self, request: object, metadata: Iterable[Pair] | None, options: dict[str, object]
     ) -> object:
-        method = self._plan.method(self._method)
+        plan, method, traced = self._plan, self._known, self._bare
         if method is None:
-            return self._bare(request, metadata=metadata, **options)
+            method = self._known = plan.method(self._method)
+            if method is None:
+                return traced(request, metadata=metadata, **options)
         unary = not self._response_streaming
-        rpc = AioClientCall(self._plan, method, metadata)
-        timeout = options.get("timeout")
+        rpc = AioClientCall(plan, method, metadata)
+        timeout = options.get("timeout") if options else None
         if not rpc.begin(None if self._request_streaming else request, timeout):
-            return self._bare(request, metadata=rpc.metadata, **options)
+            return traced(request, metadata=rpc.metadata, **options)
         if self._request_streaming:
             request = requests_of(request, rpc, count=False)
-        traced = self._bare
         if rpc.counts:
             rpc.converts_response = unary
-            traced = self._factory.make_for(rpc, rpc.receive_last if unary else rpc.receive)
+            traced = self._traced(rpc)
+        elif plan.below is not None and not plan.below:
+            # Nobody will hear of it, and no edge of ours can meet it again further down.
+            otel = attach(rpc.context)
+            try:
+                return traced(request, metadata=rpc.metadata, **options)
+            finally:
+                detach(otel)
         try:
             with rpc:
                 call = traced(request, metadata=rpc.metadata, **options)
@@ -58,6 +74,11 @@ class AioMultiCallable:
             rpc.raised(error)
             raise
         return rpc.watch(call, streams=not unary) if rpc.live else call
+
+    def _traced(self, rpc: AioClientCall) -> Invoke:
+        """Return gRPC's multi-callable with converters that count for ``rpc``."""
+        receive = rpc.receive if self._response_streaming else rpc.receive_last
+        return self._factory.make_for(rpc, receive)
 
 
 class _UnaryRequest(AioMultiCallable):
@@ -91,7 +112,26 @@ class _StreamRequest(AioMultiCallable):
 
 
 class _UnaryUnary(_UnaryRequest, grpc.aio.UnaryUnaryMultiCallable):
+    """Unary both ways.
+
+    gRPC converts in a task that the call starts when it is made, and a task inherits the context:
+    so one multi-callable serves all of them, as in ``_channel``. Where the channel has interceptors
+    of its own these make the call, in whatever task.
+    """
+
     _response_streaming = False
+    _shared: Invoke | None = None
+
+    def _traced(self, rpc: AioClientCall) -> Invoke:
+        if getattr(self._bare, "_interceptors", True):
+            return super()._traced(rpc)
+        rpc.sees_bytes = True
+        shared = self._shared
+        if shared is None:
+            factory = self._factory
+            receiver = receiver_in_task(factory.deserializer)
+            shared = self._shared = factory.make(sender_in_task(factory.serializer), receiver)
+        return shared
 
 
 class _UnaryStream(_UnaryRequest, grpc.aio.UnaryStreamMultiCallable):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterable, Coroutine
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Protocol, cast
 
 import grpc
@@ -17,7 +17,7 @@ import grpc.aio
 from tracekit._calls.lifecycle import message_of
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc import _foreign as foreign
-from tracekit.grpc._client_call import ClientRpc
+from tracekit.grpc._client_call import ClientRpc, handing
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
         Awaitable,
         Callable,
         Iterable,
-        Iterator,
     )
     from typing import TypeGuard
 
     from tracekit.grpc._conventions import Pair
+    from tracekit.grpc._messages import Convert
 
     Continuation = Callable[[grpc.aio.ClientCallDetails, object], Awaitable[grpc.aio.Call]]
 
@@ -233,6 +233,8 @@ class AioClientCall(ClientRpc):
         if core is None:
             return
         status = core._status
+        if self.converts_response and status.code() == 0:
+            return  # gRPC does that next, and then we are told
         if status.details() == _PROVISIONAL and self._doubts < len(_DOUBTS_S):
             # A write met the end of the call, whose own status is on its way, and is told then.
             # (It is not where the loop ends, or the call's task is cancelled, before it comes.)
@@ -241,8 +243,6 @@ class AioClientCall(ClientRpc):
             asyncio.get_running_loop().call_later(wait_s, _Later(self))
             return
         code = conventions.CODES.get(status.code(), grpc.StatusCode.UNKNOWN)
-        if self.converts_response and code is grpc.StatusCode.OK:
-            return  # gRPC does that next, and then we are told
         self._core = None  # its callbacks lead here: leave no circle behind
         self.complete(
             code,
@@ -258,11 +258,20 @@ class AioClientCall(ClientRpc):
     def receive_last(self, data: object) -> object:
         """Deserialize the one response, with which the call ends."""
         message = self.receive(data)
+        self.responded()
+        return message
+
+    def responded(self) -> None:
+        """Called when the one response is there: its status was, as a rule, before."""
         try:
-            self._responded()
+            core = self._core
+            if core is not None and self.plan.quiet and core._status.code() == 0:
+                self.converts_response, self._core = False, None
+                self.succeed()
+            else:
+                self._responded()
         except Exception:
             self.plan.complain("following a call")
-        return message
 
     def _responded(self) -> None:
         self.converts_response = False
@@ -296,52 +305,27 @@ def _both(initial: Iterable[Pair] | None, trailing: Iterable[Pair] | None) -> li
     return [*(initial or ()), *(trailing or ())]
 
 
-class AsyncRequests:
-    """An asynchronous request iterator whose failure is remembered."""
+def sender_in_task(serialize: Convert | None) -> Convert:
+    """Return ``Rpc.send`` for the call whose task this is."""
 
-    __slots__ = ("_count", "_iterator", "_rpc", "_source")
+    def send(message: object) -> object:
+        rpc = handing.get()
+        if rpc is None:
+            return message if serialize is None else serialize(message)
+        rpc.serialize = serialize
+        return rpc.send(message)
 
-    def __init__(self, source: AsyncIterable[object], rpc: AioClientCall, *, count: bool) -> None:
-        self._source = source
-        self._rpc = rpc
-        self._count = count
-        rpc.sees_requests = True
-
-    def __aiter__(self) -> AsyncRequests:
-        self._iterator: AsyncIterator[object] = self._source.__aiter__()
-        return self
-
-    async def __anext__(self) -> object:
-        try:
-            request = await self._iterator.__anext__()
-        except StopAsyncIteration:
-            raise
-        except Exception as error:
-            self._rpc.note(error)
-            raise
-        if self._count:
-            self._rpc.sent_count += 1
-        return request
+    return send
 
 
-def requests_of(source: object, rpc: AioClientCall, *, count: bool) -> object:
-    """Return a request iterator of the same kind; None, for the writer's way, as it is."""
-    if source is None:
-        return None
-    if issubclass(type(source), AsyncIterable):
-        return AsyncRequests(cast("AsyncIterable[object]", source), rpc, count=count)
-    return _from_iterable(cast("Iterable[object]", source), rpc, count=count)
+def receiver_in_task(deserialize: Convert | None) -> Convert:
+    """Return ``AioClientCall.receive_last`` for it."""
 
+    def receive(data: object) -> object:
+        rpc = handing.get()
+        if not isinstance(rpc, AioClientCall):
+            return data if deserialize is None else deserialize(data)
+        rpc.deserialize = deserialize
+        return rpc.receive_last(data)
 
-def _from_iterable(
-    source: Iterable[object], rpc: AioClientCall, *, count: bool
-) -> Iterator[object]:
-    rpc.sees_requests = True
-    try:
-        for request in source:
-            if count:
-                rpc.sent_count += 1
-            yield request
-    except Exception as error:
-        rpc.note(error)
-        raise
+    return receive

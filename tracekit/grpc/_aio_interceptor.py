@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import grpc.aio
 
-from tracekit.grpc._aio_client import AioClientCall, requests_of
+from tracekit.grpc._aio_client import AioClientCall
+from tracekit.grpc._aio_requests import requests_of
 from tracekit.grpc._client import read_details, with_metadata
 from tracekit.grpc._stepped import Stepped
 

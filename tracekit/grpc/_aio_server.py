@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
+from tracekit._assembly.handle import slot
 from tracekit._context import get_current
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc import _foreign as foreign
@@ -61,7 +62,8 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
         plan = self._plan
         try:
             metadata = handler_call_details.invocation_metadata
-            method = plan.method(handler_call_details.method)
+            path = handler_call_details.method
+            method = plan.methods[path] if path in plan.methods else plan.method(path)
         except Exception:  # an interceptor's own idea of details
             return await continuation(handler_call_details)
         if metadata is not None and seen.get() is metadata:
@@ -81,7 +83,13 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
             rpc.reads_stream = handler.request_streaming
             if current:
                 rpc.base = self._started_in.base_of(current)
-            rpc.bound = bound = plan.rebind()
+            bound = plan.bound
+            if bound is None or (
+                bound.handle is not plan.tracing
+                and (plan.tracing is not None or bound.handle is not slot.running)
+            ):
+                bound = plan.rebind()
+            rpc.bound = bound
             rpc.extracted = bound.propagator.read_metadata(metadata or ())
             behavior = behavior_of(handler)
             traced = rewrap(handler, rpc, behavior, _traced(rpc, behavior))
@@ -198,12 +206,30 @@ class AioServerCall(ServerRpc):
         context = self._served
         if context is None:
             return
-        if _code_of(context) not in _FINE or self.closed or self.ends_with_handler:
+        fine = not context.code() or _code_of(context) in _FINE  # (the number of OK is 0)
+        if not fine or self.closed or self.ends_with_handler:
             self.end()  # it will not be serialized
             return
         if self.plan.has_hooks:
             self.response = response
-        self.leave()
+        self.unattended = True  # ``leave``, without the call
+
+    def responded(self) -> None:
+        """Called when the one response could be serialized: nearly all calls end well here."""
+        context = self._served
+        own = type(context) is OWN_AIO_CONTEXT
+        if (
+            context is not None
+            and own
+            and self.plan.quiet
+            and self.raised_text is None
+            and not context.code()
+            and not context.trailing_metadata()
+        ):
+            self.succeed()
+            self._served = None
+        else:
+            self.end(over=False)
 
     def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
         context = self._served
