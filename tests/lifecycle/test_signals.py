@@ -14,7 +14,7 @@ import time
 
 import pytest
 from accounting import lawful
-from faults import IDLE, end_of, started, wire
+from faults import IDLE, end_of, slow, started, wire
 from ports import free_port
 
 from tracekit.testing import FakeAgent
@@ -435,6 +435,18 @@ def test_an_interrupted_shutdown_is_told():
     assert lawful(end.stats)
     assert sum(end.stats["dropped"].values()) == 300
     assert "300 spans dropped" in end.stderr
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 0.2])
+def test_an_interrupted_drain_is_told(gap_s):
+    """Ctrl-C after a SIGTERM that nobody handles: the process ends by one, and says what is lost."""
+    with slow(20) as port, started(wire("http", port), spans=300, then=IDLE) as child:
+        time.sleep(0.2)
+        child.send_signal(signal.SIGTERM)
+        time.sleep(gap_s)
+        end = end_of(child, signal.SIGINT)
+    assert end.code in (-signal.SIGTERM, -signal.SIGINT)  # the lower one first, of two at once
+    assert "300 spans" in end.stderr
 
 
 def test_sigterm_can_be_left_alone(agent):

@@ -23,12 +23,17 @@ def drain_in_handler(parts: Parts) -> None:
     budget_s = parts.settings.reporter.exit_budget_s
     deadline_s = time.monotonic() + budget_s
     others = [process_exit.aside(partial(added.flush, budget_s)) for added in list(parts.added)]
-    if not _drain_first(parts, budget_s, deadline_s):
-        process_exit.say(
-            "%d spans could not be sent within the exit budget of %g s",
-            _unsent(parts.stats()),
-            budget_s,
-        )
+    try:
+        if not _drain_first(parts, budget_s, deadline_s):
+            process_exit.say(
+                "%d spans could not be sent within the exit budget of %g s",
+                _unsent(parts.stats()),
+                budget_s,
+            )
+    except BaseException:  # Ctrl-C as well: the process may end by the signal, with no exit
+        if left := _unsent(parts.stats()):
+            process_exit.say("%d spans were not sent: an exception ended the wait for it", left)
+        raise
     for done in others:
         if done is not None:
             done.acquire(timeout=max(0.0, deadline_s - time.monotonic()))
