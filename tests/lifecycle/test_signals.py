@@ -439,7 +439,7 @@ def test_an_interrupted_shutdown_is_told():
 
 @pytest.mark.parametrize("gap_s", [0.0, 0.2])
 def test_an_interrupted_drain_is_told(gap_s):
-    """Ctrl-C after a SIGTERM that nobody handles: the process ends by one, and says what is lost."""
+    """Ctrl-C after a SIGTERM that nobody handles: it ends by one of them, and says what is lost."""
     with slow(20) as port, started(wire("http", port), spans=300, then=IDLE) as child:
         time.sleep(0.2)
         child.send_signal(signal.SIGTERM)
