@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from interrupting import Interrupt, Interrupting
-from tiny import TinyEncoder, TinySpan
+from tiny import ManyEncoder, TinyEncoder, TinySpan
 
 import tracekit.reporting
 from tracekit._protocols import SendResult
@@ -62,12 +62,12 @@ class InReporting(Interrupting):
     checked = CHECKED
 
 
-def lives(interrupting=None):
+def lives(interrupting=None, encoder=TinyEncoder):
     """Run the program, with an interrupt in its first flush; return what became of its spans."""
     clock = FakeClock()
     wire = Wire()
     reporter = Reporter(
-        TinyEncoder(), lambda: wire, spawn=lambda _pipeline: None, clock=clock, wait=clock.wait
+        encoder(), lambda: wire, spawn=lambda _pipeline: None, clock=clock, wait=clock.wait
     )
     spans = [TinySpan(str(number)) for number in range(12)]
     spans[4].size = 0
@@ -100,13 +100,14 @@ def test_the_program_passes_every_fate():
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a debugger or coverage traces already")
-def test_interrupts_lose_or_double_no_span():
+@pytest.mark.parametrize("encoder", [TinyEncoder, ManyEncoder])
+def test_interrupts_lose_or_double_no_span(encoder):
     """Wherever the flush is interrupted, the next one brings each span to exactly one figure."""
     counting = InReporting(None)
-    lives(counting)
+    lives(counting, encoder)
     assert counting.passed > 100
     for place in range(1, counting.passed + 1):
-        flushed, stats, wire, spans = lives(InReporting(place))
+        flushed, stats, wire, spans = lives(InReporting(place), encoder)
         figures = {**stats.as_dict(), **stats.dropped}
         assert min(v for v in figures.values() if isinstance(v, int)) >= 0, (place, stats)
         lost = sum(stats.dropped.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tracekit._protocols import Frame, Payload
+from tracekit.encoding._many import add_frames
 
 
 class TinySpan:
@@ -34,3 +35,10 @@ class TinyEncoder:
         if any(frame.span.name == "poison" for frame in frames):
             raise ValueError("cannot be sealed")
         return Payload(b"".join(frame.data for frame in frames), list(frames))
+
+
+class ManyEncoder(TinyEncoder):
+    """One that is given many spans at once."""
+
+    def frames(self, spans, into, room):
+        add_frames(self.frame, spans, into, room)
