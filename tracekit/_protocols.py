@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AnyValue
 
 MARKS_SHIFT = 8
+"""In a span's ``_bits``, what stands below are trace flags, from here on marks."""
+FLAGS = 0x01 | 0x02
+"""W3C's level 2: *sampled* and *random*; a remote parent's other flags are not ours."""
 UNSET = Status()
 """The status that nobody has set: told by identity, because asking it costs a call."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry import baggage as otel_baggage
 from opentelemetry import trace
@@ -23,6 +23,7 @@ from tracekit._context import (
     ids_of,
     root_hint,
 )
+from tracekit._protocols import FLAGS, MARKS_SHIFT
 from tracekit.propagation import _formats, _forwarding, _jaeger
 from tracekit.propagation._counters import Counters
 from tracekit.propagation._extracted import BAGGAGE_KEY, NO_STATE
@@ -114,42 +115,59 @@ class Propagator(Extractor, TextMapPropagator):
                 self._inject_through(carrier, context, setter)
                 return
             into: dict[str, str] = carrier  # type: ignore[assignment] # tested above
-            span = context.get(SPAN_KEY)
-            described: int = 0
-            flags: int
-            if span.__class__ is trace.NonRecordingSpan:  # as it arrived: nobody to ask
-                held = span._context
-                trace_id, span_id, _, flags, state, described = held
-                parent_id = span.__dict__.get("parent_id")  # where it arrived with one
-                marks = held.marks if held.__class__ is SpanContext else 0
-            elif span is not None:
-                tell = getattr(span, "_ids", None)
-                trace_id, span_id, flags, parent_id, marks, state = (
-                    ids_of(span, context) if tell is None else tell()  # type: ignore[arg-type] # OTel's key
-                )
-                described = trace_id
-            if described:
+            span: Any = context.get(SPAN_KEY)
+            bits: int | None = getattr(span, "_bits", None)
+            if bits is not None:  # one of ours, sampled or not: its slots say all, without a call
                 if into and not self._certain.issuperset(into):
                     self._clear(into)
-                self._write_ids(into, trace_id, span_id, flags, parent_id, marks)
-                if state is not NO_STATE:
-                    self._write_state(into, state)
+                parent: Any = span._source
+                if parent is not None and parent.__class__ is not int:
+                    parent = parent.span_id
+                self._write_ids(
+                    into, span._trace_id, span._span_id, bits & FLAGS, parent, bits >> MARKS_SHIFT
+                )
+                if span._state is not NO_STATE:
+                    self._write_state(into, span._state)
             else:
-                self._write_hint(into, context)
-            if self._write_baggage and context.get(BAGGAGE_KEY):
+                self._inject_other(into, context, span)
+            if BAGGAGE_KEY in context and self._write_baggage:
                 self._inject_baggage(into, context)
         except Exception:  # a setter or a span of somebody else's
             self.counters.cannot_send("carrier", "error")
 
     def inject_span(self, into: dict[str, str], span: trace.Span, context: Context) -> None:
         """``inject`` into a new dict, with less to look for: ``context`` is that of ``span``."""
-        tell = getattr(span, "_ids", None)
-        if tell is not None and BAGGAGE_KEY not in context:
-            trace_id, span_id, flags, parent_id, marks, state = tell()
-            if state is NO_STATE and trace_id:
-                self._write_ids(into, trace_id, span_id, flags, parent_id, marks)
-                return
+        own: Any = span
+        bits: int | None = getattr(span, "_bits", None)
+        if bits is not None and own._state is NO_STATE and BAGGAGE_KEY not in context:
+            parent = own._source
+            if parent is not None and parent.__class__ is not int:
+                parent = parent.span_id
+            write = self._write_ids
+            write(into, own._trace_id, own._span_id, bits & FLAGS, parent, bits >> MARKS_SHIFT)
+            return
         self.inject(into, context)
+
+    def _inject_other(self, into: dict[str, str], context: Context, span: Any) -> None:  # noqa: ANN401
+        """Write what arrived, or a span of another library; without any, what was decided."""
+        described: int = 0
+        flags: int
+        if span.__class__ is trace.NonRecordingSpan:  # as it arrived: nobody to ask
+            held = span._context
+            trace_id, span_id, _, flags, state, described = held
+            parent_id = span.__dict__.get("parent_id")  # where it arrived with one
+            marks = held.marks if held.__class__ is SpanContext else 0
+        elif span is not None:
+            trace_id, span_id, flags, parent_id, marks, state = ids_of(span, context)
+            described = trace_id
+        if not described:
+            self._write_hint(into, context)
+            return
+        if into and not self._certain.issuperset(into):
+            self._clear(into)
+        self._write_ids(into, trace_id, span_id, flags, parent_id, marks)
+        if state is not NO_STATE:
+            self._write_state(into, state)
 
     def _write_state(self, into: dict[str, str], state: trace.TraceState) -> None:
         if state and self._write_states:

@@ -31,10 +31,10 @@ from opentelemetry.sdk.util import BoundedList
 
 from tracekit._context import DEBUG, DEFER, ROOT_HINT_KEY, get_current, marks_of
 from tracekit._context import SpanContext as Remote
-from tracekit._protocols import MARKS_SHIFT, PlainAttributes
+from tracekit._protocols import FLAGS, MARKS_SHIFT, PlainAttributes
 from tracekit.tracing._locked_span import SPAN
 from tracekit.tracing._make import root
-from tracekit.tracing._readable import DEBUG_BITS, FLAGS, SAMPLED
+from tracekit.tracing._readable import DEBUG_BITS, SAMPLED
 from tracekit.tracing._span import UnsampledSpan, is_valid_link
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from time import time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
 from tracekit._context import Decision, marks_of
-from tracekit._protocols import MARKS_SHIFT
+from tracekit._protocols import FLAGS, MARKS_SHIFT
 from tracekit.tracing._begin import valid_links
 from tracekit.tracing._make import recording, started, unsampled
-from tracekit.tracing._readable import FLAGS, SAMPLED
+from tracekit.tracing._readable import SAMPLED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

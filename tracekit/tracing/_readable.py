@@ -18,7 +18,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationInfo
 from opentelemetry.trace import Link, TraceFlags, TraceState
 
 from tracekit._context import DEBUG, SpanContext
-from tracekit._protocols import MARKS_SHIFT, UNSET
+from tracekit._protocols import FLAGS, MARKS_SHIFT, UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanKind, Status
     from opentelemetry.util.types import AttributeValue
 
-    from tracekit._context import Ids
     from tracekit._protocols import Fields
     from tracekit.tracing._attributes import Bag
     from tracekit.tracing._process_state import TracingState
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 SAMPLED = int(TraceFlags.SAMPLED)
-FLAGS = SAMPLED | 0x02
-"""The trace flags of W3C's level 2, *random* among them; a remote parent's others are not ours."""
 DEBUG_BITS = SAMPLED | DEBUG << MARKS_SHIFT
 _TRACE_FLAGS = tuple(TraceFlags(bits) for bits in range(4))
 
@@ -133,13 +130,6 @@ class Readable(sdk.Span):
             0 if links is None else links.dropped,
             remote,
         )
-
-    def _ids(self) -> Ids:
-        """Return what headers say of this span; makes none of OpenTelemetry's contexts."""
-        source, bits = self._source, self._bits
-        parent_id = source if source is None or isinstance(source, int) else source.span_id
-        marks = bits >> MARKS_SHIFT
-        return self._trace_id, self._span_id, bits & FLAGS, parent_id, marks, self._state
 
     # (type: ignore[override] below: what the SDK keeps as writable attributes is derived here.)
 

@@ -273,7 +273,6 @@ class UnsampledSpan(NonRecordingSpan):
     get_span_context = Span.get_span_context
     _context = Span._context
     _source = None
-    _ids = Span._ids
 
     def _force(self, decision: Decision) -> None:
         """Change the decision for this span's context and its later children, not for itself."""
