@@ -46,11 +46,31 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields |
             return found
         # b3-propagation, "Single Header": whoever reads both prefers it; what cannot be read is as
         # if it had not come, so that one bad hop does not cut the trace of those that wrote both.
-    trace, span, sampled = headers.get(TRACE_ID), headers.get(SPAN_ID), headers.get(SAMPLED)
-    if sampled == "1" and trace is not None and span is not None and FLAGS not in headers:
-        return _ids(trace, span, headers.get(PARENT_ID), True, False, note)
+    trace, span, parent = headers.get(TRACE_ID), headers.get(SPAN_ID), headers.get(PARENT_ID)
+    if headers.get(SAMPLED) == "1" and trace and span and not parent and FLAGS not in headers:
+        # What most requests say: as ``_ids`` does, without the calls.
+        if len(span) == 16 and ((length := len(trace)) == 32 or length == 16):
+            try:
+                trace_id = _from_bytes(unhexlify(trace), "big")
+                span_id = _from_bytes(unhexlify(span), "big")
+            except ValueError:
+                trace_id = span_id = 0  # ``_ids`` tells why
+            if trace_id and span_id:
+                return trace_id, span_id, None, True, False, None, NO_BAGGAGE, "", 0
+        return _ids(trace, span, None, True, False, note)
+    return _decode_multi(headers, trace, span, parent, note)
+
+
+def _decode_multi(
+    headers: Mapping[str, str],
+    trace: str | None,
+    span: str | None,
+    parent: str | None,
+    note: Note,
+) -> ExtractedFields | None:
+    """Read what the ``X-B3-*`` headers say, in all their forms."""
     # No sampling state is not "no": the caller leaves the decision to us ("Defer").
-    decision = None
+    sampled, decision = headers.get(SAMPLED), None
     if sampled is not None:
         decision = _SAMPLED.get(sampled)
         if decision is None and (decision := _SAMPLED.get(_first(sampled).lower())) is None:
@@ -58,7 +78,7 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields |
     flags = headers.get(FLAGS)
     debug = flags is not None and _first(flags) == "1"  # implies a decision to sample ("Debug")
     if trace is not None and span is not None:
-        return _ids(trace, span, headers.get(PARENT_ID), True if debug else decision, debug, note)
+        return _ids(trace, span, parent, True if debug else decision, debug, note)
     if trace is not span:  # one without the other (both None: there are none, which is no fault)
         note("malformed")
     # A decision without ids is a whole message: ``b3: 0`` denies a trace that is yet to begin.

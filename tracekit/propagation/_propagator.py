@@ -123,7 +123,10 @@ class Propagator(Extractor, TextMapPropagator):
                 parent: Any = span._source
                 if parent is not None and parent.__class__ is not int:
                     parent = parent.span_id
-                self._write_ids(
+                write = (
+                    self._write_ids
+                )  # (a local: it is no method, and not to be looked up as one)
+                write(
                     into, span._trace_id, span._span_id, bits & FLAGS, parent, bits >> MARKS_SHIFT
                 )
                 if span._state is not NO_STATE:
