@@ -114,8 +114,8 @@ def marks_of(context: trace.SpanContext) -> int:
 Ids: TypeAlias = "tuple[int, int, int, int | None, int, trace.TraceState]"
 """What headers say of a span: trace id, span id, flags, parent's id, marks, state.
 
-Spans of ours are read by slot; any other is asked through the API, for which some spans must make
-two contexts.
+Spans of ours have a method ``_ids``, or are read by slot; any other is asked through the API, for
+which some spans must make two contexts.
 """
 
 

@@ -237,6 +237,8 @@ def later(tracing: Tracing | HasTracing | None) -> Callable[[], Tracing]:
     """
     if tracing is None:
         return current
+    if type(tracing) is Tracing:
+        return lambda: tracing
     resolve(tracing)
     return functools.partial(resolve, tracing)
 

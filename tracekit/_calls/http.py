@@ -102,8 +102,8 @@ class Arrived(NamedTuple):
     """Of HTTP: ``1.1``, ``2``."""
 
 
-Fields = tuple[str, str, str, str, str, str, int, str, str, str]
-"""The fields of an ``Arrived``; making the plain tuple costs a quarter."""
+Fields = tuple[str, str, str, str, str, str, object, str, str, str]
+"""The fields of an ``Arrived``, the port as it came; making the plain tuple costs a quarter."""
 
 
 def server_attributes(environ: Mapping[str, Any], semconv: Semconv = "current") -> Attributes:
@@ -122,7 +122,7 @@ def server_attributes(environ: Mapping[str, Any], semconv: Semconv = "current") 
             query or "",
             authority or "",
             server or "",
-            number(get("SERVER_PORT")),
+            get("SERVER_PORT"),
             client or "",
             agent or "",
             protocol[5:] if protocol and protocol[:5] == "HTTP/" else "",
@@ -146,11 +146,11 @@ def arrived_attributes(arrived: Arrived | Fields, semconv: Semconv) -> Attribute
         found["http.request.method_original"] = method
     if query:
         found["url.query"] = redact_query(query)
-    host, port = server, server_port
+    host, port = "", 0
     if authority:
         host, port = (_known_host if len(authority) < 256 else split_host)(authority)
-        if not host:
-            host, port = server, server_port
+    if not host:
+        host, port = server, number(server_port)
     if host:
         found["server.address"] = host
         if port or (port := _DEFAULT_PORTS.get(scheme, 0)):

@@ -215,7 +215,10 @@ class FlaskTracing:
             else:
                 mount = environ.get("SCRIPT_NAME")
                 exchange.route = route = f"{mount}{rule.rule}" if mount else rule.rule
-                name = self._operation(name, route, rule.endpoint)
+                if self._old is None and name in http.METHODS:  # ``_operation``, without the call
+                    name = f"{name} {route}"
+                else:
+                    name = self._operation(name, route, rule.endpoint)
             exchange.name = name
             if exchange.recording:
                 span = exchange.span

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanKind, Status
     from opentelemetry.util.types import AttributeValue
 
+    from tracekit._context import Ids
     from tracekit._protocols import Fields
     from tracekit.tracing._attributes import Bag
     from tracekit.tracing._process_state import TracingState
@@ -130,6 +131,13 @@ class Readable(sdk.Span):
             0 if links is None else links.dropped,
             remote,
         )
+
+    def _ids(self) -> Ids:
+        """Return what headers say of this span; makes none of OpenTelemetry's contexts."""
+        source, bits = self._source, self._bits
+        parent_id = source if source is None or isinstance(source, int) else source.span_id
+        marks = bits >> MARKS_SHIFT
+        return self._trace_id, self._span_id, bits & FLAGS, parent_id, marks, self._state
 
     # (type: ignore[override] below: what the SDK keeps as writable attributes is derived here.)
 

@@ -272,6 +272,7 @@ class UnsampledSpan(NonRecordingSpan):
     __init__ = object.__init__
     get_span_context = Span.get_span_context
     _context = Span._context
+    _ids = Span._ids
     _source = None
 
     def _force(self, decision: Decision) -> None:
