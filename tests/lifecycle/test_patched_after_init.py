@@ -57,6 +57,7 @@ def run(world, environ, program=PROGRAM):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert "Exception" not in done.stderr
     longest, ok, sent = done.stdout.split()[-3:]
     return float(longest), ok == "True", int(sent)
 

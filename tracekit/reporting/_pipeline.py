@@ -106,7 +106,8 @@ class Pipeline:
         self._flush_requests = FlushRequests(self.ledger, clock)
         self._end_s = math.inf
         self._patience_s = math.inf  # the end's, where every send is refused by this very host
-        self._relieved = False  # the worker is to leave without a last drain
+        self.relieved = False
+        """Whether the worker is from before gevent patched, and is to touch nothing any more."""
         self._over = False  # nobody sends any more: what is in hand is to be counted as lost
 
     def start(self) -> None:
@@ -198,8 +199,7 @@ class Pipeline:
 
     def worker_done(self) -> None:
         """Send until the end that ``close`` has set; the worker's last act."""
-        if not self._relieved:
-            self._drain()
+        self._drain()
         self._flush_requests.end_all()
         if self._over:  # ``close`` could not wait any longer, so the rest is ours to count
             self._finish()
@@ -239,7 +239,7 @@ class Pipeline:
 
     def begin_close(self, timeout_s: float) -> float:
         """Refuse spans from now on; the worker, if there is one, ends by what is returned."""
-        self._relieved = self.queue.wakeup.outdated
+        self.relieved = self.queue.wakeup.outdated
         return self._end_within(timeout_s)
 
     def _end_within(self, timeout_s: float) -> float:

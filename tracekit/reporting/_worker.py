@@ -18,11 +18,17 @@ def start_worker(pipeline: Pipeline) -> threading.Thread:
 
 
 def _work(pipeline: Pipeline) -> None:
+    stay = threading.Lock()  # before gevent may have put locks of its own in the place of real ones
+    stay.acquire()
     try:
         _tend(pipeline)
     finally:
         if not pipeline.queue.closed:  # something ended this thread: gevent's kill, SystemExit
             pipeline.worker_died()
+    if pipeline.relieved:
+        # To end, a thread takes locks of ``threading``, which are gevent's by now: it would make a
+        # loop while the main thread makes its own, and look for itself under a name it has not.
+        stay.acquire()
     pipeline.worker_done()
 
 
@@ -37,6 +43,8 @@ def _tend(pipeline: Pipeline) -> None:
         wakeup.armed = due_s is None
         wakeup.wait((tick_s if due_s is None else min(tick_s, due_s)) - pipeline.clock())
         wakeup.armed = False
+        if pipeline.relieved:
+            return
         pipeline.run_flush_requests()
         now = pipeline.clock()
         partial = now >= tick_s
