@@ -1,6 +1,7 @@
 """Frozen classes, written once, beside those that the standard library compiles."""
 
 import dataclasses
+import inspect
 
 import pytest
 
@@ -75,3 +76,19 @@ def test_one_cannot_be_changed():
         del ours.name
     assert dataclasses.replace(ours, name="b") == _Ours("b")
     assert ours.name == "a"
+
+
+def test_its_signature_names_the_fields():
+    """Editors show them; a factory stands for the default that it makes."""
+    ours, theirs = (inspect.signature(kind).parameters for kind in (_Ours, _Theirs))
+    assert [*ours] == [*theirs]
+    assert ours["note"] == theirs["note"]
+    assert ours["name"] == theirs["name"]
+    assert ours["tags"].default is dict
+
+
+def test_an_error_shows_no_value():
+    """A field may hold a secret."""
+    with pytest.raises(TypeError, match="other") as caught:
+        _Ours("a", other="s3cret")
+    assert "s3cret" not in str(caught.value)

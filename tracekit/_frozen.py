@@ -30,16 +30,37 @@ def frozen(cls: type[_T]) -> type[_T]:
     return dataclass(init=False, repr=False, eq=False)(cls)
 
 
+class _Signature:
+    """What ``inspect.signature`` and editors show of a class: its fields."""
+
+    def __get__(self, _instance: object, owner: type[Frozen]) -> object:
+        import inspect  # noqa: PLC0415 - asked for by people, not by programs that start
+
+        def parameter(row: Field[Any]) -> inspect.Parameter:
+            default = row.default if row.default is not MISSING else row.default_factory
+            return inspect.Parameter(
+                row.name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=inspect.Parameter.empty if default is MISSING else default,
+                annotation=row.type,
+            )
+
+        rows = getattr(owner, "__dataclass_fields__", {})
+        return inspect.Signature([parameter(row) for row in rows.values()], return_annotation=None)
+
+
 class Frozen:
     """What ``dataclass(frozen=True)`` gives a class: it is made, compared and shown by fields."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    __signature__: ClassVar[object] = _Signature()
 
     def __init__(self, *given: object, **named: object) -> None:
         known = self.__dataclass_fields__
         values = dict(zip(known, given, strict=False))
         if len(given) > len(known) or not known.keys() - values >= named.keys():
-            raise TypeError(f"{type(self).__name__} has no such fields, or not as often: {named}")
+            names = ", ".join(sorted(named))  # (never values: they may be secret)
+            raise TypeError(f"{type(self).__name__} has no such fields, or not as often: {names}")
         values |= named
         for name, row in known.items():
             if name in values:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 import time
 import weakref
@@ -382,6 +383,37 @@ def test_a_context_leads_to_no_circle(stack, tracing):
     assert len(contexts) == 2
 
 
+def test_a_kept_handler_leads_to_no_circle(stack, tracing):
+    """An interceptor further out may keep a handler: what gRPC knows of each call goes with it."""
+    kept, states = {}, []
+
+    class Keeps(grpc.ServerInterceptor):
+        def intercept_service(self, continuation, details):
+            if details.method not in kept:
+                kept[details.method] = continuation(details)
+            return kept[details.method]
+
+    def behavior(request, context):
+        states.append(weakref.ref(context._state))
+        if request == b"abort":
+            context.abort(grpc.StatusCode.NOT_FOUND, "gone")
+        return request
+
+    ours = [Keeps(), tracekit.grpc.server_interceptor(tracing)]
+    server = grpc.server(ThreadPoolExecutor(2), handlers(unary_unary=behavior), ours)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    stack.callback(lambda: server.stop(0).wait(5))
+    channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}"))
+    gc.disable()
+    stack.callback(gc.enable)
+    for request in (b"", b"", b"abort", b""):
+        ask(channel, request=request)
+        tracing.sink.take_many(1)
+    eventually(lambda: not any(state() for state in states[:-1]))
+    assert len(states) == 4
+
+
 @pytest.mark.parametrize("name", NEVER_ANSWERED)
 def test_what_cannot_be_sent_is_internal(stack, tracing, name):
     """A response that is no bytes never leaves a blocking server: INTERNAL, and why."""
@@ -643,3 +675,32 @@ def test_a_sudden_stop_ends_every_span(stack, tracing):
     server.stop(None).wait(5)
     assert all(future.exception(5) is not None for future in futures)
     assert codes(tracing, 2) == ["CANCELLED", "CANCELLED"]
+
+
+@pytest.mark.parametrize("asked", [{}, {"response_metadata": ["late"]}], ids=["plain", "asked"])
+@pytest.mark.parametrize("verb", ["__call__", "with_call", "future"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_arguments_of_a_call_by_name(stack, tracing, kind, verb, asked):
+    """As gRPC names them: a stream of requests is ``request_iterator``."""
+
+    def behavior(request, context):
+        assert ("key", "value") in context.invocation_metadata()
+        return request
+
+    _, channel = serve(stack, None, {kind: of_kind(kind, behavior)})
+    traced = tracekit.grpc.trace_channel(channel, tracing, **asked)
+    name = "request_iterator" if kind.startswith("stream") else "request"
+    for of in (channel, traced):
+        method = getattr(of, kind)(f"/shop.Orders/{kind}")
+        if kind.endswith("_stream") and verb != "__call__":
+            assert not hasattr(method, verb)
+            continue
+        given = {name: iter([b"1"]) if kind.startswith("stream") else b"1"}
+        result = getattr(method, verb)(**given, metadata=(("key", "value"),), timeout=5)
+        if verb == "future":
+            result = result.result()
+        elif verb == "with_call":
+            result = result[0]
+        assert (list(result) if kind.endswith("_stream") else result) in (b"1", [b"1"])
+        if of is traced:
+            assert codes(tracing) == ["OK"]

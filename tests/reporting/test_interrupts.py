@@ -6,6 +6,7 @@ function raises there, once at each such place that a program of offers and flus
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -60,6 +61,15 @@ class Wire:
 
 class InReporting(Interrupting):
     checked = CHECKED
+
+
+@pytest.fixture(autouse=True)
+def no_collector():
+    """A collection in the traced program would run what other tests left, and interrupt that."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def lives(interrupting=None, encoder=TinyEncoder):

@@ -6,6 +6,7 @@ reference, and take every span that it declines. A test holds the bytes of both 
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast, overload
 
@@ -69,7 +70,9 @@ _VERSION = 3
 
 def native_frames() -> Frames | None:
     """Return the compiled module; None where it was not built (no compiler, PyPy, no GIL)."""
-    if FREE_THREADED:  # the limited API's objects have another layout there: it would not load
+    # A free-threaded build lays objects out in another way, also while it runs with a GIL
+    # (PYTHON_GIL=1, an extension that needs it); and there ``.abi3.so`` is found all the same.
+    if FREE_THREADED or "free-threading" in sys.version:
         return None
     try:
         frames = import_module("tracekit.encoding._frames")

@@ -101,7 +101,7 @@ class BlockingServerCall(DoubtfulRpc):
                 self.succeed()
             else:
                 self.complete(_OK, response_metadata=context.trailing_metadata)
-            self._served = None
+            self._served = self.state = None
 
     def exhausted(self) -> None:
         """Called when there are no more responses, and the status is all that is left to send."""
@@ -130,7 +130,7 @@ class BlockingServerCall(DoubtfulRpc):
             remaining_s=context.time_remaining() if remaining_s is None else remaining_s,
             response_metadata=context.trailing_metadata,
         )
-        self._served = None
+        self._served = self.state = None
 
     def failed(self, error: BaseException) -> None:
         """Called when ``error`` left the handler."""

@@ -145,6 +145,19 @@ def _calling(verb: str) -> Callable[..., object]:  # noqa: C901
     return call
 
 
+def _iterating(verb: str) -> Callable[..., object]:
+    """Return the same for requests that are a stream: gRPC has another name for them."""
+    calling = _calling(verb)
+
+    def call(
+        self: MultiCallable, request_iterator: object, *args: object, **kwargs: object
+    ) -> object:
+        return calling(self, request_iterator, *args, **kwargs)
+
+    call.__name__ = verb
+    return call
+
+
 class _UnaryResponse(MultiCallable):
     _response_streaming = False
     __call__ = _calling("__call__")
@@ -239,6 +252,9 @@ class _UnaryStream(_StreamResponse, grpc.UnaryStreamMultiCallable):
 
 class _StreamUnary(_UnaryResponse, grpc.StreamUnaryMultiCallable):
     _request_streaming = True
+    __call__ = _iterating("__call__")
+    with_call = _iterating("with_call")
+    future = _iterating("future")
 
 
 class _StreamUnaryAsked(_StreamUnary):
@@ -250,6 +266,7 @@ class _StreamUnaryAsked(_StreamUnary):
 
 class _StreamStream(_StreamResponse, grpc.StreamStreamMultiCallable):
     _request_streaming = True
+    __call__ = _iterating("__call__")
 
 
 class TracedChannel(grpc.Channel):

@@ -40,7 +40,9 @@ class DoubtfulRpc(ServerRpc):
     """What gRPC's own context cancels. (To keep the context itself would make a circle.)"""
 
     state: OwnState | None = None
-    """What gRPC knows of it, where that can be looked at."""
+    """What gRPC knows of it, where that can be looked at; as long as ``_served``.
+
+    It holds the context in which its handler ran, where ``serving`` leaves the RPC: a circle."""
 
     def served(self, context: grpc.ServicerContext | KnownContext) -> None:
         """Called with the context that the handler has, in its thread."""

@@ -79,6 +79,10 @@ class Batcher:
             encoder, "frames", self._one
         )
         self._bite = _BITE if hasattr(encoder, "frames") else 1
+        # Spans that are encoded at once, twice as many as were last: of large ones few fit, and the
+        # others would be looked through anew and anew.
+        self._stride = _BITE
+        self._singly = False  # since one of the spans in hand has ended a thread
         self._encoding = False  # so that a span is to blame for what ends this thread
         self._made: list[Frame] = []  # of the first spans in the queue's hand
         self._frames: list[Frame] = []  # of spans that were let go of; no batch has them yet
@@ -106,8 +110,9 @@ class Batcher:
             try:
                 self._place(max_bytes)
             except Exception:
+                rest = self._frames[1:]
                 self._ledger.dropped[DropReason.ENCODE_FAILED] += 1
-                del self._frames[0]
+                self._frames = rest
                 _log.debug("a span cannot be put into a batch", exc_info=True)
         if not self.pending and partial:
             self._seal()
@@ -124,12 +129,20 @@ class Batcher:
         self._batch = None
         self._frames, self._made, queue.hand = [], [], []
 
-    def drop_current(self) -> None:
-        """Give up the span that was being encoded, if there is one."""
+    def worker_died(self) -> None:
+        """Give up the span that was being encoded; of several, have each encoded alone."""
+        at_once = min(self._stride, len(self._queue.hand)) - len(self._made)
+        if self._encoding and at_once > 1:
+            self._stride, self._singly = 1, True
+        else:
+            self._drop_current()
+
+    def _drop_current(self) -> None:
         hand, at = self._queue.hand, len(self._made)
         if self._encoding and at < len(hand):
+            rest = hand[:at] + hand[at + 1 :]
             self._ledger.dropped[DropReason.ENCODE_FAILED] += 1
-            del hand[at]
+            self._queue.hand = rest
 
     def _encode_next(self, max_bytes: int) -> bool:
         """Make ``_frames`` of the next spans that can be encoded; return whether there were any.
@@ -143,14 +156,18 @@ class Batcher:
         while hand := queue.hand or queue.take(most):
             self._encoding = True
             try:
-                self._encode(hand[: self._together(hand)], made, room)
+                self._encode(hand[: min(self._stride, self._together(hand))], made, room)
             except Exception:
-                _explain_failed(hand[len(made) : len(made) + 1])
-                self.drop_current()
+                failed = hand[len(made) : len(made) + 1]
+                self._drop_current()  # first: to tell of it may raise as well
+                _explain_failed(failed)
                 continue
-            count = len(made)
-            self._frames, self._made = made, []
-            del hand[:count]
+            # What may fail for want of memory (to delete from a list as well) comes first.
+            rest = hand[len(made) :]
+            none: list[Frame] = []
+            self._singly = self._singly and bool(rest)
+            self._stride = 1 if self._singly else min(_BITE, 2 * len(made) or 1)
+            self._frames, self._made, queue.hand = made, none, rest
             self._encoding = False
             return True
         return False
@@ -301,7 +318,11 @@ class Batcher:
 def _explain_failed(spans: Sequence[ReadableSpan]) -> None:
     """Tell which span could not be encoded; a ``MemoryError`` of ours may have none to name."""
     for span in spans:
-        _log.debug("span %s cannot be encoded", cited(span.name), exc_info=True)
+        try:
+            name = cited(span.name)
+        except Exception:  # a name that is no text, a span that has none
+            name = quoted(type(span).__name__)
+        _log.debug("span %s cannot be encoded", name, exc_info=True)
 
 
 def _log_span(span: ReadableSpan) -> None:

@@ -191,7 +191,7 @@ class Pipeline:
     def worker_died(self) -> None:
         """Let the next span that ends start another worker: this one was killed at its work."""
         # If it was the span at hand that killed it, no other worker follows.
-        self._turn.take(self._sender.drop_current, until_s=-math.inf)
+        self._turn.take(self._sender.worker_died, until_s=-math.inf)
         self._worker = None
         self.needs_worker = True
         self._spawn_after_s = self.clock() + _RESPAWN_S

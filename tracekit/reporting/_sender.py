@@ -95,7 +95,7 @@ class Sender:
         self._told_to_wait = False  # by the receiver or for pacing, not by our own back-off
         self._away: tuple[float, float] | None = None  # since when and how jittered is the pause
         self.abandon = self._batcher.abandon
-        self.drop_current = self._batcher.drop_current
+        self.worker_died = self._batcher.worker_died
 
     @property
     def problem(self) -> str:
