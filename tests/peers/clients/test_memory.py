@@ -40,6 +40,19 @@ def with_httpx():
         return watch
 
 
+def with_async_httpx():
+    async def ask():
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, text="ok"))
+        async with httpx.AsyncClient(transport=transport) as client:
+            held = Held()
+            watch = weakref.ref(held)
+            await client.get("http://stock/", extensions={"held": held})
+            del held
+            return watch
+
+    return asyncio.run(ask())
+
+
 def with_aiohttp(*middlewares):
     watches = []
 
@@ -68,16 +81,17 @@ def with_aiohttp(*middlewares):
 @pytest.mark.filterwarnings("ignore:It is recommended")
 def test_an_exchange_is_freed_as_bare(tracing):
     """The request, what the program hung on it, its response."""
-    bare = freed(with_httpx), freed(with_aiohttp)
+    bare = freed(with_httpx), freed(with_async_httpx), freed(with_aiohttp)
     undo = tracekit.httpx.instrument(tracing=tracing)
     undo_aiohttp = tracekit.aiohttp.instrument(tracing=tracing)
     try:
         traced = (
             freed(with_httpx),
+            freed(with_async_httpx),
             freed(lambda: with_aiohttp(tracekit.aiohttp.middleware(tracing))),
         )
     finally:
         undo()
         undo_aiohttp()
     assert traced == bare
-    assert len(tracing.sink.spans) == 3
+    assert len(tracing.sink.spans) == 4
