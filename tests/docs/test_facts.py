@@ -16,7 +16,7 @@ PAGES = [
     if "changelog" not in str(page)  # it tells what was
 ]
 FACTS = {
-    r"([\d ]+) bytes (?:per|in) \d+ ms": "max_burst_bytes",
+    r"(\d[\d ,]*) bytes (?:per|in) \d+ ms": "max_burst_bytes",
     r"bytes (?:per|in) (\d+) ms": "burst_pause_s",
     r"exit budget[\s|]*\(?(?:is )?(\d+) s\b": "exit_budget_s",
     r"`TRACEKIT_EXIT_BUDGET` \| (\d+) s \|": "exit_budget_s",
@@ -30,7 +30,7 @@ UNITS = {"burst_pause_s": 0.001}
 def test_a_default_told_is_the_settings(pattern):
     """Whoever changes a default changes every page that tells it."""
     stated = [
-        (page.name, float(found.replace(" ", "")))
+        (page.name, float(re.sub("[ ,]", "", found)))
         for page in PAGES
         for found in re.findall(pattern, page.read_text("utf-8"))
     ]
