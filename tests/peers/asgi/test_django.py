@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import types
 
-import django
 import pytest
-from django.conf import settings
 from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path
+from django_project import DEFAULT_URLS, body_of, urls_called
 from opentelemetry import trace
 
-urls = types.ModuleType("tracekit_test_urls")
-sys.modules[urls.__name__] = urls
-if not settings.configured:
-    settings.configure(
-        ROOT_URLCONF=urls.__name__,
-        ALLOWED_HOSTS=["*"],
-        SECRET_KEY="x",
-        MIDDLEWARE=[],
-        DEBUG_PROPAGATE_EXCEPTIONS=False,
-        LOGGING_CONFIG=None,
-    )
-    django.setup()
+urls = urls_called(DEFAULT_URLS)
 
 current = []
 
@@ -92,14 +78,7 @@ def async_asked(where):
     async def ask():
         client = AsyncClient(raise_request_exception=False)
         response = await client.get(where, headers={"uber-trace-id": "ab:cd:0:1", "host": "shop"})
-        if not response.streaming:
-            body = response.content
-        elif response.is_async:
-            body = b"".join([piece async for piece in response])
-        else:
-            body = b"".join(response)
-        response.close()
-        return response.status_code, body
+        return response.status_code, await body_of(response)
 
     return asyncio.run(ask())
 

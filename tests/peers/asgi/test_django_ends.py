@@ -5,27 +5,15 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-import sys
-import types
 
-import django
 import pytest
-from django.conf import settings
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path
+from django_project import body_of, urls_called
 
-if not settings.configured:
-    settings.configure(
-        ROOT_URLCONF="tracekit_test_urls",
-        ALLOWED_HOSTS=["*"],
-        SECRET_KEY="x",
-        MIDDLEWARE=[],
-        LOGGING_CONFIG=None,
-    )
-    django.setup()
-urls = sys.modules["tracekit_ends_urls"] = types.ModuleType("tracekit_ends_urls")
+urls = urls_called("tracekit_ends_urls")
 closed = []
 
 
@@ -137,14 +125,7 @@ def sync_asked(where, method):
 def async_asked(where, method):
     async def ask():
         response = await getattr(AsyncClient(raise_request_exception=False), method)(where)
-        if not response.streaming:
-            body = response.content
-        elif response.is_async:
-            body = b"".join([piece async for piece in response])
-        else:
-            body = b"".join(response)
-        response.close()
-        return response.status_code, body, sorted(response.items())
+        return response.status_code, await body_of(response), sorted(response.items())
 
     return asyncio.run(ask())
 

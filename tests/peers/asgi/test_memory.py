@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
-import sys
-import types
 import weakref
 from wsgiref.util import setup_testing_defaults
 
-import django
 import fastapi
 import pytest
-from django.conf import settings
+from collector import no_collector
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import override_settings
 from django.urls import path
+from django_project import urls_called
 from nowhere import to_nowhere
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, StreamingResponse
@@ -28,17 +26,7 @@ import tracekit
 import tracekit.asgi
 import tracekit.fastapi
 
-if not settings.configured:
-    settings.configure(
-        ROOT_URLCONF="tracekit_test_urls",
-        ALLOWED_HOSTS=["*"],
-        SECRET_KEY="x",
-        MIDDLEWARE=[],
-        LOGGING_CONFIG=None,
-    )
-    django.setup()
-urls = types.ModuleType("tracekit_memory_urls")
-sys.modules[urls.__name__] = urls
+urls = urls_called("tracekit_memory_urls")
 BARE = {"ROOT_URLCONF": urls.__name__, "MIDDLEWARE": []}
 TRACED = {"ROOT_URLCONF": urls.__name__, "MIDDLEWARE": ["tracekit.django.Middleware"]}
 
@@ -110,12 +98,11 @@ def left(serve, app, where):
     """Return whether what hung on the request is still there right after it, uncollected."""
     serve(app, where)  # what is made once, and stays
     gc.collect()
-    gc.disable()
     try:
-        serve(app, where)
-        return watches[-1]() is not None
+        with no_collector():
+            serve(app, where)
+            return watches[-1]() is not None
     finally:
-        gc.enable()
         watches.clear()
 
 
