@@ -11,6 +11,7 @@ import time
 
 import grpc
 import pytest
+from collector import no_collector
 from opentelemetry.trace import SpanKind, StatusCode
 
 FLAVOURS = ("blocking", "aio", "aio_writer", "aio_threads")
@@ -205,14 +206,11 @@ def circles(pair, kind, calls=6):
     pair.call(kind, "ok")
     time.sleep(0.05)
     gc.collect()
-    gc.disable()
-    try:
+    with no_collector():
         for _ in range(calls):
             pair.call(kind, "ok")
         time.sleep(0.05)
         return gc.collect() / calls
-    finally:
-        gc.enable()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import threading
 import time
 import weakref
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import grpc.aio
 import pytest
+from collector import no_collector
 from waiting import eventually
 
 import tracekit
@@ -405,8 +405,7 @@ def test_a_kept_handler_leads_to_no_circle(stack, tracing):
     server.start()
     stack.callback(lambda: server.stop(0).wait(5))
     channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}"))
-    gc.disable()
-    stack.callback(gc.enable)
+    stack.enter_context(no_collector())
     for request in (b"", b"", b"abort", b""):
         ask(channel, request=request)
         tracing.sink.take_many(1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 
 import pytest
+from collector import no_collector
 from tiny import ManyEncoder, TinySpan
 
 from tracekit.reporting import Reporter
@@ -85,16 +85,6 @@ def test_a_span_that_ends_threads():
     assert ledger.snapshot().dropped["encode_failed"] == 1
 
 
-@pytest.fixture
-def no_collector():
-    """A collection would run the finalizers of others where there is no memory."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-@pytest.mark.usefixtures("no_collector")
 @pytest.mark.skipif(sys.gettrace() is not None, reason="a debugger or coverage traces already")
 @pytest.mark.parametrize("failing", [*range(12)])
 def test_no_memory_while_hands_change(failing):
@@ -122,12 +112,13 @@ def test_no_memory_while_hands_change(failing):
             return None
         return arm
 
-    sys.settrace(arm)
-    try:
-        reporter.flush(5.0)
-    finally:
-        sys.settrace(None)
-        testcapi.remove_mem_hooks()
+    with no_collector():  # finalizers of others' would run without memory
+        sys.settrace(arm)
+        try:
+            reporter.flush(5.0)
+        finally:
+            sys.settrace(None)
+            testcapi.remove_mem_hooks()
     assert armed
     reporter.flush(5.0)
     stats = reporter.stats()

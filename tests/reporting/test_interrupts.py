@@ -6,13 +6,13 @@ function raises there, once at each such place that a program of offers and flus
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from collector import no_collector
 from interrupting import Interrupt, Interrupting
 from tiny import ManyEncoder, TinyEncoder, TinySpan
 
@@ -64,12 +64,10 @@ class InReporting(Interrupting):
 
 
 @pytest.fixture(autouse=True)
-def no_collector():
+def undisturbed():
     """A collection in the traced program would run what other tests left, and interrupt that."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
+    with no_collector():
+        yield
 
 
 def lives(interrupting=None, encoder=TinyEncoder):

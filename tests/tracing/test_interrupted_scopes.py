@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextvars
-import gc
 import sys
 
 import pytest
+from collector import no_collector
 from interrupting import Interrupt, Interrupting
 from opentelemetry import context as otel_context
 
@@ -105,8 +105,7 @@ def test_no_memory_in_the_end_of_a_span():
     testcapi = pytest.importorskip("_testcapi")
     tracing = traced()
     tracer = tracing.tracer("t")
-    gc.disable()  # a collection would run other people's callbacks without memory
-    try:
+    with no_collector():  # other people's callbacks would run without memory
         for start in range(1, 60):
             span = tracer.start_span("a")
             told = None
@@ -119,8 +118,6 @@ def test_no_memory_in_the_end_of_a_span():
                 testcapi.remove_mem_hooks()
             # A lock that cannot be made is a RuntimeError, where spans have one of their own.
             assert isinstance(told, MemoryError | None) or "allocate lock" in str(told)
-    finally:
-        gc.enable()
     tracing.flush()
     stats = tracing.stats()
     assert stats.queued == stats.in_flight == 0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections import Counter
 
 import pytest
 from accounting import lawful
+from collector import no_collector
 from opentelemetry import trace
 
 import tracekit
@@ -35,13 +35,11 @@ def down(levels, then):
 
 def near_the_limit(left, then):
     """Call ``then`` where about ``left`` frames are left; return whether that was too few."""
-    gc.disable()  # finalizers of others' would run down there
-    try:
-        down(sys.getrecursionlimit() - frames() - left, then)
-    except RecursionError:
-        return True
-    finally:
-        gc.enable()
+    with no_collector():  # finalizers of others' would run down there
+        try:
+            down(sys.getrecursionlimit() - frames() - left, then)
+        except RecursionError:
+            return True
     return False
 
 

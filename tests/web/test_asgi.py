@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import builtins
 import functools
-import gc
 import weakref
 
 import pytest
+from collector import no_collector
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace
@@ -438,12 +438,9 @@ def test_a_finished_request_is_freed_at_once(tracing):
         del held
         watches.append(watches[0]())
 
-    gc.disable()
-    try:
+    with no_collector():
         asyncio.run(serve())
-        assert watches[1] is None
-    finally:
-        gc.enable()
+    assert watches[1] is None
 
 
 NAMES = st.sampled_from(

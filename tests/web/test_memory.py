@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import weakref
 from contextlib import suppress
@@ -11,6 +10,7 @@ from wsgiref.util import setup_testing_defaults
 import flask
 import pytest
 import requests
+from collector import no_collector
 from nowhere import to_nowhere
 from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
@@ -58,13 +58,10 @@ class Handler:
 
 def alive_after(serve, settle=lambda: None, times=5):
     """Return how much of what ``serve`` gives is alive while the collector does not run."""
-    gc.disable()
-    try:
+    with no_collector():
         given = [weakref.ref(each) for _ in range(times) for each in serve()]
         settle()
         return sum(each() is not None for each in given)
-    finally:
-        gc.enable()
 
 
 def application(environ, start_response):

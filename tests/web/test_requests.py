@@ -11,6 +11,7 @@ from unittest.mock import MagicMock
 import pytest
 import requests
 import urllib3
+from collector import no_collector
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.trace import SpanKind, StatusCode
@@ -363,12 +364,9 @@ def test_a_streamed_body_ends_the_span(server, session, tracing, path, finish):
 
 def test_a_dropped_response_ends_the_span(server, session, tracing):
     """Nobody read or closed it: without waiting for the cycle collector."""
-    gc.disable()
-    try:
+    with no_collector():
         session.get(server.url + "/fine", stream=True)
         tracing.sink.take(timeout_s=0)
-    finally:
-        gc.enable()
 
 
 def test_headers_follow_the_one_rule(server, session, tracing):

@@ -42,7 +42,8 @@ class DoubtfulRpc(ServerRpc):
     state: OwnState | None = None
     """What gRPC knows of it, where that can be looked at; as long as ``_served``.
 
-    It holds the context in which its handler ran, where ``serving`` leaves the RPC: a circle."""
+    It holds the context in which its handler ran, where ``serving`` leaves the RPC: a circle.
+    """
 
     def served(self, context: grpc.ServicerContext | KnownContext) -> None:
         """Called with the context that the handler has, in its thread."""

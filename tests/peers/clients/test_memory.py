@@ -10,6 +10,7 @@ import aiohttp
 import httpx
 import pytest
 from aiohttp import web
+from collector import no_collector
 
 import tracekit.aiohttp
 import tracekit.httpx
@@ -22,12 +23,9 @@ class Held:
 def freed(run):
     """Return what of ``run``'s watched object is left at once, without the collector."""
     gc.collect()
-    gc.disable()
-    try:
+    with no_collector():
         watch = run()
         return watch() is None
-    finally:
-        gc.enable()
 
 
 def with_httpx():
