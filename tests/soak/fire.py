@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from accounting import lawful
 from faults import FAULTS, wire
+from orphans import adopt, give_up, statuses
 from otlp_grpc import collecting
 from ports import free_port
 
@@ -77,7 +78,7 @@ def step():
     global forked, children, end
     if dice.random() < 0.3:
         signal.setitimer(signal.ITIMER_REAL, dice.random() / 100)
-    if dice.random() < 0.05 and len(children) < 3 and not forked:
+    if dice.random() < float(sys.argv[3]) and len(children) < 3 and not forked:
         signal.setitimer(signal.ITIMER_REAL, 0)  # logging's own hooks would not bear it
         pid = os.fork()
         if pid == 0:
@@ -101,34 +102,22 @@ while running:
     except Interrupt:
         pass
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
-for pid in children:
-    os.waitpid(pid, 0)
-sys.exit(0)
+codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+sys.exit(f"children ended with {codes}" if any(codes) else 0)
 """
 
 
-def live(seed: int) -> tuple[str, str]:
+def live(seed: int, *, forks_over_grpc: bool = False) -> tuple[str, str]:
     """Live one life; return what it was, and what is wrong with it (empty: nothing)."""
     dice = random.Random(seed)
+    often = "0.15" if forks_over_grpc else "0.05"
     with contextlib.ExitStack() as stack:
-        receiver = dice.choice(["agent", "collector", "otlp", "otlp-grpc", *FAULTS])
-        if receiver == "agent":
-            environ = stack.enter_context(FakeAgent()).environ
-        elif receiver in ("collector", "otlp"):
-            made = stack.enter_context(FakeCollector())
-            environ = made.environ if receiver == "collector" else made.otlp_environ
-        elif receiver == "otlp-grpc":
-            port = stack.enter_context(collecting(dice.choice([0, 0.01, 0.3])))
-            environ = wire("otlp-grpc", port)
-        else:
-            kind = dice.choice(["http", "otlp-http", "otlp-grpc", "udp"])
-            port = free_port() if kind == "udp" else stack.enter_context(FAULTS[receiver]())
-            environ = wire(kind, port)
+        receiver, environ = _receive(stack, dice, forks_over_grpc=forks_over_grpc)
         told = stack.enter_context(tempfile.NamedTemporaryFile("r"))
         errors = stack.enter_context(tempfile.TemporaryFile("w+"))
         life = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, "-c", LIFE, str(seed), told.name],
+                [sys.executable, "-c", LIFE, str(seed), told.name, often],
                 env={"PATH": os.environ["PATH"], **environ},
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -145,12 +134,16 @@ def live(seed: int) -> tuple[str, str]:
                     life.send_signal(signal.SIGTERM)
                 time.sleep(dice.choice([0, 0.005, 0.1]))
         began = time.monotonic()
-        bound = threading.Timer(15, _give_up, (life.pid,))
+        where: list[str] = []
+        bound = threading.Timer(15, lambda: where.append(give_up(life.pid)))
         bound.start()
         life.wait()
         bound.cancel()
         took_s = time.monotonic() - began
-        left = not _are_gone(life.pid)
+        codes, gone = statuses(life.pid, 0.3 + 2 * BUDGET_S + 6)
+        if not gone:
+            where.append(give_up(life.pid))
+            statuses(life.pid, 5)
         errors.seek(0)
         said = errors.read()
         ends = [json.loads(line) for line in told.read().splitlines()]
@@ -161,31 +154,32 @@ def live(seed: int) -> tuple[str, str]:
     # Not stormed, it lives for a second and a half; a loaded machine takes its time.
     if took_s > (0 if storm else 1.5) + 2 * BUDGET_S + 3:
         wrong.append(f"took {took_s:.1f} s to end")
-    if left:
+    if any(codes):
+        wrong.append(f"children ended with {codes}: {said[-5000:]}")
+    if not gone:
         wrong.append(f"children that do not end: {said[-5000:]}")
+    wrong += where
     wrong += [f"figures: {end}" for end in ends if not lawful(end) or end["queued"]]
     return what, "; ".join(wrong)
 
 
-def _are_gone(group: int) -> bool:
-    """Wait for the children that outlived a life; return whether they ended by themselves."""
-    until = time.monotonic() + 0.3 + 2 * BUDGET_S + 6
-    while time.monotonic() < until:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.02)
-    with contextlib.suppress(ProcessLookupError):
-        _give_up(group)
-    return False
-
-
-def _give_up(group: int) -> None:
-    """Have a life that does not end, and its children, say where they are, and end it."""
-    os.killpg(group, signal.SIGUSR1)
-    time.sleep(0.5)
-    os.killpg(group, signal.SIGKILL)
+def _receive(
+    stack: contextlib.ExitStack, dice: random.Random, *, forks_over_grpc: bool
+) -> tuple[str, dict[str, str]]:
+    """Start a receiver; return what it is, and the variables of who sends to it."""
+    receiver = dice.choice(["agent", "collector", "otlp", "otlp-grpc", *FAULTS])
+    if receiver in FAULTS:
+        kind = dice.choice(["http", "otlp-http", "otlp-grpc", "udp"])
+        kind = "otlp-grpc" if forks_over_grpc else kind
+        port = free_port() if kind == "udp" else stack.enter_context(FAULTS[receiver]())
+        return receiver, wire(kind, port)
+    if forks_over_grpc or receiver == "otlp-grpc":
+        port = stack.enter_context(collecting(dice.choice([0, 0.01, 0.3])))
+        return "otlp-grpc", wire("otlp-grpc", port)
+    if receiver == "agent":
+        return receiver, stack.enter_context(FakeAgent()).environ
+    made = stack.enter_context(FakeCollector())
+    return receiver, made.environ if receiver == "collector" else made.otlp_environ
 
 
 def main() -> int:
@@ -193,9 +187,17 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--life", type=int)
+    parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument(
+        "--forks-over-grpc",
+        action="store_true",
+        help="only lives that send over OTLP/gRPC; they fork three times as often",
+    )
     options = parser.parse_args()
+    adopt()
+    only = options.forks_over_grpc
     if options.life is not None:
-        print(*live(options.life))
+        print(*live(options.life, forks_over_grpc=only))
         return 0
     until = time.monotonic() + 60 * options.minutes
     lives: Counter[str] = Counter()
@@ -206,14 +208,14 @@ def main() -> int:
         nonlocal bad
         while time.monotonic() < until:
             seed = next(seeds)
-            what, wrong = live(seed)
+            what, wrong = live(seed, forks_over_grpc=only)
             lives[what] += 1
             if wrong:
                 bad += 1
                 print(f"WRONG --life {seed} ({what}): {wrong}", flush=True)
 
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(live_on) for _ in range(2)]:
+    with ThreadPoolExecutor(options.at_once) as pool:
+        for done in [pool.submit(live_on) for _ in range(options.at_once)]:
             done.result()
     print(f"{lives.total()} lives, {bad} wrong:", dict(lives.most_common()))
     return 1 if bad else 0
