@@ -72,9 +72,8 @@ def _where(pid: int) -> str:
     beside = Path(sys.prefix).parent / "spy" / "bin" / "py-spy"
     spy = shutil.which("py-spy") or (str(beside) if beside.exists() else None)
     if spy is not None:
-        # Not stopped by it: a process that stands still does not move meanwhile.
         dump = subprocess.run(
-            [spy, "dump", "--native", "--nonblocking", "--pid", str(pid)],
+            [spy, "dump", "--native", "--pid", str(pid)],
             capture_output=True,
             text=True,
             timeout=30,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import socketserver
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -28,6 +31,33 @@ def serving(export, options=(), port=0):
         yield server, port
     finally:
         server.stop(0).wait(SOON)
+
+
+@contextlib.contextmanager
+def far_away(port, after_s):
+    """Put a relay before ``port`` whose answers begin late; yield the relay's port."""
+
+    def pass_on(source, sink, after_s):
+        time.sleep(after_s)
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    class Relay(socketserver.BaseRequestHandler):
+        def handle(self):
+            with socket.create_connection(("127.0.0.1", port), SOON) as far:
+                there = threading.Thread(target=pass_on, args=(self.request, far, 0))
+                there.start()
+                pass_on(far, self.request, after_s)
+                there.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Relay) as relay:
+        threading.Thread(target=relay.serve_forever, daemon=True).start()
+        try:
+            yield relay.server_address[1]
+        finally:
+            relay.shutdown()
 
 
 def send(transport, body=b"x" * 5000):
@@ -88,4 +118,12 @@ def test_a_return_is_found_at_once():
         for _ in range(8):
             assert send(transport).unreached
         with serving(lambda _body, _context: b"", port=port):
+            assert send(transport).ok
+
+
+def test_a_collector_may_be_far_away():
+    """A connection needs several round trips, for TLS and HTTP/2 as well: they are waited for."""
+    with serving(lambda _body, _context: b"") as (_, port), far_away(port, 0.5) as far:
+        transport = OtlpGrpcTransport(f"http://127.0.0.1:{far}")
+        with contextlib.closing(transport):
             assert send(transport).ok

@@ -64,11 +64,14 @@ _CAUSES = {
 }
 _PROBE_S = 2.0
 _PROBE_EVERY_S = 30.0
+_CONNECT_MS = 5000
+"""How long a connection may take: round trips of TCP, of TLS and one of HTTP/2, and a SYN that was
+lost. (gRPC takes the name of the option for this, too.)"""
 _OPTIONS = (
     # gRPC's own back-off grows to two minutes; ours decides when to try again. It matters where a
     # name has several addresses, or a connection broke.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", _CONNECT_MS),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_retries", 0),
     READER_DRIVES,
