@@ -12,6 +12,7 @@ from typing import NamedTuple
 import grpc
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind
 
 import tracekit.grpc
@@ -169,6 +170,25 @@ def test_exclude_takes_names_and_predicates(shop, tracing, exclude):
     target = shop.serve(tracekit.grpc.server_interceptor(tracing, exclude=exclude))
     channel = tracekit.grpc.trace_channel(shop.channel(target), tracing, exclude=exclude)
     assert channel.unary_unary(ECHO)(b"hi") == b"hi"
+
+
+def test_a_sampler_may_keep_what_it_is_given(shop, tracing):
+    """What a sampler of the program's does to a call's attributes the next call does not have."""
+
+    class Marks(Sampler):
+        def should_sample(self, context, trace_id, name, kind, attributes, *rest, **named):
+            first = "shop.first" not in attributes
+            attributes["shop.first"] = True
+            return SamplingResult(Decision.RECORD_AND_SAMPLE, {**attributes, "shop.alone": first})
+
+        def get_description(self):
+            return "Marks"
+
+    tracing.provider.sampler = Marks()
+    target = shop.serve(tracekit.grpc.server_interceptor(tracing))
+    call = tracekit.grpc.trace_channel(shop.channel(target), tracing).unary_unary(ECHO)
+    assert [call(b"one"), call(b"two")] == [b"one", b"two"]
+    assert [span.attributes["shop.alone"] for span in tracing.sink.take_many(4)] == [True] * 4
 
 
 def test_hooks_see_the_span_and_may_throw(shop, tracing, caplog):

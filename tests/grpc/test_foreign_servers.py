@@ -175,6 +175,31 @@ def test_a_foreign_context_changes_nothing(tracing, serve, make, request_):
         assert unary.attributes[CODE] == stream.attributes[CODE] == wire
 
 
+class Bare:
+    """The arrival of an RPC with no more than gRPC itself needs of it once the handler runs."""
+
+    def __init__(self, event):
+        self.call = event.call
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_an_own_context_of_a_foreign_arrival(tracing, serve, sampled):
+    """A context of gRPC's own, made around an arrival of somebody else's, is no matter."""
+
+    def of_a_bare_arrival(real):
+        return type(real)(Bare(real._rpc_event), real._state, real._request_deserializer)
+
+    ours = tracekit.grpc.server_interceptor(tracing)
+    channel = serve(Hands(of_a_bare_arrival), ours, Act=UU(act), Many=US(act_stream))
+    unary = channel.unary_unary("/shop.Orders/Act")
+    stream = channel.unary_stream("/shop.Orders/Many")
+    metadata = metadata_of("ann", sampled=sampled)
+    assert unary(b"ok", metadata=metadata, timeout=5) == b"ok"
+    assert list(stream(b"ok", metadata=metadata, timeout=5)) == [b"first", b"ok"]
+    if sampled:
+        assert [span.attributes[CODE] for span in servers(tracing, 2)] == ["OK", "OK"]
+
+
 def test_spans_end_without_context_callbacks(tracing, serve):
     """A handler that outlives its client, behind a context without callbacks, leaves none open."""
     done = threading.Event()

@@ -8,14 +8,14 @@ import grpc
 
 from tracekit._context import attach, detach
 from tracekit.grpc import _conventions as conventions
-from tracekit.grpc._foreign_context import CANCELLED, SEEN_THROUGH, known
+from tracekit.grpc._foreign_context import ARRIVAL, CANCELLED, SEEN_THROUGH, known
 from tracekit.grpc._handlers import is_abort
 from tracekit.grpc._server_call import SURE_BYTES
 from tracekit.grpc._server_doubt import DoubtfulRpc
 from tracekit.grpc._trailers import illegal_in
 
 if TYPE_CHECKING:
-    from tracekit.grpc._foreign_context import KnownContext
+    from tracekit.grpc._foreign_context import KnownContext, OwnContext
     from tracekit.grpc._handlers import Behavior
 
 _OK = grpc.StatusCode.OK
@@ -35,8 +35,12 @@ class BlockingServerCall(DoubtfulRpc):
         asked: grpc.ServicerContext | KnownContext
         call, asked = self, context
         try:  # the RPC that the handler was made for, and for the first time: nearly always
-            seen = type(context) is SEEN_THROUGH
-            first = seen and context._rpc_event.invocation_metadata is self.metadata
+            own: OwnContext = context
+            first = (
+                type(context) is SEEN_THROUGH
+                and type(own._rpc_event) is ARRIVAL
+                and own._rpc_event.invocation_metadata is self.metadata
+            )
             if first:
                 del self.unclaimed  # ``claim``, without the call
         except AttributeError:

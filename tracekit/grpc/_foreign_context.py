@@ -53,6 +53,10 @@ class OwnEvent(Protocol):
     invocation_metadata: tuple[Pair, ...]
 
 
+ARRIVAL: type | None = getattr(cygrpc, "RequestCallEvent", None)
+"""What gRPC's own ``OwnEvent`` is, if it is still called that."""
+
+
 class OwnContext(Protocol):
     """gRPC's own context of a blocking handler, as far as we look behind its methods."""
 
@@ -67,7 +71,8 @@ def _seen_through() -> type | None:
     except Exception:
         return None
     known = {"code", "client", "statused", "trailing_metadata", "callbacks"} <= vars(state).keys()
-    return _Context if known and {"_state", "_rpc_event"} <= vars(context).keys() else None
+    known = known and {"_state", "_rpc_event"} <= vars(context).keys() and ARRIVAL is not None
+    return _Context if known else None
 
 
 SEEN_THROUGH: type | None = _seen_through()
@@ -79,7 +84,10 @@ RPC would cost us. Each of these facts is read in one step, for which no lock is
 
 
 def _is_own(context: object) -> TypeGuard[grpc.ServicerContext]:
-    return issubclass(type(context), _OWN)
+    kind = type(context)
+    if kind is SEEN_THROUGH:  # gRPC's, but it may have been made around somebody else's arrival
+        return type(getattr(context, "_rpc_event", None)) is ARRIVAL
+    return issubclass(kind, _OWN)
 
 
 class KnownContext:

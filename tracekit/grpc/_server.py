@@ -24,7 +24,7 @@ from tracekit._assembly.handle import slot
 from tracekit._calls.lifecycle import Step
 from tracekit._context import SPAN_KEY, SUPPRESSED_PLAINLY, attach, detach, get_current
 from tracekit.grpc._blocking_server_call import BlockingServerCall
-from tracekit.grpc._foreign_context import OWN_CONTEXT, SEEN_THROUGH, known
+from tracekit.grpc._foreign_context import ARRIVAL, SEEN_THROUGH, known
 from tracekit.grpc._handlers import behavior_of, rebuilt, rewrap
 from tracekit.grpc._server_call import seen
 from tracekit.grpc._started_in import without
@@ -136,7 +136,8 @@ class Passing:
         """Serve the RPC by the handler; this is what gRPC calls in its stead."""
         own: OwnContext = context
         if (
-            SEEN_THROUGH is not type(context)
+            type(context) is not SEEN_THROUGH
+            or type(own._rpc_event) is not ARRIVAL
             or own._rpc_event.invocation_metadata is not self.metadata
         ):
             actual = known(context).invocation_metadata()
@@ -169,8 +170,13 @@ def _streaming(rpc: BlockingServerCall, behavior: Behavior) -> Behavior:
         request: object, context: grpc.ServicerContext, *send: Callable[[object], None]
     ) -> object:
         call, asked = rpc, context
-        first = OWN_CONTEXT is type(context) and context.invocation_metadata() is rpc.metadata
         try:
+            own: OwnContext = context
+            first = (
+                type(context) is SEEN_THROUGH
+                and type(own._rpc_event) is ARRIVAL
+                and own._rpc_event.invocation_metadata is rpc.metadata
+            )
             if first:
                 del rpc.unclaimed  # ``claim``, without the call
         except AttributeError:

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, SamplingResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from tracekit._protocols import PlainAttributes
 from tracekit.sampling import ParentRule, RootSampler
 from tracekit.tracing._attributes import Limits
 from tracekit.tracing._process_state import TracingStates
@@ -255,6 +256,8 @@ class TracerProvider(trace.TracerProvider):
         attributes: Attributes,
         links: Sequence[Link] | None,
     ) -> SamplingResult:
+        if attributes.__class__ is PlainAttributes:  # shared by calls; a sampler may change it
+            attributes = {**attributes}
         try:
             return self._sampler.should_sample(
                 context, trace_id, name, kind, attributes, links or ()
