@@ -8,85 +8,22 @@ from typing import TYPE_CHECKING
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 
-from tracekit.propagation._baggage import MAX_BYTES, MAX_ENTRIES, is_token
 from tracekit.propagation._extracted import enter, fill
-from tracekit.propagation._formats import FORMATS
-from tracekit.propagation._forwarding import (
-    BAGGAGE_HEADER,
-    BAGGAGE_PREFIX,
-    TRACE_HEADERS,
-    application_names,
-    is_baggage,
-)
-from tracekit.propagation._headers import MAX_VALUE_BYTES, collect, forwardable, ignore, pairs_of
-from tracekit.propagation._merge import merge
-from tracekit.propagation._remote import NO_BAGGAGE
+from tracekit.propagation._headers import collect, pairs_of
+from tracekit.propagation._reader import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from tracekit._context import Headers
-    from tracekit.propagation._counters import Counters
-    from tracekit.propagation._formats import Decode, Format
-    from tracekit.propagation._headers import Note
-    from tracekit.propagation._remote import Extracted, ExtractedFields
+    from tracekit.propagation._remote import Extracted
 
-_NAMES_A_SPAN = {
-    format_.named_by: format_.name
-    for format_ in list(FORMATS.values())[::-1]  # ``w3c`` goes before its half
-    if format_.named_by
-}
-"""The headers without which no trace can be joined, and their formats."""
-_NO_FIELDS: ExtractedFields = (0, 0, None, None, False, None, NO_BAGGAGE, "", 0)
 NOTHING: Extracted = (None, ())
 """What most requests from outside say."""
-_NO_FORMAT: tuple[str, Decode, Note] = ("", lambda _headers, _note: None, ignore)
 
 
-class Extractor:
-    """Extracts formats, the preferred one first, and captures what is to be forwarded.
-
-    ``baggage_prefix`` is that of Jaeger's baggage headers; None: they are not read but forwarded.
-    ``forward`` names application headers to capture. ``alone``: nobody else reads these carriers,
-    so a trace in a format that is not among ``formats`` is joined by nobody, which is counted.
-    """
-
-    def __init__(
-        self,
-        formats: Sequence[Format],
-        counters: Counters,
-        baggage_prefix: str | None,
-        forward: Iterable[str],
-        *,
-        alone: bool = False,
-    ) -> None:
-        self.counters = counters
-        self._names = tuple(format_.name for format_ in formats)
-        self._alone = alone and bool(formats)
-        reading = [
-            (format_.name, format_.decode, partial(counters.decode_error, format_.name))
-            for format_ in formats
-        ]
-        # Taken apart, because most propagators have one format and a loop would cost them a tenth.
-        self._first: str
-        self._decode_first: Decode
-        self._note_first: Note
-        self._first, self._decode_first, self._note_first = reading[0] if reading else _NO_FORMAT
-        self._others = reading[1:]
-        self._reads = frozenset().union(*(format_.reads for format_ in formats))
-        self._captured = (TRACE_HEADERS | {BAGGAGE_HEADER}) - self._reads
-        self._prefix = BAGGAGE_PREFIX if baggage_prefix is None else baggage_prefix
-        self._forwards_prefix = baggage_prefix is None
-        self.forward(forward)
-
-    def forward(self, names: Iterable[str]) -> None:
-        """Capture these application headers too, from now on; edges call it for ``allow=``."""
-        self._captured |= application_names(names) - self._reads
-        wanted = self._reads | self._captured
-        self._environ_names = {_environ_key(name): name for name in wanted}
-        self._environ_prefix = _environ_key(self._prefix)
-        self._raw_names = {name.encode(): name for name in wanted}
-        self._raw_prefix = self._prefix.encode()
+class Extractor(Reader):
+    """Extracts from what holds headers: a carrier of OpenTelemetry's, or what an edge is given."""
 
     def extract(
         self,
@@ -253,73 +190,6 @@ class Extractor:
             parts = self._not_joined(captured)
         return fill(Context() if context is None else Context(context), parts, captured)
 
-    def _read(self, headers: Mapping[str, str], captured: Headers) -> Extracted:
-        """Return what lower-case ``headers`` say."""
-        parts = self._decode_first(headers, self._note_first)
-        if self._others:
-            parts = self._with_others(parts, headers)
-        if parts is None and captured:
-            parts = self._not_joined(captured)
-        return parts, captured
-
-    def _not_joined(self, captured: Headers) -> ExtractedFields:
-        """Return what a request says from which nothing was read but what goes on as it is."""
-        if self._alone:
-            for name, _ in captured:
-                if name in _NAMES_A_SPAN:
-                    self.counters.ignore(name, _NAMES_A_SPAN[name], self._names)
-                    break
-        return _NO_FIELDS
-
-    def _with_others(
-        self, parts: ExtractedFields | None, headers: Mapping[str, str]
-    ) -> ExtractedFields | None:
-        """Return what the first format said together with what the others say."""
-        winner = self._first
-        for name, decode, note in self._others:
-            found = decode(headers, note)
-            if found is not None:
-                if parts is None:
-                    parts, winner = found, name
-                else:
-                    parts, winner = merge(parts, winner, found, name, self.counters)
-        return parts
-
-    def _capture(self, headers: Mapping[str, str]) -> Headers:
-        """Return what goes on as it is. Raises ``TypeError`` where a value of that is no text."""
-        captured = self._captured
-        if captured.isdisjoint(headers) and (
-            not self._forwards_prefix or self._prefix not in "\n".join(headers)
-        ):
-            return ()
-        # Baggage last: what else there is does not depend on how much of it there is.
-        names = sorted((name for name in headers if name in captured), key=is_baggage)
-        if self._forwards_prefix:
-            names += [name for name in headers if name.startswith(self._prefix)]
-        pairs = []
-        carried = carried_bytes = 0
-        for name in names:
-            written = headers[name]
-            if type(written) is not str:
-                raise TypeError(name)
-            if not written:
-                continue
-            if len(written) > MAX_VALUE_BYTES:
-                self.counters.cannot_send("forwarded", "too_long")
-                continue
-            value = forwardable(written)
-            if value is None or not is_token(name):
-                self.counters.cannot_send("forwarded", "value")
-                continue
-            if is_baggage(name):  # unread, but every service behind us pays for it all the same
-                carried += 1
-                carried_bytes += _baggage_bytes(name, value)
-                if carried > MAX_ENTRIES or carried_bytes > MAX_BYTES:
-                    self.counters.cannot_send("forwarded", "limit")
-                    break
-            pairs.append((name, value))
-        return tuple(pairs)
-
 
 def _listed(getter: Getter[CarrierT], carrier: CarrierT) -> Iterable[str]:
     """Return what ``getter`` lists; OpenTelemetry's own propagators never ask it."""
@@ -329,17 +199,6 @@ def _listed(getter: Getter[CarrierT], carrier: CarrierT) -> Iterable[str]:
         return ()
 
 
-def _baggage_bytes(name: str, value: str) -> int:
-    """Return the size of a header of baggage, as ``within_limits`` counts that of entries."""
-    return (
-        len(value) if name == BAGGAGE_HEADER else len(name) - len(BAGGAGE_PREFIX) + len(value) + 2
-    )
-
-
 def _plain(value: object) -> object:
     """Return a value that can be worked with; a subclass of text may do anything."""
     return str.__str__(value) if issubclass(type(value), str) else value
-
-
-def _environ_key(name: str) -> str:
-    return "HTTP_" + name.upper().replace("-", "_")
