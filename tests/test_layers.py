@@ -63,11 +63,6 @@ PRIVATE = {
     ("tracekit.grpc._aio_client", "_call"): "gRPC's own: no public name tells what awaits a stream",
     ("tracekit.grpc._aio_client", "_exception"): "likewise: why it failed",
     ("tracekit.opentracing._span", "_tracer"): "OpenTracing's own: its Span keeps the tracer there",
-    (
-        "tracekit.propagation._extracted",
-        "_context",
-    ): "OpenTelemetry's own: filled without its constructor",
-    ("tracekit.propagation._propagator", "_context"): "OpenTelemetry's own: read without a call",
     **{
         ("tracekit.propagation._propagator", name): "a span's slots: a call took a fifth of inject"
         for name in ("_source", "_span_id", "_trace_id")

@@ -10,6 +10,7 @@ from binascii import unhexlify
 from typing import TYPE_CHECKING
 
 from tracekit._context import DEBUG, DEFER, LOW_64_BITS, Decision
+from tracekit._protocols import MARKS_SHIFT
 from tracekit.propagation._headers import ignore
 from tracekit.propagation._remote import NO_BAGGAGE
 
@@ -27,57 +28,63 @@ SAMPLED = "x-b3-sampled"
 FLAGS = "x-b3-flags"
 MULTI = (TRACE_ID, SPAN_ID, PARENT_ID, SAMPLED, FLAGS)
 
-_STATES = {"0": (False, False), "1": (True, False), "d": (True, True)}
+_DENY, _ACCEPT, _DEBUG = (False, False), (True, False), (True, True)  # sampled, debug
+_STATES = {"0": _DENY, "1": _ACCEPT, "d": _DEBUG}
 # "true" and "false" are what old Brave wrote; receivers were told to be lenient for ever.
-_SAMPLED = {"0": False, "1": True, "false": False, "true": True, "d": True}
+_SAMPLED = {"0": _DENY, "1": _ACCEPT, "false": _DENY, "true": _ACCEPT, "d": _ACCEPT}
+_FORCED, _UNDECIDED = DEBUG << MARKS_SHIFT, DEFER << MARKS_SHIFT
+_NOT_SAID_BY_SAMPLED = _FORCED | _UNDECIDED
 _from_bytes = int.from_bytes
 
 
 def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields | None:
     """Read B3. The single header wins over the others, unless it cannot be read."""
+    state: tuple[bool, bool] | None
+    # What most requests say, in either spelling: one road, without a call of ours.
+    if SAMPLED in headers and (
+        len(headers) == 3 or not (FLAGS in headers or PARENT_ID in headers or SINGLE in headers)
+    ):
+        try:
+            trace, span, state = headers[TRACE_ID], headers[SPAN_ID], _SAMPLED[headers[SAMPLED]]
+        except KeyError:  # a decision alone, or none that is known
+            return _decode_rarer(headers, note)
+    elif SINGLE in headers and len(fields := headers[SINGLE].split("-")) == 3:
+        trace, span, said = fields
+        state = _STATES.get(said)
+    else:
+        return _decode_rarer(headers, note)
+    if state and len(span) == 16 and ((length := len(trace)) == 32 or length == 16):
+        # unhexlify takes hex digits and nothing else; int(text, 16) takes blanks, signs, "_" too.
+        try:
+            trace_id = _from_bytes(unhexlify(trace), "big")
+            span_id = _from_bytes(unhexlify(span), "big")
+        except ValueError:
+            trace_id = 0  # the other road tells why
+        if trace_id and span_id:
+            return trace_id, span_id, None, state[0], state[1], None, NO_BAGGAGE, "", 0
+    return _decode_rarer(headers, note)
+
+
+def _decode_rarer(headers: Mapping[str, str], note: Note) -> ExtractedFields | None:
+    """Read B3 in all its forms, and say what is wrong with what cannot be read."""
     single = headers.get(SINGLE)
-    if single is not None:
-        fields = single.split("-")
-        if len(fields) == 3 and (state := _STATES.get(fields[2])) is not None:
-            found = _ids(fields[0], fields[1], None, state[0], state[1], note)
-        else:
-            found = _decode_single(single, fields, note)
-        if found is not None:
-            return found
-        # b3-propagation, "Single Header": whoever reads both prefers it; what cannot be read is as
-        # if it had not come, so that one bad hop does not cut the trace of those that wrote both.
-    trace, span, parent = headers.get(TRACE_ID), headers.get(SPAN_ID), headers.get(PARENT_ID)
-    if headers.get(SAMPLED) == "1" and trace and span and not parent and FLAGS not in headers:
-        # What most requests say: as ``_ids`` does, without the calls.
-        if len(span) == 16 and ((length := len(trace)) == 32 or length == 16):
-            try:
-                trace_id = _from_bytes(unhexlify(trace), "big")
-                span_id = _from_bytes(unhexlify(span), "big")
-            except ValueError:
-                trace_id = span_id = 0  # ``_ids`` tells why
-            if trace_id and span_id:
-                return trace_id, span_id, None, True, False, None, NO_BAGGAGE, "", 0
-        return _ids(trace, span, None, True, False, note)
-    return _decode_multi(headers, trace, span, parent, note)
-
-
-def _decode_multi(
-    headers: Mapping[str, str],
-    trace: str | None,
-    span: str | None,
-    parent: str | None,
-    note: Note,
-) -> ExtractedFields | None:
-    """Read what the ``X-B3-*`` headers say, in all their forms."""
+    if single is not None and (found := _decode_single(single, note)) is not None:
+        return found
+    # b3-propagation, "Single Header": whoever reads both prefers it; what cannot be read is as if
+    # it had not come, so that one bad hop does not cut the trace of those that wrote both.
+    trace, span, sampled = headers.get(TRACE_ID), headers.get(SPAN_ID), headers.get(SAMPLED)
     # No sampling state is not "no": the caller leaves the decision to us ("Defer").
-    sampled, decision = headers.get(SAMPLED), None
+    decision = None
     if sampled is not None:
-        decision = _SAMPLED.get(sampled)
-        if decision is None and (decision := _SAMPLED.get(_first(sampled).lower())) is None:
+        state = _SAMPLED.get(sampled) or _SAMPLED.get(_first(sampled).lower())
+        if state is None:
             note("malformed")
+        else:
+            decision = state[0]
     flags = headers.get(FLAGS)
     debug = flags is not None and _first(flags) == "1"  # implies a decision to sample ("Debug")
     if trace is not None and span is not None:
+        parent = headers.get(PARENT_ID)
         return _ids(trace, span, parent, True if debug else decision, debug, note)
     if trace is not span:  # one without the other (both None: there are none, which is no fault)
         note("malformed")
@@ -85,16 +92,18 @@ def _decode_multi(
     return _alone(decision or debug, debug) if debug or decision is not None else None
 
 
-def _decode_single(text: str, fields: list[str], note: Note) -> ExtractedFields | None:
-    """Read the rarer forms: undecided, with a parent, a state alone, repeated."""
+def _decode_single(text: str, note: Note) -> ExtractedFields | None:
+    """Read ``{trace}-{span}[-{state}[-{parent}]]``, or the state alone ("Single Header")."""
+    fields = text.split("-")
     count = len(fields)
-    # ``{trace}-{span}[-{state}[-{parent}]]``, or the state alone ("Single Header").
     if count == 1 and (state := _STATES.get(text)) is not None:
         return _alone(*state)
     if count == 2:
         return _ids(fields[0], fields[1], None, None, False, note)
+    if count == 3 and (state := _STATES.get(fields[2])) is not None:
+        return _ids(fields[0], fields[1], None, *state, note)
     if count == 4 and (state := _STATES.get(fields[2])) is not None and len(fields[3]) == 16:
-        return _ids(fields[0], fields[1], fields[3], state[0], state[1], note)
+        return _ids(fields[0], fields[1], fields[3], *state, note)
     if "," in text:  # proxies join repeated headers so (RFC 9110, 5.3); the first hop's counts
         first = _first(text)
         return decode({SINGLE: first}, note)
@@ -152,17 +161,15 @@ def write_single(
     into: MutableMapping[str, str],
     trace_id: int,
     span_id: int,
-    flags: int,
+    bits: int,
     parent_id: int | None,
-    marks: int,
 ) -> None:
     """Write ``b3: {trace}-{span}[-{state}[-{parent}]]``; a parent needs a state before it."""
-    state = "-1" if flags & 1 else "-0"
-    if marks:
-        if marks & DEBUG:
-            state = "-d"
-        elif marks & DEFER:
-            state, parent_id = "", None
+    state = "-1" if bits & 1 else "-0"
+    if bits & _FORCED:
+        state = "-d"
+    elif bits & _UNDECIDED:
+        state, parent_id = "", None
     if parent_id:
         state = f"{state}-{parent_id:016x}"
     if trace_id > LOW_64_BITS:
@@ -177,19 +184,18 @@ def write_multi(
     into: MutableMapping[str, str],
     trace_id: int,
     span_id: int,
-    flags: int,
+    bits: int,
     parent_id: int | None,
-    marks: int,
 ) -> None:
     """Write ``x-b3-*``. An empty parent is never written: Envoy drops the trace over one."""
     into[TRACE_ID] = trace_id.to_bytes(16 if trace_id > LOW_64_BITS else 8, "big").hex()
     into[SPAN_ID] = span_id.to_bytes(8, "big").hex()
     if parent_id:
         into[PARENT_ID] = f"{parent_id:016x}"
-    if not marks or not marks & (DEBUG | DEFER):
-        into[SAMPLED] = "1" if flags & 1 else "0"
+    if not bits & _NOT_SAID_BY_SAMPLED:
+        into[SAMPLED] = "1" if bits & 1 else "0"
         return
-    if marks & DEBUG:
+    if bits & _FORCED:
         into[FLAGS] = "1"  # implies sampled, which "should not" be sent beside it
     into.pop(SAMPLED, None)
 

@@ -36,7 +36,12 @@ class Extractor(Reader):
             if type(carrier) is dict and getter is default_getter:
                 plain: dict[str, str] = carrier  # type: ignore[assignment] # codecs do not trust it
                 if self._reads.issuperset(plain):
-                    return self._enter(plain, context, ())
+                    parts = self._decode_first(plain, self._note_first)  # ``_enter``, for most
+                    if self._others:
+                        parts = self._with_others(parts, plain)
+                    if parts is None:
+                        return Context() if context is None else context
+                    return fill(Context() if context is None else Context(context), parts, ())
                 if "\n".join(plain).islower():  # nothing to fold: codecs can read it as it is
                     return self._enter(plain, context, self._capture(plain))
         except (TypeError, AttributeError):  # names or values that are no text

@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tracekit._context import CARRIED, DEBUG, DEFER, RANDOM, Decision
+from tracekit._protocols import MARKS_SHIFT
 from tracekit.propagation import _b3, _baggage, _jaeger, _w3c
 from tracekit.propagation._headers import collect, ignore, pairs_of
 from tracekit.propagation._remote import NO_BAGGAGE, Remote
@@ -38,16 +39,18 @@ class Decode(Protocol):
 
 
 class WriteIds(Protocol):
-    """Write a span's ids and decision; the parent's id where it is known; marks of ours."""
+    """Write a span's ids and decision, and the parent's id where it is known.
+
+    ``bits`` are as a span of ours has them: trace flags, and marks from ``MARKS_SHIFT`` on.
+    """
 
     def __call__(
         self,
         into: MutableMapping[str, str],
         trace_id: int,
         span_id: int,
-        flags: int,
+        bits: int,
         parent_id: int | None,
-        marks: int,
         /,
     ) -> None: ...
 
@@ -199,12 +202,11 @@ def together(formats: Sequence[Format]) -> WriteIds:
         into: MutableMapping[str, str],
         trace_id: int,
         span_id: int,
-        flags: int,
+        bits: int,
         parent_id: int | None,
-        marks: int,
     ) -> None:
         for write_one in writers:
-            write_one(into, trace_id, span_id, flags, parent_id, marks)
+            write_one(into, trace_id, span_id, bits, parent_id)
 
     return write
 
@@ -259,7 +261,7 @@ def encode(
             flags |= 1
         elif sampled is None:
             marks |= DEFER
-        write_ids(into, trace_id, span_id, flags, parent_id, marks)
+        write_ids(into, trace_id, span_id, flags | marks << MARKS_SHIFT, parent_id)
         if tracestate and found.write_state is not None:
             found.write_state(into, tracestate, ignore)
     if baggage is not NO_BAGGAGE and found.write_baggage is not None:

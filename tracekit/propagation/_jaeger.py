@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
 from tracekit._context import CARRIED, DEBUG, LOW_64_BITS
+from tracekit._protocols import MARKS_SHIFT
 from tracekit.propagation._baggage import encoded, is_token, members, percent, within_limits
 from tracekit.propagation._headers import MAX_VALUE_BYTES, ignore
 from tracekit.propagation._remote import NO_BAGGAGE
@@ -166,20 +167,17 @@ def write(
     into: MutableMapping[str, str],
     trace_id: int,
     span_id: int,
-    flags: int,
+    bits: int,
     parent_id: int | None,
-    marks: int,
     names: Names = NAMES,
 ) -> None:
     """Write ``uber-trace-id``.
 
     OpenTelemetry's flag 0x02 (random trace id) stays out of it; debug and firehose come from
-    ``marks``. A deferred decision has no sign here and goes as *not sampled*.
+    the marks. A deferred decision has no sign here and goes as *not sampled*.
     """
-    flags &= _SAMPLED
     # One digit, as `%x` writes it: Go's client reads the field as a decimal number.
-    if marks:
-        flags |= marks & _MARKS
+    flags = bits & _SAMPLED | bits >> MARKS_SHIFT & _MARKS
     # A 64-bit id goes in 16 digits, which is all that peers with ids of that length can hold.
     if trace_id > LOW_64_BITS:
         ids = f"{trace_id.to_bytes(16, 'big').hex()}:{span_id.to_bytes(8, 'big').hex()}"

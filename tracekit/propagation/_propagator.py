@@ -26,7 +26,7 @@ from tracekit._context import (
 from tracekit._protocols import FLAGS, MARKS_SHIFT
 from tracekit.propagation import _formats, _forwarding, _jaeger
 from tracekit.propagation._counters import Counters
-from tracekit.propagation._extracted import BAGGAGE_KEY, NO_STATE
+from tracekit.propagation._extracted import BAGGAGE_KEY, IDLE, NO_STATE
 from tracekit.propagation._extractor import Extractor
 from tracekit.propagation._forwarding import ForwardRule, Outgoing
 
@@ -116,24 +116,25 @@ class Propagator(Extractor, TextMapPropagator):
                 return
             into: dict[str, str] = carrier  # type: ignore[assignment] # tested above
             span: Any = context.get(SPAN_KEY)
-            bits: int | None = getattr(span, "_bits", None)
-            if bits is not None:  # one of ours, sampled or not: its slots say all, without a call
+            # One of ours, sampled or not, says all by its slots: no call, and to ask whether it is
+            # one is a call as well.
+            try:
+                bits: int | None = None if span is None else span._bits
+            except AttributeError:
+                bits = None
+            if bits is None:
+                self._inject_other(into, context, span)
+            else:
                 if into and not self._certain.issuperset(into):
                     self._clear(into)
                 parent: Any = span._source
                 if parent is not None and parent.__class__ is not int:
                     parent = parent.span_id
-                write = (
-                    self._write_ids
-                )  # (a local: it is no method, and not to be looked up as one)
-                write(
-                    into, span._trace_id, span._span_id, bits & FLAGS, parent, bits >> MARKS_SHIFT
-                )
+                write = self._write_ids  # a local: it is no method, and not to be looked up as one
+                write(into, span._trace_id, span._span_id, bits, parent)
                 if span._state is not NO_STATE:
                     self._write_state(into, span._state)
-            else:
-                self._inject_other(into, context, span)
-            if BAGGAGE_KEY in context and self._write_baggage:
+            if self._write_baggage and BAGGAGE_KEY in context:
                 self._inject_baggage(into, context)
         except Exception:  # a setter or a span of somebody else's
             self.counters.cannot_send("carrier", "error")
@@ -147,7 +148,7 @@ class Propagator(Extractor, TextMapPropagator):
             if parent is not None and parent.__class__ is not int:
                 parent = parent.span_id
             write = self._write_ids
-            write(into, own._trace_id, own._span_id, bits & FLAGS, parent, bits >> MARKS_SHIFT)
+            write(into, own._trace_id, own._span_id, bits, parent)
             return
         self.inject(into, context)
 
@@ -155,10 +156,10 @@ class Propagator(Extractor, TextMapPropagator):
         """Write what arrived, or a span of another library; without any, what was decided."""
         described: int = 0
         flags: int
-        if span.__class__ is trace.NonRecordingSpan:  # as it arrived: nobody to ask
+        if span.__class__ in IDLE:  # as it arrived: nobody to ask
             held = span._context
             trace_id, span_id, _, flags, state, described = held
-            parent_id = span.__dict__.get("parent_id")  # where it arrived with one
+            parent_id = getattr(span, "parent_id", None)  # where it arrived with one
             marks = held.marks if held.__class__ is SpanContext else 0
         elif span is not None:
             trace_id, span_id, flags, parent_id, marks, state = ids_of(span, context)
@@ -168,7 +169,8 @@ class Propagator(Extractor, TextMapPropagator):
             return
         if into and not self._certain.issuperset(into):
             self._clear(into)
-        self._write_ids(into, trace_id, span_id, flags, parent_id, marks)
+        bits = flags & FLAGS | marks << MARKS_SHIFT
+        self._write_ids(into, trace_id, span_id, bits, parent_id)
         if state is not NO_STATE:
             self._write_state(into, state)
 

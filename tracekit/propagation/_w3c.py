@@ -86,14 +86,13 @@ def write(
     into: MutableMapping[str, str],
     trace_id: int,
     span_id: int,
-    flags: int,
+    bits: int,
     _parent_id: int | None,
-    _marks: int,
 ) -> None:
     """Write ``traceparent``; of the flags only *sampled* and *random trace id* exist."""
     into[TRACEPARENT] = (
         f"00-{trace_id.to_bytes(16, 'big').hex()}-{span_id.to_bytes(8, 'big').hex()}"
-        f"{_TAILS[flags & _KNOWN]}"
+        f"{_TAILS[bits & _KNOWN]}"
     )
 
 

@@ -32,6 +32,7 @@ from opentelemetry.sdk.util import BoundedList
 from tracekit._context import DEBUG, DEFER, ROOT_HINT_KEY, get_current, marks_of
 from tracekit._context import SpanContext as Remote
 from tracekit._protocols import FLAGS, MARKS_SHIFT, PlainAttributes
+from tracekit.propagation._extracted import IDLE
 from tracekit.tracing._locked_span import SPAN
 from tracekit.tracing._make import root
 from tracekit.tracing._readable import DEBUG_BITS, SAMPLED
@@ -111,7 +112,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     else:
         if (
             quick
-            and of is trace.NonRecordingSpan
+            and of in IDLE
             and type(source := parent._context) is Remote  # (each way sets ``source``)
             and source[2]  # is_remote
             and source[5]  # is_valid
@@ -196,7 +197,7 @@ Decided = tuple["SpanContext | None", int, int, "TraceState", "Attributes", bool
 
 def decide(
     tracer: TracerState,
-    held: object,
+    held: Any,  # noqa: ANN401 - as above
     context: Context | None,
     name: str,
     kind: SpanKind,
@@ -209,7 +210,7 @@ def decide(
     """
     provider = tracer._provider
     parent: SpanContext | None = None
-    if type(held) is trace.NonRecordingSpan or (
+    if type(held) in IDLE or (
         held is not None and isinstance(held, trace.Span)  # slow: an abstract class asks around
     ):
         parent = held.get_span_context()

@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanKind
 
 from tracekit._context import SPAN_KEY, attach, get_current, with_span
-from tracekit.propagation._extracted import enter
+from tracekit.propagation._extracted import IDLE, enter
 from tracekit.tracing._scope import Scope
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class PassingSpan(Scope):
 
     def __enter__(self) -> trace.Span:
         if self._context is None:
-            held = get_current().get(SPAN_KEY)
-            if held is None or type(held) is NonRecordingSpan:
+            held: Any = get_current().get(SPAN_KEY)
+            if held is None or type(held) in IDLE:
                 self._token = None
                 return INVALID_SPAN if held is None else held
         span = passing(self._context)
