@@ -24,7 +24,7 @@ SCOPE = InstrumentationScope("shop", "1")
 STATES = (DEFAULT_TRACE_STATE,) * 9 + (TraceState([("a", "b")]),)
 STATUSES = (UNSET,) * 5 + (Status(StatusCode.OK), Status(StatusCode.ERROR, "why"))
 ALPHABET = "abcdefgh \u00e4\u20ac\U0001f30d\0"
-
+LETTERS = 1_000_000
 
 MANY = 32
 """Spans of one call."""
@@ -46,12 +46,14 @@ class Drawn:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.letters = "".join(self.random.choices(ALPHABET, k=LETTERS))
 
     def text(self) -> str:
         draw = self.random
         if draw.random() < 0.01:
             return "\ud800" + "x" * draw.randrange(5)
-        return "".join(draw.choices(ALPHABET, k=draw.choice((0, 1, 8, 20, 150))))
+        at = draw.randrange(LETTERS)  # a piece of a long text: to draw each letter took a third
+        return self.letters[at : at + draw.choice((0, 1, 8, 20, 150))]
 
     def value(self) -> object:
         draw = self.random
