@@ -11,7 +11,7 @@ TOOLS  := $(BUILD)/tools/.tried
 SITE   := $(BUILD)/site/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: bench-services pictures bench-page test-manifests docs-site test-peers first-trace interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak fire help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
+.PHONY: leak bench-services pictures bench-page test-manifests docs-site test-peers first-trace interop fuzz fuzz-grpc fuzz-frames fuzz-receivers bench-view asan soak fire help demo test test-all test-oldest test-libraries lint format types bench-otlp bench-grpc soak-grpc bench-reliability bench profile docs clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -161,6 +161,10 @@ bench-reliability: $(STAMP) ## What arrives under load and faults, beside jaeger
 soak: $(STAMP) ## Each call fails with each errno, then ten minutes while the agent comes and goes
 	nice -n 10 $(BIN)/python tests/soak/injected.py
 	nice -n 10 $(BIN)/python tests/soak/soak.py
+
+# ENCODED=… TRACED=… for other numbers than 10,000,000 in each format and 1,000,000 on each wire.
+leak: $(STAMP) ## Ten million spans through the native frames, a million on each wire: nothing grows
+	nice -n 19 $(BIN)/python tests/soak/leak.py --encoded $(or $(ENCODED),10000000) --traced $(or $(TRACED),1000000)
 
 fire: $(STAMP) ## MINUTES=60 of forks, signals, interrupts and hostile receivers at random
 	nice -n 10 $(BIN)/python tests/soak/fire.py --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1)

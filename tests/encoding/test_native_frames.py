@@ -393,3 +393,70 @@ def test_memory_may_run_out_anywhere():
             assert made in (whole[name], None, MemoryError)
             seen.add(made if made is MemoryError else type(made))
     assert {MemoryError, Frame} <= seen
+
+
+class Odd(str):
+    """A key with the hash of "event" that runs code when it is looked for."""
+
+    __slots__ = ("run",)
+    __hash__ = str.__hash__
+
+    def __eq__(self, _):
+        self.run()
+        return False
+
+
+def test_a_key_may_change_its_event():
+    """As many fields as are announced are there, whatever to look for one of them does."""
+    key = Odd("event")
+    held = {key: 1}
+
+    def change():
+        held.clear()
+        held.update(a=1, b=2, c=3)
+
+    key.run = change
+    one = plain(events=(("late", 1, (held, 0)),), attributes={})
+    for name in ("compact", "binary"):
+        held.clear()
+        held[key] = 1
+        assert ENCODERS[name][1].frame(Told(one)) == ENCODERS[name][0].frame(Told(one))
+
+
+class Scope:
+    """A scope that runs code when it goes."""
+
+    def __init__(self, run):
+        self.run = run
+
+    def __del__(self):
+        self.run()
+
+
+def test_a_plan_may_change_while_it_is_read():
+    """The end of the scope before empties the list that the next one was just found in."""
+    known, many = [], []
+    key = Odd("event")
+    held = {key: 1}
+
+    def forget():
+        many[0] = None
+        del known[0]
+        held.clear()
+        held["a"] = 1
+
+    key.run = forget
+    gone = []
+    scopes = [Scope(lambda: (known.clear(), gone.append(1))), Scope(int)]
+    known += ((SpanKind.SERVER, scope, 0, bytes(1000 + n)) for n, scope in enumerate(scopes))
+    many += (
+        plain(scope=scope, events=events, attributes={})
+        for scope, events in zip(scopes, ((("late", 1, (held, 0)),), ()), strict=True)
+    )
+    scopes.clear()
+    at = plan()
+    at = (*at[:3], known)
+    native.jaeger(at, True, many, into := [], 1 << 20)
+    assert gone
+    assert [frame.data.count(bytes(900)) for frame in into] == [1, 1]
+    assert into[1].data.endswith(bytes(1001) + b"\0")

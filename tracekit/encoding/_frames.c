@@ -383,10 +383,11 @@ static Result put_tags(Buffer *out, int compact, PyObject *attributes) {
 static Result put_log(Buffer *out, int compact, const Event *event, PyObject *word) {
     Value name = {TEXT, {NULL, 0}, 0, 0};
     const Text key = {"event", 5};
-    Py_ssize_t fields = PyDict_Size(event->attributes);
+    Py_ssize_t fields;
     int named = PyDict_Contains(event->attributes, word);
     if (named < 0)
         return declined();
+    fields = PyDict_Size(event->attributes); /* behind it: a key of a class of its own runs code */
     TRY(text_of(event->name, &name.text)); /* declined: an UnnamedEvent, which is no plain str */
     TRY(reserve(out, 2 * FIELD));
     put_i64(out, compact, 1, 1, event->time_ns / 1000);
@@ -694,9 +695,10 @@ static int find(PyObject *plan, PyObject *facts, Latest *latest) {
             continue;
         if (!is_number(PyTuple_GetItem(entry, KNOWN_NUMBER), &latest->number))
             return -1;
+        /* This first: what is let go may run code, which may take `entry` off the list. */
+        keep(&latest->bytes, PyTuple_GetItem(entry, KNOWN_BYTES));
         keep(&latest->kind, kind);
         keep(&latest->scope, scope);
-        keep(&latest->bytes, PyTuple_GetItem(entry, KNOWN_BYTES));
         return 1;
     }
     return 0;
