@@ -460,3 +460,14 @@ def test_a_plan_may_change_while_it_is_read():
     assert gone
     assert [frame.data.count(bytes(900)) for frame in into] == [1, 1]
     assert into[1].data.endswith(bytes(1001) + b"\0")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="None is immortal since 3.12")
+def test_to_decline_keeps_no_reference():
+    """Not even to None: it is counted, too."""
+    native.otlp(plan(), [plain(name="\ud800")], [], 1)
+    before = sys.getrefcount(None)
+    for _ in range(1000):
+        for call in calls(plain(name="\ud800")).values():
+            call()
+    assert sys.getrefcount(None) - before < 500

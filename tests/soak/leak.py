@@ -31,11 +31,13 @@ from tracekit.encoding import jaeger_binary, jaeger_compact, native_frames, otlp
 TOGETHER = 64
 """Spans of one call of an encoder, of which RANDOM are anything that a span can be."""
 RANDOM = 4
+ODD = 400
 AGAIN = 25
 """Calls with the same spans, for each encoder."""
 BURST = 1_000
 """Spans between two flushes of the pipeline, so that none finds the queue full."""
-MAX_BLOCKS = 2_000
+MAX_BLOCKS = 10_000
+"""To lose one in a call would be more than 100,000."""
 MAX_BYTES = 4_000_000
 
 
@@ -52,10 +54,13 @@ def usual(n):
 def encode(count):
     """Encode ``count`` spans by Encoder.frames in each format; yield how many after each call."""
     native, drawn, done = native_frames(), Drawn(1), 0
+    odd = [
+        Told(drawn.one()) for _ in range(ODD)
+    ]  # few, so that what encoders remember is soon full
     encoders = [make(native=native) for make in (jaeger_compact, jaeger_binary, otlp)]
     while done < count:
         spans = [Told(usual(done + n)) for n in range(TOGETHER - RANDOM)]
-        spans += [Told(drawn.one()) for _ in range(RANDOM)]
+        spans += drawn.random.sample(odd, RANDOM)
         for _ in range(AGAIN):
             for encoder in encoders:
                 frames, left = [], spans

@@ -801,8 +801,12 @@ static PyObject *plain_frames(State *state, PyObject *plan, int format, PyObject
         PyObject *facts = Py_NewRef(PyList_GetItem(many, PyList_Size(into)));
         frame = plain_frame(state, plan, format, facts, &latest, &room);
         Py_DECREF(facts);
-        if (frame == NULL || frame == Py_None)
+        if (frame == NULL)
             break;
+        if (frame == Py_None) {
+            Py_DECREF(frame);
+            break;
+        }
         if (PyList_Append(into, frame) < 0) {
             Py_DECREF(frame);
             frame = NULL;
