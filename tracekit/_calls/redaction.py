@@ -38,8 +38,13 @@ _WHOLE = frozenset(
         "subscription-key",
     }
 )
-# Without any of these there is nothing to redact: one look at most queries is enough.
-_SUSPECT = f"[%@+]|=[^&;]*=|{_PART.replace('^', '')}|(?:^|[&;?]) *(?:{'|'.join(_WHOLE)}) *="
+# Each of those names has one of these in it, and a user stands before an ``@``: without any there
+# is nothing to redact, and one look tells that of most queries. It distinguishes cases, unlike the
+# patterns: so it is done in a twentieth of the time, on text in lower case.
+_HINT = (
+    "[%@]|assertion|auth|code|credential|hmac|jwt|key|otp|pass|pin|pwd|secret|session|sid|sig"
+    "|ticket|token|x-amz-|x-goog-|x-oss-"
+)
 # A value may hold a URL of its own (redirect targets).
 _NESTED = r"(?:^|[?&;#])([^?&;#=]{1,256})="
 _USER_INFO = r"//[^/?#\s]*@"
@@ -49,9 +54,9 @@ _SEPARATORS = "([&;])"
 
 
 @functools.cache
-def _finding(pattern: str) -> Callable[[str], object]:
+def _finding(pattern: str, flags: int = re.IGNORECASE) -> Callable[[str], object]:
     """Return the search for one of the patterns above; ``re`` has a cache too, but in Python."""
-    return re.compile(pattern, re.IGNORECASE).search
+    return re.compile(pattern, flags).search
 
 
 def is_secret(name: str) -> bool:
@@ -61,7 +66,8 @@ def is_secret(name: str) -> bool:
 
 def redact_query(query: str) -> str:
     """Return a query string (or fragment) with the values of secret parameters replaced."""
-    if not _finding(_SUSPECT)(query):
+    # (Outside of ASCII there are letters that are an s or a k in another case.)
+    if query.isascii() and not _finding(_HINT, 0)(query.lower()):
         return query
     pieces = re.split(_SEPARATORS, query)
     for at in range(0, len(pieces), 2):
