@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -75,9 +76,29 @@ def test_without_one_the_pure_wheel_is_built(tmp_path, environ):
     name, files, said = wheel(tmp_path, **environ)
     assert str(name).endswith("-py3-none-any.whl"), said
     assert not [file for file in files if file.endswith(".so")]
-    assert "tracekit/encoding/_frames.c" in files
+    assert "tracekit/encoding/_frames.c" not in files  # nobody compiles an installed one
     assert "tracekit/local/_static/index.html" in files  # the page of tracekit view
     assert "tracekit/local/_static/main.js" in files
+
+
+@needs_compiler
+def test_a_source_distribution_holds_no_binary(tmp_path):
+    """What one machine has compiled is no source; who builds a wheel of it compiles anew."""
+    source = copied(tmp_path)
+    (source / "tracekit" / "encoding" / "_frames.abi3.so").touch()  # of an editable install
+    shutil.copy(REPOSITORY / ".gitignore", source)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path / "dist")],
+        cwd=source,
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    (made,) = (tmp_path / "dist").iterdir()
+    with tarfile.open(made) as archive:
+        files = [Path(name).name for name in archive.getnames()]
+    assert "_frames.c" in files
+    assert not [file for file in files if ".so" in file]
 
 
 BUILD = """
