@@ -82,7 +82,7 @@ def test_without_one_the_pure_wheel_is_built(tmp_path, environ):
 
 
 @needs_compiler
-def test_a_source_distribution_holds_no_binary(tmp_path):
+def test_a_source_holds_no_binary(tmp_path):
     """What one machine has compiled is no source; who builds a wheel of it compiles anew."""
     source = copied(tmp_path)
     (source / "tracekit" / "encoding" / "_frames.abi3.so").touch()  # of an editable install

@@ -177,6 +177,66 @@ def test_a_client_that_leaves_is_no_error(tracing, leaves_with, told):
     assert span.attributes.get("response.aborted") == (None if told else True)
 
 
+def test_a_500_for_nobody_is_no_error(tracing):
+    """A framework makes a 500 of what told it that the client has left, and raises it as well."""
+    gone = type("ClientDisconnect", (Exception,), {})()
+
+    async def app(scope, receive, send):
+        await receive()
+        await send({**START, "status": 500})
+        await send({"type": "http.response.body", "body": b"Internal Server Error"})
+        raise gone
+
+    _, error = served(app, tracing)
+    assert error is gone
+    (span,) = tracing.sink.spans
+    assert span.attributes["response.aborted"] is True
+    assert {"error.type", "http.response.status_code"}.isdisjoint(span.attributes)
+    assert span.status.is_unset
+
+
+def test_a_500_before_it_left_counts(tracing):
+    """It was a 500 for somebody, whatever the application learns later."""
+
+    async def app(scope, receive, send):
+        await send({**START, "status": 500})
+        await send({"type": "http.response.body"})
+        await receive()
+        raise OSError
+
+    served(app, tracing)
+    (span,) = tracing.sink.spans
+    assert span.attributes["error.type"] == "500"
+
+
+def test_a_mistake_for_nobody_is_an_error(tracing):
+    """The answer reaches nobody, but it tells of a failure."""
+
+    async def app(scope, receive, send):
+        await receive()
+        await send({**START, "status": 500})
+        await send({"type": "http.response.body"})
+        raise KeyError("a mistake")
+
+    served(app, tracing)
+    (span,) = tracing.sink.spans
+    found = span.attributes
+    assert (found["error.type"], found["http.response.status_code"]) == ("KeyError", 500)
+
+
+def test_an_answer_for_nobody_is_aborted(tracing):
+    """The application has asked, knows it, and returns what it has."""
+
+    async def app(scope, receive, send):
+        await receive()
+        await answers(scope, receive, send)
+
+    served(app, tracing)
+    (span,) = tracing.sink.spans
+    assert span.attributes["http.response.status_code"] == 200
+    assert span.attributes["response.aborted"] is True
+
+
 def test_a_servers_own_cancel_is_an_error(tracing):
     """A deadline of the server's leaves the client without an answer."""
 

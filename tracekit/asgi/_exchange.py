@@ -38,6 +38,8 @@ class Exchange(HttpExchange):
 
     gone = False
     """Whether the client has left."""
+    _late = False
+    """Whether it had when the response began, which then reached nobody."""
     root = ""
     """The prefix below which the server, or a proxy before it, has put the application."""
     _trailers = False
@@ -99,6 +101,7 @@ class Exchange(HttpExchange):
             return message, not (message.get("more_body") or self._trailers)
         if kind == "http.response.start":
             self.status = _status(message["status"])
+            self._late = self.gone
             self._trailers = bool(message.get("trailers"))
             return self._telling(message), False
         if kind == "http.response.trailers":
@@ -167,7 +170,7 @@ class Exchange(HttpExchange):
         A failure is told by what the application raises once it has answered: it is waited for.
         """
         if (self.status or 0) < 500:
-            self.finish()
+            self.finish(aborted=self.gone)
         else:
             self.ended_ns = time_ns()
 
@@ -176,10 +179,12 @@ class Exchange(HttpExchange):
         if not self.finished:
             if self.status == _SWITCHED:  # nobody has closed it: the server will
                 self._closed(None)
-            unfinished = self.ended_ns is None
+            aborted = self.gone or self.ended_ns is None
             if error is not None and self._left(error):
                 error = None
-            self.finish(error, aborted=unfinished and error is None)
+                if self._late and (self.status or 0) >= 500:  # what a framework makes of it
+                    self.status = None
+            self.finish(error, aborted=aborted and error is None)
         self.__dict__.pop("context", None)
 
     def _left(self, error: BaseException) -> bool:
