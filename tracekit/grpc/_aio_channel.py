@@ -15,16 +15,16 @@ from tracekit.grpc._aio_client import (
     sender_in_task,
 )
 from tracekit.grpc._aio_requests import requests_of
-from tracekit.grpc._channel import Factory
 from tracekit.grpc._foreign_channel import trace_foreign
+from tracekit.grpc._multi_callable import Factory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from typing_extensions import Self
 
-    from tracekit.grpc._channel import Invoke
     from tracekit.grpc._conventions import Pair
+    from tracekit.grpc._multi_callable import Invoke
     from tracekit.grpc._plan import Plan
     from tracekit.grpc._shared import Method
 

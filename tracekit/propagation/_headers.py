@@ -25,6 +25,8 @@ MAX_VALUE_BYTES = 8192
 
 _FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]+").fullmatch
 """Visible characters, blanks between them, and what is no ASCII but has always been let through."""
+_METADATA_NAME = re.compile(r"[0-9a-z_.\-]+").fullmatch
+_NEVER_METADATA = frozenset({"te", "content-type", "user-agent"})
 
 
 def ignore(_reason: str) -> None:
@@ -101,3 +103,10 @@ def _joined(value: object) -> str | None:
     if isinstance(value, (list, tuple)):
         return ",".join(text for text in map(_text, value) if text is not None)
     return _text(value)
+
+
+def can_name(key: str) -> bool:
+    """Return whether an entry of gRPC's metadata with text in it may be called that."""
+    if _METADATA_NAME(key) is None or key in _NEVER_METADATA:
+        return False
+    return not (key.startswith("grpc-") or key.endswith("-bin"))

@@ -6,13 +6,12 @@ whole call ("Invalid metadata"). So what cannot be represented is left out and c
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from tracekit._context import FORWARDED_KEY
 from tracekit.propagation._formats import FORMATS
 from tracekit.propagation._forwarding import Outgoing, merge_headers
-from tracekit.propagation._headers import sendable
+from tracekit.propagation._headers import can_name, sendable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,10 +24,8 @@ if TYPE_CHECKING:
 
     Pair = tuple[str, str | bytes]
 
-_NAME = re.compile(r"[0-9a-z_.\-]+").fullmatch
 _CERTAIN = frozenset().union(*(format_.certain for format_ in FORMATS.values()))
 """Names of ours whose values are digits and separators."""
-_NEVER = frozenset({"te", "content-type", "user-agent"})
 
 
 def outgoing_metadata(
@@ -42,8 +39,11 @@ def outgoing_metadata(
     if metadata is not None or FORWARDED_KEY in context:
         merged = merge_metadata(propagator.outgoing(context), metadata or (), propagator.counters)
         return merged if isinstance(metadata, list) else tuple(merged)
-    own: dict[str, str] = {}  # the short way where there is nothing to merge with
-    propagator.inject_span(own, span, context)
+    pairs = propagator.metadata_of(span, context)  # the short way: there is nothing to merge with
+    if pairs is not None:
+        return pairs
+    own: dict[str, str] = {}
+    propagator.inject(own, context)
     if not _CERTAIN.issuperset(own):
         own = dict(_representable(own, propagator.counters))
     return tuple(own.items())
@@ -63,7 +63,7 @@ def merge_metadata(outgoing: Outgoing, metadata: Iterable[Pair], counters: Count
 def _representable(headers: dict[str, str], counters: Counters) -> Iterator[tuple[str, str]]:
     for name, value in headers.items():
         key = name.lower()
-        if _NAME(key) is None or key in _NEVER or key.startswith("grpc-") or key.endswith("-bin"):
+        if not can_name(key):
             counters.cannot_send("grpc", "name")
         elif not sendable(value):
             counters.cannot_send("grpc", "value")

@@ -29,6 +29,7 @@ from tracekit.propagation._counters import Counters
 from tracekit.propagation._extracted import BAGGAGE_KEY, IDLE, NO_STATE
 from tracekit.propagation._extractor import Extractor
 from tracekit.propagation._forwarding import ForwardRule, Outgoing
+from tracekit.propagation._headers import can_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,6 +79,9 @@ class Propagator(Extractor, TextMapPropagator):
             alone=alone,
         )
         self._write_ids = _formats.together(chosen)
+        ids = [name for format_ in chosen if format_.write_ids for name in format_.fields]
+        self._ids_fit_metadata = all(map(can_name, ids))
+        """Whether that can stand in gRPC's metadata: a deployment may have changed the names."""
         self._write_states = [
             (format_.write_state, partial(self.counters.cannot_send, format_.name))
             for format_ in chosen
@@ -139,18 +143,28 @@ class Propagator(Extractor, TextMapPropagator):
         except Exception:  # a setter or a span of somebody else's
             self.counters.cannot_send("carrier", "error")
 
-    def inject_span(self, into: dict[str, str], span: trace.Span, context: Context) -> None:
-        """``inject`` into a new dict, with less to look for: ``context`` is that of ``span``."""
+    def metadata_of(self, span: trace.Span, context: Context) -> tuple[tuple[str, str], ...] | None:
+        """Return ``inject`` as gRPC's metadata; None where that holds more than a span's ids.
+
+        ``context`` is that of ``span``. Nearly every call needs no more, and none of the looks at
+        what a carrier may hold already.
+        """
         own: Any = span
-        bits: int | None = getattr(span, "_bits", None)
-        if bits is not None and own._state is NO_STATE and BAGGAGE_KEY not in context:
-            parent = own._source
-            if parent is not None and parent.__class__ is not int:
-                parent = parent.span_id
-            write = self._write_ids
-            write(into, own._trace_id, own._span_id, bits, parent)
-            return
-        self.inject(into, context)
+        try:  # as in ``inject``
+            bits: int = own._bits
+        except AttributeError:
+            return None
+        if BAGGAGE_KEY in context or FORWARDED_KEY in context or own._state is not NO_STATE:
+            return None
+        if not self._ids_fit_metadata:
+            return None
+        into: dict[str, str] = {}
+        parent = own._source
+        if parent is not None and parent.__class__ is not int:
+            parent = parent.span_id
+        write = self._write_ids
+        write(into, own._trace_id, own._span_id, bits, parent)
+        return tuple(into.items())
 
     def _inject_other(self, into: dict[str, str], context: Context, span: Any) -> None:  # noqa: ANN401
         """Write what arrived, or a span of another library; without any, what was decided."""
