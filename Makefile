@@ -8,6 +8,7 @@ STAMP  := $(VENV)/.installed
 ORACLE := $(BUILD)/jaeger-client/.tried
 LIBRARIES := $(BUILD)/libraries/.tried
 TOOLS  := $(BUILD)/tools/.tried
+SPY    := $(BUILD)/spy/.tried
 SITE   := $(BUILD)/site/.installed
 
 .DEFAULT_GOAL := help
@@ -166,7 +167,13 @@ soak: $(STAMP) ## Each call fails with each errno, then ten minutes while the ag
 leak: $(STAMP) ## Ten million spans through the native frames, a million on each wire: nothing grows
 	nice -n 19 $(BIN)/python tests/soak/leak.py --encoded $(or $(ENCODED),10000000) --traced $(or $(TRACED),1000000)
 
-fire: $(STAMP) ## MINUTES=60 of forks, signals, interrupts and hostile receivers at random
+# What tells where a process stands still, if it can be had: it is not needed otherwise.
+$(SPY): | $(UV)
+	-$(UV) venv --quiet --allow-existing --python $(PYTHON) $(@D) \
+	  && VIRTUAL_ENV=$(@D) $(UV) pip install --quiet py-spy
+	@mkdir -p $(@D) && touch $@
+
+fire: $(STAMP) $(SPY) ## MINUTES=60 of forks, signals, interrupts and hostile receivers at random
 	nice -n 10 $(BIN)/python tests/soak/fire.py --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1)
 
 # PROCESSES=… for another number than 10,000.

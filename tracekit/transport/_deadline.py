@@ -13,6 +13,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from tracekit._process.undivided import Undivided
 from tracekit.transport._cause import NoAddressError
 from tracekit.transport._owned import Owned
 
@@ -25,6 +26,19 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T", bound=socket.socket)
+
+
+_making = Undivided()
+
+
+def make_context(by: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """Return a context that ``by()`` makes, while Python's forks wait.
+
+    OpenSSL locks what the whole process shares for each certificate that it loads. A child that is
+    forked meanwhile inherits the lock as it is, and stands still in it, at its exit at the latest.
+    """
+    with _making.work():
+        return by()
 
 
 class Deadline:
@@ -104,7 +118,7 @@ class Connection(http.client.HTTPConnection):
             plain.connect(address.sockaddr)
             self.reached = True
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.sock = plain if self._tls is None else self._wrap(plain, self._tls())
+            self.sock = plain if self._tls is None else self._wrap(plain, make_context(self._tls))
         except OSError:
             plain.close()
             raise

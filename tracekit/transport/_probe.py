@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tracekit._causes import Cause
 from tracekit.transport._cause import cause_of
+from tracekit.transport._deadline import make_context
 from tracekit.transport._http_cause import cause_of_request
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _shake(
     plain: socket.socket, host: str, tls: Tls | None, protocols: Sequence[str]
 ) -> Finding | None:
     try:
-        context = _any_tls() if tls is None else tls.context()
+        context = make_context(_any_tls if tls is None else tls.context)
         if protocols:
             context.set_alpn_protocols(list(protocols))
         plain.getpeername()  # of one that is gone, ``wrap_socket`` leaves a socket unclosed
