@@ -59,7 +59,7 @@ NOT_BY_TRAFFIC = {
         "jaeger_client._alias:_installed",
         "jaeger_client._closing:_unclosed",
         "jaeger_client._figures:_all",
-        "logging:JsonFormatter._defaults",
+        "logging._json:JsonFormatter._defaults",
         "prometheus._mirror:_mirrors",
         "reporting._reporter:Reporter.tell_sent",
         "fastapi:traced",

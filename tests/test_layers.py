@@ -62,6 +62,10 @@ PRIVATE = {
     ("tracekit._cli.report", "_parts"): "a launcher looks behind the handle: added exporters",
     ("tracekit.grpc._aio_client", "_call"): "gRPC's own: no public name tells what awaits a stream",
     ("tracekit.grpc._aio_client", "_exception"): "likewise: why it failed",
+    **{
+        ("tracekit.logging._stamp", name): "a span's slots: each record of a program reads them"
+        for name in ("_bits", "_span_id", "_trace_id")
+    },
     ("tracekit.opentracing._span", "_tracer"): "OpenTracing's own: its Span keeps the tracer there",
     **{
         ("tracekit.propagation._propagator", name): "a span's slots: a call took a fifth of inject"

@@ -19,6 +19,7 @@ from opentelemetry import trace
 import tracekit.logging
 import tracekit.testing
 from tracekit.logging import JsonFormatter, TraceContextFilter
+from tracekit.tracing._late import renumber
 
 FORMATS = {
     "%": "%(message)s|%(trace_id)s|%(span_id)s|%(trace_sampled)s|%(service)s",
@@ -77,6 +78,21 @@ def test_an_unsampled_span_has_ids_too(installed, log):
     with tracing.tracer("t").start_as_current_span("work") as span:
         log.info("in")
     assert fields(log.records[0])[:3] == (*ids(span), False)
+
+
+def test_ids_are_those_of_the_moment(tracing, installed, log):
+    """Spans in turns, and one that is given other ids, are named as they are when it is logged."""
+    first, second = (tracing.tracer("t").start_span(name) for name in ("first", "second"))
+    wanted = []
+    for span in (first, second, first, first, second):
+        with trace.use_span(span):
+            log.info("in turns")
+            wanted.append((*ids(span), True, "shop"))
+    with trace.use_span(first):
+        renumber(first, 7, 9)
+        log.info("renumbered")
+    wanted.append((f"{7:032x}", f"{9:016x}", True, "shop"))
+    assert [fields(record) for record in log.records] == wanted
 
 
 @pytest.mark.parametrize("style", FORMATS)
