@@ -233,6 +233,30 @@ print(started(), started(exclude=["/quiet"]), started(trace_all=False))
     assert lines == ["1 0 0"]
 
 
+def test_a_replaced_class_hides_none(python):
+    """Contrib puts a subclass of its own at ``flask.Flask``; both kinds of applications count."""
+    lines = shown(
+        python(
+            INIT
+            + """
+import flask
+from flask import Flask
+class Replaced(flask.Flask):
+    def __init__(self, *args, **named):
+        super().__init__(*args, **named)
+flask.Flask = Replaced
+tracekit.instrument()
+for kind in (Flask, flask.Flask):
+    app = kind("shop")
+    app.add_url_rule("/a", view_func=lambda: "a", endpoint="a")
+    app.test_client().get("/a")
+    print(tracing.stats().started)
+"""
+        )
+    )
+    assert lines == ["1", "2"]
+
+
 def test_instrumenting_twice_traces_once(python):
     """A launcher and a program may both do it."""
     lines = shown(

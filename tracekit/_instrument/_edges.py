@@ -32,7 +32,7 @@ def _logging(tracing: Tracing | None) -> Undo:
 
 
 def _flask(tracing: Tracing | None) -> Undo:
-    import flask  # noqa: PLC0415
+    import flask.app  # noqa: PLC0415
 
     from tracekit import flask as edge  # noqa: PLC0415
 
@@ -41,7 +41,7 @@ def _flask(tracing: Tracing | None) -> Undo:
         made.gives_way = True
         made.init_app(app)
 
-    return _after_init(flask.Flask, init_app)
+    return _after_init(flask.app.Flask, init_app)  # contrib puts a subclass at ``flask.Flask``
 
 
 def _aiohttp_server(tracing: Tracing | None) -> Undo:
@@ -64,6 +64,8 @@ def _before_serving(kind: Any, tracing: Tracing | None) -> Undo:  # noqa: ANN401
     """Trace applications of ``kind`` when they are first called, unless the program traces them."""
     from tracekit import fastapi as edge  # noqa: PLC0415
 
+    # Of the class that has it: contrib puts a subclass into the place of the one programs know.
+    kind = next(each for each in kind.__mro__ if "__call__" in vars(each))
     original = kind.__call__
     active = True
 

@@ -6,6 +6,8 @@ import asyncio
 
 import fastapi
 import httpx
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from starlette.applications import Starlette
 
 import tracekit
 
@@ -35,3 +37,26 @@ def test_instrument_traces_app_and_client(tracing):
         instrumented.undo()
     asyncio.run(ask())
     assert len([span for span in tracing.sink.spans if span.kind.name == "CLIENT"]) == 1
+
+
+def test_an_older_application_is_found(tracing):
+    """Contrib puts a subclass into the class's place; what is older than that is traced, too."""
+    app = fastapi.FastAPI(telemetry={"tracer_provider": tracing.provider})  # from 0.165 on
+    FastAPIInstrumentor().instrument()
+    instrumented = tracekit.instrument(only=["fastapi", "starlette"], tracing=tracing)
+    try:
+        assert not instrumented.failed
+        for each in (app, Starlette()):
+            asyncio.run(asked(each))
+    finally:
+        instrumented.undo()
+        FastAPIInstrumentor().uninstrument()
+    asyncio.run(asked(fastapi.FastAPI()))
+    names = [(span.instrumentation_scope.name, span.kind.name) for span in tracing.sink.spans]
+    assert names == [("tracekit.fastapi", "SERVER")] * 2
+
+
+async def asked(app):
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+        await client.get("/nowhere")
