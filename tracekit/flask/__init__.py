@@ -32,6 +32,7 @@ from tracekit._calls import http
 from tracekit._calls.http_server import Server
 from tracekit._calls.lifecycle import Step
 from tracekit._calls.redaction import redact_url
+from tracekit.flask._answers import is_passive
 from tracekit.flask._carrying import late
 from tracekit.flask._contexts import attend_contexts, notice
 from tracekit.flask._matching import matched
@@ -112,6 +113,7 @@ class FlaskTracing:
             app.wsgi_app,
             self._server,
             functools.partial(self._ahead, app),
+            is_passive,
             begins=self._trace_all,
         )
         got_request_exception.connect(self._failed, app)

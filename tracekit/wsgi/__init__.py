@@ -55,8 +55,9 @@ def middleware(
 class Middleware:
     """A WSGI application around another one.
 
-    ``operation`` names a request that a sampler by operation is to decide about. Not ``begins``:
-    somebody further in will start the span.
+    ``operation`` names a request that a sampler by operation is to decide about. ``is_passive``
+    tells bodies that run no code of the application's (see ``followed``). Not ``begins``: somebody
+    further in will start the span.
     """
 
     def __init__(
@@ -64,12 +65,14 @@ class Middleware:
         app: WSGIApplication,
         server: Server,
         operation: Callable[[Exchange, WSGIEnvironment], str] | None = None,
+        is_passive: Callable[[object], bool] | None = None,
         *,
         begins: bool = True,
     ) -> None:
         self._app = app
         self._server = server
         self._operation = operation
+        self._is_passive = is_passive
         self._begins = begins
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -107,4 +110,4 @@ class Middleware:
             detach(token)
         except Exception:  # attached in another contextvars.Context: OpenTelemetry logs it
             otel_context.detach(token)
-        return followed(result, exchange, environ)
+        return followed(result, exchange, environ, self._is_passive)

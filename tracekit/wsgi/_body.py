@@ -21,17 +21,27 @@ _PASSIVE = frozenset((list, tuple))
 
 
 def followed(
-    result: Iterable[bytes], exchange: Exchange, environ: WSGIEnvironment
+    result: Iterable[bytes],
+    exchange: Exchange,
+    environ: WSGIEnvironment,
+    is_passive: Callable[[object], bool] | None,
 ) -> Iterable[bytes]:
-    """Return the body so that its end is noticed, in the shape in which the server knows it."""
-    if exchange.quiet and type(result) in _PASSIVE:
-        exchange.over()
-        return result
+    """Return the body so that its end is noticed, in the shape in which the server knows it.
+
+    ``is_passive`` tells what a framework makes of bytes that it has: no code of the application's
+    runs while a server takes and closes that, so no context is attached for it.
+    """
+    kind: type = type(result)  # not ``isinstance``, which would ask the object
+    sized = kind in _PASSIVE
+    if sized or (is_passive is not None and is_passive(result)):
+        if exchange.quiet:
+            exchange.over()
+            return result
+        return PassiveSizedBody(result, exchange) if sized else PassiveBody(result, exchange)
     wrapper = environ.get("wsgi.file_wrapper")
     if wrapper is not None and _is_file(result, wrapper):
         # The server looks for this very object, to send the file without reading it.
         return _followed_file(result, exchange)
-    kind: type = type(result)  # not ``isinstance``, which would ask the object
     if not hasattr(kind, "__len__"):
         return Body(result, exchange)
     if issubclass(kind, bytes):  # not WSGI, yet uWSGI sends it as one piece
@@ -146,6 +156,52 @@ class SizedBody(Body):
 
     def __len__(self) -> int:
         return len(self._result)  # type: ignore[arg-type] # it has a length, or it were a Body
+
+
+class PassiveBody(Body):
+    """A body of bytes that are there already: nothing runs under its span any more."""
+
+    __slots__ = ()
+
+    def __next__(self) -> bytes:
+        iterator = self._iterator
+        if iterator is None:
+            iterator = self._iterator = iter(self._result)
+        exchange = self._exchange
+        try:
+            piece = next(iterator)
+        except BaseException as error:
+            if exchange.heard and not exchange.finished:
+                exchange.finish(None if type(error) is StopIteration else error)
+            raise
+        left = exchange.left_bytes
+        if left is not None and type(piece) is bytes:
+            exchange.left_bytes = left = left - len(piece)
+            if left <= 0 and not exchange.finished:  # it has its declared length
+                exchange.finish()
+        return piece
+
+    def close(self) -> None:
+        """Close it as the server asks to (PEP 3333)."""
+        self._closed = True
+        close = getattr(self._result, "close", None)
+        try:
+            if close is not None:
+                close()
+        finally:
+            self._exchange.over(aborted=True)
+
+
+class PassiveSizedBody(PassiveBody, SizedBody):
+    """A list or a tuple of bytes."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._iterator is not None:
+            return iter(self._result)
+        self._iterator = iter(self._result)
+        return self
 
 
 class _Closing:
