@@ -144,9 +144,8 @@ class Redacting:
         """As ``FactsEncoder.frames``."""
         encoder = self.encoder
         if isinstance(encoder, FactsEncoder) and not self.shared:
-            redacted = self._redacted
             try:
-                many = [redacted(span._facts()) for span in spans]  # type: ignore[attr-defined]
+                many = self._redacted([span._facts() for span in spans])  # type: ignore[attr-defined]
             except Exception:  # noqa: S110 - of another SDK; or broken, which its own turn shows
                 pass
             else:
@@ -156,7 +155,7 @@ class Redacting:
 
     def _encoded(self, span: ReadableSpan) -> Frame:
         fields = fields_of(span)
-        redacted = self._redacted(fields)
+        (redacted,) = self._redacted((fields,))
         if isinstance(self.encoder, FactsEncoder):
             return self.encoder.frame_of(redacted)
         facts = Facts._make(redacted)
@@ -164,16 +163,22 @@ class Redacting:
             return self._frame(Told(facts))
         return self._frame(span if redacted is fields else _copy(facts, span.resource))
 
-    def _redacted(self, fields: Fields) -> Fields:
-        """Return ``fields`` itself where there is nothing to replace."""
-        if (  # as with most spans: one look, and nothing is made
-            self._rule is None
+    def _redacted(self, many: Iterable[Fields]) -> list[Fields]:
+        """Return the facts of spans, those of each itself where there is nothing to replace."""
+        rule, rewritten, has_none_of = self._rule, self._rewritten, _CLEANED.isdisjoint
+        return [
+            fields
+            if rule is None  # as with most spans: one look, no call of ours, and nothing is made
             and fields[_STATUS] is UNSET
             and not fields[_EVENTS]
             and not fields[_LINKS]
-            and _CLEANED.isdisjoint(fields[_ATTRIBUTES])
-        ):
-            return fields
+            and has_none_of(fields[_ATTRIBUTES])
+            else rewritten(fields)
+            for fields in many
+        ]
+
+    def _rewritten(self, fields: Fields) -> Fields:
+        """Return the facts of one, from a look at all of them."""
         facts = Facts._make(fields)
         attributes = self._bag(facts.attributes)
         events = tuple((name, at, (self._bag(bag), lost)) for name, at, (bag, lost) in facts.events)

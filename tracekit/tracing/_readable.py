@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -106,7 +107,9 @@ class Readable(sdk.Span):
     def _facts(self) -> Fields:
         """Return all that an encoder needs of this ended span; makes none of the SDK's objects."""
         source = self._source
-        if isinstance(source, int):
+        # (The type first: to ask whether it is of one is a call, and a foreign generator of ids may
+        # make ints of its own kind.)
+        if type(source) is int or isinstance(source, int):
             parent_id, remote = source, False
         else:
             parent_id, remote = (0, False) if source is None else (source.span_id, source.is_remote)
@@ -189,11 +192,10 @@ class Readable(sdk.Span):
             return span_context(self._trace_id, source, self._bits, self._state)
         return source
 
-    @property
-    def resource(self) -> Resource:
-        """The resource of the provider."""
-        return self._tracer._provider.resource
-
+    # (Read of each span that is encoded: without a function of Python's.)
+    resource: Resource = property(  # type: ignore[assignment]
+        attrgetter("_tracer._provider.resource"), doc="The resource of the provider."
+    )
     _resource = resource
 
     @property
