@@ -13,6 +13,7 @@ from tracekit._process.stack import reach
 from tracekit._process.undivided import no_fork
 from tracekit.reporting._drop_warning import DropWarning
 from tracekit.reporting._flush_requests import FlushRequest, FlushRequests
+from tracekit.reporting._intake import Intake
 from tracekit.reporting._ledger import Ledger
 from tracekit.reporting._queue import SpanQueue, Wakeup
 from tracekit.reporting._sender import Sender
@@ -82,8 +83,8 @@ class Pipeline:
         self.queue = SpanQueue(queue_size, drop_policy, self.ledger)
         self.flush_s = flush_s
         self.clock = clock
-        self.needs_worker = True
-        """Whether no worker has been started yet; read on the hot path."""
+        self.intake = Intake(self.ledger.started.count)
+        """Its ``offer`` is there while there is a worker."""
         self._transport = transport
         self._sender = Sender(
             self.queue,
@@ -128,7 +129,7 @@ class Pipeline:
             return
         try:
             self._worker = self._spawn(self)
-            self.needs_worker = False
+            self.intake.offer = self.queue.offer
         except Exception as error:  # a limit was met, or the interpreter is about to end
             _log.debug("no thread can be started", exc_info=True)
             if self._spawn_after_s != -math.inf:  # not the end of the interpreter, so for good
@@ -136,7 +137,7 @@ class Pipeline:
                     f"no thread can be started ({quoted(error)}): spans wait for flush or exit"
                 )
         finally:
-            if self.needs_worker:  # also when an interrupt came as an exception
+            if self.intake.offer is None:  # also when an interrupt came as an exception
                 self._vacancy += (None,)  # first, and without a call that could fail as well
                 self._spawn_after_s = self.clock() + _RESPAWN_S
 
@@ -192,8 +193,7 @@ class Pipeline:
         """Let the next span that ends start another worker: this one was killed at its work."""
         # If it was the span at hand that killed it, no other worker follows.
         self._turn.take(self._sender.worker_died, until_s=-math.inf)
-        self._worker = None
-        self.needs_worker = True
+        self._worker = self.intake.offer = None
         self._spawn_after_s = self.clock() + _RESPAWN_S
         self._vacancy.append(None)
 
@@ -275,7 +275,7 @@ class Pipeline:
             self.queue.abandon()
             self._over = True
             self._finish()
-            self.needs_worker = True  # so ``start`` hears of a span that comes too late
+            self.intake.offer = None  # so ``start`` hears of a span that comes too late
 
     def _drain(self) -> None:
         """Send until the end that ``begin_close`` has set."""

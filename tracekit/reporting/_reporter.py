@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from tracekit._protocols import Encoder, Transport
+    from tracekit.reporting._intake import Intake
     from tracekit.reporting._pipeline import Worker
     from tracekit.reporting._queue import DropPolicy
     from tracekit.reporting._sender import TellSent
@@ -40,7 +41,7 @@ class ReportingState(ProcessState):
     one that a parent process started is known as foreign when it ends in a child.
     """
 
-    __slots__ = ("_build", "_of_others", "count_started", "offer", "pipeline")
+    __slots__ = ("_build", "_of_others", "count_started", "intake", "offer", "pipeline")
 
     def __init__(self, build: Callable[[], Pipeline]) -> None:
         super().__init__()
@@ -48,6 +49,7 @@ class ReportingState(ProcessState):
         self.pipeline = build()
         self.count_started = self.pipeline.ledger.started.add  # at hand, for the hot path
         self.offer = self.pipeline.queue.offer
+        self.intake = self.pipeline.intake
         self._of_others: set[int] = set()
 
     def heir(self) -> ReportingState:
@@ -156,11 +158,18 @@ class Reporter(SpanProcessor):
             ours = False
         if ours or state.dismiss(span):
             state.offer(span)
-            if state.pipeline.needs_worker:
+            if state.intake.offer is None:
                 try:  # noqa: SIM105 - that would be a call, which may fail as well
                     state.pipeline.start()
                 except RecursionError:
                     pass  # it is queued; a later span starts the worker
+
+    def intake(self) -> Intake | None:
+        """Return what does as ``on_start`` and ``on_end`` would for a tracer of ours.
+
+        Good in this process only. None of a subclass, which may do more.
+        """
+        return self._now().intake if type(self) is Reporter else None
 
     def report(self, span: ReadableSpan) -> None:
         """Take a span that somebody else has started, ended and decided to send."""
@@ -175,7 +184,7 @@ class Reporter(SpanProcessor):
             for _ in ledger.refused.count:
                 break
             return
-        if state.pipeline.needs_worker:
+        if state.intake.offer is None:
             try:  # noqa: SIM105 - as above
                 state.pipeline.start()
             except RecursionError:

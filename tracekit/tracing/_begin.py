@@ -185,7 +185,12 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     # first: what a processor does to the span it does to one that is counted.
     span._start_time = time_ns() if start_time is None else start_time
     if bits & SAMPLED:
-        provider._on_start(span, context)
+        count_started = process.intake.started
+        if count_started is None:
+            provider._on_start(span, context)
+        else:  # a step of it, without a call
+            for _ in count_started:
+                break
     if provider._processors:
         provider._notify_start(span, context)
     return span

@@ -18,9 +18,21 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanContext
 
+    from tracekit.tracing._shared import Intake
+
 _BATCH = 256  # 2 KiB of entropy: one read per 256 span ids, and little to throw away on a fork
 _UNPACK = struct.Struct(f"={_BATCH}Q").unpack
 ZERO = cast("Callable[[], int]", AtomicInt if DIVIDED else int)
+
+
+class NoIntake:
+    """Stands for the ``Intake`` of a reporter that has none."""
+
+    __slots__ = ()
+    started = offer = None
+
+
+NO_INTAKE = NoIntake()
 
 
 class TracingState(ProcessState):
@@ -40,6 +52,7 @@ class TracingState(ProcessState):
         "ended_twice",
         "failures",
         "foreign",
+        "intake",
         "joined",
         "roots",
         "stock",
@@ -56,6 +69,7 @@ class TracingState(ProcessState):
         self.foreign = zero()
         self.ended_twice = zero()
         self.failures = zero()
+        self.intake: Intake = NO_INTAKE
 
     def begin(self, parent: SpanContext | None, sampled: int) -> None:
         """Count a span that does not begin below one of our own; ``sampled`` is 0 or 1."""
@@ -89,12 +103,28 @@ class TracingState(ProcessState):
 class TracingStates:
     """The state of whichever process asks. The tracer's hot path reads ``current`` and its mark."""
 
-    __slots__ = ("current",)
+    __slots__ = ("_intake_of", "current")
 
     def __init__(self) -> None:
+        self._intake_of: Callable[[], Intake | None] | None = None
         self.current = TracingState()
 
     def now(self) -> TracingState:
         """Return the state of this process. Any thread, and signal handlers, may ask."""
         self.current = state = self.current.now()
+        if state.intake is NO_INTAKE and self._intake_of is not None:
+            intake_of = self._intake_of
+            # Asked for after the state: a fork in between leaves that one behind.
+            state.intake = intake_of() or NO_INTAKE
+            if self._intake_of is not intake_of:  # replaced meanwhile
+                state.intake = NO_INTAKE
         return state
+
+    def put_into(self, intake_of: Callable[[], Intake | None] | None) -> None:
+        """Have sampled spans put into what ``intake_of`` returns, which is asked in each process.
+
+        None: the reporter is told of them.
+        """
+        self._intake_of = intake_of
+        self.current.intake = NO_INTAKE
+        self.now()

@@ -132,8 +132,8 @@ class TracerProvider(trace.TracerProvider):
     ) -> None:
         self.resource = resource
         self.span_limits = default_limits() if limits is None else limits
-        self.report_to(NoReporter() if reporter is None else reporter)
         self._states = TracingStates()
+        self.report_to(NoReporter() if reporter is None else reporter)
         self._wide = traceid_128bit
         self.id_generator = id_generator or OwnIdGenerator(self._states, traceid_128bit)
         self.sampler = sampler
@@ -147,6 +147,7 @@ class TracerProvider(trace.TracerProvider):
         self.reporter = reporter
         self._on_start = reporter.on_start
         self._on_end = reporter.on_end
+        self._states.put_into(getattr(reporter, "intake", None))
 
     @property
     def id_generator(self) -> IdGenerator:

@@ -227,7 +227,7 @@ class Span(Readable):
                 provider._ended_abroad()
                 return
             if self._bits & SAMPLED:
-                provider._on_end(self)
+                (process.intake.offer or provider._on_end)(self)
         except (RecursionError, MemoryError):
             # A full stack: it was not handed on (see ``Reporter.on_end``), so it is still live.
             self._end_time = None
