@@ -18,9 +18,9 @@ from operator import attrgetter, is_
 from typing import TYPE_CHECKING
 
 from tracekit._causes import DropReason
-from tracekit._display import cited, quoted
 from tracekit.reporting._batch import Batch
 from tracekit.reporting._shared_limit import SharedLimit
+from tracekit.reporting._span_log import explain_failed, log_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from tracekit.reporting._queue import SpanQueue
 
 _log = logging.getLogger("tracekit")
-_spans_log = logging.getLogger("tracekit.spans")
 
 _BITE = 64
 """Spans that are taken and encoded together: a step for each of them costs more than its frame."""
@@ -124,10 +123,15 @@ class Batcher:
         left = len(queue.hand) + len(self._frames)
         left += 0 if batch is None else len(batch.frames)
         left += sum(len(p.payload.frames) for p in self.pending if not p.settled)
+        # Empty lists first: without memory for them, all would be counted once more.
+        hand: list[ReadableSpan] = []
+        pending: list[PendingPayload] = []
+        frames: tuple[list[Frame], list[Frame]] = [], []
         self._ledger.dropped[DropReason.SHUTDOWN] += left
-        self.pending = []
+        queue.hand = hand
+        self.pending = pending
+        self._frames, self._made = frames
         self._batch = None
-        self._frames, self._made, queue.hand = [], [], []
 
     def worker_died(self) -> None:
         """Give up the span that was being encoded; of several, have each encoded alone."""
@@ -160,7 +164,8 @@ class Batcher:
             except Exception:
                 failed = hand[len(made) : len(made) + 1]
                 self._drop_current()  # first: to tell of it may raise as well
-                _explain_failed(failed)
+                self._encoding = False
+                explain_failed(failed)
                 continue
             # What may fail for want of memory (to delete from a list as well) comes first.
             rest = hand[len(made) :]
@@ -182,7 +187,7 @@ class Batcher:
             self._process = self._process_of(resource)
             self._resource = resource
         if self._log_spans:
-            _log_span(hand[0])
+            log_span(hand[0])
             return 1
         try:
             alike = all(map(is_, map(_resource_of, hand), repeat(resource)))
@@ -279,9 +284,14 @@ class Batcher:
             _log.debug("a payload cannot be split", exc_info=True)
         if unfit:
             self._explain_too_large(pending.process)
-        self._ledger.dropped[DropReason.TOO_LARGE] += unfit
-        self._ledger.dropped[DropReason.ENCODE_FAILED] += failed
-        self.pending[:1] = pieces
+        dropped = self._ledger.dropped
+        unfit += dropped[DropReason.TOO_LARGE]
+        failed += dropped[DropReason.ENCODE_FAILED]
+        pieces += self.pending[1:]
+        # (Nothing from here on can fail for want of memory.)
+        dropped[DropReason.TOO_LARGE] = unfit
+        dropped[DropReason.ENCODE_FAILED] = failed
+        self.pending = pieces
 
     def _pieces(self, pending: PendingPayload) -> list[PendingPayload]:
         """Return payloads of the frames of one; those that are too large alone are left out."""
@@ -308,31 +318,12 @@ class Batcher:
         return [self._sealed(each) for each in batches]
 
     def _explain_too_large(self, process: bytes) -> None:
-        if len(process) >= self._transport.max_bytes:
-            self.problem = (
-                f"the process tags alone take {len(process)} bytes, "
-                f"a payload may have {self._transport.max_bytes}"
-            )
-
-
-def _explain_failed(spans: Sequence[ReadableSpan]) -> None:
-    """Tell which span could not be encoded; a ``MemoryError`` of ours may have none to name."""
-    for span in spans:
+        """Say why no span fits; raises nothing, because what it explains is counted already."""
         try:
-            name = cited(span.name)
-        except Exception:  # a name that is no text, a span that has none
-            name = quoted(type(span).__name__)
-        _log.debug("span %s cannot be encoded", name, exc_info=True)
-
-
-def _log_span(span: ReadableSpan) -> None:
-    context = span.get_span_context()
-    if context is not None:
-        duration_s = ((span.end_time or 0) - (span.start_time or 0)) / 1e9
-        _spans_log.info(
-            "Reporting span %032x:%016x %s (%.6f s)",
-            context.trace_id,
-            context.span_id,
-            quoted(span.name),
-            duration_s,
-        )
+            most = self._transport.max_bytes
+            if len(process) >= most:
+                self.problem = (
+                    f"the process tags alone take {len(process)} bytes, a payload may have {most}"
+                )
+        except Exception:
+            _log.debug("a reason cannot be told", exc_info=True)

@@ -20,6 +20,7 @@ from itertools import compress, count, islice, repeat
 from typing import TYPE_CHECKING, Literal
 
 from tracekit._causes import DropReason
+from tracekit._process.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,9 +91,13 @@ class SpanQueue:
         "_emptied",
         "_finished",
         "_fresh",
+        "_giving",
         "_ledger",
         "_oldest",
+        "_owed",
         "_permits",
+        "_repaid",
+        "_short",
         "_spans",
         "_taking",
         "_wake_at",
@@ -114,6 +119,10 @@ class SpanQueue:
             map(deque.popleft, repeat(self._spans)), zip(ledger.taken.count, strict=False)
         )
         self._permits: deque[None] = deque()
+        self._giving: Iterator[None] = repeat(None, 0)  # those that are on their way back
+        self._owed = Tally()  # those that got lost on it, for want of memory; all but the repaid
+        self._repaid = 0
+        self._short = False  # whether there are any of these
         self._fresh = count()  # permits are made on demand: a huge capacity costs no memory
         # Half of a small queue: one of 100 spans, as the clients of Jaeger have, never holds 512.
         self._wake_at = min(_WAKE_SPANS, max(1, capacity // 2))
@@ -131,7 +140,7 @@ class SpanQueue:
         """How full it is, from 0 to 1."""
         return len(self._spans) / self._capacity
 
-    def offer(self, span: ReadableSpan) -> None:  # noqa: C901 - each call less is one that may fail
+    def offer(self, span: ReadableSpan) -> None:  # noqa: C901, PLR0912 - a call less may not fail
         """Count ``span`` as finished, and queue it or count why not.
 
         O(1), never waits, any thread, any signal handler. RecursionError where the stack has no
@@ -158,7 +167,12 @@ class SpanQueue:
         except MemoryError:  # it is counted already, so it has to be somewhere
             for _ in self._ledger.refused.count:
                 break
-            self._permits += (None,)
+            try:
+                self._permits += (None,)
+            except MemoryError:
+                for _ in self._owed.count:
+                    break
+                self._short = True
             return
         # ``abandon`` sets the flag and then looks at the spans, here it is the other way round. So
         # of the two at least one sees the other, and no span is left behind.
@@ -216,20 +230,47 @@ class SpanQueue:
         hand, ledger = self.hand, self._ledger
         most = min(most, len(self._spans))
         bite = islice(self._taking, most)
-        permits = (None,) * most
+        permits: Iterator[None] = repeat(None, most)
         if_fewer = map(_forget, hand)  # a permit for each that will be there
+        if self._short:
+            self._give_what_is_owed()
         before = ledger.taken.value
         try:
             hand += bite
         except IndexError:  # some were dropped meanwhile, to make room
-            self._permits += if_fewer
+            permits = if_fewer
         except MemoryError:  # to make room in the list: the span that was to be added is lost
-            lost = ledger.taken.value - before - len(hand)
-            ledger.dropped[DropReason.ENCODE_FAILED] += lost
-            self._permits += (None,) * (lost + len(hand))
-        else:
+            permits = self._giving = if_fewer
+            self._short = True
+            if lost := ledger.taken.value - before - len(hand):
+                ledger.dropped[DropReason.ENCODE_FAILED] += lost
+                for _ in self._owed.count:
+                    break
+        self._giving = permits
+        try:
             self._permits += permits
+        except MemoryError:  # one was on its way, the others are still to come
+            for _ in self._owed.count:
+                break
+            self._short = True
         return hand
+
+    def _give_what_is_owed(self) -> None:
+        """Pass on the permits for which there was no memory."""
+        self._short = False
+        while True:
+            try:
+                self._permits += self._giving
+            except MemoryError:
+                for _ in self._owed.count:
+                    break
+                self._short = True
+                return
+            repaid = self._repaid + 1
+            if repaid > self._owed.value:
+                return
+            self._giving = repeat(None, 1)
+            self._repaid = repaid
 
     def close(self) -> None:
         """Accept nothing from now on; what is queued can still be taken."""

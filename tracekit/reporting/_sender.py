@@ -177,19 +177,25 @@ class Sender:
         if outcome is Outcome.SENT:
             rejected = max(0, min(result.rejected, spans))
             size = len(pending.payload.body)
-            ledger.dropped[DropReason.REJECTED] += rejected
-            ledger.sent += spans - rejected
-            ledger.payloads += 1
-            ledger.payload_bytes += size
-            del waiting[0]
+            # All that may fail for want of memory comes first (to delete from a list as well).
+            dropped = ledger.dropped[DropReason.REJECTED] + rejected
+            sent = ledger.sent + spans - rejected
+            payloads, payload_bytes = ledger.payloads + 1, ledger.payload_bytes + size
+            rest = waiting[1:]
+            ledger.dropped[DropReason.REJECTED] = dropped
+            ledger.sent = sent
+            ledger.payloads = payloads
+            ledger.payload_bytes = payload_bytes
+            self._batcher.pending = rest
             self._refused_alone = 0
             self._batcher.taken(size)
         elif outcome is Outcome.TOO_LARGE and spans > 1:
             self._batcher.split(pending)
         else:
             reason = _LOST_AS[outcome]
+            rest = waiting[1:]  # first: it may fail, and then nothing is counted
             ledger.dropped[reason] += spans
-            del waiting[0]
+            self._batcher.pending = rest
             if outcome is Outcome.TOO_LARGE:
                 self._pause_for_refusals()
 
@@ -214,9 +220,9 @@ class Sender:
         limit = self._transport.max_retry_s
         if limit is not None and now - pending.first_s >= limit:
             spans = 0 if pending.settled else len(pending.payload.frames)
-            at = waiting.index(pending)
+            rest = [each for each in waiting if each is not pending]
             ledger.dropped[DropReason.SEND_FAILED] += spans
-            del waiting[at]
+            self._batcher.pending = rest
             return
         ceiling = min(
             MAX_HURRIED_PAUSE_S if hurried else result.max_pause_s or MAX_PAUSE_S,

@@ -1,0 +1,166 @@
+"""Memory that ends between two steps of the drain: spans are counted once, permits come back."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pytest
+from collector import no_collector
+from tiny import ManyEncoder, TinySpan
+
+from tracekit._protocols import SendResult
+from tracekit.reporting import Reporter
+from tracekit.reporting._batcher import Batcher
+from tracekit.reporting._queue import SpanQueue
+from tracekit.reporting._sender import Sender
+
+testcapi = pytest.importorskip("_testcapi")
+pytestmark = pytest.mark.skipif(
+    sys.gettrace() is not None, reason="a debugger or coverage traces already"
+)
+CAPACITY = 200
+SPANS = 150
+
+
+class Wire:
+    """Takes payloads but those that it is to answer otherwise, once."""
+
+    max_retry_s = 0.0
+
+    def __init__(self, *answers):
+        self.max_bytes = 3_000
+        self.answers = list(answers)
+        self.arrived = []
+
+    def send(self, payload, deadline):
+        if self.answers and (answer := self.answers.pop(0)) is not None:
+            return answer
+        self.arrived += (frame.span for frame in payload.frames)
+        return SendResult.sent()
+
+    def close(self):
+        pass
+
+
+def reporter_of(wire):
+    return Reporter(
+        ManyEncoder(),
+        lambda: wire,
+        spawn=lambda _pipeline: None,
+        wait=time.sleep,
+        queue_size=CAPACITY,
+    )
+
+
+def end(reporter, spans):
+    for number in range(spans):
+        span = TinySpan(str(number))
+        reporter.on_start(span)
+        reporter.on_end(span)
+
+
+def failing(code, allocation, then):
+    """Call ``then``; from the first line of ``code`` on, an allocation fails; return if it came."""
+    armed = False
+
+    def arm(frame, event, _arg):
+        nonlocal armed
+        if armed or frame.f_code is not code:
+            return
+        armed = True
+        sys.settrace(None)
+        frame.f_trace = None
+        testcapi.set_nomemory(allocation, allocation + 1)
+
+    with no_collector():  # finalizers of others' would run without memory
+        sys.settrace(arm)
+        try:
+            then()
+        except MemoryError:
+            pass
+        finally:
+            sys.settrace(None)
+            testcapi.remove_mem_hooks()
+    return armed
+
+
+PLACES = {
+    "sent": (Sender._settle, [SendResult.sent(rejected=1)]),
+    "lost": (Sender._settle, [SendResult.failed("never")]),
+    "too large": (Batcher.split, [SendResult.too_large("halve it")]),
+    "retried": (Sender._postpone, [SendResult.retry("later")]),
+    "taken": (SpanQueue.take, []),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("allocation", range(24))
+def test_the_drain(place, allocation):
+    """Wherever it fails, the next flush brings each span to one figure, and the room is whole."""
+    function, answers = PLACES[place]
+    wire = Wire(*answers)
+    reporter = reporter_of(wire)
+    end(reporter, SPANS)
+    assert failing(function.__code__, allocation, lambda: reporter.flush(5.0))
+    reporter.flush(5.0)
+    stats = reporter.stats()
+    assert stats.sent + sum(stats.dropped.values()) == stats.finished == SPANS
+    assert (stats.queued, stats.in_flight) == (0, 0)
+    end(reporter, CAPACITY + 1)
+    assert reporter.stats().queued == CAPACITY
+
+
+@pytest.mark.parametrize("allocation", range(8))
+def test_the_end(allocation):
+    """What is in hand is given up once, though the first attempt fails."""
+    wire = Wire(*[SendResult.paced(3600.0)] * 9)
+    reporter = reporter_of(wire)
+    end(reporter, SPANS)
+    reporter.flush(0.0)
+    assert failing(Batcher.abandon.__code__, allocation, lambda: reporter.shutdown(0.0))
+    reporter.shutdown(0.0)
+    stats = reporter.stats()
+    assert sum(stats.dropped.values()) == stats.finished == SPANS
+    assert (stats.queued, stats.in_flight) == (0, 0)
+
+
+def test_a_reason_that_cannot_be_told():
+    """A span that does not fit is counted once, those behind it are sent."""
+
+    class Wavering(Wire):
+        """Cannot say how much it takes when asked why a span is too large."""
+
+        @property
+        def max_bytes(self):
+            if sys._getframe(1).f_code is Batcher._explain_too_large.__code__:
+                raise OSError("gone")
+            return 3_000
+
+        @max_bytes.setter
+        def max_bytes(self, _most):
+            pass
+
+    reporter = reporter_of(Wavering())
+    for size in (30, 4_000, 30, 30):
+        span = TinySpan(str(size), size)
+        reporter.on_start(span)
+        reporter.on_end(span)
+    assert reporter.flush(5.0).sent == 3
+    dropped = reporter.stats().dropped
+    assert (dropped["too_large"], dropped["encode_failed"]) == (1, 0)
+
+
+def test_a_thread_that_ends_after_a_span_that_failed():
+    """Nothing was being encoded then, so no other span is to blame."""
+    wire = Wire()
+    reporter = reporter_of(wire)
+    bad = TinySpan("bad", 0)
+    reporter.on_start(bad)
+    reporter.on_end(bad)
+    reporter.flush(5.0)
+    end(reporter, 1)
+    pipeline = reporter._state.pipeline
+    pipeline.queue.take(1)  # as far as a worker came that something ended
+    pipeline.worker_died()
+    assert reporter.flush(5.0).sent == 1
