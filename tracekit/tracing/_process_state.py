@@ -8,21 +8,36 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from tracekit._process.fork import ProcessState
 from tracekit._process.tally import DIVIDED, AtomicInt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import SpanContext
-
-    from tracekit.tracing._shared import Intake
 
 _BATCH = 256  # 2 KiB of entropy: one read per 256 span ids, and little to throw away on a fork
 _UNPACK = struct.Struct(f"={_BATCH}Q").unpack
 ZERO = cast("Callable[[], int]", AtomicInt if DIVIDED else int)
+
+
+class Intake(Protocol):
+    """What a reporter may have instead of ``on_start`` and ``on_end``, in one process.
+
+    For a tracer that knows which spans are its own, sampled and of this process; so no call has to
+    find that out. Where one of them is None, the reporter is told of that.
+    """
+
+    @property
+    def started(self) -> Iterator[int] | None:
+        """A counter: each step counts a span that has started."""
+
+    @property
+    def offer(self) -> Callable[[ReadableSpan], None] | None:
+        """Takes a span that has ended, and raises what ``on_end`` does."""
 
 
 class NoIntake:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from opentelemetry import trace
     from opentelemetry.context import Context
@@ -56,22 +56,6 @@ class Reporter(Protocol):
 
     def shutdown(self, timeout_s: float) -> None:
         """Drain and stop."""
-
-
-class Intake(Protocol):
-    """What a reporter may have instead of ``on_start`` and ``on_end``, in one process.
-
-    For a tracer that knows which spans are its own, sampled and of this process; so no call has to
-    find that out. Where one of them is None, the reporter is told of that.
-    """
-
-    @property
-    def started(self) -> Iterator[int] | None:
-        """A counter: each step counts a span that has started."""
-
-    @property
-    def offer(self) -> Callable[[sdk.ReadableSpan], None] | None:
-        """Takes a span that has ended, and raises what ``on_end`` does."""
 
 
 class SharedState(Protocol):
