@@ -151,7 +151,7 @@ def test_a_reason_that_cannot_be_told():
     assert (dropped["too_large"], dropped["encode_failed"]) == (1, 0)
 
 
-def test_a_thread_that_ends_after_a_span_that_failed():
+def test_a_thread_that_ends_after_a_failure():
     """Nothing was being encoded then, so no other span is to blame."""
     wire = Wire()
     reporter = reporter_of(wire)
