@@ -62,8 +62,8 @@ LIFE = """
 
 
 def test_development_mode_is_silent(agent):
-    """No warning of any kind from start to end, with every warning an error."""
-    assert "Warning" not in ran(agent, LIFE, "-X", "dev", "-W", "error")
+    """No warning of any kind from start to end, with every warning an error, on bytes as well."""
+    assert "Warning" not in ran(agent, LIFE, "-X", "dev", "-bb", "-W", "error")
     assert len(agent.wait(8)) == 8
 
 

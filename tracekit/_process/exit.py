@@ -254,7 +254,9 @@ def _warn_about_uwsgi() -> None:
     options = getattr(sys.modules.get("uwsgi"), "opt", None)
     if not isinstance(options, dict) or "uwsgi" in _warned:
         return
-    if not options.keys() & {"enable-threads", "threads", b"enable-threads", b"threads"}:
+    # Bytes or text, by its version. (Both in one set would be compared, which ``-bb`` forbids.)
+    names = {each.decode("latin-1") if isinstance(each, bytes) else each for each in options}
+    if not names & {"enable-threads", "threads"}:
         _warned.append("uwsgi")
         _log.warning(
             "uWSGI runs without threads: spans are sent only at flush and at exit;"

@@ -327,5 +327,5 @@ def _copy_attributes(span: trace.Span, request: flask.Request, names: Iterable[s
     for name in names:
         with suppress(Exception):  # e.g. BadRequest, of request.json
             value = getattr(request, name, None)
-            if value not in (None, "", b""):
+            if value is not None and (value or not isinstance(value, (str, bytes))):
                 span.set_attribute(name, str(value))

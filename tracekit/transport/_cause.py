@@ -19,10 +19,12 @@ def cause_of(error: Exception, *, here: bool = False) -> Cause:
     for kind, cause in _KINDS:
         if isinstance(error, kind):
             return cause
-    if getattr(error, "errno", None) == errno.ECONNREFUSED:
+    number = getattr(error, "errno", None)
+    if number == errno.ECONNREFUSED:
         return Cause.NOBODY_HERE if here else Cause.REFUSED
-    unreachable = getattr(error, "errno", None) in (errno.EHOSTUNREACH, errno.ENETUNREACH)
-    return Cause.REFUSED if unreachable else Cause.OTHER
+    if number in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+        return Cause.REFUSED
+    return Cause.DESCRIPTORS if number in (errno.EMFILE, errno.ENFILE) else Cause.OTHER
 
 
 _KINDS: tuple[tuple[type[Exception], Cause], ...] = (

@@ -17,6 +17,7 @@ import grpc
 from tracekit._causes import Cause
 from tracekit._display import quoted
 from tracekit._protocols import SendResult
+from tracekit.transport._cause import cause_of
 from tracekit.transport._grpc_line import READER_DRIVES, CallFailedError, Line
 from tracekit.transport._http import MAX_BODY_BYTES, MAX_RETRY_S, Tls
 from tracekit.transport._otlp import rejected, retry_delay_s
@@ -132,8 +133,8 @@ class OtlpGrpcTransport:
             response = self._export(payload, timeout_s)
         except CallFailedError as error:
             return self._failed(payload, error, deadline)
-        except OSError as error:  # certificates that are not there (yet)
-            return SendResult.retry(f"{self._target}: {quoted(error)}").because(Cause.FILE)
+        except OSError as error:  # certificates that are not there (yet), or no room
+            return SendResult.retry(f"{self._target}: {quoted(error)}").because(cause_of(error))
         except (TypeError, ValueError):  # old gRPC's own words repeat the values
             names = quoted(", ".join(name for name, _ in self._metadata))
             return SendResult.failed(f"{self._target}: gRPC cannot send these headers: {names}")
