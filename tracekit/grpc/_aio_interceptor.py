@@ -9,7 +9,7 @@ import grpc.aio
 from tracekit.grpc._aio_client import AioClientCall
 from tracekit.grpc._aio_requests import requests_of
 from tracekit.grpc._client import read_details, with_metadata
-from tracekit.grpc._stepped import Stepped
+from tracekit.grpc._stepped import stepped
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,7 +50,7 @@ class AioClientInterceptor:
             rpc.sent_count, rpc.sees_requests = 1, True
         step = rpc.hand_down_in_task()
         try:
-            call = await Stepped(continuation(details, request), step)
+            call = await stepped(continuation(details, request), step)
         except BaseException as error:
             rpc.raised(error)
             raise

@@ -9,41 +9,34 @@ from __future__ import annotations
 import asyncio
 import inspect
 from time import time_ns
-from typing import TYPE_CHECKING
+from types import CoroutineType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
+from opentelemetry.context import Context
 
 from tracekit._assembly.handle import slot
-from tracekit._context import get_current
-from tracekit.grpc import _conventions as conventions
-from tracekit.grpc import _foreign as foreign
+from tracekit._calls.lifecycle import Step
+from tracekit._context import SPAN_KEY, SUPPRESSED_PLAINLY, attach, detach, get_current
+from tracekit.grpc._aio_server_call import AioServerCall
 from tracekit.grpc._aio_threads import threaded
-from tracekit.grpc._foreign_context import OWN_AIO_CONTEXT, KnownContext, known
-from tracekit.grpc._handlers import behavior_of, rewrap
-from tracekit.grpc._recording_context import ReadableContext
-from tracekit.grpc._server_call import ServerRpc, seen
-from tracekit.grpc._started_in import StartContexts
-from tracekit.grpc._stepped import Stepped
+from tracekit.grpc._foreign_context import OWN_AIO_CONTEXT, known
+from tracekit.grpc._handlers import behavior_of, rebuilt, rewrap
+from tracekit.grpc._server_call import pairs_of, seen
+from tracekit.grpc._started_in import StartContexts, without
+from tracekit.grpc._stepped import resumed, steps_of
+from tracekit.propagation._extracted import enter
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncGenerator,
-        AsyncIterator,
-        Awaitable,
-        Callable,
-        Coroutine,
-    )
-    from typing import TypeAlias
+    from collections.abc import Awaitable, Callable, Iterable
 
-    from typing_extensions import Self
-
+    from tracekit.grpc._conventions import Pair
     from tracekit.grpc._handlers import Behavior
     from tracekit.grpc._plan import Plan
-
-    _Asked: TypeAlias = grpc.aio.ServicerContext | KnownContext
-
-_FINE = (None, grpc.StatusCode.OK)
+    from tracekit.grpc._shared import Method, PassThrough
+    from tracekit.propagation._remote import Extracted
 
 
 class AioServerInterceptor(grpc.aio.ServerInterceptor):
@@ -53,7 +46,7 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
         self._plan = plan
         self._started_in = StartContexts()
 
-    async def intercept_service(
+    async def intercept_service(  # noqa: PLR0915 - one road: see what a call costs, in ``_rpc``
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler | None]],
         handler_call_details: grpc.HandlerCallDetails,
@@ -76,253 +69,125 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
             seen.reset(mark)
         if handler is None or method is None:
             return handler
-        rpc = AioServerCall(plan, method, metadata)
-        rpc.started_ns = time_ns()
-        rpc.unclaimed = True
+        started_ns = time_ns()
         try:
-            rpc.reads_stream = handler.request_streaming
-            if current:
-                rpc.base = self._started_in.base_of(current)
+            base = self._started_in.base_of(current) if current else None
             bound = plan.bound
             if bound is None or (
                 bound.handle is not plan.tracing
                 and (plan.tracing is not None or bound.handle is not slot.running)
             ):
                 bound = plan.rebind()
-            rpc.bound = bound
-            rpc.extracted = bound.propagator.read_metadata(metadata or ())
-            behavior = behavior_of(handler)
-            traced = rewrap(handler, rpc, behavior, _traced(rpc, behavior))
+            extracted = bound.propagator.read_metadata(metadata or ())
+            through = bound.pass_through
+            task = asyncio.current_task()
+            streams, reads = handler.response_streaming, handler.request_streaming
+            behavior: Behavior
+            behavior = behavior_of(handler) if streams or reads else handler.unary_unary
+            function = behavior.__func__ if type(behavior) is MethodType else behavior
+            is_coroutine = (  # as nearly all are; the general test costs as much as a span
+                type(function) is FunctionType
+                and function.__code__.co_flags & inspect.CO_COROUTINE != 0
+            ) or inspect.iscoroutinefunction(behavior)
+            fields = extracted[0]
+            unsampled = fields is not None and fields[3] is False
+            if (
+                unsampled
+                and through is not None
+                and is_coroutine
+                and not streams
+                and through.passes_on(extracted)
+            ):
+                passing = Passing(behavior, through, extracted, base, plan, method, metadata, task)
+                convert = handler.request_deserializer, handler.response_serializer
+                return rebuilt(handler, behavior, passing.coroutine, *convert)
+            rpc = AioServerCall(plan, method, metadata)
+            rpc.started_ns = started_ns
+            rpc.unclaimed = True
+            rpc.bound, rpc.extracted, rpc.base, rpc.behavior = bound, extracted, base, behavior
+            rpc.reads_stream = reads
+            if is_coroutine:
+                wrapped: Behavior = rpc.coroutine
+            elif inspect.isasyncgenfunction(behavior):
+                wrapped = rpc.generator
+            else:
+                wrapped = threaded(rpc, behavior)
+            traced = rewrap(handler, rpc, behavior, wrapped)
         except Exception:
             plan.complain("tracing a handler")
             return handler
-        task = rpc.task = asyncio.current_task()
         if task is not None:  # ``in_task``, without the call
+            rpc.task = task
             task.add_done_callback(rpc.on_task_done)
         else:
             rpc.ends_with_handler = True
         return traced
 
 
-class AioServerCall(ServerRpc):
-    """An RPC on an asyncio server."""
+class Passing:
+    """A call of one response that nobody will hear of, served by a coroutine.
 
-    if_unconvertible = grpc.StatusCode.UNKNOWN
-    task: asyncio.Task[object] | None = None
-    """gRPC's, in which this RPC is served."""
-    _served: grpc.aio.ServicerContext | KnownContext | ReadableContext | None = None
-    reads_stream = False
-    """Whether there is a stream of requests."""
-    _exhausted = False
-    _interrupted = False
+    All that is left to do is to pass on what arrived, to all that the handler calls.
+    """
 
-    def in_task(self, task: asyncio.Task[object] | None) -> None:
-        """Called with gRPC's task for this RPC; None: nobody will tell when it is over."""
-        if task is None:
-            self.ends_with_handler = True
-        else:
-            self.task = task
-            task.add_done_callback(self.on_task_done)
+    __slots__ = (
+        "base", "behavior", "extracted", "metadata", "method", "pass_through", "plan", "task",
+    )  # fmt: skip
 
-    def called(self, context: grpc.aio.ServicerContext) -> tuple[Self, _Asked]:
-        """Return the RPC that the handler is called for, and its context; in a task of the loop."""
+    def __init__(
+        self,
+        behavior: Callable[..., Any],
+        pass_through: PassThrough,
+        extracted: Extracted,
+        base: Context | None,
+        plan: Plan,
+        method: Method,
+        metadata: Iterable[Pair] | None,
+        task: asyncio.Task[object] | None,
+    ) -> None:
+        self.behavior = behavior
+        self.pass_through = pass_through
+        self.extracted = extracted
+        self.base = base
+        self.plan = plan
+        self.method = method
+        self.metadata = metadata
+        self.task = task
+        """gRPC's, for this RPC."""
+
+    async def coroutine(self, request: object, context: grpc.aio.ServicerContext) -> object:
+        """Serve the RPC by the handler; this is what gRPC calls in its stead."""
         task = asyncio.current_task()
-        if not self.begun and task is self.task and type(context) is OWN_AIO_CONTEXT:
-            return self, context
-        asked = known(context)
-        call = self.serving(asked)
-        if call is not self:
-            call.reads_stream = self.reads_stream
-            call.in_task(task)
-        return call, asked
-
-    def served(self, context: _Asked | ReadableContext) -> None:
-        """Called with the context that the handler has, or with what listens to it."""
-        self._served = context
-
-    def cancelled_now(self) -> None:
-        context = self._served
-        if context is not None and self.remaining_s is None:
-            self.remaining_s = context.time_remaining()
-
-    def on_task_done(self, task: asyncio.Task[object]) -> None:
-        """Called when gRPC's task for this RPC has ended, in the loop's thread."""
-        del task
-        self.task = None
-        self.closed = True
-        if not self.live:
-            return
-        self.cancelled_now()
-        if not self.unattended:
-            return
-        if self._interrupted:
-            # Somebody further out may have cancelled the handler, and answered by itself.
-            self.end(over=not foreign.ask(self._served, "done", bool))
+        if task is not self.task or type(context) is not OWN_AIO_CONTEXT:
+            actual = known(context).invocation_metadata()
+            if actual is not None and pairs_of(actual) != pairs_of(self.metadata):
+                # An interceptor further out keeps this handler, and calls it for other RPCs.
+                other = AioServerCall(self.plan, self.method, actual)
+                other.base, other.behavior = self.base, self.behavior
+                other.arrive(actual)
+                other.unclaimed = True
+                other.in_task(task)
+                return await other.coroutine(request, context)
+        current = get_current()
+        if self.base is not None:
+            current = without(current, self.base)
+        if current and (current.get(_SUPPRESSED) or current.get(SUPPRESSED_PLAINLY)):
+            return await self.behavior(request, context)
+        span = self.pass_through.pass_on(self.extracted)
+        fields, captured = self.extracted
+        if current or captured or (fields is not None and fields[6]):
+            made = enter(self.extracted, current, span)
         else:
-            over = self.streaming and not self._exhausted and self.raised_text is None
-            self.end(over=over)
-
-    async def was_cut_off(self) -> bool:
-        """Return whether the RPC was over before its handler, which has ended, could know.
-
-        A request that is too large ends the RPC; its handler sees the end of the stream, and
-        gRPC cancels it one step of the loop later, if it still runs. Then too late is as good.
-        """
+            made = Context({SPAN_KEY: span})
+        awaited = self.behavior(request, context)
+        steps = awaited if type(awaited) is CoroutineType else steps_of(awaited)
+        token = attach(made)
         try:
-            await asyncio.sleep(0)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and hasattr(task, "uncancel"):  # Python 3.11
-                task.uncancel()
-            return True
-        return False
-
-    def exhausted(self) -> None:
-        """Called in a thread when there are no more responses; the loop may still send the last."""
-        self._exhausted = True
-        self.unattended = True
-        if self.closed:
-            self.end()
-
-    def failed(self, error: BaseException) -> None:
-        """Called when ``error`` left the handler."""
-        if isinstance(error, asyncio.CancelledError) and not self.ends_with_handler:
-            self.cancelled_now()
-            self._interrupted = self.unattended = True
-            if self.closed:
-                self.end(error)
+            waiting = steps.send(None)
+        except StopIteration as done:  # it had to wait for nothing
+            return done.value
         else:
-            self.raised(error, final=isinstance(error, grpc.aio.AbortError) or self._is_aborted())
-
-    def _is_aborted(self) -> bool:
-        return isinstance(self._served, ReadableContext) and self._served.aborted
-
-    def sends(self, data: object) -> bool:
-        """Return whether gRPC sends ``data``: here, text as UTF-8, and None as nothing."""
-        return data is None or isinstance(data, str)
-
-    def returned(self, response: object) -> None:
-        """Called when the handler returned the response."""
-        context = self._served
-        if context is None:
-            return
-        fine = not context.code() or _code_of(context) in _FINE  # (the number of OK is 0)
-        if not fine or self.closed or self.ends_with_handler:
-            self.end()  # it will not be serialized
-            return
-        if self.plan.has_hooks:
-            self.response = response
-        self.unattended = True  # ``leave``, without the call
-
-    def responded(self) -> None:
-        """Called when the one response could be serialized: nearly all calls end well here."""
-        context = self._served
-        own = type(context) is OWN_AIO_CONTEXT
-        if (
-            context is not None
-            and own
-            and self.plan.quiet
-            and self.raised_text is None
-            and not context.code()
-            and not context.trailing_metadata()
-        ):
-            self.succeed()
-            self._served = None
-        else:
-            self.end(over=False)
-
-    def end(self, error: BaseException | None = None, *, over: bool | None = None) -> None:
-        context = self._served
-        if not self.live or context is None:
-            return
-        # An abort in a thread ends the RPC before its exception has left the handler, and in old
-        # versions of gRPC without any.
-        aborted = isinstance(error, grpc.aio.AbortError) or getattr(context, "aborted", False)
-        cancelled = isinstance(error, asyncio.CancelledError) or self.closed
-        remaining_s = self.remaining_s
-        code = _code_of(context)
-        if (error is not None or self.raised_text is not None) and code is grpc.StatusCode.OK:
-            code = None  # here, an exception overrules a code that says OK
-        if over is None:
-            over = cancelled
-        if over and code is not None and foreign.ask(context, "done", bool):
-            over = False  # an abort has gone out, whatever the handler did after that
-        self.complete_as_sent(
-            code,
-            context.details(),
-            error,
-            aborted=aborted,
-            over=over and not aborted,
-            remaining_s=context.time_remaining() if remaining_s is None else remaining_s,
-            response_metadata=context.trailing_metadata,
-        )
-        self._served = None
-
-
-def _code_of(context: _Asked | ReadableContext) -> grpc.StatusCode | None:
-    return conventions.code_of(context.code(), numbers=True)
-
-
-def _traced(rpc: AioServerCall, behavior: Behavior) -> Behavior:
-    """Return a function of the same kind, by the tests that gRPC makes."""
-    if inspect.iscoroutinefunction(behavior):
-        return _coroutine(rpc, behavior)
-    if inspect.isasyncgenfunction(behavior):
-        return _async_generator(rpc, behavior)
-    return threaded(rpc, behavior)
-
-
-def _coroutine(
-    rpc: AioServerCall, behavior: Callable[..., Coroutine[object, object, object]]
-) -> Behavior:
-    async def traced(request: object, context: grpc.aio.ServicerContext) -> object:
-        call, asked = rpc.called(context)
-        if not call.begin(request, asked):
-            return await behavior(request, context)
-        try:
-            response = await Stepped(behavior(request, context), call.step(), call)
-        except BaseException as error:
-            call.failed(error)
-            raise
-        if call.reads_stream and await call.was_cut_off():
-            call.end(over=True)
-        elif call.streaming:
-            call.end()
-        else:
-            call.returned(response)
-        return response
-
-    return traced
-
-
-def _async_generator(
-    rpc: AioServerCall, behavior: Callable[..., AsyncGenerator[object, None]]
-) -> Behavior:
-    async def traced(request: object, context: grpc.aio.ServicerContext) -> AsyncIterator[object]:
-        call, asked = rpc.called(context)
-        begun = call.begin(request, asked)
-        source = behavior(request, context)
-        if not begun:
-            async for response in source:
-                yield response
-            return
-        step = call.step()
-        try:
-            while True:
-                response = await Stepped(source.__anext__(), step, call)
-                call.leave()
-                yield response
-                call.attend()
-        except StopAsyncIteration:
-            call.end(over=True if call.reads_stream and await call.was_cut_off() else None)
-        except GeneratorExit:
-            # gRPC drops the generator of a client that went away; the loop then closes it, and
-            # would close the handler's own a task later.
-            await Stepped(source.aclose(), step)
-            call.dropped()
-            raise
-        except BaseException as error:
-            call.failed(error)
-            raise
-
-    return traced
+            step = Step(get_current())
+        finally:
+            detach(token)
+        return await resumed(steps, waiting, step)

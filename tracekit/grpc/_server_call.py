@@ -47,7 +47,7 @@ _DEADLINE_SLACK_S = 0.025
 """A cancel this close to the deadline *is* the deadline: the client's clock ran out first."""
 
 
-def _pairs(metadata: Iterable[Pair] | None) -> tuple[Pair, ...]:
+def pairs_of(metadata: Iterable[Pair] | None) -> tuple[Pair, ...]:
     try:
         return tuple(metadata or ())
     except Exception:  # an interceptor's own idea of metadata
@@ -226,7 +226,7 @@ class ServerRpc(Rpc):
         decides, always.
         """
         metadata = context.invocation_metadata()
-        same = metadata is None or _pairs(metadata) == _pairs(self.metadata)
+        same = metadata is None or pairs_of(metadata) == pairs_of(self.metadata)
         if not self.begun and self.claim():
             if not same:
                 self.arrive(metadata)

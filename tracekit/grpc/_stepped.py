@@ -1,13 +1,25 @@
-"""A coroutine that is awaited step by step, each in the context of its call."""
+"""A coroutine that is awaited step by step, each in the context of its call.
+
+At each suspension control, and the context, go back to the event loop as they came.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import types
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
     from tracekit._calls.lifecycle import Step
+
+
+class Steps(Protocol):
+    """What makes the steps of a coroutine, which is its own."""
+
+    def send(self, value: object, /) -> object: ...
+    def throw(self, error: Any, /) -> object: ...  # noqa: ANN401 - as generators have it
+    def close(self) -> None: ...
 
 
 class Interrupted(Protocol):
@@ -17,41 +29,49 @@ class Interrupted(Protocol):
         """Called before the coroutine is, which may take its time about it."""
 
 
-class Stepped:
-    """Await a coroutine with its step's context current only while it runs.
+def steps_of(awaited: Awaitable[object]) -> Steps:
+    """Return what makes the steps of ``awaited``, which ``await`` takes as it is."""
+    if type(awaited) is types.CoroutineType or not hasattr(type(awaited), "__await__"):
+        return cast("Steps", awaited)  # (without: a generator, by ``types.coroutine``)
+    return cast("Steps", awaited.__await__())
 
-    At each suspension control, and the context, go back to the event loop as they came.
+
+async def stepped(awaited: Awaitable[object], step: Step) -> object:
+    """Await ``awaited`` with the context of ``step`` current only while it runs."""
+    steps = steps_of(awaited)
+    try:
+        with step:
+            waiting = steps.send(None)
+    except StopIteration as done:
+        return done.value
+    return await resumed(steps, waiting, step)
+
+
+@types.coroutine
+def resumed(
+    steps: Steps, waiting: object, step: Step, rpc: Interrupted | None = None
+) -> Generator[object, object, object]:
+    """Await the rest of a coroutine whose first step led to ``waiting``.
+
+    That one its callers make themselves: most handlers that answer from memory need no other.
     """
-
-    __slots__ = ("_awaited", "_rpc", "_step")
-
-    def __init__(
-        self, awaited: Awaitable[object], step: Step, rpc: Interrupted | None = None
-    ) -> None:
-        self._awaited = awaited
-        self._step = step
-        self._rpc = rpc
-
-    def __await__(self) -> Generator[object, object, object]:
-        step = self._step
-        iterator = self._awaited.__await__()
-        resume: Callable[..., object] = iterator.send
-        value: object = None
-        while True:
-            try:
-                with step:
-                    waiting = resume(value)
-            except StopIteration as done:
-                return done.value
-            try:
-                value = yield waiting
-                resume = iterator.send
-            except GeneratorExit:
-                with step:
-                    iterator.close()
-                raise
-            except BaseException as error:
-                value = error
-                resume = iterator.throw
-                if self._rpc is not None:
-                    self._rpc.cancelled_now()  # what the handler does about that takes time
+    resume: Callable[..., object]
+    value: object
+    while True:
+        try:
+            value = yield waiting
+            resume = steps.send
+        except GeneratorExit:
+            with step:
+                steps.close()
+            raise
+        except BaseException as error:
+            value = error
+            resume = steps.throw
+            if rpc is not None:
+                rpc.cancelled_now()  # what the handler does about that takes time
+        try:
+            with step:
+                waiting = resume(value)
+        except StopIteration as done:
+            return done.value
