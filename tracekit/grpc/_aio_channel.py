@@ -9,11 +9,8 @@ import grpc.aio
 from grpc.aio._channel import Channel as _BareChannel
 
 from tracekit._context import attach, detach
-from tracekit.grpc._aio_client import (
-    AioClientCall,
-    receiver_in_task,
-    sender_in_task,
-)
+from tracekit.grpc._aio_client import AioClientCall
+from tracekit.grpc._aio_own import KEEPS_CONVERTERS
 from tracekit.grpc._aio_requests import requests_of
 from tracekit.grpc._foreign_channel import trace_foreign
 from tracekit.grpc._multi_callable import Factory
@@ -24,13 +21,39 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tracekit.grpc._conventions import Pair
+    from tracekit.grpc._messages import Convert
     from tracekit.grpc._multi_callable import Invoke
     from tracekit.grpc._plan import Plan
     from tracekit.grpc._shared import Method
 
 
+class Making:
+    """Which call is being made just now: for a loop whose tasks run at once, when they are made."""
+
+    __slots__ = ("rpc",)
+
+    def __init__(self) -> None:
+        self.rpc: AioClientCall | None = None
+
+    def sender(self, serialize: Convert | None) -> Convert:
+        """Return a serializer that serves that call, and any other as ``serialize`` does."""
+
+        def send(message: object) -> object:
+            rpc = self.rpc
+            if rpc is not None:
+                return rpc.send(message)
+            return message if serialize is None else serialize(message)
+
+        return send
+
+
 class AioMultiCallable:
-    """A method of a traced channel: gRPC's own, made anew for each traced call."""
+    """A method of a traced channel, which makes gRPC's own calls.
+
+    What converts messages, and so sees them, is put into the call itself. gRPC makes a task of the
+    call and asks the call for its converters in there, in whatever context that task runs. Where
+    interceptors of the channel make the call, later, gRPC's method is made anew for it.
+    """
 
     _request_streaming: bool
     _response_streaming: bool
@@ -41,59 +64,60 @@ class AioMultiCallable:
         self._factory = factory
         self._bare = factory.make(factory.serializer, factory.deserializer)
         self._known: Method | None = None
+        self._making: Making | None = None
+        self._watched = self._bare
+        if KEEPS_CONVERTERS and not getattr(self._bare, "_interceptors", True):
+            self._making = making = Making()
+            sender = making.sender(factory.serializer)
+            self._watched = factory.make(sender, factory.deserializer)
 
-    def _run(
-        self, request: object, metadata: Iterable[Pair] | None, options: dict[str, object]
+    def __call__(  # noqa: C901, PLR0912 - one road: see what a call costs, in ``_rpc``
+        self, request: object, *, metadata: Iterable[Pair] | None = None, **options: object
     ) -> object:
-        plan, method, traced = self._plan, self._known, self._bare
+        plan, method, invoke = self._plan, self._known, self._bare
         if method is None:
             method = self._known = plan.method(self._method)
             if method is None:
-                return traced(request, metadata=metadata, **options)
-        unary = not self._response_streaming
+                return invoke(request, metadata=metadata, **options)
         rpc = AioClientCall(plan, method, metadata)
         timeout = options.get("timeout") if options else None
         if not rpc.begin(None if self._request_streaming else request, timeout):
-            return traced(request, metadata=rpc.metadata, **options)
+            return invoke(request, metadata=rpc.metadata, **options)
         if self._request_streaming:
             request = requests_of(request, rpc, count=False)
+        making = None
         if rpc.counts:
-            rpc.converts_response = unary
-            traced = self._traced(rpc)
-        elif plan.below is not None and not plan.below:
-            # Nobody will hear of it, and no edge of ours can meet it again further down.
-            otel = attach(rpc.context)
-            try:
-                return traced(request, metadata=rpc.metadata, **options)
-            finally:
-                detach(otel)
+            making, factory = self._making, self._factory
+            rpc.serialize, rpc.deserialize = factory.serializer, factory.deserializer
+            rpc.sees_bytes = True
+            if not self._request_streaming:
+                rpc.sends_one = True
+            if not self._response_streaming:
+                rpc.converts_response = True
+            if making is None:
+                receive = rpc.receive if self._response_streaming else rpc.receive_last
+                invoke = factory.make(rpc.send, receive)
+            else:
+                invoke, making.rpc = self._watched, rpc
+        otel = attach(rpc.context)
         try:
-            with rpc:
-                call = traced(request, metadata=rpc.metadata, **options)
+            call = invoke(request, metadata=rpc.metadata, **options)
         except BaseException as error:
             rpc.raised(error)
             raise
-        return rpc.watch(call, streams=not unary) if rpc.live else call
-
-    def _traced(self, rpc: AioClientCall) -> Invoke:
-        """Return gRPC's multi-callable with converters that count for ``rpc``."""
-        receive = rpc.receive if self._response_streaming else rpc.receive_last
-        return self._factory.make_for(rpc, receive)
-
-
-class _UnaryRequest(AioMultiCallable):
-    _request_streaming = False
-
-    def __call__(
-        self, request: object, *, metadata: Iterable[Pair] | None = None, **options: object
-    ) -> object:
-        return self._run(request, metadata, options)
+        finally:
+            detach(otel)
+            if making is not None:
+                making.rpc = None
+        if making is not None:
+            return rpc.convert(call, streams=self._response_streaming)
+        return rpc.watch(call, streams=self._response_streaming) if rpc.live else call
 
 
 class _StreamRequest(AioMultiCallable):
     _request_streaming = True
 
-    def __call__(
+    def __call__(  # type: ignore[override] # the requests, and all options, by place as well
         self,
         request_iterator: object = None,
         timeout: float | None = None,
@@ -102,40 +126,22 @@ class _StreamRequest(AioMultiCallable):
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
     ) -> object:
-        options = {
-            "timeout": timeout,
-            "credentials": credentials,
-            "wait_for_ready": wait_for_ready,
-            "compression": compression,
-        }
-        return self._run(request_iterator, metadata, options)
+        return super().__call__(
+            request_iterator,
+            metadata=metadata,
+            timeout=timeout,
+            credentials=credentials,
+            wait_for_ready=wait_for_ready,
+            compression=compression,
+        )
 
 
-class _UnaryUnary(_UnaryRequest, grpc.aio.UnaryUnaryMultiCallable):
-    """Unary both ways.
-
-    gRPC converts in a task that the call starts when it is made, and a task inherits the context:
-    so one multi-callable serves all of them, as in ``_channel``. Where the channel has interceptors
-    of its own these make the call, in whatever task.
-    """
-
-    _response_streaming = False
-    _shared: Invoke | None = None
-
-    def _traced(self, rpc: AioClientCall) -> Invoke:
-        if getattr(self._bare, "_interceptors", True):
-            return super()._traced(rpc)
-        rpc.sees_bytes = True
-        shared = self._shared
-        if shared is None:
-            factory = self._factory
-            receiver = receiver_in_task(factory.deserializer)
-            shared = self._shared = factory.make(sender_in_task(factory.serializer), receiver)
-        return shared
+class _UnaryUnary(AioMultiCallable, grpc.aio.UnaryUnaryMultiCallable):
+    _request_streaming, _response_streaming = False, False
 
 
-class _UnaryStream(_UnaryRequest, grpc.aio.UnaryStreamMultiCallable):
-    _response_streaming = True
+class _UnaryStream(AioMultiCallable, grpc.aio.UnaryStreamMultiCallable):
+    _request_streaming, _response_streaming = False, True
 
 
 class _StreamUnary(_StreamRequest, grpc.aio.StreamUnaryMultiCallable):

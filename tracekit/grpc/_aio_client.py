@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import grpc
 import grpc.aio
@@ -17,7 +17,14 @@ import grpc.aio
 from tracekit._calls.lifecycle import message_of
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc import _foreign as foreign
-from tracekit.grpc._client_call import ClientRpc, handing
+from tracekit.grpc._aio_own import (
+    SENDING,
+    InterceptedCall,
+    OwnCall,
+    ResponseIterator,
+    is_own,
+)
+from tracekit.grpc._client_call import ClientRpc
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -26,10 +33,9 @@ if TYPE_CHECKING:
         Callable,
         Iterable,
     )
-    from typing import TypeGuard
 
+    from tracekit.grpc._aio_own import Core, Own
     from tracekit.grpc._conventions import Pair
-    from tracekit.grpc._messages import Convert
 
     Continuation = Callable[[grpc.aio.ClientCallDetails, object], Awaitable[grpc.aio.Call]]
 
@@ -38,49 +44,16 @@ _PROVISIONAL = "Internal error from Core"
 """What gRPC says of a call, as INTERNAL, whose write failed."""
 _DOUBTS_S = (0.0, 0.01, 0.1, 1.0)
 """How long to wait, each time, for the status that explains a failed write."""
-_SENDING = ("_invocation_task", "_send_unary_request_task")
-"""Where a call keeps the task that sends a single request."""
-
-
-class _Status(Protocol):
-    """How a call ended, as gRPC's core tells it."""
-
-    def code(self) -> int: ...
-    def details(self) -> str | None: ...
-    def trailing_metadata(self) -> tuple[Pair, ...] | None: ...
-
-
-class _Core(Protocol):
-    """The core of a call object, which lives on when that is dropped."""
-
-    _status: _Status
-    _initial_metadata: tuple[Pair, ...] | None
-
-    def done(self) -> bool: ...
-    def add_done_callback(self, callback: Callable[[], None]) -> None: ...
-
-
-class _Own(Protocol):
-    """A call object of gRPC's own."""
-
-    _cython_call: _Core
-
-
-_OwnCall = grpc.aio._call.Call
-_InterceptedCall = grpc.aio._interceptor.InterceptedCall
-_ResponseIterator = grpc.aio._interceptor._StreamCallResponseIterator
-
-
-def _is_own(call: object) -> TypeGuard[_Own]:
-    return issubclass(type(call), _OwnCall | _InterceptedCall | _ResponseIterator)
 
 
 class AioClientCall(ClientRpc):
     """An RPC made by asyncio code; only the loop's thread touches it."""
 
-    _core: _Core | None = None
+    _core: Core | None = None
     _doubts = 0
     """How often a status that explains a failed write has been waited for."""
+    sends_one = False
+    """Whether one request is sent, by a task of the call's own."""
     converts_response = False
     """Whether one response is to be converted and counted, which comes after the status."""
 
@@ -101,13 +74,30 @@ class AioClientCall(ClientRpc):
         else:
             self.complete(None, details=message_of(error), exception=error)
 
+    def convert(self, call: object, *, streams: bool) -> object:
+        """Convert the messages of gRPC's own ``call``, just made, and finish when it does."""
+        if not isinstance(call, OwnCall):  # of a patch of somebody else's
+            self.converts_response = False
+            return self.watch(call, streams=streams)
+        try:
+            call._request_serializer = self.send
+            call._response_deserializer = self.receive if streams else self.receive_last
+            self._core = core = call._cython_call
+            core.add_done_callback(self._ended)
+            if self.given is not None:  # else nothing but a message can be refused: see ``send``
+                self._follow_sending(call)
+        except Exception:
+            self.plan.complain("following a call")
+            self.complete(None)
+        return call
+
     def watch(self, call: object, *, streams: bool) -> object:
         """Finish when ``call`` does, without keeping it alive; return what the caller is given.
 
         See the blocking one.
         """
         try:
-            if isinstance(call, _OwnCall):
+            if isinstance(call, OwnCall):
                 self._follow(call)
                 return call
             if self._observe(call, streams=streams):
@@ -127,15 +117,15 @@ class AioClientCall(ClientRpc):
 
     def _observe(self, call: object, *, streams: bool) -> bool:
         """Be told of the end of ``call``, as far as it tells anybody."""
-        if isinstance(call, _OwnCall):
+        if isinstance(call, OwnCall):
             if getattr(call, "_response_deserializer", None) != self.receive_last:
                 self.converts_response = False  # another channel's call: we hear of no response
             self._follow(call)
-        elif isinstance(call, _InterceptedCall):
+        elif isinstance(call, InterceptedCall):
             call._interceptors_task.add_done_callback(
                 functools.partial(self._intercepted, streams=streams)
             )
-        elif isinstance(call, _ResponseIterator):
+        elif isinstance(call, ResponseIterator):
             # What interceptors made of the responses: around a call, or in place of it.
             if call._call is not None:
                 return self._observe(call._call, streams=streams)
@@ -144,27 +134,30 @@ class AioClientCall(ClientRpc):
             )
         elif isinstance(call, grpc.aio._interceptor.UnaryUnaryCallResponse):
             self.complete(grpc.StatusCode.OK)
-        elif streams and (inner := foreign.held(call, _is_own)) is not None:
+        elif streams and (inner := foreign.held(call, is_own)) is not None:
             return self._observe(inner, streams=streams)
         else:
             return self._follow_foreign(call)
         return True
 
-    def _follow(self, call: _Own) -> None:
+    def _follow(self, call: Own) -> None:
         """Finish with gRPC's own ``call``.
 
         ``add_done_callback`` of a call would keep it, that of the core inside it does not.
         """
         self._core = core = call._cython_call
         core.add_done_callback(self._ended)
-        for name in _SENDING:
+        self._follow_sending(call)
+
+    def _follow_sending(self, call: Own) -> None:
+        for name in SENDING:
             if (task := getattr(call, name, None)) is not None:
                 task.add_done_callback(self._sent)
 
     def _follow_foreign(self, call: object) -> bool:
         if not hasattr(type(call), "add_done_callback"):
             # To be told by what is passed through to gRPC's own would keep that alive.
-            own = foreign.held(call, _is_own)
+            own = foreign.held(call, is_own)
             if own is not None:
                 return self._observe(own, streams=False)
         try:
@@ -255,23 +248,42 @@ class AioClientCall(ClientRpc):
         self._doubts = len(_DOUBTS_S)
         self._ended()
 
-    def receive_last(self, data: object) -> object:
-        """Deserialize the one response, with which the call ends."""
-        message = self.receive(data)
-        self.responded()
-        return message
+    def sent_otherwise(self, data: object) -> None:
+        super().sent_otherwise(data)
+        if self.sends_one and data is not None and data.__class__ is not bytes:
+            self._heed(self._doubt_sending)
 
-    def responded(self) -> None:
-        """Called when the one response is there: its status was, as a rule, before."""
+    def _doubt_sending(self) -> None:
+        """Hear of the task that this is in, which is about to fail with what it was given."""
+        task = asyncio.current_task()
+        if task is not None:
+            task.add_done_callback(self._sent)
+
+    def receive_last(self, data: object) -> object:
+        """Deserialize the one response, with which the call ends: nearly all end well here."""
+        core = self._core
+        if core is None or not self.plan.quiet:
+            message = self.receive(data)
+            self._heed(self._responded)
+            return message
+        deserialize = self.deserialize
         try:
-            core = self._core
-            if core is not None and self.plan.quiet and core._status.code() == 0:
+            message = data if deserialize is None else deserialize(data)
+        except Exception as error:
+            self.spoilt(error)
+            raise
+        try:
+            self.received_count += 1
+            if data.__class__ is bytes or isinstance(data, bytes):
+                self.received_bytes += len(data)
+            if core._status.code() == 0:  # it came before the response, as a rule
                 self.converts_response, self._core = False, None
                 self.succeed()
             else:
                 self._responded()
         except Exception:
             self.plan.complain("following a call")
+        return message
 
     def _responded(self) -> None:
         self.converts_response = False
@@ -303,29 +315,3 @@ class _Later:
 
 def _both(initial: Iterable[Pair] | None, trailing: Iterable[Pair] | None) -> list[Pair]:
     return [*(initial or ()), *(trailing or ())]
-
-
-def sender_in_task(serialize: Convert | None) -> Convert:
-    """Return ``Rpc.send`` for the call whose task this is."""
-
-    def send(message: object) -> object:
-        rpc = handing.get()
-        if rpc is None:
-            return message if serialize is None else serialize(message)
-        rpc.serialize = serialize
-        return rpc.send(message)
-
-    return send
-
-
-def receiver_in_task(deserialize: Convert | None) -> Convert:
-    """Return ``AioClientCall.receive_last`` for it."""
-
-    def receive(data: object) -> object:
-        rpc = handing.get()
-        if not isinstance(rpc, AioClientCall):
-            return data if deserialize is None else deserialize(data)
-        rpc.deserialize = deserialize
-        return rpc.receive_last(data)
-
-    return receive
