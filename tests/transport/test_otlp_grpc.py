@@ -127,3 +127,38 @@ def test_a_collector_may_be_far_away():
         transport = OtlpGrpcTransport(f"http://127.0.0.1:{far}")
         with contextlib.closing(transport):
             assert send(transport).ok
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "outcome"),
+    [
+        ("RESOURCE_EXHAUSTED", "grpc: received message larger than max (7 vs. 4)", "TOO_LARGE"),
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (7 vs. 4)", "TOO_LARGE"),
+        ("RESOURCE_EXHAUSTED", "gRPC message exceeds maximum size 4: 7", "TOO_LARGE"),
+        (
+            "RESOURCE_EXHAUSTED",
+            "Received message exceeds the maximum configured message size.",
+            "TOO_LARGE",
+        ),
+        (
+            "OUT_OF_RANGE",
+            "Error, decoded message length too large: found 7 bytes, the limit is: 4 bytes",
+            "TOO_LARGE",
+        ),
+        ("UNKNOWN", "Received http2 header with status: 413", "TOO_LARGE"),
+        ("UNKNOWN", "Received http2 header with status: 414", "FAILED"),
+        ("RESOURCE_EXHAUSTED", "the tenant exceeds its maximum rate of 4 spans", "FAILED"),
+        ("OUT_OF_RANGE", "the window is over", "RETRY"),
+        ("INVALID_ARGUMENT", "a value larger than max", "FAILED"),
+    ],
+)
+def test_a_limit_has_many_words(code, words, outcome):
+    """Each implementation of gRPC says in its own way that a message is above its limit."""
+
+    def export(_body, context):
+        context.abort(getattr(grpc.StatusCode, code), words)
+
+    with serving(export) as (_, port):
+        transport = OtlpGrpcTransport(f"http://127.0.0.1:{port}")
+        with contextlib.closing(transport):
+            assert send(transport).outcome.name == outcome

@@ -57,6 +57,14 @@ _UNREACHED = re.compile(
 )
 """gRPC's own words when no connection came about; a server that uses them is looked for like one
 that is away, at our pace."""
+_TOO_LARGE = re.compile(
+    r"larger than max|length too large|status: 413\b|"
+    r"exceed(s|ed) (the )?(configured )?maximum (\w+ ){0,2}size",
+    re.IGNORECASE,
+)
+"""What servers say of a message above their limit: Go's and gRPC's core; Rust's; a proxy, in the
+words of gRPC's core; Java's, .NET's and Swift's. No code stands for it alone."""
+_MAYBE_TOO_LARGE = frozenset((_CODES.RESOURCE_EXHAUSTED, _CODES.OUT_OF_RANGE, _CODES.UNKNOWN))
 _PLAIN = grpc.Compression.NoCompression
 _CAUSES = {
     _CODES.UNAUTHENTICATED: Cause.UNAUTHORIZED,
@@ -186,10 +194,10 @@ class OtlpGrpcTransport:
         code, details = error.code, error.details
         reason = f"{self._target} answers {code.name}: {quoted(details)}"
         after_s = _retry_delay_s(error)
-        if code is _CODES.RESOURCE_EXHAUSTED and after_s is None:
-            if "larger than max" not in details:
-                return SendResult.failed(reason)
+        if code in _MAYBE_TOO_LARGE and after_s is None and _TOO_LARGE.search(details):
             return SendResult.too_large(reason)
+        if code is _CODES.RESOURCE_EXHAUSTED and after_s is None:
+            return SendResult.failed(reason)
         if code in _RETRYABLE or code is _CODES.RESOURCE_EXHAUSTED:
             broken = code is _CODES.UNAVAILABLE and _BROKEN.search(details)
             doubt = [payload] if broken or code in _UNHEARD else ()
