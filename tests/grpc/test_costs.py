@@ -206,8 +206,8 @@ def of_an_rpc(before_and_after):
 # What a stream of ten messages costs more is, for each of them, one look on either side. (Some
 # interpreters count a call or two more on asyncio, where others have a type or an instruction.)
 MOST = {
-    (blocking, "unary", "sampled"): (100, 2500),
-    (blocking, "unary", "unsampled"): (43, 1080),
+    (blocking, "unary", "sampled"): (95, 2420),
+    (blocking, "unary", "unsampled"): (41, 1030),
     (blocking, "stream", "sampled"): (218, 3820),
     (blocking, "stream", "unsampled"): (134, 2050),
     (on_asyncio, "unary", "sampled"): (102, 2600),
@@ -237,8 +237,8 @@ def test_calls_and_byte_codes_of_an_rpc(run, kind, tracing, counter, request):
 
 
 MOST_ALLOCATIONS = {
-    (blocking, "unary", "sampled"): 149,
-    (blocking, "unary", "unsampled"): 81,
+    (blocking, "unary", "sampled"): 144,
+    (blocking, "unary", "unsampled"): 77,
     (blocking, "stream", "sampled"): 236,
     (blocking, "stream", "unsampled"): 142,
     (on_asyncio, "unary", "sampled"): 154,

@@ -61,8 +61,51 @@ class BlockingServerCall(DoubtfulRpc):
             call.failed(error)
             raise
         if call.live:
-            call.returned(response)
+            state = call.state
+            if (
+                state is None
+                or state.code is not None
+                or state.client == CANCELLED
+                or state.statused
+                or self.plan.has_hooks
+            ):
+                call.returned(response)
+            else:  # nearly always, and without the call
+                call.unattended = True
+                if call.closed or call.ends_with_handler:
+                    call.end(over=False)
         return response
+
+    def respond(self, response: object) -> object:
+        """Serialize the one response, with which the call ends: ``send`` and ``responded``."""
+        state = self.state
+        if state is None or self.reused or not self.plan.quiet or not self.live:
+            return super().respond(response)
+        serialize = self.serialize
+        try:
+            data = response if serialize is None else serialize(response)
+        except Exception as error:
+            self.spoilt(error)
+            raise
+        if data.__class__ is bytes:
+            self.sent_count += 1
+            self.sent_bytes += len(data)
+        else:
+            self.sent_otherwise(data)
+        try:
+            if (
+                state.code is None
+                and state.trailing_metadata is None
+                and self.sent_bytes <= SURE_BYTES
+                and not self.cancels
+            ):
+                self.succeed()
+                self._served = self.state = None
+            else:
+                self.responded()
+        except Exception:
+            self.plan.complain("following a call")
+        return data
 
     def cancelled_now(self) -> None:
         context = self._served

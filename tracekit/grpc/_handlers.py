@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 Behavior = Callable[..., object]
 
-_OWN = type(grpc.unary_unary_rpc_method_handler(lambda request, _: request))
-_FIELDS = _OWN._fields
-_handler: Callable[[tuple[object, ...]], grpc.RpcMethodHandler] = functools.partial(
-    tuple.__new__, _OWN
+OWN_HANDLER = type(grpc.unary_unary_rpc_method_handler(lambda request, _: request))
+_FIELDS = OWN_HANDLER._fields
+THREAD_POOL = "experimental_thread_pool"
+"""What gRPC reads off a behavior."""
+make: Callable[[tuple[object, ...]], grpc.RpcMethodHandler] = functools.partial(
+    tuple.__new__, OWN_HANDLER
 )
 """Makes gRPC's own named tuple; through its functions that costs more than the rest here."""
 
@@ -55,19 +57,19 @@ def rebuilt(
 ) -> grpc.RpcMethodHandler:
     """Return a handler like ``handler`` with a ``wrapped`` behavior and these converters."""
     streams = handler.response_streaming
-    if hasattr(behavior, "experimental_thread_pool"):  # gRPC reads this off the function
+    if hasattr(behavior, THREAD_POOL):
         wrapped = functools.partial(wrapped)  # (a method takes no attributes)
-        vars(wrapped)["experimental_thread_pool"] = behavior.experimental_thread_pool
+        vars(wrapped)[THREAD_POOL] = getattr(behavior, THREAD_POOL)
     if streams and hasattr(behavior, "experimental_non_blocking"):  # and this
         vars(wrapped)["experimental_non_blocking"] = behavior.experimental_non_blocking
     if handler.request_streaming:
         last = (None, None, None, wrapped) if streams else (None, None, wrapped, None)
-        made = _handler((True, streams, deserializer, serializer, *last))
+        made = make((True, streams, deserializer, serializer, *last))
     elif streams:
-        made = _handler((False, True, deserializer, serializer, None, wrapped, None, None))
+        made = make((False, True, deserializer, serializer, None, wrapped, None, None))
     else:
-        made = _handler((False, False, deserializer, serializer, wrapped, None, None, None))
-    return made if type(handler) is _OWN else Rebuilt(handler, made)
+        made = make((False, False, deserializer, serializer, wrapped, None, None, None))
+    return made if type(handler) is OWN_HANDLER else Rebuilt(handler, made)
 
 
 def is_abort(error: BaseException | None) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import sys
 from time import time_ns
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import grpc
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
@@ -25,7 +25,7 @@ from tracekit._calls.lifecycle import Step
 from tracekit._context import SPAN_KEY, SUPPRESSED_PLAINLY, attach, detach, get_current
 from tracekit.grpc._blocking_server_call import BlockingServerCall
 from tracekit.grpc._foreign_context import ARRIVAL, SEEN_THROUGH, known
-from tracekit.grpc._handlers import behavior_of, rebuilt, rewrap
+from tracekit.grpc._handlers import OWN_HANDLER, THREAD_POOL, behavior_of, make, rebuilt
 from tracekit.grpc._server_call import seen
 from tracekit.grpc._started_in import without
 from tracekit.propagation._extracted import enter
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
 _THREADS_INHERIT = bool(getattr(sys.flags, "thread_inherit_context", False))
 """Whether the threads of a pool begin with what was current where the server was started."""
-_OK = grpc.StatusCode.OK
+_new = object.__new__
+_tuple = tuple.__new__  # a NamedTuple's own is a Python call
 
 
 class ServerInterceptor(grpc.ServerInterceptor):
@@ -81,86 +82,84 @@ class ServerInterceptor(grpc.ServerInterceptor):
             ):
                 bound = plan.rebind()
             extracted = bound.propagator.read_metadata(metadata or ())
-            through = bound.pass_through
-            streaming = handler.response_streaming
-            behavior: Behavior
-            if streaming or handler.request_streaming:
-                behavior = behavior_of(handler)
-            else:
-                behavior = handler.unary_unary
             base = get_current() if _THREADS_INHERIT else None
-            fields = extracted[0]
-            unsampled = fields is not None and fields[3] is False
-            if unsampled and through is not None and not streaming and through.passes_on(extracted):
-                passing = Passing(behavior, through, extracted, base, plan, method, metadata)
-                convert = handler.request_deserializer, handler.response_serializer
-                return rebuilt(handler, behavior, passing.unary, *convert)
-            rpc = BlockingServerCall(plan, method, metadata)
-            rpc.started_ns = time_ns()
-            rpc.unclaimed = True
-            rpc.bound, rpc.extracted, rpc.base, rpc.behavior = bound, extracted, base, behavior
-            wrapped = _streaming(rpc, behavior) if streaming else rpc.unary
-            return rewrap(handler, rpc, behavior, wrapped)
+            streams = handler.request_streaming or handler.response_streaming
+            behavior: Behavior = behavior_of(handler) if streams else handler.unary_unary
+            deserialize, serialize = handler.request_deserializer, handler.response_serializer
+            serve: Behavior
+            fields, through = extracted[0], bound.pass_through
+            if (
+                fields is not None
+                and fields[3] is False
+                and through is not None
+                and not handler.response_streaming
+                and through.passes_on(extracted)
+            ):
+                given = behavior, through, extracted, base, plan, method, metadata
+                serve = _tuple(Passing, given).unary
+            else:
+                rpc: BlockingServerCall = _new(BlockingServerCall)  # ``__init__`` is a call from C
+                rpc.plan, rpc.method, rpc.name, rpc.metadata = plan, method, method.name, metadata
+                rpc.started_ns = time_ns()
+                rpc.unclaimed = True
+                rpc.bound, rpc.extracted, rpc.base, rpc.behavior = bound, extracted, base, behavior
+                rpc.deserialize, rpc.serialize, rpc.sees_bytes = deserialize, serialize, True
+                deserialize, serialize, serve = rpc.receive, rpc.respond, rpc.unary
+                if handler.response_streaming:
+                    rpc.streaming = True
+                    serialize, serve = rpc.send, _streaming(rpc, behavior)
+            if streams or type(handler) is not OWN_HANDLER or hasattr(behavior, THREAD_POOL):
+                return rebuilt(handler, behavior, serve, deserialize, serialize)
+            return make((False, False, deserialize, serialize, serve, None, None, None))
         except Exception:
             plan.complain("tracing a handler")
             return handler
 
 
-class Passing:
+class Passing(NamedTuple):
     """A call of one response that nobody will hear of.
 
     All that is left to do is to pass on what arrived, to all that the handler calls.
     """
 
-    __slots__ = ("base", "behavior", "extracted", "metadata", "method", "pass_through", "plan")
-
-    def __init__(
-        self,
-        behavior: Behavior,
-        pass_through: PassThrough,
-        extracted: Extracted,
-        base: Context | None,
-        plan: Plan,
-        method: Method,
-        metadata: Iterable[Pair] | None,
-    ) -> None:
-        self.behavior = behavior
-        self.pass_through = pass_through
-        self.extracted = extracted
-        self.base = base
-        self.plan = plan
-        self.method = method
-        self.metadata = metadata
+    behavior: Behavior
+    pass_through: PassThrough
+    extracted: Extracted
+    base: Context | None
+    plan: Plan
+    method: Method
+    metadata: Iterable[Pair] | None
 
     def unary(self, request: object, context: grpc.ServicerContext) -> object:
         """Serve the RPC by the handler; this is what gRPC calls in its stead."""
+        behavior, through, extracted, base, plan, method, metadata = self
         own: OwnContext = context
         if (
             type(context) is not SEEN_THROUGH
             or type(own._rpc_event) is not ARRIVAL
-            or own._rpc_event.invocation_metadata is not self.metadata
+            or own._rpc_event.invocation_metadata is not metadata
         ):
             actual = known(context).invocation_metadata()
-            if actual is not None and actual is not self.metadata:
+            if actual is not None and actual is not metadata:
                 # An interceptor further out keeps this handler, and calls it for other RPCs.
-                other = BlockingServerCall(self.plan, self.method, actual)
-                other.base, other.behavior = self.base, self.behavior
+                other = BlockingServerCall(plan, method, actual)
+                other.base, other.behavior = base, behavior
                 other.arrive(actual)
                 return other.unary(request, context)
         current = get_current()
-        if self.base is not None:
-            current = without(current, self.base)
+        if base is not None:
+            current = without(current, base)
         if current and (current.get(_SUPPRESSED) or current.get(SUPPRESSED_PLAINLY)):
-            return self.behavior(request, context)
-        span = self.pass_through.pass_on(self.extracted)
-        fields, captured = self.extracted
+            return behavior(request, context)
+        span = through.pass_on(extracted)
+        fields, captured = extracted
         if current or captured or (fields is not None and fields[6]):
-            made = enter(self.extracted, current, span)
+            made = enter(extracted, current, span)
         else:
             made = Context({SPAN_KEY: span})
         token = attach(made)
         try:
-            return self.behavior(request, context)
+            return behavior(request, context)
         finally:
             detach(token)
 

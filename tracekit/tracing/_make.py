@@ -1,7 +1,7 @@
-"""How a span is made from what is known of it: the only place beside ``begin`` that fills slots.
+"""How a span is made from what is known of it: only ``begin`` and ``pass_on`` fill slots as well.
 
 Whoever has decided (an edge that has read headers, a tracer of another API) comes here with plain
-values and gets a span that is begun. ``begin`` does the same inline, because there it is hot.
+values and gets a span that is begun. They do the same inline, because there it is hot.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from tracekit.tracing._begin import begin
 from tracekit.tracing._make import recording, root, unsampled
 from tracekit.tracing._readable import SAMPLED
 from tracekit.tracing._scope import CurrentSpan
+from tracekit.tracing._span import UnsampledSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from tracekit.propagation._remote import Extracted
     from tracekit.tracing._shared import SharedState
-    from tracekit.tracing._span import Span, UnsampledSpan
+    from tracekit.tracing._span import Span
 
     Describe = Callable[..., dict[str, AttributeValue]]
 
@@ -173,7 +174,13 @@ class Tracer(trace.Tracer):
             span_id = process.stock.pop() or process.draw()
         except IndexError:
             span_id = process.draw()
-        return unsampled(fields[0], span_id, fields[8], _NO_STATE)
+        span: UnsampledSpan = UnsampledSpan()  # ``unsampled``, without the call
+        span._trace_id = fields[0]
+        span._span_id = span_id
+        span._bits = fields[8]
+        span._state = _NO_STATE
+        span._made = None
+        return span
 
     def join(  # noqa: C901, PLR0912 - one road, see ``begin``
         self,
