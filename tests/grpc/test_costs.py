@@ -206,10 +206,10 @@ def of_an_rpc(before_and_after):
 # What a stream of ten messages costs more is, for each of them, one look on either side. (Some
 # interpreters count a call or two more on asyncio, where others have a type or an instruction.)
 MOST = {
-    (blocking, "unary", "sampled"): (95, 2420),
-    (blocking, "unary", "unsampled"): (41, 1030),
-    (blocking, "stream", "sampled"): (218, 3820),
-    (blocking, "stream", "unsampled"): (134, 2050),
+    (blocking, "unary", "sampled"): (90, 2350),
+    (blocking, "unary", "unsampled"): (36, 970),
+    (blocking, "stream", "sampled"): (208, 3750),
+    (blocking, "stream", "unsampled"): (129, 2000),
     (on_asyncio, "unary", "sampled"): (102, 2600),
     (on_asyncio, "unary", "unsampled"): (50, 1230),
     (on_asyncio, "stream", "sampled"): (207, 4160),
@@ -237,10 +237,10 @@ def test_calls_and_byte_codes_of_an_rpc(run, kind, tracing, counter, request):
 
 
 MOST_ALLOCATIONS = {
-    (blocking, "unary", "sampled"): 144,
-    (blocking, "unary", "unsampled"): 77,
-    (blocking, "stream", "sampled"): 236,
-    (blocking, "stream", "unsampled"): 142,
+    (blocking, "unary", "sampled"): 139,
+    (blocking, "unary", "unsampled"): 72,
+    (blocking, "stream", "sampled"): 226,
+    (blocking, "stream", "unsampled"): 137,
     (on_asyncio, "unary", "sampled"): 154,
     (on_asyncio, "unary", "unsampled"): 99,
     (on_asyncio, "stream", "sampled"): 258,

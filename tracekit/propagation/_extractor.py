@@ -36,7 +36,10 @@ class Extractor(Reader):
             if type(carrier) is dict and getter is default_getter:
                 plain: dict[str, str] = carrier  # type: ignore[assignment] # codecs do not trust it
                 if self._reads.issuperset(plain):
-                    parts = self._decode_first(plain, self._note_first)  # ``_enter``, for most
+                    if self._only in plain and len(plain) == 1:
+                        parts = self._decode_only(plain[self._only], self._note_first)
+                    else:
+                        parts = self._decode_first(plain, self._note_first)  # as in ``_enter``
                     if self._others:
                         parts = self._with_others(parts, plain)
                     if parts is None:
@@ -66,32 +69,36 @@ class Extractor(Reader):
         It is ``extract_pairs`` in two steps, for who looks at what arrived before there is a
         context to ``enter``. Quickest for what gRPC itself received: named tuples, in lower case.
         """
-        if type(metadata) is tuple:
-            reads, others, prefix = self._reads, self._captured, self._prefix
-            found: dict[str, str] = {}
-            captures = False
-            try:
-                for pair in metadata:
-                    name, value = pair
-                    if name not in reads:
-                        if pair.__class__ is tuple:
-                            break  # not gRPC's own named one: in whatever case
-                        if name not in others and not name.startswith(prefix):
-                            continue
-                        captures = True
-                    if type(value) is not str or name in found:
-                        break  # bytes or a repetition: to be joined
-                    found[name] = value
-                else:
-                    captured = self._capture(found) if captures else ()
-                    parts = self._decode_first(found, self._note_first)  # ``_read``, for every call
-                    if self._others:
-                        parts = self._with_others(parts, found)
-                    if parts is None and captured:
-                        parts = self._not_joined(captured)
-                    return parts, captured
-            except (TypeError, ValueError, AttributeError):  # no text, no pairs
-                pass
+        try:
+            if type(metadata) is tuple:
+                only, idle, alone = self._only, self._idle, None
+                for name, value in metadata:  # nearly always one header that matters, if any
+                    if name == only and alone is None and type(value) is str:
+                        alone = value
+                    elif name not in idle:
+                        return self._read_received(metadata)
+                return None if alone is None else self._decode_only(alone, self._note_first), ()
+        except (TypeError, ValueError, AttributeError):  # no text, no pairs
+            pass
+        headers = self._found(metadata)
+        return self._read(headers, self._capture(headers))
+
+    def _read_received(self, metadata: tuple[tuple[str | bytes, object], ...]) -> Extracted:
+        """Read more than one header, or others. May raise; then they are no text, no pairs."""
+        reads, others, prefix = self._reads, self._captured, self._prefix
+        found: dict[str, str] = {}
+        for pair in metadata:
+            name, value = pair
+            if name not in reads:
+                if pair.__class__ is tuple:
+                    break  # not gRPC's own named one: in whatever case
+                if name not in others and not name.startswith(prefix):  # type: ignore[arg-type]
+                    continue
+            if type(value) is not str or name in found:
+                break  # bytes or a repetition: to be joined
+            found[name] = value  # type: ignore[index] # text, as its prefix was looked at
+        else:
+            return self._read(found, self._capture(found))
         headers = self._found(metadata)
         return self._read(headers, self._capture(headers))
 

@@ -38,6 +38,12 @@ class Decode(Protocol):
     def __call__(self, headers: Mapping[str, str], note: Note, /) -> ExtractedFields | None: ...
 
 
+class DecodeAlone(Protocol):
+    """Read the one header of a format."""
+
+    def __call__(self, value: str, note: Note, /) -> ExtractedFields | None: ...
+
+
 class WriteIds(Protocol):
     """Write a span's ids and decision, and the parent's id where it is known.
 
@@ -88,6 +94,8 @@ class Format(NamedTuple):
     """What ``write_ids`` writes for every span, whatever else it adds."""
     named_by: str = ""
     """The header without which nobody can join a trace in this format."""
+    decode_alone: DecodeAlone | None = None
+    """What ``decode`` says of that header's value, if no other one that it reads stands there."""
 
 
 def jaeger(names: _jaeger.Names = _jaeger.NAMES) -> Format:
@@ -106,6 +114,7 @@ def jaeger(names: _jaeger.Names = _jaeger.NAMES) -> Format:
         write_debug_id=partial(_jaeger.write_debug_id, names=names),
         certain=identity,
         named_by=names.trace_id,
+        decode_alone=_jaeger.decode_ids,
     )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tracekit._context import Headers
     from tracekit.propagation._counters import Counters
-    from tracekit.propagation._formats import Decode, Format
+    from tracekit.propagation._formats import Decode, DecodeAlone, Format
     from tracekit.propagation._headers import Note
     from tracekit.propagation._remote import Extracted, ExtractedFields
 
@@ -34,6 +34,7 @@ _NAMES_A_SPAN = {
 }
 """The headers without which no trace can be joined, and their formats."""
 _NO_FIELDS: ExtractedFields = (0, 0, None, None, False, None, NO_BAGGAGE, "", 0)
+_SENT_BY_GRPC = ("user-agent", "accept-encoding", "grpc-accept-encoding", "grpc-encoding")
 _NO_FORMAT: tuple[str, Decode, Note] = ("", lambda _headers, _note: None, ignore)
 
 
@@ -67,6 +68,11 @@ class Reader:
         self._note_first: Note
         self._first, self._decode_first, self._note_first = reading[0] if reading else _NO_FORMAT
         self._others = reading[1:]
+        # The one header that most requests hold and most propagators read.
+        self._only: str | None = None
+        self._decode_only: DecodeAlone = lambda _value, _note: None
+        if len(formats) == 1 and formats[0].decode_alone is not None:
+            self._only, self._decode_only = formats[0].named_by, formats[0].decode_alone
         self._reads = frozenset().union(*(format_.reads for format_ in formats))
         self._captured = (TRACE_HEADERS | {BAGGAGE_HEADER}) - self._reads
         self._prefix = BAGGAGE_PREFIX if baggage_prefix is None else baggage_prefix
@@ -81,6 +87,8 @@ class Reader:
         self._environ_prefix = _environ_key(self._prefix)
         self._raw_names = {name.encode(): name for name in wanted}
         self._raw_prefix = self._prefix.encode()
+        idle = (name for name in _SENT_BY_GRPC if not name.startswith(self._prefix))
+        self._idle = frozenset(idle) - wanted
 
     def _read(self, headers: Mapping[str, str], captured: Headers) -> Extracted:
         """Return what lower-case ``headers`` say."""
