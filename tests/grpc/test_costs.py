@@ -206,14 +206,14 @@ def of_an_rpc(before_and_after):
 # What a stream of ten messages costs more is, for each of them, one look on either side. (Some
 # interpreters count a call or two more on asyncio, where others have a type or an instruction.)
 MOST = {
-    (blocking, "unary", "sampled"): (90, 2350),
-    (blocking, "unary", "unsampled"): (36, 970),
-    (blocking, "stream", "sampled"): (208, 3750),
-    (blocking, "stream", "unsampled"): (129, 2000),
-    (on_asyncio, "unary", "sampled"): (102, 2600),
-    (on_asyncio, "unary", "unsampled"): (50, 1230),
-    (on_asyncio, "stream", "sampled"): (207, 4160),
-    (on_asyncio, "stream", "unsampled"): (134, 2560),
+    (blocking, "unary", "sampled"): (86, 2260),
+    (blocking, "unary", "unsampled"): (35, 950),
+    (blocking, "stream", "sampled"): (204, 3670),
+    (blocking, "stream", "unsampled"): (128, 1980),
+    (on_asyncio, "unary", "sampled"): (93, 2440),
+    (on_asyncio, "unary", "unsampled"): (43, 1130),
+    (on_asyncio, "stream", "sampled"): (197, 4000),
+    (on_asyncio, "stream", "unsampled"): (127, 2460),
 }
 
 
@@ -237,14 +237,14 @@ def test_calls_and_byte_codes_of_an_rpc(run, kind, tracing, counter, request):
 
 
 MOST_ALLOCATIONS = {
-    (blocking, "unary", "sampled"): 139,
-    (blocking, "unary", "unsampled"): 72,
-    (blocking, "stream", "sampled"): 226,
-    (blocking, "stream", "unsampled"): 137,
-    (on_asyncio, "unary", "sampled"): 154,
-    (on_asyncio, "unary", "unsampled"): 99,
-    (on_asyncio, "stream", "sampled"): 258,
-    (on_asyncio, "stream", "unsampled"): 200,
+    (blocking, "unary", "sampled"): 130,
+    (blocking, "unary", "unsampled"): 66,
+    (blocking, "stream", "sampled"): 217,
+    (blocking, "stream", "unsampled"): 131,
+    (on_asyncio, "unary", "sampled"): 139,
+    (on_asyncio, "unary", "unsampled"): 86,
+    (on_asyncio, "stream", "sampled"): 243,
+    (on_asyncio, "stream", "unsampled"): 188,
 }
 MAY_DIFFER = 3
 """Between interpreters of one version, and by what their free lists happen to hold."""

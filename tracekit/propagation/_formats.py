@@ -44,6 +44,12 @@ class DecodeAlone(Protocol):
     def __call__(self, value: str, note: Note, /) -> ExtractedFields | None: ...
 
 
+class Text(Protocol):
+    """Return a span's ids and decision as the one header of a format."""
+
+    def __call__(self, trace_id: int, span_id: int, bits: int, parent_id: int | None, /) -> str: ...
+
+
 class WriteIds(Protocol):
     """Write a span's ids and decision, and the parent's id where it is known.
 
@@ -96,6 +102,20 @@ class Format(NamedTuple):
     """The header without which nobody can join a trace in this format."""
     decode_alone: DecodeAlone | None = None
     """What ``decode`` says of that header's value, if no other one that it reads stands there."""
+    text: Text | None = None
+    """What ``write_ids`` puts there, if that is all that it writes."""
+
+
+def _write_text(
+    name: str,
+    text: Text,
+    into: MutableMapping[str, str],
+    trace_id: int,
+    span_id: int,
+    bits: int,
+    parent_id: int | None,
+) -> None:
+    into[name] = text(trace_id, span_id, bits, parent_id)
 
 
 def jaeger(names: _jaeger.Names = _jaeger.NAMES) -> Format:
@@ -109,12 +129,13 @@ def jaeger(names: _jaeger.Names = _jaeger.NAMES) -> Format:
         (names.trace_id,),
         identity | {names.debug_id, names.baggage},
         _jaeger.decode if own else partial(_jaeger.decode, names=names),
-        _jaeger.write if own else partial(_jaeger.write, names=names),
+        partial(_write_text, names.trace_id, _jaeger.text),
         partial(_jaeger.write_baggage, names=names),
         write_debug_id=partial(_jaeger.write_debug_id, names=names),
         certain=identity,
         named_by=names.trace_id,
         decode_alone=_jaeger.decode_ids,
+        text=_jaeger.text,
     )
 
 

@@ -9,6 +9,7 @@ codecs of its clients where that page says nothing.
 from __future__ import annotations
 
 import re
+import struct
 from binascii import unhexlify
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, unquote_plus
@@ -58,6 +59,7 @@ _ENDINGS = {
 _ROOT = tuple(f":0:{flags:x}" for flags in range(16))
 """What stands behind the ids of a root."""
 _from_bytes = int.from_bytes
+_pack = struct.Struct(">QQ").pack
 _VALUE = "([0-9a-fA-F]{1,32}):([0-9a-fA-F]{1,16}):([0-9a-fA-F]{1,16}):0*([0-9a-fA-F]{1,2})"
 
 
@@ -170,15 +172,8 @@ def _decode_baggage(headers: Mapping[str, str], note: Note, names: Names) -> Map
     return found
 
 
-def write(
-    into: MutableMapping[str, str],
-    trace_id: int,
-    span_id: int,
-    bits: int,
-    parent_id: int | None,
-    names: Names = NAMES,
-) -> None:
-    """Write ``uber-trace-id``.
+def text(trace_id: int, span_id: int, bits: int, parent_id: int | None) -> str:
+    """Return ``uber-trace-id``.
 
     OpenTelemetry's flag 0x02 (random trace id) stays out of it; debug and firehose come from
     the marks. A deferred decision has no sign here and goes as *not sampled*.
@@ -189,8 +184,8 @@ def write(
     if trace_id > LOW_64_BITS:
         ids = f"{trace_id.to_bytes(16, 'big').hex()}:{span_id.to_bytes(8, 'big').hex()}"
     else:
-        ids = (trace_id << 64 | span_id).to_bytes(16, "big").hex(":", 8)
-    into[names[0]] = f"{ids}:{parent_id:016x}:{flags:x}" if parent_id else ids + _ROOT[flags]
+        ids = _pack(trace_id, span_id).hex(":", 8)
+    return f"{ids}:{parent_id:016x}:{flags:x}" if parent_id else ids + _ROOT[flags]
 
 
 def write_baggage(

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
+    from tracekit.propagation._formats import Text
+
 Order = Literal["first", "last"]
 
 _NONE: frozenset[str] = frozenset()
@@ -79,6 +81,12 @@ class Propagator(Extractor, TextMapPropagator):
             alone=alone,
         )
         self._write_ids = _formats.together(chosen)
+        # Most propagators name a span in one format, and most formats in one header.
+        self._text: Text | None = None
+        self._text_name = ""
+        writing = [format_ for format_ in chosen if format_.write_ids]
+        if len(writing) == 1:
+            self._text, self._text_name = writing[0].text, writing[0].named_by
         ids = [name for format_ in chosen if format_.write_ids for name in format_.fields]
         self._ids_fit_metadata = all(map(can_name, ids))
         """Whether that can stand in gRPC's metadata: a deployment may have changed the names."""
@@ -102,7 +110,7 @@ class Propagator(Extractor, TextMapPropagator):
         """The header names that ``inject`` may set (``uberctx-*`` names depend on the baggage)."""
         return set(self._fields)
 
-    def inject(
+    def inject(  # noqa: C901 - one road without calls
         self,
         carrier: CarrierT,
         context: Context | None = None,
@@ -134,8 +142,11 @@ class Propagator(Extractor, TextMapPropagator):
                 parent: Any = span._source
                 if parent is not None and parent.__class__ is not int:
                     parent = parent.span_id
-                write = self._write_ids  # a local: it is no method, and not to be looked up as one
-                write(into, span._trace_id, span._span_id, bits, parent)
+                text = self._text  # a local: it is no method, and not to be looked up as one
+                if text is None:
+                    self._write_ids(into, span._trace_id, span._span_id, bits, parent)
+                else:
+                    into[self._text_name] = text(span._trace_id, span._span_id, bits, parent)
                 if span._state is not NO_STATE:
                     self._write_state(into, span._state)
             if self._write_baggage and BAGGAGE_KEY in context:
@@ -158,12 +169,14 @@ class Propagator(Extractor, TextMapPropagator):
             return None
         if not self._ids_fit_metadata:
             return None
-        into: dict[str, str] = {}
         parent = own._source
         if parent is not None and parent.__class__ is not int:
             parent = parent.span_id
-        write = self._write_ids
-        write(into, own._trace_id, own._span_id, bits, parent)
+        text = self._text
+        if text is not None:
+            return ((self._text_name, text(own._trace_id, own._span_id, bits, parent)),)
+        into: dict[str, str] = {}
+        self._write_ids(into, own._trace_id, own._span_id, bits, parent)
         return tuple(into.items())
 
     def _inject_other(self, into: dict[str, str], context: Context, span: Any) -> None:  # noqa: ANN401
