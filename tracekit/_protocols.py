@@ -82,6 +82,10 @@ class PlainAttributes(dict[str, "str | bool | int | float"]):
     __slots__ = ()
 
 
+REF_TYPE = "opentracing.ref_type"
+"""The attribute of a link that says which reference of OpenTracing it was (its shim's name)."""
+
+
 class UnnamedEvent(str):
     """The name of an event that has none: OpenTelemetry demands one, a log of Jaeger's does not."""
 

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanKind, StatusCode
 
 from tracekit._context import DEBUG, FIREHOSE
-from tracekit._protocols import MARKS_SHIFT, UNSET, Facts, Frame, Loss, Payload, UnnamedEvent
+from tracekit._protocols import (
+    MARKS_SHIFT,
+    REF_TYPE,
+    UNSET,
+    Facts,
+    Frame,
+    Loss,
+    Payload,
+    UnnamedEvent,
+)
 from tracekit.encoding._envelope import Envelope
 from tracekit.encoding._facts import MAX_TIME_NS, in_time
 from tracekit.encoding._idl import LOG, SPAN, SPAN_REF, SpanRefType
@@ -41,7 +50,6 @@ _LOW = 0xFFFF_FFFF_FFFF_FFFF
 _MAX_TABLED = 64
 """List headers up to this length are made in advance."""
 _MARKS = DEBUG | FIREHOSE
-_REF_TYPE = "opentracing.ref_type"
 
 
 class Ending(NamedTuple):
@@ -305,7 +313,7 @@ class JaegerEncoder(FactsEncoder):
 
 def _ref_type(bag: Bag) -> SpanRefType:
     # OpenTelemetry maps a link to FOLLOWS_FROM; its OpenTracing shim says what it was before.
-    asked = bag[0].get(_REF_TYPE)
+    asked = bag[0].get(REF_TYPE)
     return SpanRefType.CHILD_OF if asked == "child_of" else SpanRefType.FOLLOWS_FROM
 
 
@@ -314,6 +322,6 @@ def _link_logs(
 ) -> Iterator[tuple[str, int, Bag]]:
     """Return an event for each link with attributes, for which a SpanRef has no room."""
     for context, (attributes, dropped) in links:
-        if dropped > 0 or any(key != _REF_TYPE for key in attributes):
+        if dropped > 0 or any(key != REF_TYPE for key in attributes):
             ids = {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
             yield "link", time_ns, ({"event": "link", **ids, **attributes}, dropped)

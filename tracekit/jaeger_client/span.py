@@ -13,6 +13,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanKind
 from opentracing.ext import tags as ext
 
 from tracekit._context import Decision
+from tracekit._protocols import REF_TYPE
 from tracekit.jaeger_client._fields import FIELDS, Log, Tag, tags_of
 from tracekit.jaeger_client.constants import DEBUG_FLAG, SAMPLED_FLAG
 from tracekit.opentracing import Span as OpenTracingSpan
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["DEBUG_FLAG", "SAMPLED_FLAG", "Span"]
 
 _KIND_TAGS = {kind: tag for tag, kind in KINDS.items()}
-_REF_TYPE = "opentracing.ref_type"
 
 
 class Span(OpenTracingSpan):
@@ -59,7 +59,7 @@ class Span(OpenTracingSpan):
         parent = SpanContext(context.trace_id, context.parent_id, None, context.flags).otel
         recorder = tracer.recorder() if isinstance(tracer, OpenTracingTracer) else _unheard()
         links = [
-            Link(ref.referenced_context.otel, {_REF_TYPE: ref.type}) for ref in references or ()
+            Link(ref.referenced_context.otel, {REF_TYPE: ref.type}) for ref in references or ()
         ]
         unrecorded = None
         otel: trace.Span = NonRecordingSpan(context.otel)
@@ -140,7 +140,7 @@ class Span(OpenTracingSpan):
         links = getattr(self.otel, "links", ())
         return [
             opentracing.Reference(
-                (link.attributes or {}).get(_REF_TYPE, opentracing.ReferenceType.FOLLOWS_FROM),
+                (link.attributes or {}).get(REF_TYPE, opentracing.ReferenceType.FOLLOWS_FROM),
                 SpanContext.of(NonRecordingSpan(link.context)),
             )
             for link in links

@@ -24,6 +24,7 @@ from tracekit._context import (
     get_current,
     root_hint,
 )
+from tracekit._protocols import REF_TYPE
 from tracekit.opentracing import _carriers, _tags
 from tracekit.opentracing._scopes import ContextScopeManager, MirroredScopeManager
 from tracekit.opentracing._span import Span, nanoseconds
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     )
 
 _log = logging.getLogger("tracekit")
-_REF_TYPE = "opentracing.ref_type"
 _NO_SCOPE = InstrumentationScope("")
 """OpenTracing has no instrumentation scopes, so none stands on the spans (see the rationale)."""
 
@@ -100,7 +100,7 @@ class Tracer(opentracing.Tracer):
         tags = _prioritised(tags, parent)
         kind, attributes = _tags.at_start(tags, self.values)
         links = [
-            trace.Link(context.otel, {_REF_TYPE: ref_type})
+            trace.Link(context.otel, {REF_TYPE: ref_type})
             for ref_type, context in linked
             if context.has_trace
         ]

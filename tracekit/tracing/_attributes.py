@@ -24,8 +24,10 @@ _log = logging.getLogger(__name__)
 _PLAIN = frozenset((str, bool, int, float))
 """Types that every version keeps as they are: immutable, exact (a subclass may do anything)."""
 
-Bag = tuple[dict[str, "AttributeValue"], int]
-"""Cleaned attributes, and how many were dropped. A plain tuple: the collector lets go of it."""
+Cleaned = tuple[dict[str, "AttributeValue"], int]
+"""A ``Bag`` that is a span's own: attributes that the rules admit, and how many were dropped.
+
+A plain tuple: the collector lets go of it."""
 
 
 def _copied(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue] | None:
@@ -56,7 +58,7 @@ class Rules:
 
     def clean(
         self, attributes: Mapping[str, AttributeValue] | None, *, bounded: bool = True
-    ) -> Bag:
+    ) -> Cleaned:
         """Return a snapshot of ``attributes``, and how many were dropped.
 
         Not ``bounded``: all that are valid, however many (they will meet others on a span).
@@ -79,7 +81,7 @@ class Rules:
             return {}, 1
         return dict(kept), kept.dropped
 
-    def clean_one(self, key: str, value: AttributeValue) -> Bag:
+    def clean_one(self, key: str, value: AttributeValue) -> Cleaned:
         """Return ``{key: cleaned value}``, or nothing and 1 dropped where the version drops it."""
         if type(value) in self.plain and type(key) is str and key:
             return {key: value}, 0
@@ -92,7 +94,7 @@ class Rules:
             return {}, 1
         return dict(scratch), scratch.dropped
 
-    def sdk(self, bag: Bag) -> BoundedAttributes:
+    def sdk(self, bag: Cleaned) -> BoundedAttributes:
         """Return ``bag`` as the SDK's own immutable mapping."""
         values, dropped = bag
         bounded = BoundedAttributes(None, values)  # no limits: they were applied once already

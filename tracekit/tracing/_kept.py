@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from tracekit.sampling._keep import KeepRule
-    from tracekit.tracing._attributes import Bag
+    from tracekit.tracing._attributes import Cleaned
     from tracekit.tracing._local_trace import Buffer, LocalTrace
     from tracekit.tracing._span import Span
 
@@ -90,7 +90,7 @@ class KeptSpan(_Recording):
         self._texts = UNCOUNTED
         super().set_attributes(attributes)
 
-    def _merge(self, bag: Bag) -> None:
+    def _merge(self, bag: Cleaned) -> None:
         self._texts = UNCOUNTED
         super()._merge(bag)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tracekit._context import Ids
     from tracekit._protocols import Fields
-    from tracekit.tracing._attributes import Bag
+    from tracekit.tracing._attributes import Cleaned
     from tracekit.tracing._process_state import TracingState
     from tracekit.tracing._shared import TracerState
 
@@ -76,7 +76,7 @@ class Readable(sdk.Span):
         "_trace_id",
         "_tracer",
     )
-    _added_events: list[tuple[str, int, Bag]] | None
+    _added_events: list[tuple[str, int, Cleaned]] | None
     _attrs: dict[str, AttributeValue]
     _bits: int
     _end_time: int | None
@@ -99,7 +99,7 @@ class Readable(sdk.Span):
     # dictionary, which the SDK's class has anyway and which costs nothing before the first store.
     _dropped: int = 0
     _dropped_events: int = 0
-    _added_links: BoundedList[tuple[trace.SpanContext, Bag]] | None = None
+    _added_links: BoundedList[tuple[trace.SpanContext, Cleaned]] | None = None
     _status: Status = UNSET
     _record_exception: bool = True
     _set_status_on_exception: bool = True
@@ -229,10 +229,10 @@ class Readable(sdk.Span):
         dropped = 0 if added is None else added.dropped
         return self._converted("_sdk_links", added, dropped, self._link)
 
-    def _event(self, name: str, timestamp: int, bag: Bag) -> sdk.Event:
+    def _event(self, name: str, timestamp: int, bag: Cleaned) -> sdk.Event:
         return sdk.Event(name, self._tracer._limits.event.sdk(bag), timestamp)
 
-    def _link(self, context: trace.SpanContext, bag: Bag) -> Link:
+    def _link(self, context: trace.SpanContext, bag: Cleaned) -> Link:
         return Link(context, self._tracer._limits.link.sdk(bag))
 
     def _converted(

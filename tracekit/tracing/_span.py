@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TraceState
     from opentelemetry.util.types import Attributes, AttributeValue
 
-    from tracekit.tracing._attributes import Bag
+    from tracekit.tracing._attributes import Cleaned
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Span(Readable):
         else:
             _log.warning("Tried calling update_name on an ended span.")
 
-    def _merge(self, bag: Bag) -> None:
+    def _merge(self, bag: Cleaned) -> None:
         attrs = self._attrs
         rules = self._tracer._limits.span
         with self._lock:
@@ -145,7 +145,7 @@ class Span(Readable):
                 return
         self._append_event(event)
 
-    def _append_event(self, event: tuple[str, int, Bag]) -> None:
+    def _append_event(self, event: tuple[str, int, Cleaned]) -> None:
         limits = self._tracer._limits
         with self._lock:
             if self._end_time is not None:
