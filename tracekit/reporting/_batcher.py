@@ -122,7 +122,7 @@ class Batcher:
         queue, batch = self._queue, self._batch
         left = len(queue.hand) + len(self._frames)
         left += 0 if batch is None else len(batch.frames)
-        left += sum(len(p.payload.frames) for p in self.pending if not p.settled)
+        left += sum([len(p.payload.frames) for p in self.pending if not p.settled])
         # Empty lists first: without memory for them, all would be counted once more.
         hand: list[ReadableSpan] = []
         pending: list[PendingPayload] = []
@@ -277,7 +277,7 @@ class Batcher:
         self._limit.refuse(len(pending.payload.body))
         try:
             pieces = self._pieces(pending)
-            unfit = len(pending.payload.frames) - sum(len(p.payload.frames) for p in pieces)
+            unfit = len(pending.payload.frames) - sum([len(p.payload.frames) for p in pieces])
         except Exception:
             pieces = []
             failed = len(pending.payload.frames)
