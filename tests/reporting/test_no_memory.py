@@ -9,6 +9,7 @@ import pytest
 from collector import no_collector
 from tiny import ManyEncoder, TinySpan
 
+from tracekit._process.tally import FREE_THREADED
 from tracekit._protocols import SendResult
 from tracekit.reporting import Reporter
 from tracekit.reporting._batcher import Batcher
@@ -16,9 +17,10 @@ from tracekit.reporting._queue import SpanQueue
 from tracekit.reporting._sender import Sender
 
 testcapi = pytest.importorskip("_testcapi")
-pytestmark = pytest.mark.skipif(
-    sys.gettrace() is not None, reason="a debugger or coverage traces already"
-)
+pytestmark = [
+    pytest.mark.skipif(sys.gettrace() is not None, reason="a debugger or coverage traces already"),
+    pytest.mark.skipif(FREE_THREADED, reason="to store an attribute may take memory there"),
+]
 CAPACITY = 200
 SPANS = 150
 
