@@ -25,7 +25,10 @@ LATER = (
     # Our own.
     *("tracekit._calls.http", "tracekit._calls.metrics", "tracekit._config.file"),
     *("tracekit._config.jaeger_dictionary", "tracekit._instrument", "tracekit.metrics"),
+    *("tracekit._protobuf", "tracekit.encoding._otlp", "tracekit.encoding._native_otlp"),
     *("tracekit.sampling._file", "tracekit.sampling._http", "tracekit.sampling._keep"),
+    *("tracekit.sampling._limiter", "tracekit.sampling._operations", "tracekit.sampling._remote"),
+    "tracekit.sampling._strategy",
     *("tracekit.tracing._begin_kept", "tracekit.tracing._keeping", "tracekit.tracing._late"),
     *("tracekit.transport._http", "tracekit.transport._otlp"),
 )

@@ -17,13 +17,13 @@ from tracekit._assembly.wires import handing_to, wire
 from tracekit._frozen import Frozen, frozen
 from tracekit._process.exit import on_first_span
 from tracekit._process.undisturbed import undisturbed
-from tracekit.encoding import NATIVE_ENCODERS, JaegerEncoder, OtlpEncoder, native_frames
+from tracekit.encoding import FactsEncoder, native_frames
 from tracekit.encoding._redacting import Redacting
 from tracekit.propagation import Propagator
 from tracekit.propagation._jaeger import Names as JaegerHeaders
 from tracekit.reporting import FanOut, FlushResult, Reporter, Stats
 from tracekit.reporting._worker import start_worker
-from tracekit.sampling import ParentRule, RemoteSampler, from_type, state_of
+from tracekit.sampling import ParentRule, from_type
 from tracekit.tracing import (
     DisabledTracerProvider,
     SpanCounts,
@@ -88,6 +88,8 @@ class Parts(Frozen):
         """Put the reporter's, the tracer's and the sampler's figures together."""
         if self.reporter is None or self.sampler is None:
             return Stats()
+        from tracekit.sampling import state_of  # noqa: PLC0415 - not before somebody reads them
+
         figures, counts = self.reporter.stats(), self._counts()
         return dataclasses.replace(
             figures,
@@ -153,8 +155,11 @@ def _let_go(release: Callable[[float], None], sampler: Sampler | None, budget_s:
 
 def _close_sampler(sampler: Sampler | None, timeout_s: float) -> None:
     root = sampler.root if isinstance(sampler, ParentRule) else sampler
-    if isinstance(root, RemoteSampler):
-        root.close(timeout_s)
+    # By what it has, since a service that samples by itself never imports the class; and this may
+    # run in the garbage collector, where nothing is imported.
+    feed = getattr(root, "feed", None)
+    if feed is not None:
+        feed.close(timeout_s)
 
 
 def build(
@@ -272,9 +277,7 @@ def fan_out(parts: Parts, others: Sequence[Reporter]) -> None:
 def _kind_of(encoder: Encoder) -> str:
     if isinstance(encoder, Redacting):
         encoder = encoder.encoder
-    if isinstance(encoder, NATIVE_ENCODERS):
-        return "native"
-    return "python" if isinstance(encoder, JaegerEncoder | OtlpEncoder) else ""
+    return encoder.made_by if isinstance(encoder, FactsEncoder) else ""
 
 
 def _begin_process(pipeline: Pipeline, end: Callable[[], object]) -> Worker:

@@ -15,7 +15,7 @@ from tracekit._config.schema import SETTINGS
 from tracekit._config.transports import TRANSPORTS
 from tracekit._config.variables import variable
 from tracekit.errors import Problem
-from tracekit.sampling._remote import INITIAL_RATE
+from tracekit.sampling._sampler import INITIAL_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,7 +18,7 @@ from tracekit._config.transports import TRANSPORTS
 from tracekit.propagation._formats import FORMATS
 from tracekit.propagation._jaeger import NAMES
 from tracekit.reporting import DEFAULT_QUEUE_SIZE
-from tracekit.sampling._operations import MAX_OPERATIONS
+from tracekit.sampling._sampler import MAX_OPERATIONS
 from tracekit.tracing import DEFAULT_KEEP_BYTES, DEFAULT_KEEP_PER_SECOND, DEFAULT_KEEP_SPANS
 from tracekit.transport._resolver import REFRESH_S
 from tracekit.transport._udp import MAX_PACKET_BYTES, MIN_PACKET_BYTES, PACE_BYTES, PACE_S

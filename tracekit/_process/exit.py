@@ -180,7 +180,7 @@ def _is_handled_by_c(signum: int) -> bool:
     if signal.getsignal(signum) is not signal.SIG_DFL:
         return False
     try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - pathlib takes a start 2 ms
+        with open("/proc/self/status", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib takes a start 2 ms
             status = file.read()
         caught = int(status.partition("SigCgt:")[2].split(maxsplit=1)[0], 16)
     except (OSError, ValueError, IndexError):

@@ -90,7 +90,7 @@ def was_forked() -> bool:
     The module may well have been imported by the copy, as the jobs of a work horse are.
     """
     try:
-        with open("/proc/self/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - pathlib takes a start 2 ms
+        with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib takes a start 2 ms
             stat = file.read()
         flags = int(stat.rpartition(")")[2].split()[6])
     except Exception:  # no Linux, or a tool that lets nothing read a file on an event loop

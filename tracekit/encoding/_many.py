@@ -25,6 +25,9 @@ class FactsEncoder(ABC):
     is added fills ``room`` bytes. What is raised is about the first that is missing then.
     """
 
+    made_by = "python"
+    """What makes its frames, see ``Stats.encoder``."""
+
     @abstractmethod
     def frame_of(self, fields: Fields) -> Frame:
         """Encode the span that has these facts. May raise."""

@@ -1,7 +1,8 @@
-"""The encoders with native frames: C for what most spans are made of, Python for the rest.
+"""Native frames: C for what most spans are made of, Python for the rest.
 
-``_frames.c`` is an accelerator that may be absent; the encoders that these extend are the
-reference, and take every span that it declines. A test holds the bytes of both against each other.
+``_frames.c`` is an accelerator that may be absent; the encoders that ``_native_jaeger`` and
+``_native_otlp`` extend are the reference, and take every span that it declines. A test holds the
+bytes of both against each other.
 """
 
 from __future__ import annotations
@@ -10,23 +11,17 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast, overload
 
-from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanKind, StatusCode
+from opentelemetry.trace import DEFAULT_TRACE_STATE
 
 from tracekit._process.tally import FREE_THREADED
 from tracekit._protocols import UNSET, Facts, Frame
-from tracekit.encoding._jaeger import JaegerEncoder
 from tracekit.encoding._memory import MAX_SCOPE_BYTES
-from tracekit.encoding._otlp import OtlpEncoder, status_field
-from tracekit.encoding._thrift import Compact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import Status, TraceState
+    from opentelemetry.trace import SpanKind, Status, TraceState
 
     from tracekit._protocols import Fields
-    from tracekit.encoding._thrift import Dialect
 
     Known = tuple[SpanKind, InstrumentationScope | None, int, bytes]
     Plan = tuple[TraceState, Status, type[Frame], list[Known]]
@@ -81,7 +76,7 @@ def native_frames() -> Frames | None:
     return cast("Frames", frames) if getattr(frames, "VERSION", 1) == _VERSION else None
 
 
-class _Plans:
+class Plans:
     """The plan of an encoder, which learns kinds and scopes as it meets them."""
 
     def __init__(self) -> None:
@@ -95,94 +90,3 @@ class _Plans:
             return
         known.insert(0, (kind, scope, number, data))
         del known[_MAX_KNOWN:]
-
-
-class NativeJaegerEncoder(JaegerEncoder):
-    """``JaegerEncoder`` with native frames."""
-
-    def __init__(
-        self,
-        dialect: Dialect,
-        frames: Frames,
-        *,
-        call: bool,
-        process_tags: Callable[[], Mapping[str, str]] = dict,
-    ) -> None:
-        super().__init__(dialect, call=call, process_tags=process_tags)
-        self._compact = isinstance(dialect, Compact)
-        self._native = frames.jaeger
-        self._plans = _Plans()
-        self._plan = self._plans.plan
-
-    def frame_of(self, fields: Fields) -> Frame:
-        """Encode the span that has these facts; see ``JaegerEncoder.frame_of``."""
-        made: list[Frame] = []
-        self.frames_of([fields], made, 1)
-        return made[0]
-
-    def frames_of(self, many: list[Fields], into: list[Frame], room: int) -> None:
-        """Add to ``into`` the frames that it does not have yet, until they fill ``room`` bytes."""
-        room = self._native(self._plan, self._compact, many, into, room)
-        while room > 0 and (at := len(into)) < len(many):
-            frame = self._rare(many[at])
-            room -= len(frame.data)
-            into += (frame,)
-            room = self._native(self._plan, self._compact, many, into, room)
-
-    def _rare(self, fields: Fields) -> Frame:
-        """Encode a span that is not plain, or whose kind and scope come for the first time."""
-        facts = Facts._make(fields)
-        if facts.links:
-            return super().frame_of(fields)
-        kind, scope = facts.kind, facts.scope
-        ending = self._endings.get((id(kind), id(scope))) or self._ending(kind, scope)
-        self._plans.learn(facts, ending.length, ending.tags)
-        rare = self._rarities(facts)
-        count, tags = len(rare) + ending.length, b"".join((*rare, ending.tags))
-        frame = self._native(self._plan, self._compact, fields, count, tags)
-        return super().frame_of(fields) if frame is None else frame
-
-
-class NativeOtlpEncoder(OtlpEncoder):
-    """``OtlpEncoder`` with native frames."""
-
-    def __init__(self, frames: Frames) -> None:
-        super().__init__()
-        self._native = frames.otlp
-        self._plans = _Plans()
-        self._plan = self._plans.plan
-
-    def frame_of(self, fields: Fields) -> Frame:
-        """Encode the span that has these facts; see ``OtlpEncoder.frame_of``."""
-        made: list[Frame] = []
-        self.frames_of([fields], made, 1)
-        return made[0]
-
-    def frames_of(self, many: list[Fields], into: list[Frame], room: int) -> None:
-        """Add to ``into`` the frames that it does not have yet, until they fill ``room`` bytes."""
-        room = self._native(self._plan, many, into, room)
-        while room > 0 and (at := len(into)) < len(many):
-            frame = self._rare(many[at])
-            room -= len(frame.data)
-            into += (frame,)
-            room = self._native(self._plan, many, into, room)
-
-    def _rare(self, fields: Fields) -> Frame:
-        """Encode a span that is not plain, or whose kind and scope come for the first time."""
-        facts = Facts._make(fields)
-        if (
-            facts.links
-            or facts.dropped_events
-            or facts.dropped_links
-            or facts.state is not DEFAULT_TRACE_STATE
-        ):
-            return super().frame_of(fields)
-        kind = facts.kind.value + 1  # OTLP's 0 is "unspecified"
-        scope, _ = self._scopes.get(id(facts.scope)) or self._scope(facts.scope)
-        self._plans.learn(facts, kind, scope)
-        status = UNSET if facts.status.status_code is StatusCode.UNSET else facts.status
-        frame = self._native(self._plan, fields, kind, scope, status_field(status))
-        return super().frame_of(fields) if frame is None else frame
-
-
-NATIVE_ENCODERS = (NativeJaegerEncoder, NativeOtlpEncoder)

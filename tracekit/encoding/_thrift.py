@@ -96,12 +96,18 @@ _MAX_TAILS = 1024
 _ONEWAY = 4
 
 
-# Two varint bytes with their continuation bits for every 14-bit value, as one u16. A tuple takes
-# 650 KB where an array takes 32, and a sixth of the time of an id less.
-_PAIRS = tuple(
-    chain.from_iterable(range(high + 0x80, high + 0x100) for high in range(0x8000, 0x1_0000, 0x100))
-)
 _LAST = tuple(_BYTES[n] if n < 0x80 else _BYTES[n] + b"\1" for n in range(256))
+# Two varint bytes with their continuation bits for every 14-bit value, as one u16. A list takes
+# 650 KB where an array takes 32, and a sixth of the time of an id less. It is filled when Python
+# first writes a long number: beside native frames that may be never.
+_PAIRS: list[int] = []
+
+
+def _filled(encode: Callable[[int], bytes], n: int) -> bytes:
+    """Encode ``n``, for which the table of pairs was found empty."""
+    halves = (range(high + 0x80, high + 0x100) for high in range(0x8000, 0x1_0000, 0x100))
+    _PAIRS[:] = chain.from_iterable(halves)  # in one step: another thread may be here, too
+    return encode(n)
 
 
 def varint(n: int) -> bytes:
@@ -110,15 +116,35 @@ def varint(n: int) -> bytes:
         return _BYTES[n]
     if n < 1 << 14:
         return _BYTES[n & 0x7F | 0x80] + _BYTES[n >> 7]
-    return _ONE(_PAIRS[n & _CHUNK]) + varint(n >> 14)
+    try:
+        return _ONE(_PAIRS[n & _CHUNK]) + varint(n >> 14)
+    except IndexError:
+        return _filled(varint, n)
 
 
-def zigzag_codec() -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
-    """Return the encoders of signed integers and of unsigned ids: zigzag, then varint.
+def zigzag_id(n: int) -> bytes:
+    """Encode an unsigned id below 2**64 as the signed number with the same bits: zigzag, varint.
 
     Ids are random, so nearly all of their ten bytes are in use: two bytes at a time from a table
-    takes a third of the time of the textbook's loop. The upper half of a time stamp changes once
-    in minutes, so what follows its first four bytes is remembered.
+    takes a third of the time of the textbook's loop.
+    """
+    # An id from 2**63 on is, for Thrift, the negative number.
+    z = n << 1 if n < _SIGN else (_WRAP - n << 1) - 1
+    if z < 1 << 56 or z >= _WRAP:
+        return _wide(z)
+    pairs = _PAIRS
+    try:
+        low, high = pairs[z & _CHUNK], pairs[z >> 14 & _CHUNK]
+        return _FOUR(low, high, pairs[z >> 28 & _CHUNK], pairs[z >> 42 & _CHUNK]) + _LAST[z >> 56]
+    except IndexError:
+        return _filled(zigzag_id, n)
+
+
+def zigzag() -> Callable[[int], bytes]:
+    """Return an encoder of signed integers: zigzag, then varint.
+
+    The upper half of a time stamp changes once in minutes, so what follows its first four bytes is
+    remembered.
     """
     pairs = _PAIRS
     tails: dict[int, bytes] = {}
@@ -129,29 +155,12 @@ def zigzag_codec() -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
         if z < 1 << 14:
             return _BYTES[z] if z < 0x80 else _BYTES[z & 0x7F | 0x80] + _BYTES[z >> 7]
         if z < 1 << 28 or z >= 1 << 56:
-            return wide(z)
+            return _wide(z)
         high, low = z >> 28, z & 0xFFF_FFFF
-        return _TWO(pairs[low & _CHUNK], pairs[low >> 14]) + (tails.get(high) or tail(high))
-
-    # An id from 2**63 on is, for Thrift, the negative number with the same bits.
-    def unsigned(n: int) -> bytes:
-        z = n << 1 if n < _SIGN else (_WRAP - n << 1) - 1
-        if z < 1 << 56 or z >= _WRAP:
-            return wide(z)
-        return (
-            _FOUR(
-                pairs[z & _CHUNK],
-                pairs[z >> 14 & _CHUNK],
-                pairs[z >> 28 & _CHUNK],
-                pairs[z >> 42 & _CHUNK],
-            )
-            + _LAST[z >> 56]
-        )
-
-    def wide(z: int) -> bytes:
-        if not 0 <= z < _WRAP:
-            raise OverflowError("the number does not fit into 64 bits")
-        return varint(z)
+        try:
+            return _TWO(pairs[low & _CHUNK], pairs[low >> 14]) + (tails.get(high) or tail(high))
+        except IndexError:
+            return _filled(signed, n)
 
     def tail(n: int) -> bytes:
         if len(tails) >= _MAX_TAILS:
@@ -159,7 +168,13 @@ def zigzag_codec() -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
         tails[n] = encoded = varint(n)
         return encoded
 
-    return signed, unsigned
+    return signed
+
+
+def _wide(z: int) -> bytes:
+    if not 0 <= z < _WRAP:
+        raise OverflowError("the number does not fit into 64 bits")
+    return varint(z)
 
 
 class Compact:
@@ -168,9 +183,10 @@ class Compact:
     size = staticmethod(varint)
     double = staticmethod(struct.Struct("<d").pack)
 
+    u64 = staticmethod(zigzag_id)
+
     def __init__(self) -> None:
-        self.i64, self.u64 = zigzag_codec()
-        self.i32 = self.i64
+        self.i32 = self.i64 = zigzag()
 
     def header(self, field: Field, after: Field | None = None) -> bytes:
         """Return distance and type in one byte; no field of ours is more than 15 ids apart."""

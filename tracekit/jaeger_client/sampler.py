@@ -13,8 +13,7 @@ from tracekit.jaeger_client.local_agent_net import LocalAgentSender
 from tracekit.jaeger_client.metrics import *  # noqa: F403 (the names that it had)
 from tracekit.jaeger_client.utils import ErrorReporter  # noqa: F401 (likewise)
 from tracekit.sampling import Const, Probabilistic, RateLimiting, RootSampler
-from tracekit.sampling._operations import MAX_OPERATIONS
-from tracekit.sampling._remote import INITIAL_RATE
+from tracekit.sampling._sampler import INITIAL_RATE, MAX_OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,18 +10,18 @@ import time
 from typing import TYPE_CHECKING
 
 from tracekit._lazy import lazily
-from tracekit.sampling._limiter import RateLimiter, RateLimiting
-from tracekit.sampling._operations import GuaranteedThroughput, PerOperation
 from tracekit.sampling._parent import ParentRule
-from tracekit.sampling._remote import RemoteSampler, head_of, state_of
 from tracekit.sampling._sampler import Const, Probabilistic, RootSampler, finite
-from tracekit.sampling._strategy import AdaptiveStrategy, Strategy, parse_strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tracekit.sampling._file import parse_strategies_file
     from tracekit.sampling._keep import KeepRule, KeepRules, keep_rule
+    from tracekit.sampling._limiter import RateLimiter, RateLimiting
+    from tracekit.sampling._operations import GuaranteedThroughput, PerOperation
+    from tracekit.sampling._remote import RemoteSampler, head_of, state_of
+    from tracekit.sampling._strategy import AdaptiveStrategy, Strategy, parse_strategy
 
 __all__ = [
     "AdaptiveStrategy",
@@ -49,10 +49,16 @@ if not TYPE_CHECKING:  # only where a setting, a file or a server asks for it
     __getattr__ = lazily(
         __name__,
         {
-            "KeepRule": "tracekit.sampling._keep",
-            "KeepRules": "tracekit.sampling._keep",
-            "keep_rule": "tracekit.sampling._keep",
-            "parse_strategies_file": "tracekit.sampling._file",
+            name: f"{__name__}.{home}"
+            for home, names in {
+                "_file": ("parse_strategies_file",),
+                "_keep": ("KeepRule", "KeepRules", "keep_rule"),
+                "_limiter": ("RateLimiter", "RateLimiting"),
+                "_operations": ("GuaranteedThroughput", "PerOperation"),
+                "_remote": ("RemoteSampler", "head_of", "state_of"),
+                "_strategy": ("AdaptiveStrategy", "Strategy", "parse_strategy"),
+            }.items()
+            for name in names
         },
     )
 
@@ -79,5 +85,7 @@ def from_type(
     if kind == "probabilistic":
         return Probabilistic(value)
     if kind in {"ratelimiting", "rate_limiting"}:  # the Python client took both spellings
+        from tracekit.sampling._limiter import RateLimiting  # noqa: PLC0415 - as above
+
         return RateLimiting(value, clock=clock)
     raise ValueError(f"no local sampler of type {type!r:.80}: const, probabilistic or ratelimiting")

@@ -10,7 +10,6 @@ from tracekit._display import cited, masked, quoted
 from tracekit.errors import StrategyError, TracekitError
 from tracekit.sampling._file import parse_strategies_file
 from tracekit.sampling._http import HttpSource
-from tracekit.sampling._operations import MAX_OPERATIONS
 from tracekit.sampling._poller import (
     MAX_ANSWER_BYTES,
     NOT_TRACED,
@@ -19,8 +18,8 @@ from tracekit.sampling._poller import (
     Poller,
 )
 from tracekit.sampling._protobuf import decode_response, encode_parameters
-from tracekit.sampling._remote import INITIAL_RATE, RemoteSampler
-from tracekit.sampling._sampler import Probabilistic
+from tracekit.sampling._remote import RemoteSampler
+from tracekit.sampling._sampler import INITIAL_RATE, MAX_OPERATIONS, Probabilistic
 
 if TYPE_CHECKING:
     import grpc

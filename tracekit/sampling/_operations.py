@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tracekit._context import LOW_64_BITS
 from tracekit.sampling._limiter import RateLimiter
 from tracekit.sampling._sampler import (
+    MAX_OPERATIONS,
     Probabilistic,
     RootSampler,
     answers,
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from tracekit.sampling._strategy import AdaptiveStrategy
 
-MAX_OPERATIONS = 2000
-"""How many operations get a sampler of their own (the default of all Jaeger clients)."""
 MAX_NAME = 1024
 """Characters of the name of an operation that gets a sampler without being listed."""
 

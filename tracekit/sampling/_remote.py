@@ -6,9 +6,15 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from tracekit.sampling._limiter import RateLimiting
-from tracekit.sampling._operations import MAX_OPERATIONS, PerOperation
+from tracekit.sampling._operations import PerOperation
 from tracekit.sampling._parent import ParentRule
-from tracekit.sampling._sampler import Const, Probabilistic, RootSampler
+from tracekit.sampling._sampler import (
+    INITIAL_RATE,
+    MAX_OPERATIONS,
+    Const,
+    Probabilistic,
+    RootSampler,
+)
 from tracekit.sampling._strategy import AdaptiveStrategy
 
 if TYPE_CHECKING:
@@ -18,9 +24,6 @@ if TYPE_CHECKING:
 
     from tracekit.sampling._keep import KeepRules
     from tracekit.sampling._strategy import AnyStrategy
-
-INITIAL_RATE = 0.001
-"""The share of traces before the first answer (the default of all Jaeger clients)."""
 
 
 class Feed(Protocol):

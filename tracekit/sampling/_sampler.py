@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
 
+MAX_OPERATIONS = 2000
+"""How many operations get a sampler of their own (the default of all Jaeger clients)."""
+INITIAL_RATE = 0.001
+"""The share of traces before a sampling server's first answer (all Jaeger clients' default)."""
+
+
 class Answer(SamplingResult):
     """A sampler's shared answer; ``plain`` has its attributes as a span of ours takes them."""
 
