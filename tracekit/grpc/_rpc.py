@@ -157,7 +157,9 @@ class Rpc(Messages):
             return
         self.code = _OK
         plan, span = self.plan, self.span
-        if self._observer is not None or not isinstance(span, Span):
+        if self._observer is not None or (
+            span.__class__ is not Span and not isinstance(span, Span)
+        ):
             labels = functools.partial(conventions.call_labels, self.name, _OK)
             self.status = 0
             attributes = self._outcome(_OK, cancelled=False) if self.counts else None

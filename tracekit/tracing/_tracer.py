@@ -258,7 +258,12 @@ class Tracer(trace.Tracer):
                 time_ns() if start_time is None else start_time,
             )
             if bits & SAMPLED:
-                provider._on_start(span, None)
+                count_started = process.intake.started  # as in ``begin``
+                if count_started is None:
+                    provider._on_start(span, None)
+                else:
+                    for _ in count_started:
+                        break
             if provider._processors:
                 provider._notify_start(span, enter(extracted, base))
         else:
