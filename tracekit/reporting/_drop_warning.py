@@ -22,6 +22,8 @@ class DropWarning:
         self._clock = clock
         self._last_s = -math.inf
         self._told: dict[str, int] = {}
+        self.number = 0
+        """Of all that it has told of."""
 
     def look(
         self, dropped: Mapping[str, int], problem: str, remedy: str = "", *, final: bool = False
@@ -50,6 +52,7 @@ class DropWarning:
         # Not before: a signal handler may have raised, and then nobody would be told.
         self._last_s = now
         self._told = dict(dropped)
+        self.number = sum(dropped.values())
         return True
 
 

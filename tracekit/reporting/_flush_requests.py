@@ -41,6 +41,8 @@ class FlushRequests:
 
     def unfinished(self) -> list[FlushRequest]:
         """Return those that are still to be run; tell those that are done, forget the late."""
+        if not self._waiting:
+            return []
         now, settled = self._clock(), self._ledger.settled()
         for request in self._now():
             if settled >= request.target:

@@ -95,6 +95,10 @@ class Ledger:
             withdrawn=withdrawn,
         )
 
+    def lost(self) -> int:
+        """Return how many spans were lost so far, whatever the reason."""
+        return sum(self.dropped.values()) + self._full() + self.abandoned.value
+
     def _full(self) -> int:
         return self.refused.value + self.evicted.value
 

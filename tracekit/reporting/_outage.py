@@ -61,9 +61,14 @@ class Outage:
             if self._since_s is not None:
                 self._end(dropped)
 
+    @property
+    def untold(self) -> bool:
+        """Whether an outage has begun of which nobody was told."""
+        return self._since_s is not None and not self._told
+
     def tell(self, *, told: bool) -> None:
         """Warn about an outage that has begun, unless that is ``told`` already (with a loss)."""
-        if self._since_s is None or self._told:
+        if not self.untold:
             return
         now = self._clock()
         if told:

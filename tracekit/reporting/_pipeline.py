@@ -58,10 +58,10 @@ class Pipeline:
     """Queue, sender and figures of one process.
 
     Any thread may offer, flush and close. Once there is a worker, it alone sends: ``flush`` and
-    ``close`` ask it and wait. So whatever a send waits for (a name server, an exporter, a lock
-    of some log handler), the caller's wait is bounded, and a signal handler that flushes never
-    meets a lock that the code below it holds. Without a worker the caller sends. One thread at
-    a time runs the ``Sender``: see ``Turn``.
+    ``close`` ask it and wait. So whatever a send waits for (a name server, an exporter, a log
+    handler's lock), the caller's wait is bounded, and a signal handler that flushes never meets a
+    lock that the code below it holds. Without a worker the caller sends. One thread at a time runs
+    the ``Sender``: see ``Turn``.
     """
 
     def __init__(
@@ -329,13 +329,15 @@ class Pipeline:
             self._wait(max(0.0, due - self.clock()))
 
     def _look(self, *, final: bool = False) -> None:
-        sender, dropped = self._sender, self.ledger.snapshot().dropped
-        remedy = sender.outage.remedy
+        outage, lost = self._sender.outage, self.ledger.lost()
+        if lost == self._drop_warning.number and not (final or outage.untold):
+            return
+        dropped, remedy = self.ledger.snapshot().dropped, outage.remedy
         if final and self.in_vain:
             remedy += " (so the end waited for a quarter of the exit budget only)"
         with no_fork():
-            told = self._drop_warning.look(dropped, sender.problem, remedy, final=final)
-            sender.outage.tell(told=told)
+            told = self._drop_warning.look(dropped, self._sender.problem, remedy, final=final)
+            outage.tell(told=told)
 
     @property
     def problem(self) -> str | None:
