@@ -301,6 +301,34 @@ def test_unreadable_attributes_at_the_start(parent, attributes, caplog):
     assert "cannot be read" in caplog.text
 
 
+class Mute:
+    """Cannot say what it is, in many words."""
+
+    def __str__(self):
+        raise ValueError("no\r\nWARNING all is well \x1b[31m" + "x" * 10_000)
+
+
+@pytest.mark.parametrize("way", ["start_span", "set_attributes", "add_event"])
+def test_one_mute_value_costs_no_others(way, caplog):
+    """A value whose ``__str__`` raises is left out, in one bounded line; its neighbours stay."""
+    attributes = {"a": 1, "mute": Mute(), "b": "c"}
+    tracer = TracerProvider(ParentRule(Const(True)), None, Resource({})).get_tracer("test")
+    given = attributes if way == "start_span" else None
+    span = tracer.start_span("x", Context(), attributes=given)
+    if way == "set_attributes":
+        span.set_attributes(attributes)
+    elif way == "add_event":
+        span.add_event("e", attributes)
+    kept = span.events[0].attributes if way == "add_event" else span.attributes
+    assert dict(kept).items() >= {"a": 1, "b": "c"}.items()
+    assert "mute" not in kept
+    (said,) = [each for each in caplog.records if each.name.startswith("tracekit")]
+    assert "mute" in said.getMessage()
+    assert said.getMessage().isprintable()
+    assert len(said.getMessage()) < 500
+    assert said.exc_info is None
+
+
 def test_an_id_generator_may_be_replaced():
     """The ids of the next span are the new one's."""
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.attributes import BoundedAttributes
 
+from tracekit._display import quoted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,6 +30,13 @@ Cleaned = tuple[dict[str, "AttributeValue"], int]
 """A ``Bag`` that is a span's own: attributes that the rules admit, and how many were dropped.
 
 A plain tuple: the collector lets go of it."""
+
+
+def tell_unread(what: str, error: Exception) -> None:
+    """Say in one line that ``what`` is left out, for its own code raised ``error``."""
+    name = type(error).__name__
+    _log.warning("%s cannot be read and was dropped: %s: %s", what, name, quoted(error))
+    _log.debug("which is this error", exc_info=error)
 
 
 def _copied(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue] | None:
@@ -76,9 +85,8 @@ class Rules:
         max_count = self.max_count if bounded or not self.room else None
         try:
             kept = BoundedAttributes(max_count, attributes, max_value_len=self.max_length)
-        except Exception:  # no mapping, or a value whose __str__ raises
-            _log.warning("Attributes that cannot be read were dropped", exc_info=True)
-            return {}, 1
+        except Exception as error:  # no mapping, or a value whose __str__ raises
+            return self._one_by_one(attributes, max_count, error)
         return dict(kept), kept.dropped
 
     def clean_one(self, key: str, value: AttributeValue) -> Cleaned:
@@ -89,10 +97,29 @@ class Rules:
         scratch = BoundedAttributes(max_count, None, immutable=False, max_value_len=self.max_length)
         try:
             scratch[key] = value
-        except Exception:
-            _log.warning("An attribute that cannot be read was dropped", exc_info=True)
+        except Exception as error:
+            tell_unread(f"The attribute {quoted(key)}", error)
             return {}, 1
         return dict(scratch), scratch.dropped
+
+    def _one_by_one(
+        self, attributes: Mapping[str, AttributeValue], max_count: int | None, error: Exception
+    ) -> Cleaned:
+        """Return as ``clean`` does those that can be read, of some that cannot be read at once."""
+        try:
+            items = list(attributes.items())
+        except Exception:  # no mapping
+            tell_unread("Attributes", error)
+            return {}, 1
+        kept = BoundedAttributes(max_count, None, immutable=False, max_value_len=self.max_length)
+        unread = 0
+        for key, value in items:
+            try:
+                kept[key] = value
+            except Exception as each:  # noqa: PERF203 - seldom
+                tell_unread(f"The attribute {quoted(key)}", each)
+                unread += 1
+        return dict(kept), kept.dropped + unread
 
     def sdk(self, bag: Cleaned) -> BoundedAttributes:
         """Return ``bag`` as the SDK's own immutable mapping."""

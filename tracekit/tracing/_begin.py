@@ -21,7 +21,6 @@ What it has to obey, on every road:
 
 from __future__ import annotations
 
-import logging
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +32,7 @@ from tracekit._context import DEBUG, DEFER, ROOT_HINT_KEY, get_current, marks_of
 from tracekit._context import SpanContext as Remote
 from tracekit._protocols import FLAGS, MARKS_SHIFT, PlainAttributes
 from tracekit.propagation._extracted import IDLE
+from tracekit.tracing._attributes import tell_unread
 from tracekit.tracing._locked_span import SPAN
 from tracekit.tracing._make import root
 from tracekit.tracing._readable import DEBUG_BITS, SAMPLED
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from tracekit.tracing._shared import TracerState
 
-_log = logging.getLogger(__name__)
 _new = object.__new__
 _NO_STATE = trace.DEFAULT_TRACE_STATE
 _PRIORITY = "sampling.priority"
@@ -81,8 +80,8 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
         process = tracer._states.now()
     try:
         quick = provider._inline and (attributes is None or _PRIORITY not in attributes)
-    except Exception:  # no mapping, or one that raises
-        _log.warning("Attributes that cannot be read were dropped", exc_info=True)
+    except Exception as error:  # no mapping, or one that raises
+        tell_unread("Attributes", error)
         attributes, quick = None, provider._inline
         arguments = (*arguments[:4], None, *arguments[5:])
     if quick:
