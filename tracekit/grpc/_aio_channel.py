@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import grpc
@@ -12,8 +13,10 @@ from tracekit._context import attach, detach
 from tracekit.grpc._aio_client import AioClientCall
 from tracekit.grpc._aio_own import KEEPS_CONVERTERS
 from tracekit.grpc._aio_requests import requests_of
+from tracekit.grpc._client_call import handing, start
 from tracekit.grpc._foreign_channel import trace_foreign
 from tracekit.grpc._multi_callable import Factory
+from tracekit.tracing import Span, UnsampledSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from tracekit.grpc._multi_callable import Invoke
     from tracekit.grpc._plan import Plan
     from tracekit.grpc._shared import Method
+
+_new = object.__new__
 
 
 class Making:
@@ -71,7 +76,7 @@ class AioMultiCallable:
             sender = making.sender(factory.serializer)
             self._watched = factory.make(sender, factory.deserializer)
 
-    def __call__(  # noqa: C901, PLR0912 - one road: see what a call costs, in ``_rpc``
+    def __call__(  # noqa: C901, PLR0912, PLR0915 - one road: see what a call costs, in ``_rpc``
         self, request: object, *, metadata: Iterable[Pair] | None = None, **options: object
     ) -> object:
         plan, method, invoke = self._plan, self._known, self._bare
@@ -79,10 +84,31 @@ class AioMultiCallable:
             method = self._known = plan.method(self._method)
             if method is None:
                 return invoke(request, metadata=metadata, **options)
-        rpc = AioClientCall(plan, method, metadata)
-        timeout = options.get("timeout") if options else None
-        if not rpc.begin(None if self._request_streaming else request, timeout):
-            return invoke(request, metadata=rpc.metadata, **options)
+        if metadata is not None and issubclass(type(metadata), Iterator):
+            metadata = list(metadata)  # it can be read once only, and we are not its only reader
+        outer = handing.get()
+        if plan.plain and (outer is None or not outer.handing_down):
+            # Nearly always: nothing but a span is asked for, and no edge of ours stands above.
+            span, context, outgoing = start(plan, method, metadata)
+            if span is None or context is None:
+                return invoke(request, metadata=metadata, **options)
+            kind = span.__class__
+            if kind is UnsampledSpan:
+                otel = attach(context)  # nobody will hear of it
+                try:
+                    return invoke(request, metadata=outgoing, **options)
+                finally:
+                    detach(otel)
+            rpc: AioClientCall = _new(AioClientCall)  # ``__init__`` is a call from C
+            rpc.plan, rpc.method, rpc.name, rpc.metadata = plan, method, method.name, outgoing
+            rpc.span, rpc.context, rpc.begun, rpc.given = span, context, True, metadata
+            if kind is Span or (kind is not UnsampledSpan and span.is_recording()):
+                rpc.counts = rpc.live = True
+        else:
+            rpc = AioClientCall(plan, method, metadata)
+            timeout = options.get("timeout") if options else None
+            if not rpc.begin(None if self._request_streaming else request, timeout):
+                return invoke(request, metadata=rpc.metadata, **options)
         if self._request_streaming:
             request = requests_of(request, rpc, count=False)
         making = None

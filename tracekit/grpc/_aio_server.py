@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from tracekit.grpc._shared import Method, PassThrough
     from tracekit.propagation._remote import Extracted
 
+_new = object.__new__
+
 
 class AioServerInterceptor(grpc.aio.ServerInterceptor):
     """Traces every RPC of a ``grpc.aio`` server."""
@@ -101,9 +103,9 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
                 passing = Passing(behavior, through, extracted, base, plan, method, metadata, task)
                 convert = handler.request_deserializer, handler.response_serializer
                 return rebuilt(handler, behavior, passing.coroutine, *convert)
-            rpc = AioServerCall(plan, method, metadata)
-            rpc.started_ns = started_ns
-            rpc.unclaimed = True
+            rpc: AioServerCall = _new(AioServerCall)  # ``__init__`` is a call from C
+            rpc.plan, rpc.method, rpc.name, rpc.metadata = plan, method, method.name, metadata
+            rpc.started_ns, rpc.unclaimed = started_ns, True
             rpc.bound, rpc.extracted, rpc.base, rpc.behavior = bound, extracted, base, behavior
             rpc.reads_stream = reads
             if is_coroutine:

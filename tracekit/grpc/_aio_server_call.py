@@ -43,7 +43,9 @@ class AioServerCall(ServerRpc):
     _exhausted = False
     _interrupted = False
 
-    async def coroutine(self, request: object, context: grpc.aio.ServicerContext) -> object:
+    async def coroutine(  # noqa: C901 - one road: see what a call costs, in ``_rpc``
+        self, request: object, context: grpc.aio.ServicerContext
+    ) -> object:
         """Serve the RPC by the handler; this is what gRPC calls in its stead."""
         call: AioServerCall
         asked: _Asked
@@ -77,7 +79,12 @@ class AioServerCall(ServerRpc):
         elif call.streaming:
             call.end()
         elif call.live:
-            call.returned(response)
+            if own and not (
+                context.code() or call.closed or call.ends_with_handler or call.plan.has_hooks
+            ):
+                call.unattended = True  # it will be serialized: nearly always
+            else:
+                call.returned(response)
         return response
 
     async def generator(  # noqa: C901 - one road, for every message
