@@ -85,9 +85,18 @@ class Bound:
         self.propagator = handle.propagator
         self.observer = handle.call_observer
         self.semconv: Semconv = semconv or handle.settings.semconv
-        self.status_keys = http.STATUS_KEYS[self.semconv]
+        self._status_keys = http.STATUS_KEYS[self.semconv]
+        self.statuses: dict[int, http.Attributes] = {}
+        """What the span of a request of that status is told last, once one has ended so."""
         self.by_operation = handle.provider.samples_by_operation
         """Whether the sampler decides by operation, and so has to know it."""
+
+    def answered(self, status: int) -> http.Attributes:
+        """Return the attributes of a status, and remember those of one that HTTP knows."""
+        found: http.Attributes = dict.fromkeys(self._status_keys, status) if status else {}
+        if 100 <= status < 600:
+            self.statuses[status] = found
+        return found
 
 
 class Server:
@@ -245,15 +254,20 @@ class HttpExchange(BaseCall):
         except AttributeError:
             return  # over, untraced, or nobody will hear of it
         status, span = self.status or 0, self.span
+        told: http.Attributes | None = None
         if self.recording:
-            if status:
-                for key in self.bound.status_keys:
-                    span.set_attribute(key, status)
+            bound = self.bound
+            told = bound.statuses.get(status) or bound.answered(status)
             if aborted and self._has_body(status):
-                span.set_attribute("response.aborted", True)
+                told = {**told, "response.aborted": True}
         if error is None and 0 < status < 500 and self._observer is None:
-            span.end(self.ended_ns)  # as nearly all do
+            if told is None or not isinstance(span, Span):
+                span.end(self.ended_ns)
+            else:
+                span.end(self.ended_ns, told)  # as nearly all do
             return
+        if told:
+            span.set_attributes(told)
         self._conclude(error, status)
 
     def _conclude(self, error: BaseException | None, status: int) -> None:

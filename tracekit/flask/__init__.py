@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask
     from opentelemetry import trace
+    from opentelemetry.trace import Span
 
     from tracekit._assembly.handle import HasTracing, Tracing
     from tracekit.flask._old_form import OldForm, OpenTracingTracer
@@ -194,24 +195,24 @@ class FlaskTracing:
         """Log the current exception, once."""
         self._server.complain(message)
 
-    def routed(self, context: Any) -> None:  # noqa: ANN401 (a class of Flask's, by version)
-        """Name the span: a context has been pushed, and no hook of the program's has run."""
-        request = context.request
-        exchange: Exchange | None = request.environ.get(KEY)
-        if (
-            exchange is not None
-            and (exchange.heard or (exchange.begun and self._callback is not None))
-            and not (exchange.named or exchange.finished)
-        ):
-            self._describe(exchange, request, self._attributes)
+    def routed(self, request: flask.Request, more: Iterable[str] = ()) -> None:
+        """Say on the span what Flask knows: it has matched a request, and no hook has run yet.
 
-    def _describe(
-        self, exchange: Exchange, request: flask.Request, attributes: Iterable[str]
-    ) -> None:
-        """Say on the span what Flask knows. Nothing that fails in here fails the request."""
+        ``more`` are attributes beside those of all requests. Nothing that fails in here fails the
+        request.
+        """
+        environ = request.environ
+        exchange: Exchange | None = environ.get(KEY)
+        if (
+            exchange is None
+            or not (exchange.heard or (exchange.begun and self._callback is not None))
+            or exchange.named
+            or exchange.finished
+        ):
+            return
         exchange.named = True
         try:
-            environ, rule, name = request.environ, request.url_rule, exchange.method
+            rule, name = request.url_rule, exchange.method
             if rule is None:
                 name = self._operation(name)
             else:
@@ -229,15 +230,18 @@ class FlaskTracing:
                     exchange.describe_behind_proxy(environ)
                 if rule is not None:
                     span.set_attribute("http.route", route)
-                if self._old is not None:
-                    span.set_attribute("component", "Flask")
-                    span.set_attribute("http.url", redact_url(request.base_url))
-                if attributes:
-                    _copy_attributes(span, request, attributes)
+                if self._old is not None or self._attributes or more:
+                    self._tell_more(span, request, more)
             if self._callback is not None:
                 self._callback(self._shown(exchange), request)
         except Exception:
             self._server.complain("describing a request's span failed; the request goes on")
+
+    def _tell_more(self, span: Span, request: flask.Request, more: Iterable[str]) -> None:
+        if self._old is not None:
+            span.set_attribute("component", "Flask")
+            span.set_attribute("http.url", redact_url(request.base_url))
+        _copy_attributes(span, request, (*self._attributes, *more))
 
     def _operation(self, method: str, route: str | None = None, endpoint: str = "") -> str:
         """Return the operation of a request that matched ``route`` (None: nothing)."""
@@ -275,7 +279,7 @@ class FlaskTracing:
             return
         around = exchange.context if alone else otel_context.get_current()
         exchange.start(environ, None, around)
-        self._describe(exchange, request, (*self._attributes, *attributes))
+        self.routed(request, attributes)
         try:
             with Step(exchange.context):
                 yield

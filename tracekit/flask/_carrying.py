@@ -11,6 +11,7 @@ from tracekit.flask._late import Late
 if TYPE_CHECKING:
     from contextvars import Token
 
+    import flask
     from opentelemetry.context import Context
 
     from tracekit.wsgi._exchange import Exchange
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class Edge(Protocol):
     """Who is told."""
 
-    def routed(self, context: Any) -> None:  # noqa: ANN401 (a class of Flask's, by version)
-        """Take note that a context has been pushed, and its request matched."""
+    def routed(self, request: flask.Request) -> None:
+        """Take note that a request has been matched: its context has been pushed."""
 
 
 def carrying(kind: Any, edge: Edge) -> Any:  # noqa: ANN401 (classes known at run time only)
@@ -42,7 +43,7 @@ def carrying(kind: Any, edge: Edge) -> Any:  # noqa: ANN401 (classes known at ru
 
         def push(self) -> None:
             push_one(self)
-            edge.routed(self)
+            edge.routed(self.request)
 
     class Attaching(Carrying):
         _tracekit_attach: Carried | Late | None = None
@@ -52,7 +53,7 @@ def carrying(kind: Any, edge: Edge) -> Any:  # noqa: ANN401 (classes known at ru
             if attach is not None:
                 attach.push()
             push_one(self)
-            edge.routed(self)
+            edge.routed(self.request)
             if attach is not None:
                 attach.pushed()
 

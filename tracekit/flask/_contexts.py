@@ -95,4 +95,4 @@ def _pushing(
 ) -> None:
     """Push a context whose class could not be replaced."""
     push()
-    routed(context)
+    routed(context.request)
