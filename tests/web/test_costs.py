@@ -124,8 +124,9 @@ class Canned(BaseAdapter):
         """Hold nothing."""
 
 
-# Before a request was begun in one go: 61 and 93, 47 and 65.
-REQUESTS = {"sampled": (40, 69), "unsampled": (30, 42)}
+# Before a request was begun in one go: 61 and 93, 47 and 65. Beside these, the library's own: its
+# headers are copied without asking for each.
+REQUESTS = {"sampled": (31, 68), "unsampled": (24, 40)}
 
 
 def test_calls_of_a_sent_request(tracing, how):
@@ -142,7 +143,7 @@ def test_calls_of_a_sent_request(tracing, how):
 
 
 # Before: 67 and 92, 53 and 64.
-HTTPX = {"sampled": (36, 67), "unsampled": (20, 36)}
+HTTPX = {"sampled": (32, 65), "unsampled": (19, 33)}
 
 
 def test_calls_of_httpx(tracing, how):

@@ -46,6 +46,8 @@ _CLIENT = trace.SpanKind.CLIENT
 _METHODS = {method: method for method in http.METHODS}
 """Each as a plain text of ours, whatever subclass of it somebody asks with."""
 _put = dict.__setitem__
+MAX_ANSWERS = 64
+"""How many kinds of answers are remembered: of status, HTTP version and times it was sent."""
 
 EXCHANGE = "_tracekit_exchange"
 """Where a response holds what ends its exchange when nobody reads or closes it."""
@@ -77,9 +79,24 @@ class Bound:
         self.propagator = handle.propagator
         self.rule = rule
         self.semconv: Semconv = chosen or handle.settings.semconv
-        self.status_keys = http.STATUS_KEYS[self.semconv]
+        self.answers: dict[tuple[int, str | None, int], PlainAttributes] = {}
+        """What a span is told of its answer; of as many kinds of answers as a service gets."""
         if rule.allow:  # what is to go out must have been noted when the request came in
             self.propagator.forward(rule.allow)
+
+    def answered(self, status: int, version: str | None, resent: int) -> PlainAttributes:
+        """Return the attributes of what an answer's first line said."""
+        found = PlainAttributes()
+        if status:
+            found.update(dict.fromkeys(http.STATUS_KEYS[self.semconv], status))
+        if self.semconv != "old":
+            if version:
+                found["network.protocol.version"] = version
+            if resent:
+                found["http.request.resend_count"] = resent
+        if len(self.answers) < MAX_ANSWERS:
+            self.answers[status, version, resent] = found
+        return found
 
 
 class HttpClient:
@@ -146,6 +163,8 @@ class ClientExchange(BaseCall):
     recording = False
     host = ""
     """Only known where somebody wants to know it."""
+    _told: PlainAttributes | None = None
+    """What the span is told last."""
     _token: Token[Context]
 
     def __init__(self, bound: Bound, method: str, url: object, around: Context) -> None:
@@ -194,19 +213,9 @@ class ClientExchange(BaseCall):
     def answered(self, status: int, version: str | None = None, resent: int = 0) -> None:
         """Note what the answer's first line said."""
         self.status = status
-        if not self.recording:
-            return
-        bound = self.bound
-        found = PlainAttributes()
-        if status:
-            for key in bound.status_keys:
-                found[key] = status
-        if bound.semconv != "old":
-            if version:
-                found["network.protocol.version"] = version
-            if resent:
-                found["http.request.resend_count"] = resent
-        self.span.set_attributes(found)
+        if self.recording:
+            said = status, version, resent
+            self._told = self.bound.answers.get(said) or self.bound.answered(*said)
 
     def finish(self, error: BaseException | None = None) -> None:
         """End the span, once. ``error`` is what was raised while it was on the wire."""
@@ -214,15 +223,21 @@ class ClientExchange(BaseCall):
             del self.live  # ``claim``, without the call
         except AttributeError:
             return
+        span, told = self.span, self._told
         kind = description = None
+        if error is None and (self.status or 0) < 400:
+            if told is None or not isinstance(span, Span):
+                span.end()
+            else:
+                span.end(None, told)  # as nearly all do
+            return
+        if told:
+            span.set_attributes(told)
         if error is not None:
             kind, description = http.error_type(error), redact_text(message_of(error))
-            _record(self.span, error, description)
-        elif (self.status or 0) >= 400:
-            kind = str(self.status)
+            _record(span, error, description)
         else:
-            self.span.end()  # as nearly all do
-            return
+            kind = str(self.status)
         self.conclude(kind, description)
 
 

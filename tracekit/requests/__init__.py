@@ -27,7 +27,7 @@ from tracekit._calls.http_client import HttpClient
 from tracekit._calls.patch import Patch, lock
 from tracekit.requests import _sending
 from tracekit.requests._adapter import hand_over
-from tracekit.requests._sending import MARK, Sending, interception
+from tracekit.requests._sending import MARK, NAME, Lookup, Sending, interception
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -109,7 +109,9 @@ class _Client(HttpClient):
             session = args[0] if bound_to is None and args else bound_to
             if not self.active or session is None:
                 return original(*args, **kwargs)
-            self.cover(type(session))
+            kind = type(session)
+            if type(kind.__dict__.get(NAME)) is not Lookup:  # ``cover`` would find that out as well
+                self.cover(kind)
             sending = Sending(self, session)
             token = _sending.current.set(sending)
             try:

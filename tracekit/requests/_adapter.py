@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Protocol
 
+from requests import PreparedRequest
 from requests.structures import CaseInsensitiveDict
 
 from tracekit._calls.http_client import EXCHANGE
+from tracekit._context import attach, detach
 from tracekit.requests._exchange import follow
 
 if TYPE_CHECKING:
-    from requests import PreparedRequest, Response
+    from requests import Response
     from requests.adapters import BaseAdapter
 
     from tracekit._calls.http_client import ClientExchange, HttpClient
+
+
+_new = object.__new__
 
 
 class Sending(Protocol):
@@ -75,9 +81,7 @@ class Adapter:
             exchange = client.begin(request.method or "", request.url or "")
             if exchange is not None:
                 self._tracekit_sending.exchanges.append(exchange)
-                sent = copy.copy(request)
-                headers: Any = exchange.headers((request.headers or {}).items())
-                sent.headers = CaseInsensitiveDict(headers)
+                sent = _to_send(request, exchange)
         except Exception:  # a request of somebody's own kind, which is then sent as it is
             client.complain("tracing a request failed; it is sent untraced")
             if exchange is not None:
@@ -86,8 +90,11 @@ class Adapter:
         if exchange is None:
             return adapter.send(request, *args, **kwargs)
         try:
-            with exchange:
+            token = attach(exchange.context)
+            try:
                 response = adapter.send(sent, *args, **kwargs)
+            finally:
+                detach(token)
         except BaseException as error:
             exchange.finish(error)
             raise
@@ -99,6 +106,34 @@ class Adapter:
         except Exception:  # no response: a mock, or a mistake that the session will complain of
             exchange.finish()
         return response
+
+
+def _to_send(request: PreparedRequest, exchange: ClientExchange) -> PreparedRequest:
+    """Return a copy of the request with the headers of the trace and of the mesh.
+
+    What nearly all requests are is copied without what ``copy`` does to find out how, and headers
+    without asking for each: requests keeps them by lower-case name, as pairs of name and value.
+    """
+    if type(request) is PreparedRequest:
+        sent = _new(PreparedRequest)
+        sent.__dict__.update(request.__dict__)
+    else:
+        sent = copy.copy(request)
+    held = request.headers
+    store = held.__dict__.get("_store") if type(held) is CaseInsensitiveDict else None
+    if type(store) is OrderedDict:
+        kept = store.copy()
+        gone, added = exchange.changes(kept)
+        for name in gone:
+            del kept[name]
+        for name, value in added:
+            kept[name.lower()] = name, value
+        sent.headers = headers = _new(CaseInsensitiveDict)
+        headers.__dict__["_store"] = kept
+    else:
+        pairs: Any = exchange.headers((held or {}).items())
+        sent.headers = CaseInsensitiveDict(pairs)
+    return sent
 
 
 def mounted(adapter: object) -> object:
