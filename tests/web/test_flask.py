@@ -268,6 +268,19 @@ def test_a_final_context_class_still_serves(tracing, caplog):
     assert len(caplog.records) == 1
 
 
+@pytest.mark.skipif(not hasattr(flask.app, "RequestContext"), reason="Flask has one context")
+def test_a_context_class_may_come_later(tracing, monkeypatch):
+    """Whoever replaces Flask's class of contexts has the next contexts made of it."""
+    app = trace_app(tracing)
+    assert app.test_client().get("/pulls/bob").status_code == 200
+    own = type("Own", (flask.app.RequestContext,), {})
+    monkeypatch.setattr(flask.app, "RequestContext", own)
+    for _ in range(2):
+        assert isinstance(app.test_request_context("/pulls/bob"), own)
+        assert app.test_client().get("/pulls/bob").status_code == 200
+    assert {span.name for span in tracing.sink.take_many(3)} == {"GET /pulls/<user>"}
+
+
 def test_the_constructor_says_what_it_takes(tracing):
     """By keyword and for ``inspect`` the parameters are those of the reference."""
     assert list(inspect.signature(FlaskTracing).parameters) == [
