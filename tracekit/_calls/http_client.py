@@ -46,6 +46,7 @@ _CLIENT = trace.SpanKind.CLIENT
 _METHODS = {method: method for method in http.METHODS}
 """Each as a plain text of ours, whatever subclass of it somebody asks with."""
 _put = dict.__setitem__
+MAX_VERSION = 16
 MAX_ANSWERS = 64
 """How many kinds of answers are remembered: of status, HTTP version and times it was sent."""
 
@@ -94,7 +95,8 @@ class Bound:
                 found["network.protocol.version"] = version
             if resent:
                 found["http.request.resend_count"] = resent
-        if len(self.answers) < MAX_ANSWERS:
+        plain = type(status) is int and (not version or len(version) < MAX_VERSION)
+        if plain and len(self.answers) < MAX_ANSWERS:
             self.answers[status, version, resent] = found
         return found
 
