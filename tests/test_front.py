@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
@@ -27,6 +28,14 @@ def test_every_name_of_the_front_is_listed(name):
     """What ``__all__`` says can be had, and ``dir`` shows it."""
     assert getattr(tracekit, name) is getattr(tracekit, name)
     assert name in dir(tracekit)
+
+
+def test_completion_offers_what_is_public():
+    """Besides names of the language and what begins with an underscore: the front and modules."""
+    shown = {name for name in dir(tracekit) if not name.startswith("_")}
+    modules = {name for name in shown if isinstance(getattr(tracekit, name), ModuleType)}
+    assert shown - modules == set(tracekit.__all__)
+    assert "__version__" in dir(tracekit)
 
 
 def test_the_table_and_the_list_agree():
