@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tracekit._lazy import lazily
-from tracekit.sampling._parent import ParentRule
+from tracekit.sampling._parent import ParentRule, state_of
 from tracekit.sampling._sampler import Const, Probabilistic, RootSampler, finite
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tracekit.sampling._keep import KeepRule, KeepRules, keep_rule
     from tracekit.sampling._limiter import RateLimiter, RateLimiting
     from tracekit.sampling._operations import GuaranteedThroughput, PerOperation
-    from tracekit.sampling._remote import RemoteSampler, head_of, state_of
+    from tracekit.sampling._remote import RemoteSampler, head_of
     from tracekit.sampling._strategy import AdaptiveStrategy, Strategy, parse_strategy
 
 __all__ = [
@@ -55,7 +55,7 @@ if not TYPE_CHECKING:  # only where a setting, a file or a server asks for it
                 "_keep": ("KeepRule", "KeepRules", "keep_rule"),
                 "_limiter": ("RateLimiter", "RateLimiting"),
                 "_operations": ("GuaranteedThroughput", "PerOperation"),
-                "_remote": ("RemoteSampler", "head_of", "state_of"),
+                "_remote": ("RemoteSampler", "head_of"),
                 "_strategy": ("AdaptiveStrategy", "Strategy", "parse_strategy"),
             }.items()
             for name in names

@@ -140,3 +140,7 @@ class RateLimiting(RootSampler):
     def get_description(self) -> str:
         """Return the sampler and its parameter."""
         return f"RateLimiting{{{self.rate:g}/s}}"
+
+    def figures(self) -> dict[str, object]:
+        """Return the type and the traces per second."""
+        return {"type": "ratelimiting", "param": self.rate}

@@ -137,3 +137,12 @@ class PerOperation(RootSampler):
         """Return the sampler, its defaults and how many operations it knows."""
         known = f"{len(self._table)}/{self.max_operations} operations"
         return f"PerOperation{{{self.default_rate:g}, {self.lower_bound:g}/s, {known}}}"
+
+    def figures(self) -> dict[str, object]:
+        """Return the defaults and the rates by operation."""
+        return {
+            "type": "adaptive",
+            "default": self.default_rate,
+            "lower_bound": self.lower_bound,
+            "operations": self.operations(),
+        }

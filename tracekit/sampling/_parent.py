@@ -123,3 +123,16 @@ def _decision_of(parent: SpanContext) -> _context.Decision:
     if isinstance(parent, _context.SpanContext):
         return parent.decision
     return _context.Decision.ACCEPT if parent.trace_flags.sampled else _context.Decision.DENY
+
+
+def state_of(sampler: otel.Sampler) -> dict[str, object]:
+    """Return what ``sampler`` does now, as plain values for a person to read.
+
+    Each of ours says so itself: to import another one's module takes a descriptor, and who asks may
+    have none left.
+    """
+    if isinstance(sampler, ParentRule):
+        return state_of(sampler.root)
+    if isinstance(sampler, RootSampler):
+        return sampler.figures()
+    return {"type": sampler.get_description()}

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from tracekit.sampling._limiter import RateLimiting
 from tracekit.sampling._operations import PerOperation
-from tracekit.sampling._parent import ParentRule
+from tracekit.sampling._parent import ParentRule, state_of
 from tracekit.sampling._sampler import (
     INITIAL_RATE,
     MAX_OPERATIONS,
-    Const,
     Probabilistic,
     RootSampler,
 )
@@ -98,6 +97,10 @@ class RemoteSampler(RootSampler):
         feed = self.feed.state() if self.feed is not None else {}
         return {"strategy": state_of(self.current), "age_s": age_s, **feed}
 
+    def figures(self) -> dict[str, object]:
+        """Return ``state`` as that of a remote sampler."""
+        return {"type": "remote", **self.state()}
+
     def get_description(self) -> str:
         """Return the sampler and the one in force."""
         return f"Remote{{{self.current.get_description()}}}"
@@ -114,28 +117,3 @@ def head_of(sampler: Sampler, operation: str) -> tuple[str, bool | float]:
     state = state_of(sampler)
     param = state.get("param")
     return str(state["type"]), param if isinstance(param, int | float) else 0.0
-
-
-def state_of(sampler: Sampler) -> dict[str, object]:
-    """Return what ``sampler`` does now, as plain values for a person to read."""
-    match sampler:
-        case ParentRule():
-            state = state_of(sampler.root)
-        case RemoteSampler():
-            state = {"type": "remote", **sampler.state()}
-        case PerOperation():
-            state = {
-                "type": "adaptive",
-                "default": sampler.default_rate,
-                "lower_bound": sampler.lower_bound,
-                "operations": sampler.operations(),
-            }
-        case Probabilistic():
-            state = {"type": "probabilistic", "param": sampler.rate}
-        case RateLimiting():
-            state = {"type": "ratelimiting", "param": sampler.rate}
-        case Const():
-            state = {"type": "const", "param": sampler.param}
-        case _:
-            state = {"type": sampler.get_description()}
-    return state

@@ -55,6 +55,10 @@ class RootSampler(Sampler):
     def decide(self, trace_id: int, name: str) -> SamplingResult:
         """Return a shared answer with ``sampler.type`` and ``sampler.param``, sampled or not."""
 
+    def figures(self) -> dict[str, object]:
+        """Return what it does now, as plain values for a person to read; see ``state_of``."""
+        return {"type": self.get_description()}
+
     def should_sample(
         self,
         parent_context: Context | None,
@@ -146,6 +150,10 @@ class Const(RootSampler):
         """Return the sampler and its parameter."""
         return f"Const{{{self.param}}}"
 
+    def figures(self) -> dict[str, object]:
+        """Return the type and what it answers."""
+        return {"type": "const", "param": self.param}
+
 
 class Probabilistic(RootSampler):
     """Samples the share ``rate`` in [0, 1] of all trace ids; the high 64 bits play no part."""
@@ -164,3 +172,7 @@ class Probabilistic(RootSampler):
     def get_description(self) -> str:
         """Return the sampler and its parameter."""
         return f"Probabilistic{{{self.rate:g}}}"
+
+    def figures(self) -> dict[str, object]:
+        """Return the type and the rate."""
+        return {"type": "probabilistic", "param": self.rate}
