@@ -37,11 +37,10 @@ class Extractor(Reader):
                 plain: dict[str, str] = carrier  # type: ignore[assignment] # codecs do not trust it
                 if self._reads.issuperset(plain):
                     if self._only in plain and len(plain) == 1:
-                        parts = self._decode_only(plain[self._only], self._note_first)
+                        parts = self._decode_only(plain[self._only], self._note)
                     else:
-                        parts = self._decode_first(plain, self._note_first)  # as in ``_enter``
-                    if self._others:
-                        parts = self._with_others(parts, plain)
+                        decode = self._decode  # a local, as in ``inject``
+                        parts = decode(plain, self._note)  # as in ``_enter``
                     if parts is None:
                         return Context() if context is None else context
                     return fill(Context() if context is None else Context(context), parts, ())
@@ -77,7 +76,7 @@ class Extractor(Reader):
                         alone = value
                     elif name not in idle:
                         return self._read_received(metadata)
-                return None if alone is None else self._decode_only(alone, self._note_first), ()
+                return None if alone is None else self._decode_only(alone, self._note), ()
         except (TypeError, ValueError, AttributeError):  # no text, no pairs
             pass
         headers = self._found(metadata)
@@ -193,9 +192,7 @@ class Extractor(Reader):
         self, headers: Mapping[str, str], context: Context | None, captured: Headers
     ) -> Context:
         """Return ``context`` with what lower-case ``headers`` say."""
-        parts = self._decode_first(headers, self._note_first)
-        if self._others:
-            parts = self._with_others(parts, headers)
+        parts = self._decode(headers, self._note)
         if parts is None:
             if not captured:
                 return Context() if context is None else context

@@ -35,7 +35,6 @@ _NAMES_A_SPAN = {
 """The headers without which no trace can be joined, and their formats."""
 _NO_FIELDS: ExtractedFields = (0, 0, None, None, False, None, NO_BAGGAGE, "", 0)
 _SENT_BY_GRPC = ("user-agent", "accept-encoding", "grpc-accept-encoding", "grpc-encoding")
-_NO_FORMAT: tuple[str, Decode, Note] = ("", lambda _headers, _note: None, ignore)
 
 
 class Reader:
@@ -58,16 +57,10 @@ class Reader:
         self.counters = counters
         self._names = tuple(format_.name for format_ in formats)
         self._alone = alone and bool(formats)
-        reading = [
-            (format_.name, format_.decode, partial(counters.decode_error, format_.name))
-            for format_ in formats
-        ]
-        # Taken apart, because most propagators have one format and a loop would cost them a tenth.
-        self._first: str
-        self._decode_first: Decode
-        self._note_first: Note
-        self._first, self._decode_first, self._note_first = reading[0] if reading else _NO_FORMAT
-        self._others = reading[1:]
+        # One function, whether it reads one format, as most do, or several.
+        self._decode: Decode
+        self._note: Note
+        self._decode, self._note = _together(formats, counters)
         # The one header that most requests hold and most propagators read.
         self._only: str | None = None
         self._decode_only: DecodeAlone = lambda _value, _note: None
@@ -92,9 +85,7 @@ class Reader:
 
     def _read(self, headers: Mapping[str, str], captured: Headers) -> Extracted:
         """Return what lower-case ``headers`` say."""
-        parts = self._decode_first(headers, self._note_first)
-        if self._others:
-            parts = self._with_others(parts, headers)
+        parts = self._decode(headers, self._note)
         if parts is None and captured:
             parts = self._not_joined(captured)
         return parts, captured
@@ -107,20 +98,6 @@ class Reader:
                     self.counters.ignore(name, _NAMES_A_SPAN[name], self._names)
                     break
         return _NO_FIELDS
-
-    def _with_others(
-        self, parts: ExtractedFields | None, headers: Mapping[str, str]
-    ) -> ExtractedFields | None:
-        """Return what the first format said together with what the others say."""
-        winner = self._first
-        for name, decode, note in self._others:
-            found = decode(headers, note)
-            if found is not None:
-                if parts is None:
-                    parts, winner = found, name
-                else:
-                    parts, winner = merge(parts, winner, found, name, self.counters)
-        return parts
 
     def _capture(self, headers: Mapping[str, str]) -> Headers:
         """Return what goes on as it is. Raises ``TypeError`` where a value of that is no text."""
@@ -156,6 +133,28 @@ class Reader:
                     break
             pairs.append((name, value))
         return tuple(pairs)
+
+
+def _together(formats: Sequence[Format], counters: Counters) -> tuple[Decode, Note]:
+    """Return one decoder for all, and its note; of a single format its own."""
+    reading = [
+        (format_.name, format_.decode, partial(counters.decode_error, format_.name))
+        for format_ in formats
+    ]
+    if len(reading) == 1:
+        return reading[0][1:]
+
+    def decode(headers: Mapping[str, str], _note: Note) -> ExtractedFields | None:
+        parts, winner = None, ""
+        for name, decode_one, note in reading:
+            found = decode_one(headers, note)
+            if parts is None:
+                parts, winner = found, name
+            elif found is not None:
+                parts, winner = merge(parts, winner, found, name, counters)
+        return parts
+
+    return decode, ignore
 
 
 def _baggage_bytes(name: str, value: str) -> int:
