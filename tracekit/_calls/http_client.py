@@ -47,6 +47,7 @@ _METHODS = {method: method for method in http.METHODS}
 """Each as a plain text of ours, whatever subclass of it somebody asks with."""
 _put = dict.__setitem__
 MAX_VERSION = 16
+"""Characters of the HTTP version of an answer that is remembered."""
 MAX_ANSWERS = 64
 """How many kinds of answers are remembered: of status, HTTP version and times it was sent."""
 
