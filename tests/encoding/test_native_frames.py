@@ -7,6 +7,7 @@ import math
 import os
 import struct
 import sys
+from functools import partial
 from types import ModuleType
 
 import pytest
@@ -375,14 +376,31 @@ def test_a_large_frame_grows_on_the_heap():
             assert fast.frame(Told(one)) == pure.frame(Told(one))
 
 
+def direct(one):
+    """Return, of each call for a span, what makes it without a step in Python, and its list."""
+    at = plan((SpanKind.SERVER, SCOPES[1], 2, b""))
+    lists = [[], [], []]
+    return [
+        (partial(native.jaeger, at, True, [one], lists[0], 1), lists[0]),
+        (partial(native.jaeger, at, False, [one], lists[1], 1), lists[1]),
+        (partial(native.otlp, at, [one], lists[2], 1), lists[2]),
+        (partial(native.jaeger, at, True, one, 0, b""), []),
+        (partial(native.jaeger, at, False, one, 0, b""), []),
+        (partial(native.otlp, at, one, 2, b"", b""), []),
+    ]
+
+
 def test_memory_may_run_out_anywhere():
-    """Each allocation fails in turn: a frame or MemoryError, no crash, nothing half-written."""
+    """Each allocation fails in turn: a frame or MemoryError, no crash, nothing half-written.
+
+    Nothing but the call runs meanwhile: CPython 3.12 and 3.13 crash in steps of Python.
+    """
     testcapi = pytest.importorskip("_testcapi", reason="this Python has no module _testcapi")
     one = plain(attributes={"long": "ä" * 9000, **plain().attributes})
-    whole = {name: call() for name, call in calls(one).items()}
+    whole = [(call(), into) for call, into in direct(one)]
     seen = set()
     for at in range(40):
-        for name, call in calls(one).items():
+        for (call, into), (right, frames) in zip(direct(one), whole, strict=True):
             testcapi.set_nomemory(at, at + 1)
             try:
                 made = call()
@@ -390,9 +408,10 @@ def test_memory_may_run_out_anywhere():
                 made = MemoryError
             finally:
                 testcapi.remove_mem_hooks()
-            assert made in (whole[name], None, MemoryError)
+            assert made in (right, MemoryError) or (made in (None, 1) and not into)
+            assert into in ([], frames)
             seen.add(made if made is MemoryError else type(made))
-    assert {MemoryError, Frame} <= seen
+    assert {MemoryError, Frame, int} <= seen
 
 
 class Odd(str):
