@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 
@@ -13,6 +14,7 @@ from tracekit._process.tally import FREE_THREADED
 from tracekit._protocols import SendResult
 from tracekit.reporting import Reporter
 from tracekit.reporting._batcher import Batcher
+from tracekit.reporting._ledger import Ledger
 from tracekit.reporting._queue import SpanQueue
 from tracekit.reporting._sender import Sender
 
@@ -111,6 +113,29 @@ def test_the_drain(place, allocation):
     assert (stats.queued, stats.in_flight) == (0, 0)
     end(reporter, CAPACITY + 1)
     assert reporter.stats().queued == CAPACITY
+
+
+def test_room_that_is_short_twice():
+    """Permits that cannot be given back at the first and the second attempt are at the third."""
+    again = 0
+    for first, second in itertools.product(range(40), range(4)):
+        queue = SpanQueue(CAPACITY, "newest", Ledger())
+        for _ in range(SPANS):
+            queue.offer(TinySpan("s"))
+        failing(SpanQueue.take.__code__, first, lambda: queue.take(100))  # noqa: B023 - called now
+        queue.hand = []
+        again += failing(
+            SpanQueue._give_what_is_owed.__code__,
+            second,
+            lambda: queue.take(50),  # noqa: B023
+        )
+        queue.hand = []
+        while queue.take(50):
+            queue.hand = []
+        for _ in range(CAPACITY + 1):
+            queue.offer(TinySpan("s"))
+        assert len(queue) == CAPACITY, (first, second)
+    assert again
 
 
 @pytest.mark.parametrize("allocation", range(8))

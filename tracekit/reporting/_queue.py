@@ -256,18 +256,22 @@ class SpanQueue:
         return hand
 
     def _give_what_is_owed(self) -> None:
-        """Pass on the permits for which there was no memory."""
-        self._short = False
+        """Pass on the permits for which there was no memory. What raises here leaves it to do."""
         while True:
             try:
                 self._permits += self._giving
             except MemoryError:
-                for _ in self._owed.count:
+                for _ in self._owed.count:  # one was on its way
                     break
-                self._short = True
+                for _ in self._giving:  # the others make way for those that ``take`` gives
+                    for _ in self._owed.count:
+                        break
                 return
-            repaid = self._repaid + 1
-            if repaid > self._owed.value:
+            owed, repaid = self._owed.value, self._repaid + 1
+            if repaid > owed:
+                self._short = False
+                if self._owed.value > owed:  # ``offer`` may have set it just before
+                    self._short = True
                 return
             self._giving = repeat(None, 1)
             self._repaid = repaid
