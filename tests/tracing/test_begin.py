@@ -329,6 +329,29 @@ def test_one_mute_value_costs_no_others(way, caplog):
     assert said.exc_info is None
 
 
+class Triples(dict):
+    """Attributes whose items are no pairs."""
+
+    def items(self):
+        return [(*pair, None) for pair in super().items()]
+
+
+@pytest.mark.parametrize("way", ["start_span", "set_attributes", "add_event"])
+def test_items_that_are_no_pairs(way, caplog):
+    """They are left out with one warning, and the program goes on."""
+    attributes = Triples(a=1)
+    tracer = TracerProvider(ParentRule(Const(True)), None, Resource({})).get_tracer("test")
+    above = trace.set_span_in_context(tracer.start_span("parent", Context()), Context())
+    given = attributes if way == "start_span" else None
+    span = tracer.start_span("x", above, attributes=given)
+    if way == "set_attributes":
+        span.set_attributes(attributes)
+    elif way == "add_event":
+        span.add_event("e", attributes)
+    assert "a" not in (span.events[0].attributes if way == "add_event" else span.attributes)
+    assert caplog.text.count("cannot be read") == 1
+
+
 def test_an_id_generator_may_be_replaced():
     """The ids of the next span are the new one's."""
 

@@ -107,8 +107,8 @@ class Rules:
     ) -> Cleaned:
         """Return as ``clean`` does those that can be read, of some that cannot be read at once."""
         try:
-            items = list(attributes.items())
-        except Exception:  # no mapping
+            items = [(key, value) for key, value in attributes.items()]
+        except Exception:  # no mapping, or its items are no pairs
             tell_unread("Attributes", error)
             return {}, 1
         kept = BoundedAttributes(max_count, None, immutable=False, max_value_len=self.max_length)
