@@ -83,6 +83,45 @@ def test_the_figures_are_the_same(reporter_of):
     assert len(told.notes) == 8
 
 
+class Around:
+    """Notes what a reporter is told, and shows all else of it as its own."""
+
+    def __init__(self, reporter):
+        self._reporter = reporter
+        self.notes = []
+
+    def __getattr__(self, name):
+        return getattr(self._reporter, name)
+
+    def on_start(self, span, parent_context=None):
+        self.notes.append(f"start {span.name}")
+        self._reporter.on_start(span, parent_context)
+
+    def on_end(self, span):
+        self.notes.append(f"end {span.name}")
+        self._reporter.on_end(span)
+
+
+def test_a_wrapper_is_told(reporter_of):
+    """One that wraps a reporter hears of each span, as the reporter does."""
+    reporter = reporter_of()
+    around = Around(reporter)
+    trace(provider_of(around), children=1)
+    assert around.notes == ["start root", "start child", "end child", "end root"]
+    assert figures(reporter) == (2, 0, 2, 2)
+
+
+def test_a_method_of_its_own(reporter_of):
+    """What was put in the place of a reporter's method is called."""
+    reporter = reporter_of()
+    seen = []
+    offer = reporter.on_end
+    reporter.on_end = lambda span: (seen.append(span.name), offer(span))
+    trace(provider_of(reporter), children=1)
+    assert seen == ["child", "root"]
+    assert figures(reporter) == (2, 0, 2, 2)
+
+
 def test_a_reporter_that_comes_later(reporter_of):
     """It is told of every end from then on, of what is open as well; the first one no more."""
     first, second = reporter_of(), reporter_of(Heard)

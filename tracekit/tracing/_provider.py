@@ -147,7 +147,9 @@ class TracerProvider(trace.TracerProvider):
         self.reporter = reporter
         self._on_start = reporter.on_start
         self._on_end = reporter.on_end
-        self._states.put_into(getattr(reporter, "intake", None))
+        # By its type: one that wraps another may show the other's intake as its own.
+        known = hasattr(type(reporter), "intake")
+        self._states.put_into(getattr(reporter, "intake", None) if known else None)
 
     @property
     def id_generator(self) -> IdGenerator:
