@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
+from tracekit._causes import Cause
 from tracekit._protocols import Frame, Outcome, Payload
+from tracekit.transport._http import Tls
 from tracekit.transport._otlp_grpc import METHOD, OtlpGrpcTransport
 
 SOON = 20.0
@@ -119,6 +121,23 @@ def test_a_return_is_found_at_once():
             assert send(transport).unreached
         with serving(lambda _body, _context: b"", port=port):
             assert send(transport).ok
+
+
+@pytest.mark.parametrize("fault", ["absent", "below a file", "a circle of links", "a directory"])
+def test_a_certificate_that_cannot_be_read(fault, tmp_path):
+    """Whatever the path leads to instead, the operator is sent to look at it."""
+    path = tmp_path / "ca.pem"
+    if fault == "below a file":
+        path.touch()
+        path /= "ca.pem"
+    elif fault == "a circle of links":
+        path.symlink_to(path)
+    elif fault == "a directory":
+        path.mkdir()
+    transport = OtlpGrpcTransport("https://127.0.0.1:1", tls=Tls(ca_file=str(path)))
+    with contextlib.closing(transport):
+        result = send(transport)
+    assert (result.outcome, result.cause) == (Outcome.RETRY, Cause.FILE)
 
 
 def test_a_collector_may_be_far_away():

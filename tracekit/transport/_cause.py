@@ -24,7 +24,9 @@ def cause_of(error: Exception, *, here: bool = False) -> Cause:
         return Cause.NOBODY_HERE if here else Cause.REFUSED
     if number in (errno.EHOSTUNREACH, errno.ENETUNREACH):
         return Cause.REFUSED
-    return Cause.DESCRIPTORS if number in (errno.EMFILE, errno.ENFILE) else Cause.OTHER
+    if number in (errno.EMFILE, errno.ENFILE):
+        return Cause.DESCRIPTORS
+    return Cause.OTHER if getattr(error, "filename", None) is None else Cause.FILE
 
 
 _KINDS: tuple[tuple[type[Exception], Cause], ...] = (
@@ -33,5 +35,6 @@ _KINDS: tuple[tuple[type[Exception], Cause], ...] = (
     (FileNotFoundError, Cause.FILE),
     (PermissionError, Cause.FILE),
     (IsADirectoryError, Cause.FILE),
+    (NotADirectoryError, Cause.FILE),
     (ConnectionResetError, Cause.OTHER),  # among them http.client.RemoteDisconnected
 )
