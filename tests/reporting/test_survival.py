@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
 import time
 
 import pytest
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from waiting import eventually
 
@@ -15,7 +17,9 @@ from tracekit._protocols import SendResult
 from tracekit.encoding import jaeger_compact
 from tracekit.reporting import Reporter
 from tracekit.reporting._worker import start_worker
+from tracekit.sampling import Const, ParentRule
 from tracekit.testing import MemoryTransport
+from tracekit.tracing import TracerProvider as OwnProvider
 
 
 class Encoder:
@@ -96,6 +100,35 @@ def test_an_encoder_may_raise(report, step, spawn):
     assert (stats.sent, stats.dropped["encode_failed"]) == (2, 1)
     assert settled(stats) == stats.finished == 3
     assert wire.closed
+
+
+@pytest.mark.parametrize("way", ["ended", "reported"])
+def test_no_memory_to_start_a_worker(way):
+    """The span is in the queue by then, once; its end raises nothing, and it is sent."""
+    lacking = []
+
+    def clock():
+        if lacking:
+            raise lacking.pop()
+        return time.monotonic()
+
+    reporter = Reporter(
+        jaeger_compact(), MemoryTransport, spawn=start_worker, wait=time.sleep, clock=clock
+    )
+    if way == "ended":
+        own = OwnProvider(ParentRule(Const(True)), reporter, Resource({})).get_tracer("t")
+        last = own.start_span("s").end
+    else:
+        span = TracerProvider(shutdown_on_exit=False).get_tracer("t").start_span("s")
+        span.end()
+        last = functools.partial(reporter.report, span)
+    lacking.append(MemoryError())
+    last()
+    assert not lacking
+    stats = reporter.stats()
+    assert (stats.started, stats.finished, stats.queued) == (1, 1, 1)
+    assert reporter.flush(5.0).sent == 1
+    reporter.shutdown(5.0)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -114,7 +114,7 @@ class Pipeline:
     def start(self) -> None:
         """Start the worker, once. Without one, ``flush`` and ``close`` drain.
 
-        RecursionError where the stack has no room for it; raises nothing else.
+        RecursionError where the stack has no room for it, MemoryError; raises nothing else.
         """
         if self.queue.closed:
             if self._over:  # all losses were told when the pipeline closed

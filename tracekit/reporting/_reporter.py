@@ -161,7 +161,7 @@ class Reporter(SpanProcessor):
             if state.intake.offer is None:
                 try:  # noqa: SIM105 - that would be a call, which may fail as well
                     state.pipeline.start()
-                except RecursionError:
+                except (RecursionError, MemoryError):
                     pass  # it is queued; a later span starts the worker
 
     def intake(self) -> Intake | None:
@@ -189,7 +189,7 @@ class Reporter(SpanProcessor):
         if state.intake.offer is None:
             try:  # noqa: SIM105 - as above
                 state.pipeline.start()
-            except RecursionError:
+            except (RecursionError, MemoryError):
                 pass
 
     def withdraw(self, span: ReadableSpan) -> None:
