@@ -23,7 +23,7 @@ from tracekit.propagation import Propagator
 from tracekit.propagation._jaeger import Names as JaegerHeaders
 from tracekit.reporting import FanOut, FlushResult, Reporter, Stats
 from tracekit.reporting._worker import start_worker
-from tracekit.sampling import ParentRule, from_type
+from tracekit.sampling import ParentRule, from_type, state_of
 from tracekit.tracing import (
     DisabledTracerProvider,
     SpanCounts,
@@ -88,8 +88,6 @@ class Parts(Frozen):
         """Put the reporter's, the tracer's and the sampler's figures together."""
         if self.reporter is None or self.sampler is None:
             return Stats()
-        from tracekit.sampling import state_of  # noqa: PLC0415 - not before somebody reads them
-
         figures, counts = self.reporter.stats(), self._counts()
         return dataclasses.replace(
             figures,
