@@ -1,7 +1,8 @@
-"""How a span is made from what is known of it: only ``begin`` and ``pass_on`` fill slots as well.
+"""How a span is made from what is known of it.
 
 Whoever has decided (an edge that has read headers, a tracer of another API) comes here with plain
-values and gets a span that is begun. They do the same inline, because there it is hot.
+values and gets a span that is begun. ``begin``, ``begin_kept`` and ``pass_on`` alone fill slots by
+themselves, inline, because there it is hot.
 """
 
 from __future__ import annotations
