@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
+import weakref
 
 import pytest
 from opentelemetry.sdk.resources import Resource
@@ -154,6 +156,28 @@ def test_a_child_counts_its_own(reporter_of):
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert figures(reporter) == (5, 1, 4, 4)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_keeps_no_foreign_queue(reporter_of):
+    """Also while a span of the parent's is current in it, as where a block of a trace forks."""
+    provider = provider_of(reporter_of())
+    tracer = provider.get_tracer("x")
+    queued = tracer.start_span("queued")
+    held = weakref.ref(queued)
+    queued.end()
+    del queued
+    with tracer.start_as_current_span("parent's"):
+        pid = os.fork()
+        if not pid:
+            try:
+                tracer.start_span("child's").end()
+                gc.collect()
+                os._exit(0 if held() is None else 1)
+            finally:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert held() is not None
 
 
 def test_after_the_end(reporter_of, caplog):

@@ -126,7 +126,10 @@ class TracingStates:
 
     def now(self) -> TracingState:
         """Return the state of this process. Any thread, and signal handlers, may ask."""
-        self.current = state = self.current.now()
+        before = self.current
+        self.current = state = before.now()
+        if state is not before:  # an open span of the parent's keeps that one, but not its queue
+            before.intake = NO_INTAKE
         if state.intake is NO_INTAKE and self._intake_of is not None:
             intake_of = self._intake_of
             # Asked for after the state: a fork in between leaves that one behind.
