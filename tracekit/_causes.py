@@ -103,7 +103,7 @@ _REMEDIES = {
     Cause.TLS: "see what the receiver's log says about the handshake; if it wants a client"
     " certificate: TRACEKIT_CERT_FILE and TRACEKIT_KEY_FILE",
     Cause.FILE: "correct the path or the rights of the certificate's file",
-    Cause.DESCRIPTORS: "let this process open more files (ulimit -n, LimitNOFILE), or fewer",
+    Cause.DESCRIPTORS: "raise the limit of open files (ulimit -n, LimitNOFILE), or open fewer",
     Cause.UNAUTHORIZED: "give the right credentials: JAEGER_USER and JAEGER_PASSWORD,"
     " JAEGER_AUTH_TOKEN, or OTEL_EXPORTER_OTLP_HEADERS",
     Cause.NOT_FOUND: "correct the path: Jaeger's collector takes /api/traces, OTLP /v1/traces",
