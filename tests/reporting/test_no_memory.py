@@ -64,8 +64,8 @@ def end(reporter, spans):
         reporter.on_end(span)
 
 
-def failing(code, allocation, then):
-    """Call ``then``; from the first line of ``code`` on, an allocation fails; return if it came."""
+def failing(code, allocation, then, many=1):
+    """Call ``then``; in ``code``, ``many`` allocations fail from one on; return if it came."""
     armed = False
 
     def arm(frame, event, _arg):
@@ -75,7 +75,7 @@ def failing(code, allocation, then):
         armed = True
         sys.settrace(None)
         frame.f_trace = None
-        testcapi.set_nomemory(allocation, allocation + 1)
+        testcapi.set_nomemory(allocation, allocation + many)
 
     with no_collector():  # finalizers of others' would run without memory
         sys.settrace(arm)
@@ -113,6 +113,24 @@ def test_the_drain(place, allocation):
     assert (stats.queued, stats.in_flight) == (0, 0)
     end(reporter, CAPACITY + 1)
     assert reporter.stats().queued == CAPACITY
+
+
+@pytest.mark.parametrize("allocation", range(24))
+def test_memory_that_stays_away(allocation):
+    """A span that nothing could hold is counted when there is some again, and its room is free."""
+    ledger = Ledger()
+    queue = SpanQueue(CAPACITY, "newest", ledger)
+    for _ in range(SPANS):
+        queue.offer(TinySpan("s"))
+    assert failing(SpanQueue.take.__code__, allocation, lambda: queue.take(100), many=5)
+    had = 0
+    while queue.hand or queue.take(50):
+        had += len(queue.hand)
+        queue.hand = []
+    assert had + ledger.dropped["encode_failed"] == ledger.taken.value == SPANS
+    for _ in range(CAPACITY + 1):
+        queue.offer(TinySpan("s"))
+    assert len(queue) == CAPACITY
 
 
 def test_room_that_is_short_twice():

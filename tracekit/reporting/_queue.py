@@ -100,6 +100,7 @@ class SpanQueue:
         "_short",
         "_spans",
         "_taking",
+        "_unsure",
         "_wake_at",
         "closed",
         "hand",
@@ -123,6 +124,8 @@ class SpanQueue:
         self._owed = Tally()  # those that got lost on it, for want of memory; all but the repaid
         self._repaid = 0
         self._short = False  # whether there are any of these
+        # How many were taken before a bite that lacked memory, and what is in hand of it.
+        self._unsure: tuple[int, list[ReadableSpan]] | None = None
         self._fresh = count()  # permits are made on demand: a huge capacity costs no memory
         # Half of a small queue: one of 100 spans, as the clients of Jaeger have, never holds 512.
         self._wake_at = min(_WAKE_SPANS, max(1, capacity // 2))
@@ -234,18 +237,16 @@ class SpanQueue:
         if_fewer = map(_forget, hand)  # a permit for each that will be there
         if self._short:
             self._give_what_is_owed()
-        before = ledger.taken.value
+        attempt = ledger.taken.value, hand
         try:
             hand += bite
         except IndexError:  # some were dropped meanwhile, to make room
             permits = if_fewer
         except MemoryError:  # to make room in the list: the span that was to be added is lost
             permits = self._giving = if_fewer
+            self._unsure = attempt
             self._short = True
-            if lost := ledger.taken.value - before - len(hand):
-                ledger.dropped[DropReason.ENCODE_FAILED] += lost
-                for _ in self._owed.count:
-                    break
+            self._count_lost()
         self._giving = permits
         try:
             self._permits += permits
@@ -257,6 +258,7 @@ class SpanQueue:
 
     def _give_what_is_owed(self) -> None:
         """Pass on the permits for which there was no memory. What raises here leaves it to do."""
+        self._count_lost()
         while True:
             try:
                 self._permits += self._giving
@@ -275,6 +277,21 @@ class SpanQueue:
                 return
             self._giving = repeat(None, 1)
             self._repaid = repaid
+
+    def _count_lost(self) -> None:
+        """Count the span that there was no memory to hold; what raises here leaves it to do."""
+        if self._unsure is None:
+            return
+        before, hand = self._unsure
+        lost = self._ledger.taken.value - before - len(hand)
+        if lost:
+            dropped = self._ledger.dropped[DropReason.ENCODE_FAILED] + lost
+            self._unsure = None
+            self._ledger.dropped[DropReason.ENCODE_FAILED] = dropped
+            for _ in self._owed.count:
+                break
+        else:
+            self._unsure = None
 
     def close(self) -> None:
         """Accept nothing from now on; what is queued can still be taken."""
