@@ -200,6 +200,24 @@ def test_an_own_context_of_a_foreign_arrival(tracing, serve, sampled):
         assert [span.attributes[CODE] for span in servers(tracing, 2)] == ["OK", "OK"]
 
 
+@pytest.mark.parametrize("sampled", [True, False])
+def test_an_own_context_of_a_foreign_state(tracing, serve, sampled):
+    """Nor is one around a state of somebody else's, which knows less than gRPC's."""
+
+    def of_another_state(real):
+        return type(real)(real._rpc_event, object(), real._request_deserializer)
+
+    ours = tracekit.grpc.server_interceptor(tracing)
+    channel = serve(Hands(of_another_state), ours, Act=UU(act), Many=US(act_stream))
+    unary = channel.unary_unary("/shop.Orders/Act")
+    stream = channel.unary_stream("/shop.Orders/Many")
+    metadata = metadata_of("ann", sampled=sampled)
+    assert unary(b"ok", metadata=metadata, timeout=5) == b"ok"
+    assert list(stream(b"ok", metadata=metadata, timeout=5)) == [b"first", b"ok"]
+    if sampled:
+        assert [span.attributes[CODE] for span in servers(tracing, 2)] == ["OK", "OK"]
+
+
 def test_spans_end_without_context_callbacks(tracing, serve):
     """A handler that outlives its client, behind a context without callbacks, leaves none open."""
     done = threading.Event()

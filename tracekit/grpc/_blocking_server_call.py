@@ -8,7 +8,7 @@ import grpc
 
 from tracekit._context import attach, detach
 from tracekit.grpc import _conventions as conventions
-from tracekit.grpc._foreign_context import ARRIVAL, CANCELLED, SEEN_THROUGH, known
+from tracekit.grpc._foreign_context import ARRIVAL, CANCELLED, SEEN_THROUGH, STATE, known
 from tracekit.grpc._handlers import is_abort
 from tracekit.grpc._server_call import SURE_BYTES
 from tracekit.grpc._server_doubt import DoubtfulRpc
@@ -39,6 +39,7 @@ class BlockingServerCall(DoubtfulRpc):
             first = (
                 type(context) is SEEN_THROUGH
                 and type(own._rpc_event) is ARRIVAL
+                and type(own._state) is STATE
                 and own._rpc_event.invocation_metadata is self.metadata
             )
             if first:

@@ -55,6 +55,8 @@ class OwnEvent(Protocol):
 
 ARRIVAL: type | None = getattr(cygrpc, "RequestCallEvent", None)
 """What gRPC's own ``OwnEvent`` is, if it is still called that."""
+STATE: type = _RPCState
+"""What gRPC's own ``OwnState`` is."""
 
 
 class OwnContext(Protocol):
@@ -85,8 +87,9 @@ RPC would cost us. Each of these facts is read in one step, for which no lock is
 
 def _is_own(context: object) -> TypeGuard[grpc.ServicerContext]:
     kind = type(context)
-    if kind is SEEN_THROUGH:  # gRPC's, but it may have been made around somebody else's arrival
-        return type(getattr(context, "_rpc_event", None)) is ARRIVAL
+    if kind is SEEN_THROUGH:  # gRPC's, but it may have been made around parts of somebody else's
+        event, state = getattr(context, "_rpc_event", None), getattr(context, "_state", None)
+        return type(event) is ARRIVAL and type(state) is STATE
     return issubclass(kind, _OWN)
 
 
