@@ -247,6 +247,53 @@ def test_a_bad_request_fails_as_bare(run, tracing, edge, kind):
         assert [event.name for event in span.events] == ["exception"]
 
 
+class Stop(BaseException):
+    """What gRPC lets pass where it would log an exception of a converter's."""
+
+
+def stop(message):
+    raise Stop
+
+
+@EDGES
+@pytest.mark.parametrize("kind", ["unary_unary", "stream_unary"])
+@pytest.mark.parametrize("fault", ["callback", "deserializer"])
+def test_a_response_that_is_never_converted(run, tracing, edge, kind, fault):
+    """The program's own fault comes between the status and the response: the span has ended."""
+
+    def broken(done):
+        raise LookupError("the program's")
+
+    async def story(channel, _):
+        deserialize = stop if fault == "deserializer" else None
+        method = getattr(channel, kind)(f"/shop.Orders/{kind}", None, deserialize)
+        call = method(request_of(kind, b"ok"), timeout=5)
+        if fault == "callback":
+            call.add_done_callback(broken)
+        try:
+            answer = await told(call)
+        except Stop:
+            answer = "stopped"
+        return answer, await call.code()
+
+    seen, (span,) = compare(run, tracing, edge, story)
+    assert seen[0] != b"ok"
+    assert span.attributes["rpc.response.status_code"] == "OK"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_refused_metadata_is_on_the_span(run, tracing, kind):
+    """Of a stream that is written and read as well, where gRPC's own task fails with it."""
+
+    async def story(channel, _):
+        request = () if kind.startswith("stream") else (b"ok",)
+        call = method_of(channel, kind)(*request, metadata=[("x-a", 1)], timeout=5)
+        return await told(call.read() if kind in STREAMS else call)
+
+    _, (span,) = compare(run, tracing, "trace_channel", story)
+    assert [event.attributes["exception.type"] for event in span.events] == ["TypeError"]
+
+
 @EDGES
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_callers_span_stays_current(run, tracing, edge, kind):

@@ -143,3 +143,36 @@ def test_a_task_factory_changes_no_call(tracing, factory, kind, edge):
             for s in by_side[SpanKind.CLIENT]
             if s.attributes.get(CODE) == "OK"
         ) == [(0, responses)] * unsent + [(1, responses)] * (len(bare) - 1 - 2 * unsent)
+
+
+class Full(AsUsual):
+    """Has no room for the task in which a stream waits for its status."""
+
+    def __call__(self, loop, coroutine, **named):
+        if coroutine.__qualname__.endswith("_handle_status_once_received"):
+            coroutine.close()
+            raise RuntimeError("too many tasks")
+        return super().__call__(loop, coroutine, **named)
+
+
+@pytest.mark.parametrize("kind", ["unary_stream", "stream_stream"])
+def test_a_refused_stream_has_its_error(tracing, kind):
+    """The program is told when it reads, and the span ends with that, while the call is held."""
+
+    async def read(channel):
+        request = () if kind.startswith("stream") else (b"ok",)
+        call = getattr(channel, kind)(f"/shop.Orders/{kind}")(*request, timeout=5)
+        with pytest.raises(RuntimeError, match="too many tasks"):
+            await call.read()
+        return call, tracing.stats().open
+
+    async def main():
+        asyncio.get_running_loop().set_task_factory(Full())
+        async with grpc.aio.insecure_channel("127.0.0.1:1") as bare:
+            call, still_open = await read(tracekit.grpc.aio.trace_channel(bare, tracing))
+            del call
+        return still_open
+
+    assert asyncio.run(main()) == 0
+    (event,) = tracing.sink.take().events
+    assert event.attributes["exception.type"] == "RuntimeError"

@@ -116,8 +116,6 @@ class AioMultiCallable:
             making, factory = self._making, self._factory
             rpc.serialize, rpc.deserialize = factory.serializer, factory.deserializer
             rpc.sees_bytes = True
-            if not self._request_streaming:
-                rpc.sends_one = True
             if not self._response_streaming:
                 rpc.converts_response = True
             if making is None:

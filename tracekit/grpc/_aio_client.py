@@ -17,13 +17,7 @@ import grpc.aio
 from tracekit._calls.lifecycle import message_of
 from tracekit.grpc import _conventions as conventions
 from tracekit.grpc import _foreign as foreign
-from tracekit.grpc._aio_own import (
-    SENDING,
-    InterceptedCall,
-    OwnCall,
-    ResponseIterator,
-    is_own,
-)
+from tracekit.grpc._aio_own import InterceptedCall, OwnCall, ResponseIterator, is_own
 from tracekit.grpc._client_call import ClientRpc
 
 if TYPE_CHECKING:
@@ -52,8 +46,6 @@ class AioClientCall(ClientRpc):
     _core: Core | None = None
     _doubts = 0
     """How often a status that explains a failed write has been waited for."""
-    sends_one = False
-    """Whether one request is sent, by a task of the call's own."""
     converts_response = False
     """Whether one response is to be converted and counted, which comes after the status."""
 
@@ -82,10 +74,10 @@ class AioClientCall(ClientRpc):
         try:
             call._request_serializer = self.send
             call._response_deserializer = self.receive if streams else self.receive_last
+            ended = self._ended  # ``_follow``, without the call
             self._core = core = call._cython_call
-            core.add_done_callback(self._ended)
-            if self.given is not None:  # else nothing but a message can be refused: see ``send``
-                self._follow_sending(call)
+            core.add_done_callback(ended)
+            (call._preparation if streams else call._call_response).add_done_callback(ended)
         except Exception:
             self.plan.complain("following a call")
             self.complete(None)
@@ -147,12 +139,10 @@ class AioClientCall(ClientRpc):
         """
         self._core = core = call._cython_call
         core.add_done_callback(self._ended)
-        self._follow_sending(call)
-
-    def _follow_sending(self, call: Own) -> None:
-        for name in SENDING:
-            if (task := getattr(call, name, None)) is not None:
-                task.add_done_callback(self._sent)
+        # What runs the call: to its one response, or until a stream has begun.
+        task = getattr(call, "_call_response", None) or getattr(call, "_preparation", None)
+        if task is not None:
+            task.add_done_callback(self._ended)
 
     def _follow_foreign(self, call: object) -> bool:
         if not hasattr(type(call), "add_done_callback"):
@@ -211,23 +201,23 @@ class AioClientCall(ClientRpc):
             self.plan.complain("following a call")
             self.complete(None)
 
-    def _sent(self, task: asyncio.Task[object]) -> None:
-        """Called when the one request is out. If that failed there may never be a status."""
-        # Not ``exception()``: for asyncio that would be somebody who has dealt with it.
-        error = None if task.cancelled() else getattr(task, "_exception", None)
-        core = self._core
-        if error is not None and core is not None and not core.done():
-            self._core = None
-            self.raised(error)
+    def _ended(self, task: asyncio.Task[object] | None = None) -> None:
+        """Called when there is a status, and when gRPC's own ``task`` for the call is done.
 
-    def _ended(self) -> None:
-        """Called when there is a status. gRPC would fail the call for anything raised here."""
+        gRPC would fail the call for anything raised here.
+        """
         core = self._core
         if core is None:
             return
+        if task is not None:
+            # Not ``exception()``: for asyncio that would be somebody who has dealt with it.
+            error = getattr(task, "_exception", None)
+            if error is not None:
+                self._failed(error, core)
+            return
         status = core._status
         if self.converts_response and status.code() == 0:
-            return  # gRPC does that next, and then we are told
+            return  # gRPC does that next, and then we are told (if it fails, by its task)
         if status.details() == _PROVISIONAL and self._doubts < len(_DOUBTS_S):
             # A write met the end of the call, whose own status is on its way, and is told then.
             # (It is not where the loop ends, or the call's task is cancelled, before it comes.)
@@ -243,21 +233,18 @@ class AioClientCall(ClientRpc):
             response_metadata=lambda: _both(core._initial_metadata, status.trailing_metadata()),
         )
 
+    def _failed(self, error: Exception, core: Core) -> None:
+        """Called when gRPC's task failed, and the call has not ended: nobody else may tell."""
+        if core.done():  # of a callback, or a converter: no response is going to be converted
+            self.spoilt(error)
+        else:
+            self._core = None
+            self.raised(error)
+
     def believe(self) -> None:
         """Take what gRPC says of the call now for its last word."""
         self._doubts = len(_DOUBTS_S)
         self._ended()
-
-    def sent_otherwise(self, data: object) -> None:
-        super().sent_otherwise(data)
-        if self.sends_one and data is not None and data.__class__ is not bytes:
-            self._heed(self._doubt_sending)
-
-    def _doubt_sending(self) -> None:
-        """Hear of the task that this is in, which is about to fail with what it was given."""
-        task = asyncio.current_task()
-        if task is not None:
-            task.add_done_callback(self._sent)
 
     def receive_last(self, data: object) -> object:
         """Deserialize the one response, with which the call ends: nearly all end well here."""

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from tracekit.grpc._conventions import Pair
     from tracekit.grpc._messages import Convert
 
-SENDING = ("_invocation_task", "_send_unary_request_task")
-"""Where a call keeps the task that sends a single request."""
-
 
 class Status(Protocol):
     """How a call ended, as gRPC's core tells it."""
@@ -35,22 +32,42 @@ class Core(Protocol):
     def add_done_callback(self, callback: Callable[[], None]) -> None: ...
 
 
+class Running(Protocol):
+    """A task of a call's own."""
+
+    def add_done_callback(self, callback: Callable[..., None]) -> object: ...
+
+
 class Own(Protocol):
     """A call object of gRPC's own."""
 
     _cython_call: Core
     _request_serializer: Convert | None
     _response_deserializer: Convert | None
+    _call_response: Running
+    """Its task, of one response."""
+    _preparation: Running
+    """Its task, until a stream of responses has begun."""
 
 
 OwnCall = _call.Call
 InterceptedCall = _interceptor.InterceptedCall
 ResponseIterator = _interceptor._StreamCallResponseIterator
 
-KEEPS_CONVERTERS = {"_cython_call", "_request_serializer", "_response_deserializer"} <= set(
-    getattr(getattr(OwnCall.__init__, "__code__", None), "co_names", ())
+
+def _names_in(owner: object, method: str) -> tuple[str, ...]:
+    return getattr(getattr(getattr(owner, method, None), "__code__", None), "co_names", ())
+
+
+KEEPS_CONVERTERS = (
+    {"_cython_call", "_request_serializer", "_response_deserializer"}.issubset(
+        _names_in(OwnCall, "__init__")
+    )
+    and "_call_response" in _names_in(_call.UnaryUnaryCall, "_init_unary_response_mixin")
+    and "_preparation" in _names_in(_call.UnaryStreamCall, "_init_stream_response_mixin")
 )
-"""Whether a call of gRPC's own keeps what it converts messages with, under these names."""
+"""Whether a call of gRPC's own keeps its task, and what it converts messages with, under these
+names."""
 
 
 def is_own(call: object) -> TypeGuard[Own]:
