@@ -204,7 +204,11 @@ def odd_code(request, context):
 
 
 # What gRPC cannot even refuse: it logs an error and leaves the client waiting.
-NEVER_ANSWERED = ("text", "a number", "a stream of numbers")
+NEVER_ANSWERED = ("text", "a number", "a kind of bytes", "a stream of numbers")
+
+
+class Data(bytes):
+    """Bytes of a class of the program's."""
 
 
 def stops(request, context):
@@ -265,6 +269,7 @@ BEHAVIORS = {
     "no iterator": ("unary_stream", lambda request, context: None),
     "text": ("unary_unary", lambda request, context: "text"),
     "a number": ("unary_unary", lambda request, context: 5),
+    "a kind of bytes": ("unary_unary", lambda request, context: Data(request)),
     "a stream of numbers": ("unary_stream", lambda request, context: iter([b"one", 5])),
     "a stream of nothing": ("unary_stream", lambda request, context: iter([b"one", None])),
     "an object": ("unary_unary", Called()),
@@ -517,6 +522,45 @@ def test_an_odd_coroutine_is_as_bare(tracing, run, kind, behavior):
     expected = ask_asyncio(run, None, kind, behavior)
     assert ask_asyncio(run, tracing, kind, behavior) == expected
     assert codes(tracing) == [expected[1].name]
+
+
+class Converts(grpc.GenericRpcHandler):
+    """Handlers on asyncio that answer with what they are asked, by a serializer of their own."""
+
+    def __init__(self, kind, serializer):
+        async def unary(request, context):
+            return request
+
+        async def stream(request, context):
+            yield request
+
+        behavior = unary if kind == "unary_unary" else stream
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        self.handler = make(behavior, response_serializer=serializer)
+
+    def service(self, details):
+        return self.handler
+
+
+@pytest.mark.parametrize("kind", ["unary_unary", "unary_stream"])
+@pytest.mark.parametrize("data", ["text", 7, None, b"bytes", Data(b"more")])
+def test_what_a_serializer_made_is_as_bare(tracing, run, kind, data):
+    """``grpc.aio`` encodes text that it is given, and refuses what a serializer makes of it."""
+
+    async def start(ours):
+        server = grpc.aio.server(handlers=[Converts(kind, lambda _: data)], interceptors=ours)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        return server, port
+
+    found = []
+    for ours in ([], [tracekit.grpc.aio.server_interceptor(tracing)]):
+        server, port = run(start(ours))
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            found.append(ask(channel, kind))
+        run(server.stop(1))
+    assert found[0] == found[1]
+    assert codes(tracing) == [found[0][1].name]
 
 
 def test_a_handler_may_send_from_elsewhere(stack, tracing):

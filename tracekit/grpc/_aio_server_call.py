@@ -215,8 +215,8 @@ class AioServerCall(ServerRpc):
         return isinstance(self._served, ReadableContext) and self._served.aborted
 
     def sends(self, data: object) -> bool:
-        """Return whether gRPC sends ``data``: here, text as UTF-8, and None as nothing."""
-        return data is None or isinstance(data, str)
+        """Return whether gRPC sends ``data``: here, None as nothing. Text is bytes by now."""
+        return data is None
 
     def returned(self, response: object) -> None:
         """Called when the handler returned the response."""
