@@ -63,7 +63,6 @@ class BlockingClientCall(ClientRpc):
     """An RPC made by blocking code."""
 
     _state: _State | None
-    _weak_call: weakref.ref[_Own]
 
     def raised(self, error: BaseException) -> None:
         """Called with what the bare call raised instead of returning."""
@@ -111,7 +110,6 @@ class BlockingClientCall(ClientRpc):
         return call
 
     def _follow(self, call: _Own) -> None:
-        self._weak_call = weakref.ref(call)
         self._state = call._state
         if call.done() or not call.add_callback(self._ended):
             self._ended()
