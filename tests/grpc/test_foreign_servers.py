@@ -542,6 +542,32 @@ def test_a_request_too_large_is_no_success(tracing, serve_aio, kind):
     assert bad == "CANCELLED"
 
 
+def test_a_kept_handler_and_a_large_request(tracing, serve_aio):
+    """Also where it was made for an RPC that is not sampled, and so has no span."""
+
+    async def one(requests, context):
+        return b"".join([request async for request in requests])
+
+    options = [("grpc.max_receive_message_length", 64)]
+    ours = tracekit.grpc.aio.server_interceptor(tracing)
+    handler = grpc.stream_unary_rpc_method_handler(one)
+    channel = serve_aio(AioKeeps(), ours, options=options, Act=handler)
+    method = channel.stream_unary("/shop.Orders/Act")
+
+    def call(size, *, sampled):
+        metadata = metadata_of("ann", sampled=sampled)
+        return method(iter([b"small", b"x" * size]), metadata=metadata, timeout=5)
+
+    assert call(9, sampled=False) == b"small" + b"x" * 9
+    for _ in range(20):  # as above: now and then gRPC hears of it too late
+        seen = told(functools.partial(call, sampled=True), 99)
+        assert seen[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        code = tracing.sink.take().attributes[CODE]
+        if code == "CANCELLED":
+            break
+    assert code == "CANCELLED"
+
+
 @pytest.mark.parametrize("flavour", ["blocking", "aio", "aio_threads"])
 def test_a_cancel_before_a_deadline_is_one(tracing, serve, serve_aio, flavour):
     """What happened first is the code, however long the handler takes to end after that."""

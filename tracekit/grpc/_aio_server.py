@@ -100,7 +100,8 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):
                 and not streams
                 and through.passes_on(extracted)
             ):
-                passing = Passing(behavior, through, extracted, base, plan, method, metadata, task)
+                given = behavior, through, extracted, base, plan, method, metadata
+                passing = Passing(*given, task, reads)
                 convert = handler.request_deserializer, handler.response_serializer
                 return rebuilt(handler, behavior, passing.coroutine, *convert)
             rpc: AioServerCall = _new(AioServerCall)  # ``__init__`` is a call from C
@@ -133,7 +134,8 @@ class Passing:
     """
 
     __slots__ = (
-        "base", "behavior", "extracted", "metadata", "method", "pass_through", "plan", "task",
+        "base", "behavior", "extracted", "metadata", "method", "pass_through", "plan",
+        "reads_stream", "task",
     )  # fmt: skip
 
     def __init__(
@@ -146,6 +148,7 @@ class Passing:
         method: Method,
         metadata: Iterable[Pair] | None,
         task: asyncio.Task[object] | None,
+        reads_stream: bool,
     ) -> None:
         self.behavior = behavior
         self.pass_through = pass_through
@@ -156,6 +159,7 @@ class Passing:
         self.metadata = metadata
         self.task = task
         """gRPC's, for this RPC."""
+        self.reads_stream = reads_stream
 
     async def coroutine(self, request: object, context: grpc.aio.ServicerContext) -> object:
         """Serve the RPC by the handler; this is what gRPC calls in its stead."""
@@ -166,6 +170,7 @@ class Passing:
                 # An interceptor further out keeps this handler, and calls it for other RPCs.
                 other = AioServerCall(self.plan, self.method, actual)
                 other.base, other.behavior = self.base, self.behavior
+                other.reads_stream = self.reads_stream
                 other.arrive(actual)
                 other.unclaimed = True
                 other.in_task(task)
