@@ -563,6 +563,50 @@ def test_what_a_serializer_made_is_as_bare(tracing, run, kind, data):
     assert codes(tracing) == [found[0][1].name]
 
 
+class Stop(BaseException):
+    """What gRPC lets pass where it would log an exception of a serializer's."""
+
+
+@pytest.mark.parametrize("kind", ["unary_unary", "unary_stream"])
+@pytest.mark.parametrize("flavour", ["blocking", "aio"])
+def test_a_serializer_that_stops_is_not_ok(tracing, stack, run, flavour, kind):
+    """The client is never answered, and the span says why."""
+
+    def stop(message):
+        raise Stop
+
+    def one(request, context):
+        return request
+
+    def many(request, context):
+        yield request
+
+    async def start():
+        server = grpc.aio.server(handlers=[Converts(kind, stop)], interceptors=[ours])
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        stack.callback(lambda: run(server.stop(0)))
+        return port
+
+    if flavour == "aio":
+        ours = tracekit.grpc.aio.server_interceptor(tracing)
+        port = run(start())
+    else:
+        ours = tracekit.grpc.server_interceptor(tracing)
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        handler = make(many if kind == "unary_stream" else one, response_serializer=stop)
+        handlers = grpc.method_handlers_generic_handler("shop.Orders", {kind: handler})
+        server = grpc.server(ThreadPoolExecutor(2), [handlers], [ours])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        stack.callback(lambda: server.stop(0).wait(1))
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        assert ask(channel, kind, timeout=0.2)[1] is grpc.StatusCode.DEADLINE_EXCEEDED
+    span = tracing.sink.take()
+    assert span.attributes["rpc.response.status_code"] in ("INTERNAL", "UNKNOWN")
+    assert [event.attributes["exception.type"].split(".")[-1] for event in span.events] == ["Stop"]
+
+
 def test_a_handler_may_send_from_elsewhere(stack, tracing):
     """An experimental handler keeps its marks and pool; its span ends with the last message."""
 

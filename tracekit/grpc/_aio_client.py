@@ -233,7 +233,7 @@ class AioClientCall(ClientRpc):
             response_metadata=lambda: _both(core._initial_metadata, status.trailing_metadata()),
         )
 
-    def _failed(self, error: Exception, core: Core) -> None:
+    def _failed(self, error: BaseException, core: Core) -> None:
         """Called when gRPC's task failed, and the call has not ended: nobody else may tell."""
         if core.done():  # of a callback, or a converter: no response is going to be converted
             self.spoilt(error)
@@ -256,7 +256,7 @@ class AioClientCall(ClientRpc):
         deserialize = self.deserialize
         try:
             message = data if deserialize is None else deserialize(data)
-        except Exception as error:
+        except BaseException as error:
             self.spoilt(error)
             raise
         try:
@@ -276,7 +276,7 @@ class AioClientCall(ClientRpc):
         self.converts_response = False
         self._ended()
 
-    def unconverted(self, error: Exception) -> None:
+    def unconverted(self, error: BaseException) -> None:
         """Called when a message was unreadable. To gRPC that is no failure of the call."""
         self.note(error)
         if self._core is not None and self._core.done():

@@ -246,7 +246,7 @@ class AioServerCall(ServerRpc):
         serialize = self.serialize
         try:
             data = response if serialize is None else serialize(response)
-        except Exception as error:
+        except BaseException as error:
             self.spoilt(error)
             raise
         try:

@@ -85,7 +85,7 @@ class BlockingServerCall(DoubtfulRpc):
         serialize = self.serialize
         try:
             data = response if serialize is None else serialize(response)
-        except Exception as error:
+        except BaseException as error:
             self.spoilt(error)
             raise
         if data.__class__ is bytes:

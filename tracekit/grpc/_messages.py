@@ -59,7 +59,7 @@ class Messages(BaseCall):
         deserialize = self.deserialize
         try:
             message = data if deserialize is None else deserialize(data)
-        except Exception as error:
+        except BaseException as error:
             self.spoilt(error)
             raise
         self.received_count += 1
@@ -74,7 +74,7 @@ class Messages(BaseCall):
         serialize = self.serialize
         try:
             data = message if serialize is None else serialize(message)
-        except Exception as error:
+        except BaseException as error:
             self.spoilt(error)
             raise
         if data.__class__ is bytes and not self.plan.message_events:
@@ -96,7 +96,7 @@ class Messages(BaseCall):
         else:
             self.spoilt(TypeError(f"Expected bytes, got {type(data).__name__}"))
 
-    def spoilt(self, error: Exception) -> None:
+    def spoilt(self, error: BaseException) -> None:
         """Called when a message is not converted, and ``error`` is about to tell gRPC."""
         self._heed(functools.partial(self.unconverted, error))
 
@@ -112,7 +112,7 @@ class Messages(BaseCall):
         del data
         return True  # what a client cannot send it is told, and so are we
 
-    def unconverted(self, error: Exception) -> None:
+    def unconverted(self, error: BaseException) -> None:
         """Called when a message could not be turned into or from bytes."""
         self.note(error)
 

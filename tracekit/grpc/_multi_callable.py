@@ -218,7 +218,7 @@ def _sender(serialize: Convert | None) -> Convert:
             return message if serialize is None else serialize(message)
         try:
             data = message if serialize is None else serialize(message)
-        except Exception as error:
+        except BaseException as error:
             rpc.spoilt(error)
             raise
         if data.__class__ is bytes and not rpc.plan.message_events:
@@ -243,7 +243,7 @@ def _receiver(deserialize: Convert | None) -> Callable[[bytes], object]:
             return rpc.receive(data)
         try:
             message = data if deserialize is None else deserialize(data)
-        except Exception as error:
+        except BaseException as error:
             rpc.spoilt(error)
             raise
         rpc.received_count += 1

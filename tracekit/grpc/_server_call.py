@@ -278,7 +278,7 @@ class ServerRpc(Rpc):
         del data
         return False
 
-    def unconverted(self, error: Exception) -> None:
+    def unconverted(self, error: BaseException) -> None:
         """Record a failed message; begin and end for it, if no handler has been called."""
         if self.reused and (other := self.other()) is not None:
             other.unconverted(error)
