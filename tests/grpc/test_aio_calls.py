@@ -361,3 +361,51 @@ def test_many_calls_at_once_keep_apart(run, tracing, edge, kind):
     assert {(s.parent.span_id, s.context.trace_id) for s in calls} == {
         (caller.span_id, caller.trace_id) for caller in callers
     }
+
+
+class Plain:
+    """Can be awaited, by an iterator that is no generator."""
+
+    def __init__(self, coroutine):
+        self.steps = coroutine.__await__()
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self.steps)
+
+
+class Around(grpc.aio.UnaryUnaryClientInterceptor):
+    """Calls another interceptor with a continuation of its own, which is no coroutine function."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    async def intercept_unary_unary(self, continuation, details, request):
+        def later(details, request):
+            return Plain(continuation(details, request))
+
+        return await self.inner.intercept_unary_unary(later, details, request)
+
+
+def test_a_continuation_may_be_any_awaitable(run, tracing):
+    """What ``await`` takes we take."""
+
+    async def tell(inner):
+        handler = grpc.unary_unary_rpc_method_handler(Shop().unary_unary)
+        handlers = grpc.method_handlers_generic_handler("shop.Orders", {"unary_unary": handler})
+        server = grpc.aio.server(handlers=(handlers,))
+        target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        await server.start()
+        async with grpc.aio.insecure_channel(target, interceptors=[Around(inner)]) as channel:
+            answer = await told(method_of(channel, "unary_unary")(b"ok", timeout=5))
+        await server.stop(None)
+        return answer
+
+    assert run(tell(IDLE[0])) == b"ok"
+    assert run(tell(tracekit.grpc.aio.client_interceptors(tracing)[0])) == b"ok"
+    assert tracing.sink.take().attributes["rpc.response.status_code"] == "OK"

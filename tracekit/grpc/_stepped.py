@@ -6,7 +6,7 @@ At each suspension control, and the context, go back to the event loop as they c
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -30,10 +30,12 @@ class Interrupted(Protocol):
 
 
 def steps_of(awaited: Awaitable[object]) -> Steps:
-    """Return what makes the steps of ``awaited``, which ``await`` takes as it is."""
-    if type(awaited) is types.CoroutineType or not hasattr(type(awaited), "__await__"):
-        return cast("Steps", awaited)  # (without: a generator, by ``types.coroutine``)
-    return cast("Steps", awaited.__await__())
+    """Return what makes the steps of ``awaited``; it may be whatever ``await`` takes."""
+    return awaited if type(awaited) is types.CoroutineType else _awaiting(awaited)
+
+
+async def _awaiting(awaited: Awaitable[object]) -> object:
+    return await awaited
 
 
 async def stepped(awaited: Awaitable[object], step: Step) -> object:
