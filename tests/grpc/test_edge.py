@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import grpc
 import pytest
+from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind
@@ -189,6 +190,28 @@ def test_a_sampler_may_keep_what_it_is_given(shop, tracing):
     call = tracekit.grpc.trace_channel(shop.channel(target), tracing).unary_unary(ECHO)
     assert [call(b"one"), call(b"two")] == [b"one", b"two"]
     assert [span.attributes["shop.alone"] for span in tracing.sink.take_many(4)] == [True] * 4
+
+
+@pytest.mark.parametrize("options", [{}, {"on_start": print}], ids=["plain", "hooks"])
+def test_a_disabled_handle_passes_context_on(shop, options, caplog):
+    """Without spans the trace of the request being served still goes on, with nothing beside it."""
+    came = {}
+
+    def handle(request, context):
+        came.update(context.invocation_metadata())
+        return request
+
+    shop.handle = handle
+    tracing = tracekit.testing.tracing(disabled=True)
+    channel = tracekit.grpc.trace_channel(shop.channel(shop.serve()), tracing, **options)
+    arrived = {"uber-trace-id": "00000000000000ab:00000000000000cd:0:1"}
+    token = otel_context.attach(tracing.propagator.extract(arrived))
+    try:
+        assert channel.unary_unary(ECHO)(b"hi") == b"hi"
+    finally:
+        otel_context.detach(token)
+    assert came.items() >= arrived.items()
+    assert not caplog.records
 
 
 def test_hooks_see_the_span_and_may_throw(shop, tracing, caplog):

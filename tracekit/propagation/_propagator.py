@@ -162,8 +162,10 @@ class Propagator(Extractor, TextMapPropagator):
         """
         own: Any = span
         try:  # as in ``inject``
-            bits: int = own._bits
+            bits: int | None = own._bits
         except AttributeError:
+            return None
+        if bits is None:  # as it arrived: of a disabled handle, calls have no other
             return None
         if BAGGAGE_KEY in context or FORWARDED_KEY in context or own._state is not NO_STATE:
             return None
