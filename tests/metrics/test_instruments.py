@@ -190,17 +190,22 @@ def test_a_disabled_handle_shows_zeros():
 
 def test_the_collector_may_come_before_init():
     """It follows the process' handle, whichever that is when Prometheus asks."""
+
+    def init():
+        return tracekit.init(
+            "x",
+            environ={},
+            sampler_type="const",
+            sampler_param=1,
+            transport=tracekit.testing.MemoryTransport(),
+        )
+
+    init().shutdown()  # what is shown until the next one is the last one's: not another test's
     registry = CollectorRegistry(auto_describe=True)
     registry.register(tracekit.prometheus.collector())
     name = "jaeger_tracer_started_spans_total"
     assert registry.get_sample_value(name, {"sampled": "y"}) == 0
-    handle = tracekit.init(
-        "x",
-        environ={},
-        sampler_type="const",
-        sampler_param=1,
-        transport=tracekit.testing.MemoryTransport(),
-    )
+    handle = init()
     try:
         handle.tracer("test").start_span("x").end()
         assert registry.get_sample_value(name, {"sampled": "y"}) == 1
