@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import flask
 import pytest
+from collector import no_collector
 from opentelemetry import trace
 from werkzeug.test import create_environ
 
@@ -170,6 +172,23 @@ def test_a_plain_body_left_is_aborted():
     serve(make_app(plain, tracing), pieces=1)
     assert "response.aborted" not in tracing.sink.take().attributes
     tracing.shutdown()
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 9])
+@pytest.mark.parametrize("close", [True, False])
+def test_a_plain_body_is_freed_at_once(tracing, pieces, close):
+    """Also one that its client left: its response and bytes wait for no garbage collector."""
+    made = []
+
+    def view():
+        response = plain()
+        made.append(weakref.ref(response))
+        return response
+
+    app = make_app(view, tracing)
+    with no_collector():
+        serve(app, pieces=pieces, close=close)
+        assert [each() for each in made] == [None]
 
 
 def test_unsampled_plain_is_werkzeugs_own(tracing):

@@ -228,6 +228,7 @@ def _handed_on(result: Iterable[bytes], exchange: Exchange) -> Iterator[bytes]:
             result.close()  # type: ignore[attr-defined] # it is werkzeug's
         finally:
             exchange.over(error, aborted=aborted)
+            del error  # whose traceback holds this frame
 
 
 class _Closing:
