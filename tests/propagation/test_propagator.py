@@ -22,7 +22,7 @@ from werkzeug.datastructures import Headers
 
 import tracekit.testing
 from tracekit._context import Decision, SpanContext, forwarded_headers, root_hint
-from tracekit.propagation import Propagator, Remote, encode
+from tracekit.propagation import Propagator, Remote, decode, encode
 from tracekit.propagation._counters import Counters
 from tracekit.propagation._jaeger import Names as JaegerHeaders
 from tracekit.propagation._propagator import b3_propagator, jaeger_propagator
@@ -425,6 +425,24 @@ def test_extract_and_inject_never_raise(carrier, formats):
     propagator.inject({}, propagator.extract(carrier))
     assert ("carrier", "error") not in propagator.counters.decode_errors
     assert propagator.counters.unsendable == {}
+
+
+class Table:
+    """A value that is asked for keys, as AMQP's tables are: by a slice too, from Python 3.12 on."""
+
+    def __getitem__(self, key):
+        raise KeyError(key)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_no_text_says_nothing(name):
+    """Whatever it does when it is looked at, it hides nothing that stands beside it."""
+    for header in encode(name, Remote(T, S, sampled=True)):
+        carrier = {header: Table()}
+        assert decode(name, carrier) is None
+        assert quiet((name,)).extract(carrier) == Context()
+        context = quiet((name,)).extract({**carrier, "x-request-id": "r"})
+        assert forwarded_headers(context) == (("x-request-id", "r"),)
 
 
 def test_captured_headers_are_whole():

@@ -46,7 +46,7 @@ class Extractor(Reader):
                     return fill(Context() if context is None else Context(context), parts, ())
                 if "\n".join(plain).islower():  # nothing to fold: codecs can read it as it is
                     return self._enter(plain, context, self._capture(plain))
-        except (TypeError, AttributeError):  # names or values that are no text
+        except Exception:  # noqa: S110 - names or values that are no text: read below
             pass
         try:
             headers = self._gather(carrier, getter)

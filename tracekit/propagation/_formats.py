@@ -263,7 +263,7 @@ def decode(
             if len(lowered) == len(headers):  # no name stands there twice, in two spellings
                 fields = found.decode(lowered, ignore)
                 return None if fields is None else _new(Remote, fields)
-    except (TypeError, AttributeError):  # names or values that are no text
+    except Exception:  # noqa: S110 - names or values that are no text: read below
         pass
     fields = found.decode(collect(pairs_of(headers)), ignore)
     return None if fields is None else _new(Remote, fields)
