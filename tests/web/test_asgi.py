@@ -195,18 +195,21 @@ def test_a_500_for_nobody_is_no_error(tracing):
     assert span.status.is_unset
 
 
-def test_a_500_before_it_left_counts(tracing):
-    """It was a 500 for somebody, whatever the application learns later."""
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_500_before_it_left_counts(tracing, raises):
+    """It was a 500 for somebody, who has all of it, whatever the application learns later."""
 
     async def app(scope, receive, send):
         await send({**START, "status": 500})
         await send({"type": "http.response.body"})
         await receive()
-        raise OSError
+        if raises:
+            raise OSError
 
     served(app, tracing)
     (span,) = tracing.sink.spans
     assert span.attributes["error.type"] == "500"
+    assert "response.aborted" not in span.attributes
 
 
 def test_a_mistake_for_nobody_is_an_error(tracing):

@@ -40,6 +40,8 @@ class Exchange(HttpExchange):
     """Whether the client has left."""
     _late = False
     """Whether it had when the response began, which then reached nobody."""
+    _aborted = True
+    """Whether no client was there for the whole of the response."""
     root = ""
     """The prefix below which the server, or a proxy before it, has put the application."""
     _trailers = False
@@ -172,19 +174,18 @@ class Exchange(HttpExchange):
         if (self.status or 0) < 500:
             self.finish(aborted=self.gone)
         else:
-            self.ended_ns = time_ns()
+            self.ended_ns, self._aborted = time_ns(), self.gone
 
     def over(self, error: BaseException | None = None) -> None:
         """End what its last message has not: the application has returned, or raised."""
         if not self.finished:
             if self.status == _SWITCHED:  # nobody has closed it: the server will
                 self._closed(None)
-            aborted = self.gone or self.ended_ns is None
             if error is not None and self._left(error):
                 error = None
                 if self._late and (self.status or 0) >= 500:  # what a framework makes of it
                     self.status = None
-            self.finish(error, aborted=aborted and error is None)
+            self.finish(error, aborted=self._aborted and error is None)
         self.__dict__.pop("context", None)
 
     def _left(self, error: BaseException) -> bool:
