@@ -598,3 +598,25 @@ def test_an_unread_response_has_its_span(tracing):
     span = tracing.sink.take(timeout_s=0)
     assert response.status_code == 200
     assert "response.aborted" not in span.attributes
+
+
+class Code(int):
+    """A status that an application has made more of, as ``http`` has of its own."""
+
+
+class Coded(flask.Response):
+    @property
+    def status_code(self):
+        return Code(super().status_code)
+
+
+def test_one_requests_status_is_its_own(tracing):
+    """What an application has for a number is on no span, least of all on those of others."""
+    app = flask.Flask(__name__)
+    view = FlaskTracing(tracing=tracing).trace()
+    app.add_url_rule("/coded", view_func=view(lambda: Coded("text")), endpoint="coded")
+    app.add_url_rule("/plain", view_func=view(lambda: flask.Response("text")), endpoint="plain")
+    for path in ("/coded", "/plain"):
+        assert app.test_client().get(path).data == b"text"
+        status = tracing.sink.take().attributes["http.response.status_code"]
+        assert (type(status), status) == (int, 200)

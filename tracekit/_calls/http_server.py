@@ -93,6 +93,7 @@ class Bound:
 
     def answered(self, status: int) -> http.Attributes:
         """Return the attributes of a status, and remember those of one that HTTP knows."""
+        status = int(status)  # a plain one: what is remembered is on other spans, too
         found: http.Attributes = dict.fromkeys(self._status_keys, status) if status else {}
         if 100 <= status < 600:
             self.statuses[status] = found
