@@ -620,3 +620,29 @@ def test_one_requests_status_is_its_own(tracing):
         assert app.test_client().get(path).data == b"text"
         status = tracing.sink.take().attributes["http.response.status_code"]
         assert (type(status), status) == (int, 200)
+
+
+class Tenant:
+    """Says who it is, not whether it is true, like SQLAlchemy's expressions and arrays."""
+
+    def __bool__(self):
+        raise TypeError("neither")
+
+    def __str__(self):
+        return "acme"
+
+
+def test_what_has_no_truth_is_told(tracing):
+    """An attribute of a request is left out where it is empty text, and asked nothing else."""
+
+    class Request(flask.Request):
+        tenant, nobody, empty, none = Tenant(), "", b"", 0
+
+    app = flask.Flask(__name__)
+    app.request_class = Request
+    app.add_url_rule("/", view_func=lambda: "", endpoint="view")
+    FlaskTracing(app, tracing, traced_attributes=["tenant", "nobody", "empty", "none"])
+    app.test_client().get("/")
+    found = tracing.sink.take().attributes
+    assert (found["tenant"], found["none"]) == ("acme", "0")
+    assert {"nobody", "empty"}.isdisjoint(found)

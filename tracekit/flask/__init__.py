@@ -331,5 +331,5 @@ def _copy_attributes(span: trace.Span, request: flask.Request, names: Iterable[s
     for name in names:
         with suppress(Exception):  # e.g. BadRequest, of request.json
             value = getattr(request, name, None)
-            if value is not None and (value or not isinstance(value, (str, bytes))):
+            if value is not None and (not isinstance(value, (str, bytes)) or value):
                 span.set_attribute(name, str(value))
