@@ -22,7 +22,7 @@ from tracekit._calls import http
 from tracekit._calls.lifecycle import BaseCall, message_of
 from tracekit._calls.redaction import redact_text
 from tracekit._calls.semconv import semconv_of
-from tracekit._context import SPAN_KEY, SUPPRESSED_PLAINLY, attach, detach, get_current
+from tracekit._context import SPAN_KEY, SUPPRESSED_PLAINLY, get_current
 from tracekit._protocols import PlainAttributes
 from tracekit.propagation import merge_headers
 from tracekit.propagation._forwarding import ForwardRule, changes
@@ -30,8 +30,6 @@ from tracekit.tracing import Span, UnsampledSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
-    from contextvars import Token
-    from types import TracebackType
     from typing import TypeVar
 
     from tracekit._assembly.handle import Tracing
@@ -158,17 +156,13 @@ class HttpClient:
 
 
 class ClientExchange(BaseCall):
-    """One request on the wire until its answer is read, closed or dropped.
-
-    As a ``with`` block it makes its span current for the stretch of code that sends.
-    """
+    """One request on the wire until its answer is read, closed or dropped."""
 
     recording = False
     host = ""
     """Only known where somebody wants to know it."""
     _told: PlainAttributes | None = None
     """What the span is told last."""
-    _token: Token[Context]
 
     def __init__(self, bound: Bound, method: str, url: object, around: Context) -> None:
         self.bound = bound
@@ -201,17 +195,6 @@ class ClientExchange(BaseCall):
         bound = self.bound
         outgoing = bound.propagator.outgoing(self.context, self.host, bound.rule)
         return merge_headers(outgoing, pairs)
-
-    def __enter__(self) -> None:
-        self._token = attach(self.context)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        detach(self._token)
 
     def answered(self, status: int, version: str | None = None, resent: int = 0) -> None:
         """Note what the answer's first line said."""
