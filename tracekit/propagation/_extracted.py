@@ -80,8 +80,8 @@ def fill(made: Context, fields: ExtractedFields, captured: Headers) -> Context:
 class RemoteSpan(trace.NonRecordingSpan):
     """The caller's span as it arrived, which nobody has changed since; any thread may read it.
 
-    Its ``SpanContext`` is made when somebody asks for it: to pass on what arrived, and to start a
-    span below it whose parent has decided that it is not sampled, needs none.
+    Its ``SpanContext`` is made when somebody first asks for it: who starts a span below it, or
+    passes on what arrived.
     """
 
     _arrived: ExtractedFields
