@@ -352,6 +352,21 @@ def test_records_of_an_odd_kind_pass(tracing, log, monkeypatch):
     assert [record.msg for record in log.records] == ["first", "second"]
 
 
+@pytest.mark.usefixtures("installed")
+def test_a_strangers_span_costs_no_line(log):
+    """What says no ids is as none, in a format that names the fields and for structlog."""
+    event = {}
+    with trace.use_span(Stranger()):
+        log.info("said")
+        tracekit.logging.structlog_processor(None, "", event)
+        line = json.loads(JsonFormatter().format(logging.makeLogRecord({"msg": "said"})))
+    (record,) = log.records
+    assert fields(record) == ("", "", False, "shop")
+    assert logging.Formatter(FORMATS["%"]).format(record) == "said|||False|shop"
+    assert line["message"] == "said"
+    assert event["trace_id"] == ""
+
+
 class Stranger(trace.NonRecordingSpan):
     """A span that some library made up."""
 

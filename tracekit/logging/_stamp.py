@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SPAN_FIELDS = ("trace_id", "span_id", "trace_sampled")
 _OURS = (Span, UnsampledSpan, SPAN)
+_NO_IDS = "", "", False
 _UNNAMED = "default"
 """The source of a service's name that nobody gave."""
 
@@ -87,10 +88,15 @@ def _digits(trace_id: int, span_id: int) -> tuple[str, str]:
 
 def _ids_of(span: object) -> tuple[str, str, bool]:
     """Return trace id, span id and whether it is sampled, of any object that may be a span."""
-    if span is None or not isinstance(span, trace.Span):
-        return "", "", False
-    trace_id, span_id, _, flags, _, valid = span.get_span_context()
-    return (*_digits(trace_id, span_id), bool(flags & 1)) if valid else ("", "", False)
+    if span is None:
+        return _NO_IDS
+    try:
+        if not isinstance(span, trace.Span):
+            return _NO_IDS
+        trace_id, span_id, _, flags, _, valid = span.get_span_context()
+        return (*_digits(trace_id, span_id), bool(flags & 1)) if valid else _NO_IDS
+    except Exception:  # a span of somebody else's: the line is worth more than its ids
+        return _NO_IDS
 
 
 def _meet(held: MutableMapping[str, Any], fields: tuple[str, str, bool]) -> None:
