@@ -445,6 +445,18 @@ def test_what_is_no_text_says_nothing(name):
         assert forwarded_headers(context) == (("x-request-id", "r"),)
 
 
+@pytest.mark.parametrize("said", [{}, {"b3": "0"}, {"x-b3-sampled": "0"}])
+def test_a_name_without_a_value_is_absent(said):
+    """As in ``{name: request.headers.get(name) for name in names}``: a fault is counted once."""
+    names = ("b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags")
+    for absent in (names, names[1:4], names[:1]):
+        propagator = quiet(("jaeger", "b3"))
+        carrier = {"uber-trace-id": "nonsense", **dict.fromkeys(absent), **said}
+        hint = root_hint(propagator.extract(carrier))
+        assert (hint.decision if hint else None) is (Decision.DENY if said else None)
+        assert propagator.counters.decode_errors == {("jaeger", "malformed"): 1}
+
+
 def test_captured_headers_are_whole():
     """Captured for the mesh: other formats, x-request-id; nothing empty, nothing over 8 KiB."""
     propagator = quiet(("jaeger",))

@@ -41,27 +41,25 @@ def decode(headers: Mapping[str, str], note: Note = ignore) -> ExtractedFields |
     """Read B3. The single header wins over the others, unless it cannot be read."""
     state: tuple[bool, bool] | None
     # What most requests say, in either spelling: one road, without a call of ours.
-    if SAMPLED in headers and (
-        len(headers) == 3 or not (FLAGS in headers or PARENT_ID in headers or SINGLE in headers)
-    ):
-        try:
+    try:
+        if SAMPLED in headers and (
+            len(headers) == 3 or not (FLAGS in headers or PARENT_ID in headers or SINGLE in headers)
+        ):
             trace, span, state = headers[TRACE_ID], headers[SPAN_ID], _SAMPLED[headers[SAMPLED]]
-        except KeyError:  # a decision alone, or none that is known
+        elif SINGLE in headers and len(fields := headers[SINGLE].split("-")) == 3:
+            trace, span, said = fields
+            state = _STATES.get(said)
+        else:
             return _decode_rarer(headers, note)
-    elif SINGLE in headers and len(fields := headers[SINGLE].split("-")) == 3:
-        trace, span, said = fields
-        state = _STATES.get(said)
-    else:
-        return _decode_rarer(headers, note)
-    if state and len(span) == 16 and ((length := len(trace)) == 32 or length == 16):
-        # unhexlify takes hex digits and nothing else; int(text, 16) takes blanks, signs, "_" too.
-        try:
+        if state and len(span) == 16 and ((length := len(trace)) == 32 or length == 16):
+            # unhexlify takes hex digits and nothing else; int(text, 16) takes blanks, signs, too.
             trace_id = _from_bytes(unhexlify(trace), "big")
             span_id = _from_bytes(unhexlify(span), "big")
-        except ValueError:
-            trace_id = 0  # the other road tells why
-        if trace_id and span_id:
-            return trace_id, span_id, None, state[0], state[1], None, NO_BAGGAGE, "", 0
+            if trace_id and span_id:
+                return trace_id, span_id, None, state[0], state[1], None, NO_BAGGAGE, "", 0
+    except (KeyError, ValueError, TypeError, AttributeError):
+        # A decision alone, no digits, or None where others have a text: the other road knows.
+        return _decode_rarer(headers, note)
     return _decode_rarer(headers, note)
 
 
