@@ -77,7 +77,7 @@ class Extractor(Reader):
                     elif name not in idle:
                         return self._read_received(metadata)
                 return None if alone is None else self._decode_only(alone, self._note), ()
-        except (TypeError, ValueError, AttributeError):  # no text, no pairs
+        except Exception:  # noqa: S110 - no text, no pairs: read below
             pass
         headers = self._found(metadata)
         return self._read(headers, self._capture(headers))
