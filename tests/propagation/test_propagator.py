@@ -492,6 +492,28 @@ def test_metadata_may_have_any_names():
     assert fields[:2] == (1, 2)
 
 
+class Bytes(bytes):
+    """Bytes as they are under ``python -bb``."""
+
+    __slots__ = ()
+    __hash__ = bytes.__hash__
+
+    def __eq__(self, other):
+        if isinstance(other, str):
+            raise BytesWarning(other)
+        return super().__eq__(other)
+
+
+@pytest.mark.parametrize("way_in", ["read_pairs", "read_raw"])
+def test_bytes_are_compared_with_no_text(way_in):
+    """Servers have headers as a tuple of bytes, and some of them twice."""
+    names = (b"user-agent", b"uber-trace-id", b"x-request-id", b"x-request-id")
+    pairs = tuple((Bytes(name), b"1:2:0:1") for name in names)
+    fields, captured = getattr(quiet(("jaeger",)), way_in)(pairs)
+    assert fields[:2] == (1, 2)
+    assert captured == (("x-request-id", "1:2:0:1,1:2:0:1"),)
+
+
 def test_repeated_headers():
     """Two parents are malformed; B3 takes the first; lists go on whole."""
     first, second = Remote(1, 1, sampled=True), Remote(2, 2, sampled=True)

@@ -84,7 +84,7 @@ class Exchange(HttpExchange):
             bound = server.bind(handle)
         self.bound = bound
         self.answers = server.answers
-        self.extracted = bound.propagator.read_metadata(request.raw_headers)
+        self.extracted = bound.propagator.read_pairs(request.raw_headers)
         self.method = request.method
         self.scheme = request.scheme
         self.excluded = request.path in server.exclude

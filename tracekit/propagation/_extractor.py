@@ -62,11 +62,18 @@ class Extractor(Reader):
         headers = self._found(pairs)
         return self._enter(headers, context, self._capture(headers))
 
-    def read_metadata(self, metadata: Iterable[tuple[str | bytes, object]]) -> Extracted:
-        """Return what metadata says.
+    def read_pairs(self, pairs: Iterable[tuple[str | bytes, object]]) -> Extracted:
+        """Return what header pairs say: ``extract_pairs`` in two steps.
 
-        It is ``extract_pairs`` in two steps, for who looks at what arrived before there is a
-        context to ``enter``. Quickest for what gRPC itself received: named tuples, in lower case.
+        For who looks at what arrived before there is a context to ``enter``.
+        """
+        headers = self._found(pairs)
+        return self._read(headers, self._capture(headers))
+
+    def read_metadata(self, metadata: Iterable[tuple[str | bytes, object]]) -> Extracted:
+        """Return what metadata says, as ``read_pairs``.
+
+        Quickest for what gRPC itself received: named tuples of text, in lower case.
         """
         try:
             if type(metadata) is tuple:
@@ -79,8 +86,7 @@ class Extractor(Reader):
                 return None if alone is None else self._decode_only(alone, self._note), ()
         except Exception:  # noqa: S110 - no text, no pairs: read below
             pass
-        headers = self._found(metadata)
-        return self._read(headers, self._capture(headers))
+        return self.read_pairs(metadata)
 
     def _read_received(self, metadata: tuple[tuple[str | bytes, object], ...]) -> Extracted:
         """Read more than one header, or others. May raise; then they are no text, no pairs."""
@@ -98,8 +104,7 @@ class Extractor(Reader):
             found[name] = value  # type: ignore[index] # text, as its prefix was looked at
         else:
             return self._read(found, self._capture(found))
-        headers = self._found(metadata)
-        return self._read(headers, self._capture(headers))
+        return self.read_pairs(metadata)
 
     def _found(self, pairs: Iterable[tuple[str | bytes, object]]) -> dict[str, str]:
         try:
@@ -168,11 +173,11 @@ class Extractor(Reader):
                 else:
                     continue
                 if name in found:  # to be joined
-                    return self.read_metadata(pairs)
+                    return self.read_pairs(pairs)
                 found[name] = value.decode("latin-1")
             return self._read(found, self._capture(found)) if found else NOTHING
         except Exception:  # no bytes, no pairs
-            return self.read_metadata(pairs)
+            return self.read_pairs(pairs)
 
     def _gather(self, carrier: CarrierT, getter: Getter[CarrierT]) -> dict[str, str]:
         """Read a carrier of unknown type through its getter; names may be in any case."""
