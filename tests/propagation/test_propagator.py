@@ -10,7 +10,7 @@ import threading
 from collections import UserDict
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
@@ -419,12 +419,13 @@ def test_entry_points_factories():
     st.dictionaries(st.text(max_size=12), st.one_of(st.text(), st.binary(), st.none())),
     st.permutations(FORMATS),
 )
+@example({"SW8": " "}, FORMATS)
 def test_extract_and_inject_never_raise(carrier, formats):
-    """Any dict gives a context that can be injected again."""
+    """Any dict gives a context that can be injected again, without what nobody could forward."""
     propagator = quiet(formats)
     propagator.inject({}, propagator.extract(carrier))
     assert ("carrier", "error") not in propagator.counters.decode_errors
-    assert propagator.counters.unsendable == {}
+    assert propagator.counters.unsendable.keys() <= {("forwarded", "value")}
 
 
 class Table:
