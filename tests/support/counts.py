@@ -46,6 +46,7 @@ def byte_codes(work):
 
 
 def least(count, work):
+    """Return the least that ``count`` says of ``work`` once it is warm."""
     for _ in range(5):
         work()
     return min(count(work) for _ in range(3))
