@@ -398,6 +398,19 @@ def test_records_may_become_span_events(tracing, log):
         tracekit.logging.install(span_events="LOUD")
 
 
+def test_a_record_about_a_span_event_becomes_none(log):
+    """OpenTelemetry warns of each value that it cuts short; that warning is not an event again."""
+    tracing = tracekit.testing.tracing(max_attribute_length=3)
+    undo = tracekit.logging.install(tracing=tracing, span_events="WARNING")
+    with tracing.tracer("t").start_as_current_span("work"):
+        log.warning("much too long")
+        log.warning("once more")
+    undo()
+    events = tracing.sink.take().events
+    tracing.shutdown()
+    assert [event.attributes["message"] for event in events] == ["muc", "onc"]
+
+
 def line_of(record, **options):
     line = JsonFormatter(**options).format(record)
     assert "\n" not in line

@@ -87,6 +87,7 @@ class _Hooks:
 
     def __init__(self, stamp: _Stamp, level: int | None) -> None:
         self._active = True
+        telling = threading.local()  # what a span logs over an event becomes no event of its own
         make, handle = logging.Logger.makeRecord, logging.Logger.handle
 
         def make_record(*args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: ANN401 (Logger's)
@@ -94,8 +95,13 @@ class _Hooks:
             if self._active:
                 try:
                     stamp.put(record.__dict__)
-                    if level is not None and record.levelno >= level:
+                    if level is None or record.levelno < level or hasattr(telling, "now"):
+                        return record
+                    telling.now = True
+                    try:
                         _add_event(record)
+                    finally:
+                        del telling.now
                 except (
                     Exception
                 ):  # a record or a span of an odd kind: the program's logging goes on
