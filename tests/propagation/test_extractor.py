@@ -107,3 +107,26 @@ def test_every_way_in_says_the_same(propagator, given_headers):
     ]
     for context in ways[1:]:
         assert view(context) == view(ways[0])
+
+
+class Marked(str):
+    """Text of a template's or a framework's own class."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("name", ["b3", "uber-trace-id"])
+def test_text_of_another_class_is_read_and_forwarded(name):
+    """A header whose value is of a subclass of ``str`` says what plain text does, on every way."""
+    propagator = Propagator(("b3",), counters=Counters(lambda: 0.0))
+    marked = [(name, Marked(VALUES[name][0]))]
+    plain = propagator.extract({name: VALUES[name][0]}, Context())
+    for context in (
+        propagator.extract(dict(marked), Context()),
+        propagator.extract_pairs(marked, Context()),
+        enter(propagator.read_metadata(tuple(marked)), Context()),
+        enter(propagator.read_metadata(received(marked)), Context()),
+    ):
+        assert view(context) == view(plain)
+        assert all(type(value) is str for _, value in forwarded_headers(context))
+    assert propagator.counters.decode_errors == {}

@@ -92,7 +92,7 @@ def sendable(value: str) -> bool:
 
 def _text(value: object) -> str | None:
     if isinstance(value, str):
-        return value
+        return str.__str__(value)  # plain: a subclass (marked-up text) may do anything
     if isinstance(value, bytes):
         return value.decode("latin-1")  # what HTTP servers do with header bytes
     return None
