@@ -398,7 +398,7 @@ def test_records_may_become_span_events(tracing, log):
         tracekit.logging.install(span_events="LOUD")
 
 
-def test_a_record_about_a_span_event_becomes_none(log):
+def test_a_record_of_an_event_is_none(log):
     """OpenTelemetry warns of each value that it cuts short; that warning is not an event again."""
     tracing = tracekit.testing.tracing(max_attribute_length=3)
     undo = tracekit.logging.install(tracing=tracing, span_events="WARNING")

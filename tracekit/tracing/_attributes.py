@@ -109,7 +109,7 @@ class Rules:
         try:
             items = [(key, value) for key, value in attributes.items()]
         except Exception:  # no mapping, or its items are no pairs
-            tell_unread("Attributes", error)
+            tell_unread("What was given as attributes", error)
             return {}, 1
         kept = BoundedAttributes(max_count, None, immutable=False, max_value_len=self.max_length)
         unread = 0

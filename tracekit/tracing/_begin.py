@@ -81,7 +81,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - one road without calls, see above
     try:
         quick = provider._inline and (attributes is None or _PRIORITY not in attributes)
     except Exception as error:  # no mapping, or one that raises
-        tell_unread("Attributes", error)
+        tell_unread("What was given as attributes", error)
         attributes, quick = None, provider._inline
         arguments = (*arguments[:4], None, *arguments[5:])
     if quick:
