@@ -52,7 +52,7 @@ def run(agent, tmp_path):
 
 
 GENERATIONS = """
-    import atexit, ctypes, json, os, signal, sys, time
+    import atexit, ctypes, json, os, signal, sys, time, traceback
     import tracekit
 
     plain = ctypes.PyDLL(None).fork
@@ -70,7 +70,7 @@ GENERATIONS = """
             if time.monotonic() > end:
                 os.kill(pid, signal.SIGKILL)
             time.sleep(0.002)
-        assert ended[1] == 0
+        assert ended[1] == 0, ended
 
     def live(name, generation):
         inherited = tracer.start_span("inherited")
@@ -86,6 +86,8 @@ GENERATIONS = """
                     code = 0
                     if fork is not plain:
                         atexit._run_exitfuncs()  # what the interpreter does at its end
+                except BaseException:
+                    traceback.print_exc()
                 finally:
                     os._exit(code)
             wait_for(pid)
