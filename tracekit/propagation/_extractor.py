@@ -59,8 +59,7 @@ class Extractor(Reader):
         self, pairs: Iterable[tuple[str | bytes, object]], context: Context | None = None
     ) -> Context:
         """Like ``extract``, of header pairs (text or bytes) in any letter case with repetitions."""
-        headers = self._found(pairs)
-        return self._enter(headers, context, self._capture(headers))
+        return enter(self.read_pairs(pairs), Context() if context is None else context)
 
     def read_pairs(self, pairs: Iterable[tuple[str | bytes, object]]) -> Extracted:
         """Return what header pairs say: ``extract_pairs`` in two steps.
@@ -156,8 +155,7 @@ class Extractor(Reader):
         try:
             return self._read(headers, self._capture(headers))
         except Exception:  # values that are no text, or no plain one
-            headers = self._found((name, _plain(value)) for name, value in found.items())
-            return self._read(headers, self._capture(headers))
+            return self.read_pairs((name, _plain(value)) for name, value in found.items())
 
     def read_raw(self, pairs: Iterable[tuple[bytes, bytes]]) -> Extracted:
         """Return what ASGI's header pairs say: bytes, names in lower case, repetitions."""
