@@ -89,8 +89,7 @@ class Messages(BaseCall):
         if type(data) is bytes:  # gRPC takes no subclass
             self.sent_count += 1
             self.sent_bytes += len(data)
-            if self.plan.message_events:
-                self._heed(functools.partial(self._add_event, "SENT", len(data)))
+            self._heed(functools.partial(self._add_event, "SENT", len(data)))
         elif self.sends(data):
             self.sent_count += 1
         else:
