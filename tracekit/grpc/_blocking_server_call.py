@@ -29,24 +29,30 @@ class BlockingServerCall(DoubtfulRpc):
     behavior: Behavior
     """The handler's own function."""
 
+    def claims(self, context: OwnContext) -> bool:
+        """Return True once, for the RPC that the handler was made for: nearly always.
+
+        It is ``claim`` for who knows by one look that it is that RPC.
+        """
+        try:
+            if (
+                type(context) is SEEN_THROUGH
+                and type(context._rpc_event) is ARRIVAL
+                and type(context._state) is STATE
+                and context._rpc_event.invocation_metadata is self.metadata
+            ):
+                del self.unclaimed
+                return True
+        except AttributeError:
+            pass
+        return False
+
     def unary(self, request: object, context: grpc.ServicerContext) -> object:
         """Serve the RPC by the handler; this is what gRPC calls in its stead."""
         call: BlockingServerCall
         asked: grpc.ServicerContext | KnownContext
         call, asked = self, context
-        try:  # the RPC that the handler was made for, and for the first time: nearly always
-            own: OwnContext = context
-            first = (
-                type(context) is SEEN_THROUGH
-                and type(own._rpc_event) is ARRIVAL
-                and type(own._state) is STATE
-                and own._rpc_event.invocation_metadata is self.metadata
-            )
-            if first:
-                del self.unclaimed  # ``claim``, without the call
-        except AttributeError:
-            first = False
-        if not first:
+        if not self.claims(context):
             asked = known(context)
             call = self.serving(asked)
             call.behavior = self.behavior

@@ -24,7 +24,7 @@ from tracekit._assembly.handle import slot
 from tracekit._calls.lifecycle import Step
 from tracekit._context import SPAN_KEY, SUPPRESSED_PLAINLY, attach, detach, get_current
 from tracekit.grpc._blocking_server_call import BlockingServerCall
-from tracekit.grpc._foreign_context import ARRIVAL, SEEN_THROUGH, STATE, known
+from tracekit.grpc._foreign_context import ARRIVAL, SEEN_THROUGH, known
 from tracekit.grpc._handlers import OWN_HANDLER, THREAD_POOL, behavior_of, make, rebuilt
 from tracekit.grpc._server_call import seen
 from tracekit.grpc._started_in import without
@@ -169,19 +169,7 @@ def _streaming(rpc: BlockingServerCall, behavior: Behavior) -> Behavior:
         request: object, context: grpc.ServicerContext, *send: Callable[[object], None]
     ) -> object:
         call, asked = rpc, context
-        try:
-            own: OwnContext = context
-            first = (
-                type(context) is SEEN_THROUGH
-                and type(own._rpc_event) is ARRIVAL
-                and type(own._state) is STATE
-                and own._rpc_event.invocation_metadata is rpc.metadata
-            )
-            if first:
-                del rpc.unclaimed  # ``claim``, without the call
-        except AttributeError:
-            first = False
-        if not first:
+        if not rpc.claims(context):
             asked = known(context)
             call = rpc.serving(asked)
         if not call.begin(request, asked):
