@@ -8,6 +8,7 @@ bytes of both against each other.
 from __future__ import annotations
 
 import sys
+from abc import abstractmethod
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast, overload
 
@@ -15,6 +16,7 @@ from opentelemetry.trace import DEFAULT_TRACE_STATE
 
 from tracekit._process.tally import FREE_THREADED
 from tracekit._protocols import UNSET, Facts, Frame
+from tracekit.encoding._many import FactsEncoder
 from tracekit.encoding._memory import MAX_SCOPE_BYTES
 
 if TYPE_CHECKING:
@@ -90,3 +92,38 @@ class Plans:
             return
         known.insert(0, (kind, scope, number, data))
         del known[_MAX_KNOWN:]
+
+
+class Planned(Protocol):
+    """A function of the compiled module with its plan."""
+
+    @overload
+    def __call__(self, many: list[Fields], into: list[Frame], room: int, /) -> int: ...
+    @overload
+    def __call__(self, facts: Fields, /, *rare: int | bytes) -> Frame | None: ...
+
+
+class NativeEncoder(FactsEncoder):
+    """What the encoders with native frames have in common; it stands before the one in Python."""
+
+    made_by = "native"
+    _native: Planned
+
+    def frame_of(self, fields: Fields) -> Frame:
+        """Encode the span that has these facts, as the encoder in Python does."""
+        made: list[Frame] = []
+        self.frames_of([fields], made, 1)
+        return made[0]
+
+    def frames_of(self, many: list[Fields], into: list[Frame], room: int) -> None:
+        """Add to ``into`` the frames that it does not have yet, until they fill ``room`` bytes."""
+        room = self._native(many, into, room)
+        while room > 0 and (at := len(into)) < len(many):
+            frame = self._rare(many[at])
+            room -= len(frame.data)
+            into += (frame,)
+            room = self._native(many, into, room)
+
+    @abstractmethod
+    def _rare(self, fields: Fields) -> Frame:
+        """Encode a span that is not plain, or whose kind and scope come for the first time."""
