@@ -15,7 +15,7 @@ from tracekit.grpc._aio_own import KEEPS_CONVERTERS
 from tracekit.grpc._aio_requests import requests_of
 from tracekit.grpc._client_call import handing, start
 from tracekit.grpc._foreign_channel import trace_foreign
-from tracekit.grpc._multi_callable import Factory
+from tracekit.grpc._multi_callable import Factory, TracedMethod
 from tracekit.tracing import Span, UnsampledSpan
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from tracekit.grpc._messages import Convert
     from tracekit.grpc._multi_callable import Invoke
     from tracekit.grpc._plan import Plan
-    from tracekit.grpc._shared import Method
 
 _new = object.__new__
 
@@ -52,7 +51,7 @@ class Making:
         return send
 
 
-class AioMultiCallable:
+class AioMultiCallable(TracedMethod):
     """A method of a traced channel, which makes gRPC's own calls.
 
     What converts messages, and so sees them, is put into the call itself. gRPC makes a task of the
@@ -60,15 +59,8 @@ class AioMultiCallable:
     interceptors of the channel make the call, later, gRPC's method is made anew for it.
     """
 
-    _request_streaming: bool
-    _response_streaming: bool
-
     def __init__(self, plan: Plan, method: str, factory: Factory) -> None:
-        self._plan = plan
-        self._method = method
-        self._factory = factory
-        self._bare = factory.make(factory.serializer, factory.deserializer)
-        self._known: Method | None = None
+        super().__init__(plan, method, factory)
         self._making: Making | None = None
         self._watched = self._bare
         if KEEPS_CONVERTERS and not getattr(self._bare, "_interceptors", True):
@@ -107,21 +99,21 @@ class AioMultiCallable:
         else:
             rpc = AioClientCall(plan, method, metadata)
             timeout = options.get("timeout") if options else None
-            if not rpc.begin(None if self._request_streaming else request, timeout):
+            if not rpc.begin(None if self.request_streaming else request, timeout):
                 return invoke(request, metadata=rpc.metadata, **options)
-        if self._request_streaming:
+        if self.request_streaming:
             request = requests_of(request, rpc, count=False)
         making = None
         if rpc.counts:
             making, factory = self._making, self._factory
-            rpc.serialize, rpc.deserialize = factory.serializer, factory.deserializer
-            rpc.sees_bytes = True
-            if not self._response_streaming:
+            if not self.response_streaming:
                 rpc.converts_response = True
             if making is None:
-                receive = rpc.receive if self._response_streaming else rpc.receive_last
-                invoke = factory.make(rpc.send, receive)
-            else:
+                receive = rpc.receive if self.response_streaming else rpc.receive_last
+                invoke = factory.make_for(rpc, receive)
+            else:  # the same, without another one of gRPC's
+                rpc.serialize, rpc.deserialize = factory.serializer, factory.deserializer
+                rpc.sees_bytes = True
                 invoke, making.rpc = self._watched, rpc
         otel = attach(rpc.context)
         try:
@@ -134,12 +126,12 @@ class AioMultiCallable:
             if making is not None:
                 making.rpc = None
         if making is not None:
-            return rpc.convert(call, streams=self._response_streaming)
-        return rpc.watch(call, streams=self._response_streaming) if rpc.live else call
+            return rpc.convert(call, streams=self.response_streaming)
+        return rpc.watch(call, streams=self.response_streaming) if rpc.live else call
 
 
 class _StreamRequest(AioMultiCallable):
-    _request_streaming = True
+    request_streaming = True
 
     def __call__(  # type: ignore[override] # the requests, and all options, by place as well
         self,
@@ -161,19 +153,19 @@ class _StreamRequest(AioMultiCallable):
 
 
 class _UnaryUnary(AioMultiCallable, grpc.aio.UnaryUnaryMultiCallable):
-    _request_streaming, _response_streaming = False, False
+    request_streaming, response_streaming = False, False
 
 
 class _UnaryStream(AioMultiCallable, grpc.aio.UnaryStreamMultiCallable):
-    _request_streaming, _response_streaming = False, True
+    request_streaming, response_streaming = False, True
 
 
 class _StreamUnary(_StreamRequest, grpc.aio.StreamUnaryMultiCallable):
-    _response_streaming = False
+    response_streaming = False
 
 
 class _StreamStream(_StreamRequest, grpc.aio.StreamStreamMultiCallable):
-    _response_streaming = True
+    response_streaming = True
 
 
 _Kind = TypeVar("_Kind", bound=AioMultiCallable)
@@ -239,6 +231,6 @@ class TracedAioChannel(grpc.aio.Channel):
         plan = self._plan
         if plan.below is None:
             bare = make(method, *args, **kwargs)
-            streams = kind._response_streaming
+            streams = kind.response_streaming
             return cast("_Kind", trace_foreign(bare, plan, method, AioClientCall, streams))
         return kind(plan, method, Factory(make, method, *args, **kwargs))

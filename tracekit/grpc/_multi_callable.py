@@ -61,11 +61,8 @@ class Factory:
         return self.make(rpc.send, receive)
 
 
-class MultiCallable:
-    """A method of a traced channel: gRPC's own, made anew for each traced call.
-
-    Only so do the converters, where messages are counted, know which call they serve.
-    """
+class TracedMethod:
+    """What a method of a traced channel knows, on either flavour."""
 
     request_streaming: bool
     response_streaming: bool
@@ -76,8 +73,16 @@ class MultiCallable:
         self._factory = factory
         self._bare = factory.make(factory.serializer, factory.deserializer)
         self._known: Method | None = None
-        self._shared: Invoke | None = None
-        """One that serves many calls at once, where there can be such a one."""
+
+
+class MultiCallable(TracedMethod):
+    """A method of a traced channel: gRPC's own, made anew for each traced call.
+
+    Only so do the converters, where messages are counted, know which call they serve.
+    """
+
+    _shared: Invoke | None = None
+    """One that serves many calls at once, where there can be such a one."""
 
     def _traced(self, rpc: BlockingClientCall, verb: str) -> Invoke:
         """Return gRPC's multi-callable with converters that count for ``rpc``."""
