@@ -182,33 +182,20 @@ class Bare:
         self.call = event.call
 
 
-@pytest.mark.parametrize("sampled", [True, False])
-def test_an_own_context_of_a_foreign_arrival(tracing, serve, sampled):
-    """A context of gRPC's own, made around an arrival of somebody else's, is no matter."""
+def of_a_bare_arrival(real):
+    return type(real)(Bare(real._rpc_event), real._state, real._request_deserializer)
 
-    def of_a_bare_arrival(real):
-        return type(real)(Bare(real._rpc_event), real._state, real._request_deserializer)
 
-    ours = tracekit.grpc.server_interceptor(tracing)
-    channel = serve(Hands(of_a_bare_arrival), ours, Act=UU(act), Many=US(act_stream))
-    unary = channel.unary_unary("/shop.Orders/Act")
-    stream = channel.unary_stream("/shop.Orders/Many")
-    metadata = metadata_of("ann", sampled=sampled)
-    assert unary(b"ok", metadata=metadata, timeout=5) == b"ok"
-    assert list(stream(b"ok", metadata=metadata, timeout=5)) == [b"first", b"ok"]
-    if sampled:
-        assert [span.attributes[CODE] for span in servers(tracing, 2)] == ["OK", "OK"]
+def of_another_state(real):
+    return type(real)(real._rpc_event, object(), real._request_deserializer)
 
 
 @pytest.mark.parametrize("sampled", [True, False])
-def test_an_own_context_of_a_foreign_state(tracing, serve, sampled):
-    """Nor is one around a state of somebody else's, which knows less than gRPC's."""
-
-    def of_another_state(real):
-        return type(real)(real._rpc_event, object(), real._request_deserializer)
-
+@pytest.mark.parametrize("around", [of_a_bare_arrival, of_another_state])
+def test_an_own_context_of_foreign_parts(tracing, serve, around, sampled):
+    """A context of gRPC's own is no matter around an arrival or a state of somebody else's."""
     ours = tracekit.grpc.server_interceptor(tracing)
-    channel = serve(Hands(of_another_state), ours, Act=UU(act), Many=US(act_stream))
+    channel = serve(Hands(around), ours, Act=UU(act), Many=US(act_stream))
     unary = channel.unary_unary("/shop.Orders/Act")
     stream = channel.unary_stream("/shop.Orders/Many")
     metadata = metadata_of("ann", sampled=sampled)
